@@ -1,0 +1,83 @@
+"""Defaults that every other config starts from: SRPO (arXiv 2504.14286) as published, as far as it is.
+
+Not run by itself: `model.path` and `data.train` are empty. [S] stated by the paper's summaries, [I] inferred.
+"""
+
+from ml_collections import ConfigDict
+
+from srpo_jax.data.prompts import DEFAULT_INSTRUCTIONS
+
+
+def get_config() -> ConfigDict:
+  return ConfigDict(
+    {
+      "model": {
+        "path": "",  # Hugging Face folder of the base model
+        "build": "",  # or module:function(**build_args) that makes one
+        "build_args": {},
+        "param_dtype": "float32",  # master weights
+        "dtype": "bfloat16",  # computation and rollouts
+        "remat": "full",
+      },
+      "data": {
+        "train": "",  # .jsonl, .parquet or module:function
+        "train_args": {},
+        "eval": "",
+        "eval_args": {},
+        "format": "auto",
+        "limit": 0,  # first rows alone; 0: all
+        "eval_limit": 0,
+        "max_prompt_tokens": 1024,
+      },
+      "prompt": dict(DEFAULT_INSTRUCTIONS),
+      "rollout": {
+        "prompts": 256,  # [S]
+        "group": 32,  # [S]
+        "max_new_tokens": 10_240,  # [I]
+        "temperature": 1.0,  # [I]
+        "slots": 256,
+        "chunk": 32,
+        "prompt_bucket": 128,
+        "backend": "jetstream",
+      },
+      "reward": {
+        "format_weight": 0.1,  # [I]
+        "mix_weight": 0.1,  # [I]
+        "validator": "tags",
+        "limit_s": 4.0,
+        "workers": 0,  # one a core
+        "function": "",
+      },
+      "advantage": {"scale": "std", "function": ""},
+      "loss": {
+        "clip_low": 0.2,
+        "clip_high": 0.2,
+        "importance_cap": 0.0,  # off
+        "updates": 1,  # [I] strictly on policy
+      },
+      "optimizer": {
+        "learning_rate": 1e-6,  # [S]
+        "b1": 0.9,  # [S]
+        "b2": 0.95,  # [S]
+        "eps": 1e-8,
+        "weight_decay": 0.0,  # [I]
+        "clip_norm": 1.0,  # [I]
+      },
+      "history": {"mode": "srpo", "dynamic_sampling": False},
+      "train": {
+        "seed": 0,
+        "stage": 1,
+        "steps": 0,  # 0: no limit
+        "epochs": 0,
+        "micro_batch": 64,
+        "length_bucket": 512,
+        "head_chunk": 64,
+        "skip_zero_advantage": False,
+      },
+      "eval": {"every": 0, "samples": 1},
+      "checkpoint": {"every": 10, "keep": 2, "keep_every": 0},
+      "log": {"every": 1, "tensorboard": True, "progress": True},
+    },
+    convert_dict=True,
+    type_safe=True,
+  )

@@ -1,0 +1,16 @@
+"""Stage 1 of SRPO: math alone, 256 prompts x 32 rollouts a step, from a Qwen2.5 base model.
+
+    python -m srpo_jax.launch --config=configs/stage1.py \
+      --config.model.path=Qwen2.5-32B --config.data.train=math.jsonl --config.data.eval=math500.jsonl
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config() -> ConfigDict:
+  config = base.get_config()
+  config.train.epochs = 8
+  config.eval.every = 20
+  return config

@@ -1,0 +1,1 @@
+"""SRPO (two-Staged history-Resampling Policy Optimization, arXiv 2504.14286) in JAX."""

@@ -1,0 +1,64 @@
+"""Checkpoints of a run: orbax, written in the background; the only importer of orbax.
+
+WORKDIR/checkpoints/STEP holds the arrays (parameters, optimizer) and the host's state (history pools, stage, counters)
+of a run that has applied STEP updates.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from srpo_jax.errors import InputError
+from srpo_jax.learner import TrainState
+from srpo_jax.model.qwen2 import Params
+
+
+class Checkpoints:
+  """Saves and restores; keeps the newest `keep`, and those at multiples of `keep_every` (0: none)."""
+
+  def __init__(self, workdir: str | Path, *, keep: int = 1, keep_every: int = 0):
+    self.folder = Path(workdir).absolute() / "checkpoints"
+    options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every or None, create=True)
+    self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+  def latest(self) -> int | None:
+    return self._manager.latest_step()
+
+  def save(self, step: int, state: TrainState, host: dict[str, Any]) -> None:
+    """Returns as soon as the arrays are copied; files are written behind the next step."""
+    arrays = {name: ocp.args.StandardSave(tree) for name, tree in state._asdict().items()}
+    self._manager.save(step, args=ocp.args.Composite(host=ocp.args.JsonSave(host), **arrays))
+
+  def restore(self, step: int, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
+    """The state saved at `step`, in the shapes and dtypes of `like` (arrays or shape structs).
+
+    Raises:
+      InputError: no such checkpoint, or one of another shape.
+    """
+    wanted = {name: _restore_args(tree) for name, tree in like._asdict().items()}
+    kept = self._restore(step, ocp.args.Composite(host=ocp.args.JsonRestore(), **wanted))
+    return TrainState(kept["params"], kept["opt_state"]), kept["host"]
+
+  def restore_params(self, step: int, like: Params) -> Params:
+    """The parameters alone."""
+    return self._restore(step, ocp.args.Composite(params=_restore_args(like)))["params"]
+
+  def _restore(self, step: int, args: ocp.args.Composite) -> Any:
+    if step not in self._manager.all_steps():
+      steps = ", ".join(map(str, sorted(self._manager.all_steps()))) or "none"
+      raise InputError(f"{self.folder}: no checkpoint of step {step}, expected one of: {steps}")
+    try:
+      return self._manager.restore(step, args=args)
+    except (ValueError, KeyError, TypeError) as error:
+      raise InputError(f"{self.folder / str(step)}: does not fit this model ({error})") from None
+
+  def close(self) -> None:
+    """Waits for what is being written."""
+    self._manager.wait_until_finished()
+    self._manager.close()
+
+
+def _restore_args(tree: Any) -> ocp.args.StandardRestore:
+  return ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, tree))

@@ -1,0 +1,298 @@
+"""The configuration of a run: frozen dataclasses, made once from a ConfigDict and checked field by field.
+
+Defaults live in `configs/`, not here, so that a config file shows every number a run depends on. [S] stated by SRPO
+(arXiv 2504.14286), [I] inferred.
+"""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from srpo_jax.errors import InputError
+from srpo_jax.model.qwen2 import REMAT_POLICIES
+from srpo_jax.plugins import resolve_callable
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+  path: str  # Hugging Face folder of the base model; empty: what `build` makes
+  build: str  # module:function(**build_args) -> folder, cached by the function itself
+  build_args: dict[str, Any]
+  param_dtype: str  # of the master weights
+  dtype: str  # of the computation, rollouts included
+  remat: str  # none | dots | full: what the backward pass recomputes
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+  train: str  # .jsonl or .parquet file, or module:function(**train_args) -> rows
+  train_args: dict[str, Any]
+  eval: str  # the same, for the held-out set; empty: no evaluation
+  eval_args: dict[str, Any]
+  format: str  # of the train file: auto, or an adapter of data/sources.py
+  limit: int  # first rows of the train set alone; 0: all
+  eval_limit: int
+  max_prompt_tokens: int  # longer prompts are left out, counted in the log
+
+
+@dataclasses.dataclass(frozen=True)
+class RolloutConfig:
+  prompts: int  # a step [S: 256]
+  group: int  # responses a prompt [S: 32]
+  max_new_tokens: int  # length limit of a response [I: 10,240]
+  temperature: float  # [I: 1.0; no top-k, no top-p]
+  slots: int  # responses decoded side by side
+  chunk: int  # tokens a compiled decode loop emits
+  prompt_bucket: int  # prompts are padded to multiples of this many tokens
+  backend: str  # jetstream | inprocess
+
+
+@dataclasses.dataclass(frozen=True)
+class RewardConfig:
+  format_weight: float  # [I: 0.1]
+  mix_weight: float  # [I: 0.1]
+  validator: str  # tags | json
+  limit_s: float  # seconds one response may take to judge
+  workers: int  # judging processes; 0: one a core
+  function: str  # module:function(request, verdict) -> Verdict, after the built-in reward; empty: none
+
+
+@dataclasses.dataclass(frozen=True)
+class AdvantageConfig:
+  scale: str | float  # std | none | a floor of the std
+  function: str  # module:function(rewards, judged, truncated) -> advantages instead; empty: none
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+  clip_low: float
+  clip_high: float
+  importance_cap: float  # of trainer / sampler probability; 0: off
+  updates: int  # optimizer steps a rollout batch [I: 1, strictly on policy]
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+  learning_rate: float  # constant [S: 1e-6]
+  b1: float  # [S: 0.9]
+  b2: float  # [S: 0.95]
+  eps: float
+  weight_decay: float  # [I: 0]
+  clip_norm: float  # of the gradient's global norm [I: 1.0]; 0: no clip
+
+
+@dataclasses.dataclass(frozen=True)
+class HistoryConfig:
+  mode: str  # srpo: an epoch's end retires all-correct prompts | none: every epoch visits all
+  dynamic_sampling: bool  # DAPO: sample on until the batch is full of mixed groups
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+  seed: int
+  stage: int
+  steps: int  # ends after this many; 0: no limit
+  epochs: int  # ends after this many; 0: no limit
+  micro_batch: int  # rows whose activations exist at once
+  length_bucket: int  # rows are padded to multiples of this many tokens
+  head_chunk: int  # response tokens a row whose logits exist at once
+  skip_zero_advantage: bool  # responses without gradient skip the update's forward pass, not the loss's denominator
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+  every: int  # steps; 0: never
+  samples: int  # responses a problem at temperature 1
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+  every: int  # steps; one is always saved at the end
+  keep: int  # the newest this many
+  keep_every: int  # and those at multiples of this; 0: none
+
+
+@dataclasses.dataclass(frozen=True)
+class LogConfig:
+  every: int  # steps between lines of the log; the files get every step
+  tensorboard: bool
+  progress: bool  # a progress bar
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  model: ModelConfig
+  data: DataConfig
+  prompt: dict[str, str]  # domain -> {instruction} of the prompt template
+  rollout: RolloutConfig
+  reward: RewardConfig
+  advantage: AdvantageConfig
+  loss: LossConfig
+  optimizer: OptimizerConfig
+  history: HistoryConfig
+  train: TrainConfig
+  eval: EvalConfig
+  checkpoint: CheckpointConfig
+  log: LogConfig
+
+
+# What may change between a run and its continuation: how long it goes on and how it is watched.
+FREE_FIELDS = frozenset({"train.steps", "train.epochs"})
+FREE_SECTIONS = frozenset({"checkpoint", "log"})
+
+CHOICES: dict[str, tuple[str, ...]] = {
+  "model.param_dtype": ("float32", "bfloat16"),
+  "model.dtype": ("float32", "bfloat16"),
+  "model.remat": tuple(REMAT_POLICIES),
+  "rollout.backend": ("jetstream", "inprocess"),
+  "reward.validator": ("tags", "json"),
+  "history.mode": ("srpo", "none"),
+}
+POSITIVE = frozenset(
+  {
+    "data.max_prompt_tokens",
+    "rollout.prompts",
+    "rollout.group",
+    "rollout.max_new_tokens",
+    "rollout.slots",
+    "rollout.chunk",
+    "rollout.prompt_bucket",
+    "reward.limit_s",
+    "loss.updates",
+    "optimizer.learning_rate",
+    "optimizer.eps",
+    "train.micro_batch",
+    "train.length_bucket",
+    "train.head_chunk",
+    "train.stage",
+    "eval.samples",
+    "checkpoint.every",
+    "checkpoint.keep",
+    "log.every",
+  }
+)
+
+
+def make_config(raw: ConfigDict | dict[str, Any]) -> Config:
+  """The checked configuration.
+
+  Raises:
+    InputError: a field that is unknown, missing, of another type, or out of range; each is named.
+  """
+  raw = raw.to_dict() if isinstance(raw, ConfigDict) else raw
+  config = _build(Config, raw, "config")
+  _check(config)
+  return config
+
+
+def _build(kind: type, raw: Any, where: str) -> Any:
+  if not isinstance(raw, dict):
+    raise InputError(f"{where}: expected a section with fields, got {raw!r}")
+  hints = typing.get_type_hints(kind)
+  for name in raw:
+    if name not in hints:
+      raise InputError(f"{where}.{name}: unknown field, expected one of {', '.join(hints)}")
+  for name in hints:
+    if name not in raw:
+      raise InputError(f"{where}.{name}: missing field")
+  return kind(**{name: _convert(hint, raw[name], f"{where}.{name}") for name, hint in hints.items()})
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+  if dataclasses.is_dataclass(hint):
+    return _build(typing.cast(type, hint), value, where)
+  if isinstance(hint, types.UnionType):  # str | float
+    if isinstance(value, str):
+      return value
+    hint = float
+  if typing.get_origin(hint) is dict:
+    if not isinstance(value, dict):
+      raise InputError(f"{where}: expected fields, got {value!r}")
+    return dict(value)
+  if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    return float(value)
+  if type(value) is not hint:
+    raise InputError(f"{where}: expected {hint.__name__}, got {value!r}")
+  if hint is float and not math.isfinite(value):
+    raise InputError(f"{where}: expected a finite number, got {value!r}")
+  return value
+
+
+def _check(config: Config) -> None:
+  flat = flatten(config)
+  for name, value in flat.items():
+    if name in CHOICES and value not in CHOICES[name]:
+      raise InputError(f"config.{name}: expected one of {', '.join(CHOICES[name])}, got {value!r}")
+    if name in POSITIVE and value <= 0:
+      raise InputError(f"config.{name}: expected a positive number, got {value!r}")
+    if isinstance(value, (int, float)) and value < 0:
+      raise InputError(f"config.{name}: expected a number of at least 0, got {value!r}")
+  if not config.model.path and not config.model.build:
+    raise InputError("config.model.path: expected a Hugging Face folder")
+  if not config.data.train:
+    raise InputError("config.data.train: expected a file or module:function")
+  scale = config.advantage.scale
+  if isinstance(scale, str) and scale not in ("std", "none"):
+    raise InputError(f"config.advantage.scale: expected std, none or a number, got {scale!r}")
+  if config.rollout.temperature == 0:
+    raise InputError("config.rollout.temperature: expected a positive number: a greedy policy explores nothing")
+  if config.loss.clip_low >= 1:
+    raise InputError(f"config.loss.clip_low: expected less than 1, got {config.loss.clip_low}")
+  if config.optimizer.b1 >= 1 or config.optimizer.b2 >= 1:
+    raise InputError("config.optimizer.b1, b2: expected less than 1")
+  if not config.train.steps and not config.train.epochs:
+    raise InputError("config.train.steps: expected a step count here or an epoch count in config.train.epochs")
+  if config.reward.format_weight + config.reward.mix_weight >= 1:
+    raise InputError(
+      "config.reward.format_weight: expected format_weight + mix_weight below 1, so that a correct response outranks "
+      "any wrong one"
+    )
+  for name in ("model.build", "reward.function", "advantage.function"):
+    if flat[name]:
+      try:
+        resolve_callable(flat[name])
+      except InputError as error:
+        raise InputError(f"config.{name}: {error}") from None
+
+
+def flatten(config: Config | dict[str, Any]) -> dict[str, Any]:
+  """'section.field' -> value."""
+  sections = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else config
+  return {f"{s}.{f}": value for s, fields in sections.items() for f, value in fields.items()}
+
+
+def write_config(config: Config, file: Path) -> None:
+  file.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
+
+
+def read_config(file: Path) -> Config:
+  """The config that a workdir's config.json holds."""
+  try:
+    raw = json.loads(file.read_text())
+  except OSError:
+    raise InputError(f"{file}: no such file, expected the config.json of a run") from None
+  except ValueError as error:
+    raise InputError(f"{file}: not JSON ({error})") from None
+  return make_config(raw)
+
+
+def check_same_run(config: Config, file: Path) -> None:
+  """Refuses to continue the run that `file` describes under a config that means something else.
+
+  Raises:
+    InputError: naming each differing field with both values.
+  """
+  old, new = flatten(read_config(file)), flatten(config)
+  changed = [
+    f"{name} ({old[name]!r} there, {new[name]!r} here)"
+    for name in new
+    if old[name] != new[name] and name not in FREE_FIELDS and name.split(".")[0] not in FREE_SECTIONS
+  ]
+  if changed:
+    raise InputError(f"{file}: this workdir belongs to another config: {', '.join(changed)}")

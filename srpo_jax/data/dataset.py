@@ -1,0 +1,135 @@
+"""Loads a data set: a file, or a callable of the user's own, to checked problems with distinct ids."""
+
+import inspect
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from srpo_jax import plugins
+from srpo_jax.data import sources
+from srpo_jax.errors import InputError
+from srpo_jax.types import Problem
+
+JSON_LINES = (".jsonl", ".json-lines")
+
+# Where a row stands, for messages ("train.jsonl:7"), and the row.
+PlacedRow = tuple[str, Any]
+
+
+def load_problems(
+  spec: str, *, format: str = "auto", limit: int = 0, kwargs: Mapping[str, Any] | None = None
+) -> tuple[Problem, ...]:
+  """Loads the problems that `spec` names, in their order.
+
+  Args:
+    spec: a .jsonl, .json-lines or .parquet file, or `module:function`, a callable that returns an iterable of
+      `Problem` or of rows.
+    format: the adapter's name (`sources.ADAPTERS`), or "auto": a file's is told from the columns of its first row, a
+      callable's rows are native.
+    limit: read the first `limit` rows only; 0 for all.
+    kwargs: keyword arguments for the callable.
+
+  Returns:
+    At least one problem. A row without an id gets `<stem>-<row index, 6 digits>`; the stem of a callable is its name.
+
+  Raises:
+    InputError: one line that names the file and the line (or the row) and what was expected there.
+  """
+  if format != "auto" and format not in sources.ADAPTERS:
+    raise InputError(f"data format {format!r}: expected one of auto, {', '.join(sources.ADAPTERS)}")
+  if limit < 0:
+    raise InputError(f"data limit {limit}: expected 0 (all rows) or more")
+  stem, rows, own = _open(spec, kwargs or {})
+  problems = _adapt(itertools.islice(rows, limit or None), stem, "native" if own and format == "auto" else format)
+  if not problems:
+    raise InputError(f"{spec}: expected at least one row, found none")
+  return problems
+
+
+def _open(spec: str, kwargs: Mapping[str, Any]) -> tuple[str, Iterator[PlacedRow], bool]:
+  """The stem for ids, the rows, and whether they come from a user's callable."""
+  path = Path(spec)
+  if plugins.is_callable_spec(spec) and not path.exists():
+    return spec.rpartition(":")[2], _callable_rows(spec, kwargs), True
+  if kwargs:
+    raise InputError(f"{spec}: data kwargs ({', '.join(kwargs)}) are for a module:function only")
+  if path.suffix not in (*JSON_LINES, ".parquet"):
+    raise InputError(f"{spec}: expected a file ending in {', '.join(JSON_LINES)} or .parquet, or module:function")
+  if not path.is_file():
+    raise InputError(f"{spec}: no such file")
+  return path.stem, _parquet_rows(path) if path.suffix == ".parquet" else _json_rows(path), False
+
+
+def _adapt(rows: Iterable[PlacedRow], stem: str, format: str) -> tuple[Problem, ...]:
+  problems: list[Problem] = []
+  first_seen: dict[str, str] = {}
+  for index, (place, row) in enumerate(rows):
+    if not isinstance(row, Mapping):
+      raise InputError(f"{place}: expected an object with named fields, got {type(row).__name__}")
+    try:
+      if format == "auto":
+        format = sources.detect_format(row)
+      problem = sources.ADAPTERS[format](row, f"{stem}-{index:06d}")
+    except InputError as error:
+      raise InputError(f"{place}: {error}") from error
+    if problem.id in first_seen:
+      raise InputError(f"{place}: field id: {problem.id!r} is already the id of {first_seen[problem.id]}")
+    first_seen[problem.id] = place
+    problems.append(problem)
+  return tuple(problems)
+
+
+def _json_rows(path: Path) -> Iterator[PlacedRow]:
+  try:
+    with path.open("rb") as file:
+      for number, line in enumerate(file, start=1):
+        if line.strip():
+          yield f"{path}:{number}", _parse_json(line, f"{path}:{number}")
+  except OSError as error:
+    raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _parse_json(line: bytes, place: str) -> Any:
+  try:
+    return json.loads(line.decode("utf-8-sig"))
+  except UnicodeDecodeError as error:
+    raise InputError(f"{place}: expected UTF-8, got the byte 0x{error.object[error.start]:02x}") from error
+  except json.JSONDecodeError as error:
+    raise InputError(f"{place}: expected one JSON object, but {error.msg} at column {error.colno}") from error
+  except (ValueError, RecursionError) as error:  # an integer of thousands of digits, brackets thousands deep
+    raise InputError(f"{place}: expected one JSON object of ordinary size") from error
+
+
+def _parquet_rows(path: Path) -> Iterator[PlacedRow]:
+  index = 0
+  try:
+    with pq.ParquetFile(path) as file:
+      for batch in file.iter_batches(batch_size=1024):
+        for row in batch.to_pylist():
+          yield f"{path}: row {index}", row
+          index += 1
+  except (pa.ArrowException, OSError) as error:
+    raise InputError(f"{path}: expected a parquet file: {' '.join(str(error).split())}") from error
+
+
+def _callable_rows(spec: str, kwargs: Mapping[str, Any]) -> Iterator[PlacedRow]:
+  function = plugins.resolve_callable(spec)
+  try:
+    inspect.signature(function).bind(**kwargs)
+  except TypeError as error:
+    raise InputError(f"{spec}: its arguments do not fit data kwargs: {error}") from error
+  rows = function(**kwargs)
+  if not isinstance(rows, Iterable):
+    raise InputError(f"{spec}: expected an iterable of rows, got {type(rows).__name__}")
+  for index, row in enumerate(rows):
+    yield f"{spec}: row {index}", _as_row(row)
+
+
+def _as_row(row: Any) -> Any:
+  """A user's own Problem goes through the checks of every other row."""
+  return vars(row) if isinstance(row, Problem) else row

@@ -1,0 +1,192 @@
+"""Adapters: the columns of a public data set, row by row, to a `Problem`.
+
+    native  domain, question, and answer (math) or tests (code); id, difficulty, pass_rate, source optional
+    gsm8k   question, answer: reasoning that ends in `#### n`
+    math    problem, and answer or solution (its last \\boxed{}); id, level, type optional
+
+An adapter is pure: `adapter(row, fallback_id) -> Problem`. It raises an InputError that names the field; the caller
+knows the file and the line. A null counts as a missing field, since parquet has no other way to leave one out.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from srpo_jax.errors import InputError
+from srpo_jax.types import Problem
+
+Row = Mapping[str, Any]
+Adapter = Callable[[Row, str], Problem]
+
+TEST_TYPES = ("assert", "function", "stdin")
+_NUMBER = re.compile(r"-?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)?(\.[0-9]+)?(?<=[0-9])")
+
+
+def from_native(row: Row, fallback_id: str) -> Problem:
+  """A row of this project's own schema."""
+  domain = _text(row, "domain")
+  return Problem(
+    id=_id(row, fallback_id),
+    domain=domain,
+    question=_text(row, "question"),
+    answer=_answer(row, "answer") if domain == "math" or _has(row, "answer") else None,
+    tests=_tests(row) if domain == "code" or _has(row, "tests") else None,
+    difficulty=_optional_text(row, "difficulty"),
+    pass_rate=_pass_rate(row),
+    source=_optional_text(row, "source"),
+  )
+
+
+def from_gsm8k(row: Row, fallback_id: str) -> Problem:
+  """A row of grade-school-math: the gold answer is the number after `####`, without its thousands commas."""
+  _, marker, tail = _text(row, "answer").rpartition("####")
+  if not marker:
+    raise InputError("field answer: expected GSM8K's '#### n' at the end (a native row has a field domain)")
+  number = tail.strip()
+  if not _NUMBER.fullmatch(number):
+    raise InputError(f"field answer: expected one number after '####', got {_shown(number)}")
+  return Problem(
+    id=_id(row, fallback_id),
+    domain="math",
+    question=_text(row, "question"),
+    answer=number.replace(",", ""),
+    source="gsm8k",
+  )
+
+
+def from_math(row: Row, fallback_id: str) -> Problem:
+  """A row of MATH or of a contest set; `level` becomes the difficulty and `type` the second half of the source."""
+  kind = _optional_text(row, "type")
+  return Problem(
+    id=_id(row, fallback_id),
+    domain="math",
+    question=_text(row, "problem"),
+    answer=_answer(row, "answer") if _has(row, "answer") else _solution_answer(row),
+    difficulty=_optional_text(row, "level"),
+    source=f"math/{kind}" if kind else "math",
+  )
+
+
+ADAPTERS: Mapping[str, Adapter] = {"native": from_native, "gsm8k": from_gsm8k, "math": from_math}
+
+
+def detect_format(columns: Iterable[str]) -> str:
+  """The name of the adapter for these columns.
+
+  Raises:
+    InputError: no adapter knows them.
+  """
+  names = set(columns)
+  if {"domain", "question"} <= names:
+    return "native"
+  if {"question", "answer"} <= names:
+    return "gsm8k"
+  if "problem" in names and names & {"answer", "solution"}:
+    return "math"
+  raise InputError(
+    f"fields {', '.join(sorted(names)) or '(none)'}: expected domain and question (native), question and answer "
+    "(gsm8k), or problem and answer or solution (math)"
+  )
+
+
+def last_boxed(text: str) -> str | None:
+  """The contents of the last `\\boxed{...}`, braces balanced; None where there is none."""
+  start = text.rfind("\\boxed{")
+  if start < 0:
+    return None
+  start += len("\\boxed{")
+  depth = 1
+  # An escaped brace is a character of the answer, as in the set \{1, 2\}, and groups nothing.
+  for token in re.finditer(r"\\.|[{}]", text[start:], re.DOTALL):
+    depth += {"{": 1, "}": -1}.get(token.group(), 0)
+    if depth == 0:
+      return text[start : start + token.start()]
+  return None
+
+
+def _has(row: Row, field: str) -> bool:
+  return row.get(field) is not None
+
+
+def _text(row: Row, field: str) -> str:
+  if not _has(row, field):
+    raise InputError(f"field {field} is missing")
+  return _checked_text(row[field], field)
+
+
+def _optional_text(row: Row, field: str) -> str | None:
+  return _text(row, field) if _has(row, field) else None
+
+
+def _checked_text(value: Any, field: str) -> str:
+  if not isinstance(value, str):
+    raise InputError(f"field {field}: expected text, got {_shown(value)}")
+  if not value.strip():
+    raise InputError(f"field {field} is empty")
+  try:
+    value.encode("utf-8")
+  except UnicodeEncodeError as error:  # JSON can escape half of a surrogate pair, which no tokenizer takes
+    raise InputError(f"field {field}: expected Unicode text, got a lone surrogate at {error.start}") from error
+  return value.strip()
+
+
+def _id(row: Row, fallback_id: str) -> str:
+  value = row.get("id")
+  if value is None:
+    return fallback_id
+  if isinstance(value, int) and not isinstance(value, bool):
+    return str(value)
+  return _checked_text(value, "id")
+
+
+def _answer(row: Row, field: str) -> str:
+  """Text as it stands; a number as people write it, 27.0 as 27."""
+  value = row.get(field)
+  if isinstance(value, bool) or not isinstance(value, (int, float)):
+    return _text(row, field)
+  if not math.isfinite(value):
+    raise InputError(f"field {field}: expected a finite number, got {value}")
+  # Adding zero turns -0.0 into 0.0; an integer keeps all its digits.
+  return str(value) if isinstance(value, int) else np.format_float_positional(value + 0.0, trim="-")
+
+
+def _solution_answer(row: Row) -> str:
+  if not _has(row, "solution"):
+    raise InputError("field answer is missing, and so is solution")
+  boxed = last_boxed(_text(row, "solution"))
+  if boxed is None or not boxed.strip():
+    raise InputError("field solution: expected a \\boxed{} with the answer")
+  return boxed.strip()
+
+
+def _tests(row: Row) -> Mapping[str, Any]:
+  if not _has(row, "tests"):
+    raise InputError("field tests is missing")
+  tests = row["tests"]
+  if not isinstance(tests, Mapping):
+    raise InputError(f"field tests: expected an object, got {_shown(tests)}")
+  if tests.get("type") not in TEST_TYPES:
+    raise InputError(f"field tests.type: expected one of {', '.join(TEST_TYPES)}, got {_shown(tests.get('type'))}")
+  cases = tests.get("cases")
+  if not isinstance(cases, (list, tuple)) or not cases:
+    raise InputError(f"field tests.cases: expected a list of at least one case, got {_shown(cases)}")
+  if tests["type"] == "function":
+    _checked_text(tests.get("entry_point"), "tests.entry_point")
+  return tests
+
+
+def _pass_rate(row: Row) -> float | None:
+  value = row.get("pass_rate")
+  if value is None:
+    return None
+  if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+    raise InputError(f"field pass_rate: expected a number from 0 to 1, got {_shown(value)}")
+  return float(value)
+
+
+def _shown(value: Any) -> str:
+  text = repr(value)
+  return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,116 @@
+"""Prompts become scored groups: sampling and scoring, overlapped."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from srpo_jax.algorithm.history import Outcome, outcome
+from srpo_jax.data.encoded import Prompt
+from srpo_jax.model.qwen2 import Params
+from srpo_jax.model.sampling import Purpose, prompt_key
+from srpo_jax.rewards.scorer import Scorer
+from srpo_jax.rollout.engine import InProcessEngine
+from srpo_jax.rollout.sampler import GroupRequest, sample_groups
+from srpo_jax.types import Rollout, ScoreRequest, Verdict
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+  """One prompt with its responses, in the order of their sample numbers."""
+
+  prompt: Prompt
+  rollouts: tuple[Rollout, ...]
+  texts: tuple[str, ...]
+  verdicts: tuple[Verdict, ...]
+
+  def outcome(self) -> Outcome:
+    return outcome(
+      [v.correct for v in self.verdicts], [r.truncated for r in self.rollouts], [v.reward for v in self.verdicts]
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Collector:
+  """The sampler and the rewards that turn prompts into groups."""
+
+  engine: InProcessEngine
+  scorer: Scorer
+  tokenizer: Any
+  stop_tokens: tuple[int, ...]
+  prompt_bucket: int
+  seed: int
+
+  def collect(
+    self,
+    params: Params,
+    prompts: Sequence[Prompt],
+    *,
+    step: int,
+    purpose: Purpose,
+    samples: int,
+    temperature: float,
+    budget: int,
+  ) -> tuple[list[Group], dict[str, float]]:
+    """Groups in the order of `prompts`, and the seconds spent sampling and then waiting for verdicts.
+
+    A response is scored while others are still being generated.
+    """
+    started = time.perf_counter()
+    by_id = {prompt.problem.id: prompt for prompt in prompts}
+    requests = [
+      GroupRequest(
+        prompt_id=id_,
+        tokens=prompt.tokens,
+        samples=samples,
+        key=prompt_key(self.seed, purpose, step, id_),
+        budget=budget,
+        temperature=temperature,
+      )
+      for id_, prompt in by_id.items()
+    ]
+    sampled: dict[tuple[str, int], tuple[Rollout, str]] = {}
+    stream = sample_groups(
+      self.engine, params, requests, stop_tokens=self.stop_tokens, prompt_bucket=self.prompt_bucket
+    )
+    for rollout in stream:
+      text = self._text(rollout)
+      sampled[rollout.prompt_id, rollout.sample] = rollout, text
+      problem = by_id[rollout.prompt_id].problem
+      self.scorer.submit(
+        ScoreRequest(
+          id=f"{problem.id}/{rollout.sample}",
+          prompt=by_id[problem.id].text,
+          response=text,
+          ended=not rollout.truncated,
+          domain=problem.domain,
+          answer=problem.answer,
+          tests=problem.tests,
+        )
+      )
+    generated = time.perf_counter()
+    verdicts = self.scorer.collect()
+    groups = [
+      Group(
+        prompt,
+        tuple(sampled[id_, i][0] for i in range(samples)),
+        tuple(sampled[id_, i][1] for i in range(samples)),
+        tuple(verdicts[f"{id_}/{i}"] for i in range(samples)),
+      )
+      for id_, prompt in by_id.items()
+    ]
+    return groups, {"rollout_s": generated - started, "score_s": time.perf_counter() - generated}
+
+  def _text(self, rollout: Rollout) -> str:
+    tokens = rollout.tokens if rollout.truncated else rollout.tokens[:-1]
+    return self.tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def rewards_of(groups: Sequence[Group]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """(rewards, judged, truncated), each [prompt, sample]."""
+  rewards = np.array([[v.reward for v in g.verdicts] for g in groups], np.float64)
+  judged = np.array([[v.correct is not None for v in g.verdicts] for g in groups])
+  truncated = np.array([[r.truncated for r in g.rollouts] for g in groups])
+  return rewards, judged, truncated

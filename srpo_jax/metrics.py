@@ -1,0 +1,74 @@
+"""The numbers of one training step, under the names of metrics.jsonl."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from srpo_jax.algorithm.advantages import no_correct_weight
+from srpo_jax.algorithm.history import Pool
+from srpo_jax.experience import Group
+from srpo_jax.learner import UpdateMetrics
+
+Row = dict[str, float | int | None]
+
+
+def group_metrics(groups: Sequence[Group], advantages: np.ndarray) -> Row:
+  """Of the responses and their rewards. Means of reward and correctness are over judged responses."""
+  verdicts = [[v for v in g.verdicts] for g in groups]
+  flat = [v for row in verdicts for v in row]
+  judged = [v for v in flat if v.correct is not None]
+  rollouts = [r for g in groups for r in g.rollouts]
+  correct = np.array([[v.correct == 1 for v in row] for row in verdicts])
+  wrong = np.array([[v.correct == 0 for v in row] for row in verdicts])
+  return {
+    "reward/mean": _mean([v.reward for v in judged]),
+    "reward/accuracy": _mean([v.correct for v in judged]),
+    "reward/format": _mean([v.format for v in flat]),
+    "reward/language_mix": _mean([v.language_mix for v in flat]),
+    "reward/unjudged_frac": 1 - len(judged) / len(flat),
+    "response/length_mean": _mean([len(r.tokens) for r in rollouts]),
+    "response/truncated_frac": _mean([r.truncated for r in rollouts]),
+    "groups/zero_advantage_frac": float((advantages == 0).all(axis=1).mean()),
+    "groups/all_correct_frac": float(correct.all(axis=1).mean()),
+    "groups/all_wrong_frac": float((~correct.any(axis=1) & wrong.any(axis=1)).mean()),
+    "groups/no_correct_weight": no_correct_weight(advantages, correct),
+    "batch/code_share": _mean([g.prompt.problem.domain == "code" for g in groups]),
+  }
+
+
+def domain_metrics(groups: Sequence[Group], pool: Pool) -> Row:
+  """Of one domain's part of the batch and of its pool, as the batch met it."""
+  rollouts = [r for g in groups for r in g.rollouts]
+  return {
+    f"{pool.domain}/accuracy": _mean([v.correct for g in groups for v in g.verdicts if v.correct is not None]),
+    f"{pool.domain}/length_mean": _mean([len(r.tokens) for r in rollouts]),
+    f"{pool.domain}/epoch": pool.epoch,
+    f"{pool.domain}/pool_size": len(pool.prompts),
+  }
+
+
+def policy_metrics(updates: Sequence[UpdateMetrics]) -> Row:
+  """Of the step's optimizer updates, averaged; null where no token was in the loss."""
+  gap = np.concatenate([u.gap for u in updates]) if updates else np.zeros(0)
+  return {
+    "policy/loss": _mean([u.loss for u in updates]),
+    "policy/grad_norm": _mean([u.grad_norm for u in updates]),
+    "policy/entropy": _mean([u.entropy for u in updates]),
+    "policy/clip_frac": _mean([u.clip_frac for u in updates]),
+    "policy/logprob_gap": float(gap.mean()) if updates else None,
+    "policy/logprob_gap_p99": float(np.percentile(gap, 99)) if updates else None,
+    "policy/logprob_gap_max": float(gap.max()) if updates else None,
+  }
+
+
+def time_metrics(times: Mapping[str, float], groups: Sequence[Group], trained: int) -> Row:
+  """Seconds of each phase, and tokens a second: generated while rolling out, prompts included while updating."""
+  generated = sum(len(r.tokens) for g in groups for r in g.rollouts)
+  return {f"time/{name}": seconds for name, seconds in times.items()} | {
+    "throughput/rollout_tokens_per_s": generated / times["rollout_s"],
+    "throughput/train_tokens_per_s": trained / times["update_s"],
+  }
+
+
+def _mean(values: Sequence[float | int | None]) -> float | None:
+  return float(np.mean(np.asarray(values, np.float64))) if len(values) else None

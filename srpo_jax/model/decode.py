@@ -1,0 +1,187 @@
+"""Autoregressive decoding in pure JAX: prefill a prompt once, insert it into slots, generate chunks for all slots.
+
+Every slot holds one response with its own length, budget, temperature and key. A drawn token waits in the state until
+the next step emits it and feeds it to the model, so the first token, drawn from the prefill's logits when the prompt is
+inserted, takes the same path as all others.
+
+Axes: S slots, L layers, N key/value heads, P positions of a padded prompt, T positions of the cache, D features of a
+head, V vocabulary, K tokens of a chunk, G slots of an insert.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int, Key
+
+from srpo_jax.arrays import Array
+from srpo_jax.model import qwen2
+from srpo_jax.model.attention import cached_attention, causal_attention
+from srpo_jax.model.qwen2 import Params, Qwen2Config
+from srpo_jax.model.sampling import draw, uniforms
+
+
+class Prefix(NamedTuple):
+  """A prefilled prompt and what its request asks for."""
+
+  k: Float[Array, "L N P D"]
+  v: Float[Array, "L N P D"]
+  logits: Float[Array, "V"]  # of the token after the prompt
+  length: Int[Array, ""]  # prompt tokens; positions from here on are padding
+  key: Key[Array, ""]  # of the prompt; samples fold in their number
+  budget: Int[Array, ""]  # tokens to generate at most
+  temperature: Float[Array, ""]
+
+
+class DecodeState(NamedTuple):
+  """All slots. Lists have one entry a layer."""
+
+  k: list[Float[Array, "S N T D"]]
+  v: list[Float[Array, "S N T D"]]
+  length: Int[Array, "S"]  # positions of the cache in use
+  token: Int[Array, "S"]  # drawn, not yet emitted
+  logprob: Float[Array, "S"]  # of that token
+  emitted: Int[Array, "S"]  # tokens of the response so far
+  budget: Int[Array, "S"]
+  temperature: Float[Array, "S"]
+  key: Key[Array, "S"]
+  active: Bool[Array, "S"]  # still generating
+  logprobs: Float[Array, "S K"]  # of the last chunk's tokens
+
+
+class Chunk(NamedTuple):
+  """What one `generate` call emitted."""
+
+  tokens: Int[Array, "S K"]
+  valid: Bool[Array, "S K"]  # a slot's tokens lie at the front; the rest is unset
+  lengths: Int[Array, "S"]  # tokens of the response so far
+
+
+def init_state(config: Qwen2Config, slots: int, positions: int, chunk: int, dtype: Any = jnp.float32) -> DecodeState:
+  """Empty slots. `positions` bounds prompt + response of each."""
+  shape = (slots, config.num_key_value_heads, positions, config.head_dim)
+  return DecodeState(
+    k=[jnp.zeros(shape, dtype) for _ in range(config.num_hidden_layers)],
+    v=[jnp.zeros(shape, dtype) for _ in range(config.num_hidden_layers)],
+    length=jnp.zeros(slots, jnp.int32),
+    token=jnp.zeros(slots, jnp.int32),
+    logprob=jnp.zeros(slots, jnp.float32),
+    emitted=jnp.zeros(slots, jnp.int32),
+    budget=jnp.zeros(slots, jnp.int32),
+    temperature=jnp.ones(slots, jnp.float32),
+    key=jax.random.split(jax.random.key(0), slots),
+    active=jnp.zeros(slots, bool),
+    logprobs=jnp.zeros((slots, chunk), jnp.float32),
+  )
+
+
+def prefill(
+  params: Params,
+  config: Qwen2Config,
+  tokens: Int[Array, "P"],
+  length: Int[Array, ""],
+  key: Key[Array, ""],
+  budget: Int[Array, ""],
+  temperature: Float[Array, ""],
+  *,
+  dtype: Any = jnp.float32,
+) -> Prefix:
+  """Runs a right-padded prompt of `length` tokens once."""
+  at = jnp.arange(tokens.shape[0])[None]
+  segments = (at < length).astype(jnp.int32)
+
+  def attend(q: Array, k: Array, v: Array, given: None) -> tuple[Array, tuple[Array, Array]]:
+    return causal_attention(q, k, v, segments), (k[0].swapaxes(0, 1), v[0].swapaxes(0, 1))
+
+  x, (k, v) = qwen2.apply_layers(params, config, qwen2.embed(params, tokens[None], dtype), at, attend)
+  hidden = qwen2.final_norm(params, config, jnp.take(x[0], length - 1, axis=0))
+  return Prefix(k, v, qwen2.logits(params, hidden), length, key, budget, temperature)
+
+
+def insert(
+  prefix: Prefix, state: DecodeState, slots: Int[Array, "G"], samples: Int[Array, "G"]
+) -> DecodeState:
+  """Puts a prompt into several slots; each draws its own first token. Slot numbers out of range are skipped."""
+  keys = jax.vmap(lambda sample: jax.random.fold_in(prefix.key, sample))(samples)
+  group = slots.shape[0]
+  token, logprob = draw(
+    jnp.broadcast_to(prefix.logits, (group, prefix.logits.shape[0])),
+    uniforms(keys, jnp.zeros(group, jnp.int32)),
+    jnp.broadcast_to(prefix.temperature, group),
+  )
+
+  def put(into: Array, value: Array) -> Array:
+    return into.at[slots].set(value, mode="drop")
+
+  padded = prefix.k.shape[2]
+
+  def put_cache(caches: list[Array], new: Array) -> list[Array]:
+    return [c.at[slots, :, :padded].set(layer, mode="drop") for c, layer in zip(caches, new, strict=True)]
+
+  return state._replace(
+    k=put_cache(state.k, prefix.k),
+    v=put_cache(state.v, prefix.v),
+    length=put(state.length, prefix.length),
+    token=put(state.token, token),
+    logprob=put(state.logprob, logprob),
+    emitted=put(state.emitted, jnp.zeros((), jnp.int32)),
+    budget=put(state.budget, prefix.budget),
+    temperature=put(state.temperature, prefix.temperature),
+    key=put(state.key, keys),
+    active=put(state.active, prefix.budget > 0),
+  )
+
+
+def generate(
+  params: Params,
+  config: Qwen2Config,
+  state: DecodeState,
+  *,
+  stop_tokens: tuple[int, ...],
+  dtype: Any = jnp.float32,
+) -> tuple[DecodeState, Chunk]:
+  """Emits up to K tokens in every active slot, in one compiled loop that ends early when no slot is active.
+
+  A slot stops at a stop token, which it emits, or when its budget is spent.
+  """
+  slots, chunk = state.logprobs.shape
+  layers = jax.tree.map(lambda leaf: leaf.astype(dtype), qwen2.unstack_layers(params, config))
+  row = jnp.arange(slots)
+
+  def forward(token: Array, state: DecodeState) -> tuple[Array, list[Array], list[Array]]:
+    x, positions = qwen2.embed(params, token, dtype)[:, None], state.length[:, None]
+    k_cache, v_cache = list(state.k), list(state.v)
+
+    def attend(q: Array, k: Array, v: Array, layer: int) -> tuple[Array, None]:
+      at = (row, slice(None), state.length)
+      k_cache[layer] = k_cache[layer].at[at].set(k[:, 0], mode="drop")
+      v_cache[layer] = v_cache[layer].at[at].set(v[:, 0], mode="drop")
+      return cached_attention(q[:, 0], k_cache[layer], v_cache[layer], state.length + 1)[:, None], None
+
+    for i, layer_params in enumerate(layers):
+      x, _ = qwen2.apply_layer(layer_params, config, x, positions, attend, i)
+    return qwen2.logits(params, qwen2.final_norm(params, config, x[:, 0])), k_cache, v_cache
+
+  def step(carry: tuple[Array, DecodeState, Chunk]) -> tuple[Array, DecodeState, Chunk]:
+    i, state, out = carry
+    emitted = state.emitted + state.active
+    out = Chunk(out.tokens.at[:, i].set(state.token), out.valid.at[:, i].set(state.active), emitted)
+    stopped = jnp.isin(state.token, jnp.array(stop_tokens, jnp.int32)) | (emitted >= state.budget)
+    active = state.active & ~stopped
+    logits, k, v = forward(state.token, state)
+    token, logprob = draw(logits, uniforms(state.key, emitted), state.temperature)
+    state = state._replace(
+      k=k,
+      v=v,
+      length=state.length + active,
+      token=token,
+      logprob=logprob,
+      emitted=emitted,
+      active=active,
+      logprobs=state.logprobs.at[:, i].set(state.logprob),
+    )
+    return i + 1, state, out
+
+  empty = Chunk(jnp.zeros((slots, chunk), jnp.int32), jnp.zeros((slots, chunk), bool), state.emitted)
+  _, state, out = jax.lax.while_loop(lambda c: (c[0] < chunk) & c[1].active.any(), step, (0, state, empty))
+  return state, out

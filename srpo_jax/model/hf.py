@@ -1,0 +1,312 @@
+"""Qwen2 checkpoints in Hugging Face form, in and out.
+
+One table maps each stored tensor to its place in our tree; reading checks that the two name the same tensors with the
+same shapes, and writing is its inverse, so import then export gives the stored bits back.
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.flax import save_file
+
+from srpo_jax.errors import InputError
+from srpo_jax.model.qwen2 import Params, Qwen2Config
+
+INDEX_FILE = "model.safetensors.index.json"
+SINGLE_FILE = "model.safetensors"
+# What travels with the weights unchanged: everything a tokenizer or generation may need.
+COMPANION_FILES = (
+  "config.json",
+  "generation_config.json",
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "vocab.json",
+  "merges.txt",
+  "special_tokens_map.json",
+  "added_tokens.json",
+  "chat_template.jinja",
+)
+
+
+class Slot(NamedTuple):
+  """Where a stored tensor goes: tree path, layer (None: not stacked), our shape, and whether it is stored transposed.
+
+  torch's Linear stores [out, in]; our kernels are [in, out] with the head axis split off.
+  """
+
+  path: tuple[str, ...]
+  layer: int | None
+  shape: tuple[int, ...]
+  stored_shape: tuple[int, ...]
+
+  def to_ours(self, stored: np.ndarray) -> np.ndarray:
+    return (stored.T if self.transposed else stored).reshape(self.shape)
+
+  def to_stored(self, ours: np.ndarray) -> np.ndarray:
+    flat = ours.reshape(self.stored_shape[::-1] if self.transposed else self.stored_shape)
+    return np.ascontiguousarray(flat.T if self.transposed else flat)
+
+  @property
+  def transposed(self) -> bool:
+    return self.path[-1].endswith("kernel") or self.path == ("head",)
+
+
+def tensor_table(config: Qwen2Config) -> dict[str, Slot]:
+  """Stored tensor name -> Slot, for every tensor of the model."""
+  c = config
+  m, f, h, n, d, v = (
+    c.hidden_size,
+    c.intermediate_size,
+    c.num_attention_heads,
+    c.num_key_value_heads,
+    c.head_dim,
+    c.vocab_size,
+  )
+  table = {
+    "model.embed_tokens.weight": Slot(("embed",), None, (v, m), (v, m)),
+    "model.norm.weight": Slot(("final_norm",), None, (m,), (m,)),
+  }
+  if not c.tie_word_embeddings:
+    table["lm_head.weight"] = Slot(("head",), None, (m, v), (v, m))
+  per_layer = {
+    "input_layernorm.weight": (("attention_norm", "weight"), (m,), (m,)),
+    "post_attention_layernorm.weight": (("mlp_norm", "weight"), (m,), (m,)),
+    "self_attn.o_proj.weight": (("o_kernel",), (h, d, m), (m, h * d)),
+    "mlp.gate_proj.weight": (("gate_kernel",), (m, f), (f, m)),
+    "mlp.up_proj.weight": (("up_kernel",), (m, f), (f, m)),
+    "mlp.down_proj.weight": (("down_kernel",), (f, m), (m, f)),
+  }
+  for name, heads in (("q", h), ("k", n), ("v", n)):
+    per_layer[f"self_attn.{name}_proj.weight"] = ((f"{name}_kernel",), (m, heads, d), (heads * d, m))
+    per_layer[f"self_attn.{name}_proj.bias"] = ((f"{name}_bias",), (heads, d), (heads * d,))
+  for layer in range(c.num_hidden_layers):
+    for name, (path, shape, stored_shape) in per_layer.items():
+      table[f"model.layers.{layer}.{name}"] = Slot(("layers", *path), layer, shape, stored_shape)
+  return table
+
+
+def read_config(folder: str | Path) -> Qwen2Config:
+  """The model's shape from FOLDER/config.json.
+
+  Raises:
+    InputError: no such file, another architecture, or a field that is missing or not supported.
+  """
+  raw, file = read_raw_config(folder), Path(folder) / "config.json"
+  if raw.get("model_type") != "qwen2":
+    raise InputError(f"{file}: model_type is {raw.get('model_type')!r}, expected 'qwen2'")
+  if raw.get("hidden_act", "silu") != "silu":
+    raise InputError(f"{file}: hidden_act is {raw['hidden_act']!r}, expected 'silu'")
+  if raw.get("use_sliding_window"):
+    raise InputError(f"{file}: use_sliding_window is true, expected false: windowed attention is not supported")
+  rope = raw.get("rope_parameters") or {}
+  scaling = raw.get("rope_scaling") or rope
+  kind = scaling.get("rope_type", scaling.get("type", "default"))
+  if kind != "default":
+    raise InputError(f"{file}: rope type is {kind!r}, expected 'default': scaled positions are not supported")
+  theta = raw.get("rope_theta", rope.get("rope_theta"))
+  if theta is None:
+    raise InputError(f"{file}: no rope_theta, expected it at the top level or inside rope_parameters")
+
+  def field(name: str, kind: type = int) -> Any:
+    if isinstance(raw.get(name), bool) or not isinstance(raw.get(name), (int, float)) or raw[name] <= 0:
+      raise InputError(f"{file}: field {name} is {raw.get(name)!r}, expected a positive number")
+    return kind(raw[name])
+
+  heads = field("num_attention_heads")
+  kv_heads = field("num_key_value_heads")
+  hidden = field("hidden_size")
+  if heads % kv_heads:
+    raise InputError(f"{file}: num_attention_heads {heads} is not a multiple of num_key_value_heads {kv_heads}")
+  if raw.get("head_dim") is None and hidden % heads:
+    raise InputError(f"{file}: hidden_size {hidden} is not a multiple of num_attention_heads {heads}")
+  return Qwen2Config(
+    vocab_size=field("vocab_size"),
+    hidden_size=hidden,
+    intermediate_size=field("intermediate_size"),
+    num_hidden_layers=field("num_hidden_layers"),
+    num_attention_heads=heads,
+    num_key_value_heads=kv_heads,
+    head_dim=field("head_dim") if raw.get("head_dim") is not None else hidden // heads,
+    rope_theta=float(theta),
+    rms_norm_eps=field("rms_norm_eps", float),
+    tie_word_embeddings=bool(raw.get("tie_word_embeddings", False)),
+  )
+
+
+def read_raw_config(folder: str | Path) -> dict[str, Any]:
+  """FOLDER/config.json as it stands."""
+  file = Path(folder) / "config.json"
+  if not file.is_file():
+    raise InputError(f"{file}: no such file, expected the config.json of a Hugging Face Qwen2 folder")
+  try:
+    raw = json.loads(file.read_text())
+  except ValueError as error:
+    raise InputError(f"{file}: not JSON ({error})") from None
+  if not isinstance(raw, dict):
+    raise InputError(f"{file}: expected a JSON object")
+  return raw
+
+
+def stored_dtype(folder: str | Path) -> str:
+  """The dtype name that config.json states for the weights ('float32' when it states none)."""
+  raw = read_raw_config(folder)
+  return raw.get("dtype") or raw.get("torch_dtype") or "float32"
+
+
+def weight_files(folder: str | Path) -> dict[str, Path]:
+  """Tensor name -> the safetensors file that holds it."""
+  folder = Path(folder)
+  index = folder / INDEX_FILE
+  if index.is_file():
+    try:
+      weight_map = json.loads(index.read_text())["weight_map"]
+      files = {name: folder / file for name, file in weight_map.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+      raise InputError(f"{index}: expected a JSON object with a weight_map of tensor names to files") from None
+    for file in set(files.values()):
+      names = set(_tensor_names(file))
+      for name in (name for name, at in files.items() if at == file and name not in names):
+        raise InputError(f"{file}: no tensor {name}, which {INDEX_FILE} says is there")
+    return files
+  file = folder / SINGLE_FILE
+  if not file.is_file():
+    raise InputError(f"{folder}: no {SINGLE_FILE} and no {INDEX_FILE}, expected the weights of a Hugging Face folder")
+  return {name: file for name in _tensor_names(file)}
+
+
+def _tensor_names(file: Path) -> list[str]:
+  if not file.is_file():
+    raise InputError(f"{file}: no such file, expected a safetensors file named by {INDEX_FILE}")
+  try:
+    with safe_open(file, framework="numpy") as handle:
+      return list(handle.keys())
+  except SafetensorError as error:
+    raise InputError(f"{file}: not a readable safetensors file ({error})") from None
+
+
+def load_params(folder: str | Path, config: Qwen2Config, dtype: Any = jnp.float32) -> Params:
+  """The parameters of a Hugging Face folder as our tree, cast to `dtype`.
+
+  Raises:
+    InputError: naming the tensor that is unknown, missing, or of another shape.
+  """
+  table, files = tensor_table(config), weight_files(folder)
+  tied_head = config.tie_word_embeddings and "lm_head.weight" in files
+  for name in files:
+    if name not in table and not (tied_head and name == "lm_head.weight"):
+      raise InputError(f"{files[name]}: unknown tensor {name}, expected those of Qwen2 with this config.json")
+  for name in table:
+    if name not in files:
+      raise InputError(f"{folder}: missing tensor {name}")
+
+  dtype = jnp.dtype(dtype)
+  leaves: dict[tuple[str, ...], np.ndarray] = {}
+  for file in sorted(set(files.values())):
+    with safe_open(file, framework="flax") as handle:
+      for name in handle.keys():  # noqa: SIM118 (not a mapping)
+        if name not in table:
+          continue
+        slot = table[name]
+        stored = handle.get_slice(name).get_shape()
+        if tuple(stored) != slot.stored_shape:
+          raise InputError(f"{file}: tensor {name} has shape {list(stored)}, expected {list(slot.stored_shape)}")
+        ours = slot.to_ours(np.asarray(handle.get_tensor(name))).astype(dtype)
+        if slot.layer is None:
+          leaves[slot.path] = ours
+        else:
+          shape = (config.num_hidden_layers, *slot.shape)
+          leaves.setdefault(slot.path, np.empty(shape, dtype))[slot.layer] = ours
+  if tied_head:
+    with safe_open(files["lm_head.weight"], framework="flax") as handle:
+      head = np.asarray(handle.get_tensor("lm_head.weight")).astype(dtype)
+    if not np.array_equal(head, leaves[("embed",)]):
+      raise InputError(f"{files['lm_head.weight']}: tensor lm_head.weight differs from the embedding it is tied to")
+
+  params: Params = {}
+  for path, leaf in leaves.items():
+    node = params
+    for key in path[:-1]:
+      node = node.setdefault(key, {})
+    node[path[-1]] = jnp.asarray(leaf)
+  return params
+
+
+def _stored_tensors(params: Params, config: Qwen2Config, dtype: Any) -> Iterator[tuple[str, np.ndarray]]:
+  for name, slot in tensor_table(config).items():
+    leaf: Any = params
+    for key in slot.path:
+      leaf = leaf[key]
+    leaf = leaf if slot.layer is None else leaf[slot.layer]
+    yield name, slot.to_stored(np.asarray(leaf).astype(dtype))
+
+
+def save_params(
+  params: Params,
+  config: Qwen2Config,
+  out: str | Path,
+  *,
+  source: str | Path,
+  dtype: str | None = None,
+  max_shard_bytes: int = 5_000_000_000,
+) -> None:
+  """Writes a Hugging Face folder: the weights, and SOURCE's companion files.
+
+  Args:
+    source: folder whose config.json, tokenizer and generation files are copied.
+    dtype: of the stored weights; None keeps SOURCE's, and then config.json is copied unchanged.
+
+  Raises:
+    InputError: `out` exists and is not empty.
+  """
+  out, source = Path(out), Path(source)
+  if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    raise InputError(f"{out}: exists and is not an empty folder; expected a new one, nothing was written")
+  out.mkdir(parents=True, exist_ok=True)
+  for name in COMPANION_FILES:
+    if (source / name).is_file():
+      shutil.copyfile(source / name, out / name)
+  if dtype is not None and dtype != stored_dtype(source):
+    raw = read_raw_config(source)
+    raw.pop("torch_dtype", None)
+    (out / "config.json").write_text(json.dumps(raw | {"dtype": dtype}, indent=2) + "\n")
+  write_params(params, config, out, dtype=dtype or stored_dtype(source), max_shard_bytes=max_shard_bytes)
+
+
+def write_params(
+  params: Params,
+  config: Qwen2Config,
+  out: Path,
+  *,
+  dtype: str = "float32",
+  max_shard_bytes: int = 5_000_000_000,
+) -> None:
+  """Writes the weights as safetensors: one file, or shards with an index above `max_shard_bytes`."""
+  np_dtype = jnp.dtype(dtype)
+  table = tensor_table(config)
+  shards: list[list[str]] = [[]]
+  held = 0
+  for name, slot in table.items():
+    size = math.prod(slot.stored_shape) * np_dtype.itemsize
+    if shards[-1] and held + size > max_shard_bytes:
+      shards.append([])
+      held = 0
+    shards[-1].append(name)
+    held += size
+
+  tensors = _stored_tensors(params, config, np_dtype)
+  weight_map: dict[str, str] = {}
+  for number, names in enumerate(shards, 1):
+    file = SINGLE_FILE if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+    save_file({name: jnp.asarray(next(tensors)[1]) for name in names}, out / file, metadata={"format": "pt"})
+    weight_map |= dict.fromkeys(names, file)
+  if len(shards) > 1:
+    total = sum(math.prod(slot.stored_shape) for slot in table.values()) * np_dtype.itemsize
+    index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
+    (out / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n")

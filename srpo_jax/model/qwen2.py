@@ -1,0 +1,209 @@
+"""Qwen2.5 (arXiv 2412.15115) in Flax linen: the forward pass over a plain parameter pytree.
+
+A block is x + Attention(RMSNorm(x)), then x + SwiGLU(RMSNorm(x)); query, key and value projections have a bias, no
+other does; positions enter by rotary embedding (half-split form); the head is the embedding when it is tied.
+
+Axes: B rows, T tokens, M model features, F hidden features of the MLP, H query heads, N key/value heads, D features of
+a head, V vocabulary, L layers (leading, scanned).
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+
+from srpo_jax.arrays import Array
+from srpo_jax.model.attention import causal_attention
+
+Params = dict[str, Any]
+# (q [B T H D], k [B T N D], v [B T N D], what this layer was given) -> (out [B T H D], what this layer keeps)
+Attend = Callable[[Array, Array, Array, Any], tuple[Array, Any]]
+
+REMAT_POLICIES: dict[str, Any] = {
+  "none": None,  # keep every activation
+  "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,  # keep the projections' outputs
+  "full": jax.checkpoint_policies.nothing_saveable,  # keep each layer's input alone
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Qwen2Config:
+  """The shape of a Qwen2 model, under the names of its Hugging Face config."""
+
+  vocab_size: int
+  hidden_size: int
+  intermediate_size: int
+  num_hidden_layers: int
+  num_attention_heads: int
+  num_key_value_heads: int
+  head_dim: int
+  rope_theta: float
+  rms_norm_eps: float
+  tie_word_embeddings: bool
+
+
+def rope(x: Float[Array, "B T H D"], positions: Int[Array, "B T"], theta: float) -> Float[Array, "B T H D"]:
+  """Rotates feature pairs (i, i + D/2) by position / theta^(2i/D), in fp32."""
+  half = x.shape[-1] // 2
+  frequency = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+  angle = positions[..., None, None].astype(jnp.float32) * frequency
+  sin, cos = jnp.sin(angle), jnp.cos(angle)
+  a, b = x[..., :half].astype(jnp.float32), x[..., half:].astype(jnp.float32)
+  return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x.dtype)
+
+
+def linear(x: Float[Array, "*batch _"], kernel: Float[Array, "..."], inputs: int = 1) -> Float[Array, "..."]:
+  """x @ kernel, contracting x's last axis with the kernel's first `inputs` axes (flattened).
+
+  One two-dimensional product: with the batch axes left apart, XLA's CPU backend transposes the operands of the weight
+  gradient through memory, at several times the cost of the product.
+  """
+  out = kernel.shape[inputs:]
+  flat = x.reshape(-1, x.shape[-1]) @ kernel.reshape(x.shape[-1], -1)
+  return flat.reshape(*x.shape[:-1], *out)
+
+
+class RMSNorm(nn.Module):
+  """x / rms(x) * weight, the statistic in fp32."""
+
+  eps: float
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    weight = self.param("weight", nn.initializers.ones, (x.shape[-1],))
+    x32 = x.astype(jnp.float32)
+    x32 = x32 * jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + self.eps)
+    return x32.astype(x.dtype) * weight.astype(x.dtype)
+
+
+class Block(nn.Module):
+  """One layer. `attend` decides what keys and values a query sees: the row's own, or a cache."""
+
+  config: Qwen2Config
+
+  @nn.compact
+  def __call__(self, x: Array, positions: Array, attend: Attend, given: Any) -> tuple[Array, Any]:
+    c = self.config
+    init = nn.initializers.normal(0.02)
+    heads = {"q": c.num_attention_heads, "k": c.num_key_value_heads, "v": c.num_key_value_heads}
+
+    h = RMSNorm(c.rms_norm_eps, name="attention_norm")(x)
+    qkv = {}
+    for name, n in heads.items():
+      kernel = self.param(f"{name}_kernel", init, (c.hidden_size, n, c.head_dim)).astype(x.dtype)
+      bias = self.param(f"{name}_bias", nn.initializers.zeros, (n, c.head_dim)).astype(x.dtype)
+      qkv[name] = linear(h, kernel) + bias
+    q, k = (rope(qkv[name], positions, c.rope_theta) for name in "qk")
+    out, kept = attend(q, k, qkv["v"], given)
+    kernel = self.param("o_kernel", init, (c.num_attention_heads, c.head_dim, c.hidden_size)).astype(x.dtype)
+    x = x + linear(out.reshape(*out.shape[:2], -1), kernel, inputs=2)
+
+    h = RMSNorm(c.rms_norm_eps, name="mlp_norm")(x)
+    gate, up = (
+      linear(h, self.param(f"{name}_kernel", init, (c.hidden_size, c.intermediate_size)).astype(x.dtype))
+      for name in ("gate", "up")
+    )
+    down = self.param("down_kernel", init, (c.intermediate_size, c.hidden_size)).astype(x.dtype)
+    return x + linear(nn.silu(gate) * up, down), kept
+
+
+def init_params(config: Qwen2Config, key: Array) -> Params:
+  """Random fp32 parameters: embed [V M], layers (each leaf [L ...]), final_norm [M], head [M V] when untied."""
+  c = config
+  embed_key, layers_key, head_key = jax.random.split(key, 3)
+  x, positions = jnp.zeros((1, 1, c.hidden_size)), jnp.zeros((1, 1), jnp.int32)
+  block = Block(c)
+
+  def layer(key: Array) -> Params:
+    return block.init(key, x, positions, lambda q, k, v, given: (q, None), None)["params"]
+
+  params = {
+    "embed": 0.02 * jax.random.normal(embed_key, (c.vocab_size, c.hidden_size)),
+    "layers": jax.vmap(layer)(jax.random.split(layers_key, c.num_hidden_layers)),
+    "final_norm": jnp.ones(c.hidden_size),
+  }
+  if not c.tie_word_embeddings:
+    params["head"] = 0.02 * jax.random.normal(head_key, (c.hidden_size, c.vocab_size))
+  return params
+
+
+def unstack_layers(params: Params, config: Qwen2Config) -> list[Params]:
+  """The layers as a list, for programs that visit each many times: a scan would slice the stack at every visit."""
+  leaves, tree = jax.tree.flatten(params["layers"])
+  return [jax.tree.unflatten(tree, [leaf[i] for leaf in leaves]) for i in range(config.num_hidden_layers)]
+
+
+def embed(params: Params, tokens: Int[Array, "*batch"], dtype: Any) -> Float[Array, "*batch M"]:
+  return params["embed"][tokens].astype(dtype)
+
+
+def apply_layers(
+  params: Params,
+  config: Qwen2Config,
+  x: Float[Array, "B T M"],
+  positions: Int[Array, "B T"],
+  attend: Attend,
+  *,
+  remat: str = "none",
+) -> tuple[Float[Array, "B T M"], Any]:
+  """All blocks by one scan, and what `attend` kept of each layer (stacked on a leading L axis)."""
+  block = Block(config)
+
+  def layer(x: Array, layer_params: Params) -> tuple[Array, Any]:
+    return block.apply({"params": layer_params}, x, positions, attend, None)
+
+  if remat != "none":
+    layer = jax.checkpoint(layer, policy=REMAT_POLICIES[remat])
+  # A shallow model compiles as fast without the loop, and its backward pass then keeps no stacked copies.
+  return jax.lax.scan(layer, x, params["layers"], unroll=config.num_hidden_layers <= 4)
+
+
+def apply_layer(
+  layer_params: Params, config: Qwen2Config, x: Array, positions: Array, attend: Attend, given: Any
+) -> tuple[Array, Any]:
+  """One block, for `unstack_layers`."""
+  return Block(config).apply({"params": layer_params}, x, positions, attend, given)
+
+
+def final_norm(params: Params, config: Qwen2Config, x: Float[Array, "*batch M"]) -> Float[Array, "*batch M"]:
+  return RMSNorm(config.rms_norm_eps).apply({"params": {"weight": params["final_norm"]}}, x)
+
+
+def logits(params: Params, hidden: Float[Array, "*batch M"]) -> Float[Array, "*batch V"]:
+  """Next-token logits in fp32 of hidden states after the final norm."""
+  flat = hidden.reshape(-1, hidden.shape[-1])
+  if "head" in params:
+    out = jnp.dot(flat, params["head"].astype(flat.dtype), preferred_element_type=jnp.float32)
+  else:
+    out = jnp.einsum("nm,vm->nv", flat, params["embed"].astype(flat.dtype), preferred_element_type=jnp.float32)
+  return out.reshape(*hidden.shape[:-1], -1)
+
+
+def forward(
+  params: Params,
+  config: Qwen2Config,
+  tokens: Int[Array, "B T"],
+  positions: Int[Array, "B T"],
+  segments: Int[Array, "B T"],
+  *,
+  dtype: Any = jnp.float32,
+  remat: str = "none",
+) -> Float[Array, "B T M"]:
+  """Hidden states after the final norm.
+
+  Args:
+    positions: each token's place within its own sequence, from 0.
+    segments: which sequence of its row a token belongs to, from 1; 0 is padding.
+    dtype: of the computation; parameters keep theirs.
+    remat: a key of REMAT_POLICIES, what the backward pass recomputes.
+  """
+
+  def attend(q: Array, k: Array, v: Array, given: None) -> tuple[Array, None]:
+    return causal_attention(q, k, v, segments), None
+
+  x, _ = apply_layers(params, config, embed(params, tokens, dtype), positions, attend, remat=remat)
+  return final_norm(params, config, x)

@@ -1,0 +1,132 @@
+"""The form a response must have, and the answer inside it.
+
+The prompt ends with an opened `<think>`, so a well-formed response reads `... </think> <answer> ... </answer>` and
+stops there. Everything here is one pass over the text, whatever the text is.
+"""
+
+import json
+import re
+from typing import Any
+
+from srpo_jax.errors import InputError
+
+VALIDATORS = ("tags", "json")
+
+_BOX = re.compile(r"\\boxed(?![A-Za-z])")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_FENCE = "```"
+
+
+def answer_body(response: str) -> str | None:
+  """The text between the only `<answer>` and the only `</answer>`; None unless there is one of each, in order."""
+  if response.count("<answer>") != 1 or response.count("</answer>") != 1:
+    return None
+  start = response.index("<answer>") + len("<answer>")
+  end = response.index("</answer>")
+  return response[start:end] if start <= end else None
+
+
+def boxed(text: str) -> tuple[int, str | None]:
+  r"""How many `\boxed` a text holds, and the content of the only one.
+
+  The content is None where there is none, where there are several (a box inside a box counts: its answer is stated
+  twice) and where the braces do not balance.
+  """
+  starts = [match.end() for match in _BOX.finditer(text)]
+  return len(starts), _braced(text, starts[0]) if len(starts) == 1 else None
+
+
+def _braced(text: str, start: int) -> str | None:
+  """The content of the brace group that begins at `start` (blanks skipped), or None where it never closes."""
+  while start < len(text) and text[start].isspace():
+    start += 1
+  if start == len(text) or text[start] != "{":
+    return None
+  depth = 0
+  for match in _BRACE.finditer(text, start):
+    if match[0] == "{":
+      depth += 1
+    elif match[0] == "}":
+      depth -= 1
+      if depth == 0:
+        return text[start + 1 : match.start()]
+  return None
+
+
+def json_answer(body: str) -> Any:
+  """The value of the key `answer` in the one JSON object that `body` is.
+
+  Numbers come back as the text they were written in, so that no digit is lost. Raises ValueError saying what is wrong:
+  text around the object, a key given twice, NaN or Infinity, no `answer`, nesting too deep.
+  """
+
+  def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = {key for key, _ in pairs}
+    if len(keys) != len(pairs):
+      raise ValueError("a key is given twice")
+    return dict(pairs)
+
+  def refuse(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+  try:
+    value = json.loads(body, object_pairs_hook=unique, parse_constant=refuse, parse_int=str, parse_float=str)
+  except RecursionError:
+    raise ValueError("nested too deep") from None
+  if not isinstance(value, dict):
+    raise ValueError("not an object")
+  if "answer" not in value:
+    raise ValueError("no key `answer`")
+  return value["answer"]
+
+
+def check_validator(validator: str) -> None:
+  """Raises InputError unless `validator` is one that exists."""
+  if validator not in VALIDATORS:
+    raise InputError(f"validator: expected one of {', '.join(VALIDATORS)}, found {validator!r}")
+
+
+def format_ok(response: str, *, ended: bool, domain: str, validator: str = "tags") -> bool:
+  r"""Whether a response keeps the required form.
+
+  Args:
+    response: the completion, without the prompt's `<think>` and without the EOS.
+    ended: whether the EOS ended it, rather than the length limit.
+    domain: `math` also asks for exactly one `\boxed{}`, `code` for exactly one ```python fence; others for tags alone.
+    validator: `tags`, or `json`: the answer of a math or code response is one JSON object with the key `answer`.
+  """
+  check_validator(validator)
+  if not ended or "<think>" in response or response.count("</think>") != 1:
+    return False
+  body = answer_body(response)
+  if body is None or not body.strip() or not response.endswith("</answer>"):
+    return False
+  thought, rest = response.split("</think>")
+  if not thought.strip() or "<answer>" not in rest:
+    return False
+  if domain not in ("math", "code"):
+    return True
+  if validator == "json":
+    return _json_ok(body)
+  return _one_box(body) if domain == "math" else _one_fence(body)
+
+
+def _one_box(body: str) -> bool:
+  content = boxed(body)[1]
+  return content is not None and bool(content.strip())
+
+
+def _one_fence(body: str) -> bool:
+  parts = body.split(_FENCE)
+  if len(parts) != 3:
+    return False
+  language, _, code = parts[1].partition("\n")
+  return language.rstrip() == "python" and bool(code.strip())
+
+
+def _json_ok(body: str) -> bool:
+  try:
+    value = json_answer(body)
+  except ValueError:
+    return False
+  return value is not None and value not in ("", [], {}) and (not isinstance(value, str) or bool(value.strip()))

@@ -1,0 +1,196 @@
+r"""A short mathematical text as tokens: LaTeX or plain, with everything that only changes its looks taken out.
+
+`\dfrac`, `\left`, thin spaces, dollars, thousands separators and Unicode signs end here, so that the reader of values
+(`value.py`) knows one spelling of each thing. One pass; what is not known stays a token and is refused there.
+"""
+
+import dataclasses
+import re
+
+from srpo_jax.rewards.format import _braced
+
+
+class Unreadable(ValueError):
+  """The text is not a value this package can read; the message says why in a few words."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Token:
+  kind: str  # number | letter | word | command | text | symbol
+  text: str  # number: ASCII digits, at most one point; text: what stands in \text{...}; command: with its backslash
+  gap: bool = False  # a blank stood before it
+
+
+
+
+def names(text: str) -> frozenset[str]:
+  """The blank-separated names in a text."""
+  return frozenset(text.split())
+
+
+# `log` without a base is taken for the natural one on both sides: only its ratio to other logs could tell.
+FUNCTIONS = names("sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp")
+OPENERS = frozenset(["(", "[", "{", "\\{", "\\langle"])
+CLOSERS = frozenset([")", "]", "}", "\\}", "\\rangle"])
+
+_UNICODE = str.maketrans(
+  {
+    "−": "-",
+    "–": "-",
+    "×": r"\cdot ",
+    "·": r"\cdot ",
+    "⋅": r"\cdot ",
+    "÷": "/",
+    "⁄": "/",
+    "π": r"\pi ",
+    "∞": r"\infty ",
+    "√": r"\sqrt ",
+    "∪": r"\cup ",
+    "∈": r"\in ",
+    "±": r"\pm ",
+    "≤": r"\le ",
+    "≥": r"\ge ",
+    "≠": r"\ne ",
+    "°": r"\degree ",
+    "²": "^2 ",
+    "³": "^3 ",
+    "½": r"\frac{1}{2}",
+    "θ": r"\theta ",
+    "€": r"\euro ",
+    "£": r"\pounds ",
+    "\u00a0": " ",
+    "\u2009": " ",
+    "\u202f": " ",
+    "’": "'",
+  }
+)
+_SPELLING = {
+  r"\dfrac": r"\frac",
+  r"\tfrac": r"\frac",
+  r"\cfrac": r"\frac",
+  r"\times": r"\cdot",
+  r"\ast": r"\cdot",
+  r"\div": "/",
+  r"\leq": r"\le",
+  r"\leqslant": r"\le",
+  r"\geq": r"\ge",
+  r"\geqslant": r"\ge",
+  r"\neq": r"\ne",
+  r"\lt": "<",
+  r"\gt": ">",
+  r"\%": "%",
+  r"\lbrace": r"\{",
+  r"\rbrace": r"\}",
+  r"\lbrack": "[",
+  r"\rbrack": "]",
+  r"\vert": "|",
+  r"\lvert": "|",
+  r"\rvert": "|",
+  r"\circ": r"\degree",
+  r"\imath": "i",
+  r"\colon": ":",
+  r"\land": "and",
+  r"\lor": "or",
+  "*": r"\cdot",
+}
+_PLAIN_WORDS = {"pi": r"\pi", "sqrt": r"\sqrt", "infty": r"\infty", "infinity": r"\infty"} | {
+  name: "\\" + name for name in FUNCTIONS
+}
+_SHORT_WORDS = names("or no cm mm km kg mg ml ft mi am pm")  # two letters that are no product
+_BLANK_COMMANDS = names(
+  r"\left \right \big \Big \bigg \Bigg \bigl \bigr \Bigl \Bigr \displaystyle \textstyle \limits \quad \qquad"
+  r" \( \) \[ \] \! \, \; \: \>"
+) | {"\\ ", "\\\n"}
+_TEXT_COMMANDS = names(
+  r"\text \textbf \textit \textrm \texttt \textsf \textnormal \mathrm \mathbf \mathit \mathsf \mbox \hbox"
+  r" \operatorname"
+)
+_GROUPED = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:(?:\{,\}|,\\!|\\,|\\!|~)[0-9]{3})+(?![0-9])")
+_NOT_DIGIT = re.compile(r"[^0-9]")
+_TOKEN = re.compile(
+  r"(?P<number>[0-9]+(?:\.[0-9]+)?|\.[0-9]+)|(?P<command>\\(?:[A-Za-z]+|.))|(?P<word>[A-Za-z]+)|(?P<blank>[\s~$]+)"
+  r"|(?P<symbol>.)",
+  re.DOTALL,
+)
+_PREFIXED_FUNCTION = re.compile(rf"\\({'|'.join(sorted(FUNCTIONS, key=len, reverse=True))})([A-Za-gi-z])")
+
+
+def tokens(text: str) -> list[Token]:
+  """The tokens of a mathematical text. Raises Unreadable where a `\\text{` does not close. Linear in its length."""
+  text = _GROUPED.sub(lambda match: _NOT_DIGIT.sub("", match[0]), text.translate(_UNICODE).strip())
+  found: list[Token] = []
+  position, gap = 0, False
+  while match := _TOKEN.match(text, position):
+    kind, piece = match.lastgroup or "", match[0]
+    position = match.end()
+    if kind == "blank" or piece in _BLANK_COMMANDS:
+      gap = True
+    elif piece in _TEXT_COMMANDS:
+      content = _braced(text, position)
+      if content is None:
+        raise Unreadable(f"{piece} without braces")
+      position = text.index("{", position) + len(content) + 2
+      found.append(Token("text", content, gap))
+      gap = False
+    else:
+      found += _tokens_of(kind, piece, gap)
+      gap = False
+  return _with_thousands(_without_full_stop(found))
+
+
+def _tokens_of(kind: str, piece: str, gap: bool) -> list[Token]:
+  if kind == "word":
+    command = _PLAIN_WORDS.get(piece.lower() if len(piece) > 2 else piece)
+    if command:
+      return [Token("command", command, gap)]
+    if len(piece) > 2 or piece.lower() in _SHORT_WORDS:
+      return [Token("word", piece, gap)]
+    return [Token("letter", letter, gap and index == 0) for index, letter in enumerate(piece)]
+  piece = _SPELLING.get(piece, piece)
+  if kind == "command" and (split := _PREFIXED_FUNCTION.fullmatch(piece)) and piece[1:] not in FUNCTIONS:
+    return [Token("command", "\\" + split[1], gap), Token("letter", split[2])]  # `\cotx`, a gold that lost its blank
+  if kind in ("command", "symbol"):
+    if piece == "i":
+      kind = "letter"
+    elif piece in ("and", "or"):
+      kind = "word"
+    else:
+      kind = "command" if len(piece) > 1 else "symbol"
+  return [Token(kind, piece, gap)]
+
+
+def _without_full_stop(found: list[Token]) -> list[Token]:
+  return found[:-1] if found and found[-1].text == "." and found[-1].kind == "symbol" else found
+
+
+def _with_thousands(found: list[Token]) -> list[Token]:
+  """Joins `1,000` outside brackets. Within brackets, and before a blank, a comma separates."""
+  joined: list[Token] = []
+  depth = 0
+  index = 0
+  while index < len(found):
+    token = found[index]
+    depth += (token.text in OPENERS) - (token.text in CLOSERS)
+    digits = token.text
+    if depth == 0 and token.kind == "number" and digits.isdigit() and len(digits) <= 3:
+      while _thousand_follows(found, index):
+        digits += found[index + 2].text
+        index += 2
+    joined.append(dataclasses.replace(token, text=digits))
+    index += 1
+  return joined
+
+
+def _thousand_follows(found: list[Token], index: int) -> bool:
+  group = found[index + 1 : index + 3]
+  if len(group) < 2 or group[0].text != "," or group[0].gap or group[1].gap or group[1].kind != "number":
+    return False
+  if "." in found[index].text:
+    return False
+  whole = group[1].text.partition(".")[0]
+  return len(whole) == 3
+
+
+def spelling(found: list[Token]) -> str:
+  """One string for a token list: equal texts up to looks have equal spellings."""
+  return "\x1f".join(token.text.strip() if token.kind == "text" else token.text for token in found)

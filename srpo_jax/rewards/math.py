@@ -1,0 +1,108 @@
+r"""Whether the answer to a mathematics problem is correct.
+
+An answer is taken from its `<answer>` body, read as a value (`value.py`) and compared with the gold answer part by
+part; only two scalar expressions that already agree in double precision reach Math-Verify. So nothing in a response
+makes Math-Verify guess: it never sees text, lists, pairs or equations, and what it sees is small.
+
+Two rules decide the rest. Values decide, exactly: 0.3333 is not 1/3, 50 is not 50%. And an answer is a value, not a
+computation: an operation that the gold does without is "not evaluated" (`expression.unevaluated`), so copying the
+question never scores.
+
+`screen_stated` is linear and safe in any process; `judge_stated` also runs Math-Verify and belongs in a worker that
+can be killed.
+"""
+
+import functools
+import re
+
+from srpo_jax.rewards.compare import DIFFERENT, EQUAL, Outcome, Proof, compare
+from srpo_jax.rewards.format import boxed, json_answer
+from srpo_jax.rewards.latex import Unreadable, spelling, tokens
+from srpo_jax.rewards.proof import prove
+from srpo_jax.rewards.value import Opaque, Value, read_value
+
+MAX_ANSWER = 256  # characters; for a long gold answer twice its length
+MAX_GOLD = 2048
+
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+
+
+def judge_math(answer_body: str, gold: str, validator: str = "tags") -> tuple[int, str]:
+  r"""Judges one answer with Math-Verify: run it in a process that may be killed.
+
+  Args:
+    answer_body: the text between `<answer>` and `</answer>`.
+    gold: the answer of the data set, LaTeX or plain.
+    validator: `tags`: the content of the only `\boxed{}` counts, or the whole body where there is none; `json`: the
+      value of the key `answer`.
+
+  Returns:
+    1 or 0, and the reason in a few words.
+  """
+  try:
+    return judge_stated(stated_answer(answer_body, validator), gold)
+  except Unreadable as error:
+    return 0, str(error)
+
+
+def judge_stated(stated: str, gold: str) -> tuple[int, str]:
+  """`judge_math` for an answer already taken from its body."""
+  correct, reason = _judge(stated, gold, prove)
+  return (0, reason) if correct is None else (correct, reason)
+
+
+def screen_stated(stated: str, gold: str) -> Outcome:
+  """`judge_stated` without Math-Verify: None where only that can say. Linear, loads no library."""
+  return _judge(stated, gold, None)
+
+
+def _judge(stated: str, gold: str, proof: Proof | None) -> Outcome:
+  if _INTEGER.fullmatch(stated) and _INTEGER.fullmatch(gold):
+    return EQUAL if int(stated) == int(gold) else DIFFERENT
+  limit = max(MAX_ANSWER, 2 * min(len(gold), MAX_GOLD))
+  if len(stated) > limit:
+    return 0, f"longer than {limit} characters"
+  known = _read_gold(gold)
+  value = read_value(stated, limit)
+  if value == known or _same_spelling(stated, gold):
+    return EQUAL
+  if isinstance(value, Opaque):
+    return 0, f"not read as a value: {value.why}"
+  return compare(known, value, proof)
+
+
+def stated_answer(body: str, validator: str) -> str:
+  """The text that an answer body puts forward as its answer. Raises Unreadable with the reason where there is none."""
+  if validator == "json":
+    return _json_stated(body)
+  count, content = boxed(body)
+  if count > 1:
+    raise Unreadable("several boxes")
+  if count == 1 and content is None:
+    raise Unreadable("a box that does not close")
+  stated = (body if content is None else content).strip()
+  if not stated:
+    raise Unreadable("no answer")
+  return stated
+
+
+def _json_stated(body: str) -> str:
+  try:
+    value = json_answer(body)
+  except ValueError as error:
+    raise Unreadable(f"not the JSON asked for: {str(error)[:80]}") from None
+  if not isinstance(value, str) or not value.strip():
+    raise Unreadable("no answer: a text or a number was expected")
+  return value.strip()
+
+
+@functools.lru_cache(maxsize=4096)
+def _read_gold(gold: str) -> Value:
+  return read_value(gold, MAX_GOLD)
+
+
+def _same_spelling(stated: str, gold: str) -> bool:
+  try:
+    return spelling(tokens(stated)) == spelling(tokens(gold))
+  except Unreadable:
+    return stated == gold.strip()

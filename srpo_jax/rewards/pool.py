@@ -1,0 +1,150 @@
+"""A pool of killable workers: whatever an input does to one, its verdict comes within the limit.
+
+A thread for each worker takes messages from one bounded queue. It kills and replaces a worker that exceeds the
+limit or dies. Where no worker can be started, verdicts are None, with the reason, at once: a step is not held up.
+"""
+
+import contextlib
+import dataclasses
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from srpo_jax.errors import InputError
+from srpo_jax.rewards.process import NotTakenError, StartError, WorkerDiedError, WorkerProcess
+
+START_LIMIT_S = 60.0  # to import the libraries on a busy machine; not part of any item's limit
+RETRY_AFTER_S = 5.0  # a pool that could not start a worker answers None for so long before it tries again
+QUEUE_LENGTH = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class Reply:
+  """A worker's verdict: correct is None where no worker could be started."""
+
+  correct: int | None
+  reason: str
+  time_s: float  # from when a worker took the message
+  from_checker: bool = True  # False: the worker was killed or died, another time may differ
+
+
+Done = Callable[[Reply], None]
+
+
+def default_workers() -> int:
+  """Half of the cores, at most 8: what is judged is little, and the sampler needs the rest."""
+  return max(1, min(8, (os.cpu_count() or 1) // 2))
+
+
+class WorkerPool:
+  """Workers that are started, and made ready, in the background from construction on."""
+
+  def __init__(self, workers: int, limit_s: float):
+    """`limit_s`: seconds that a worker may spend on one message before it is killed."""
+    if not isinstance(workers, int) or workers < 1:
+      raise InputError(f"workers: expected a whole number of at least 1, found {workers!r}")
+    if not limit_s > 0:
+      raise InputError(f"limit_s: expected seconds above 0, found {limit_s!r}")
+    self._limit_s = limit_s
+    self._queue: queue.Queue[tuple[dict[str, Any], Done] | None] = queue.Queue(QUEUE_LENGTH)
+    self._lock = threading.Lock()
+    self._closing = False
+    self._broken_until = 0.0
+    self._broken_reason = ""
+    self._processes: dict[int, WorkerProcess] = {}  # by slot
+    self._threads = [
+      threading.Thread(target=self._serve, args=(slot,), name=f"reward-worker-{slot}", daemon=True)
+      for slot in range(workers)
+    ]
+    for thread in self._threads:
+      thread.start()
+
+  def submit(self, message: dict[str, Any], done: Done) -> None:
+    """Queues a message; `done` is called with the reply from another thread. Waits only while the queue is full."""
+    if self._closing:
+      raise RuntimeError("the pool is closed")
+    self._queue.put((message, done))
+
+  def pids(self) -> list[int]:
+    """The process ids of the workers that are running now."""
+    with self._lock:
+      return [process.pid for process in self._processes.values()]
+
+  def close(self) -> None:
+    """Ends all workers and threads; messages not yet judged are dropped."""
+    with self._lock:
+      self._closing = True
+      for process in self._processes.values():
+        process.kill()
+    with contextlib.suppress(queue.Empty):
+      while True:
+        self._queue.get_nowait()
+    for _ in self._threads:
+      self._queue.put(None)
+    for thread in self._threads:
+      thread.join()
+
+  def _serve(self, slot: int) -> None:
+    with contextlib.suppress(StartError):
+      self._worker(slot)
+    while (item := self._queue.get()) is not None:
+      message, done = item
+      try:
+        reply = self._judge(slot, message)
+      except Exception as error:  # a fault of this module must not leave a step waiting
+        self._discard(slot)
+        reply = Reply(None, f"the pool failed: {type(error).__name__}: {error}", 0.0, False)
+      if self._closing:
+        break
+      done(reply)
+    self._discard(slot)
+
+  def _judge(self, slot: int, message: dict[str, Any]) -> Reply:
+    for _ in range(2):  # a worker that died between two messages is replaced once
+      try:
+        worker = self._worker(slot)
+      except StartError as error:
+        return Reply(None, f"no worker: {error}", 0.0, False)
+      begin = time.monotonic()
+      try:
+        answer, time_s = worker.ask(message, self._limit_s)
+        return Reply(answer["correct"], answer["reason"], time_s)
+      except NotTakenError:
+        self._discard(slot)
+      except TimeoutError:
+        self._discard(slot)
+        return Reply(0, f"took over {self._limit_s:g} s", time.monotonic() - begin, False)
+      except WorkerDiedError as error:
+        self._discard(slot)
+        return Reply(0, f"the worker died: {error}", time.monotonic() - begin, False)
+    return Reply(None, "no worker: two in turn were gone before they took the answer", 0.0, False)
+
+  def _worker(self, slot: int) -> WorkerProcess:
+    """The worker of a slot, started if need be. Raises StartError, for a while also without a new attempt."""
+    process = self._processes.get(slot)
+    if process is not None:
+      return process
+    if time.monotonic() < self._broken_until:
+      raise StartError(self._broken_reason)
+    try:
+      process = WorkerProcess()
+      with self._lock:
+        self._processes[slot] = process
+        if self._closing:
+          process.kill()
+      process.wait_ready(START_LIMIT_S)
+    except StartError as error:
+      self._discard(slot)
+      self._broken_reason = str(error)
+      self._broken_until = time.monotonic() + RETRY_AFTER_S
+      raise
+    return process
+
+  def _discard(self, slot: int) -> None:
+    with self._lock:
+      process = self._processes.pop(slot, None)
+    if process is not None:
+      process.close()

@@ -1,0 +1,151 @@
+"""Scores responses while the sampler goes on: submit each as it ends, collect the verdicts of a step at once."""
+
+import math
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+
+from srpo_jax.errors import InputError
+from srpo_jax.rewards.format import check_validator, format_ok
+from srpo_jax.rewards.judge import Judge, MathJudge
+from srpo_jax.rewards.language import language_mix
+from srpo_jax.rewards.pool import Reply, default_workers
+from srpo_jax.rewards.reward import check_weights, srpo_reward
+from srpo_jax.types import ScoreRequest, Verdict
+
+RewardFunction = Callable[[ScoreRequest, Verdict], Verdict]
+
+
+class Scorer:
+  """The rewards of a run.
+
+      with Scorer() as scorer:
+        for request in requests:
+          scorer.submit(request)
+        verdicts = scorer.collect()
+
+  Args of the constructor:
+    format_weight, mix_weight: of the two smaller parts of the reward; their sum is below 1.
+    validator: the form an answer must have, `tags` or `json`.
+    limit_s: seconds that judging one response may take.
+    workers: processes that judge; None: half of the cores.
+    function: a user's own reward, `(request, verdict) -> verdict`, applied to each built-in verdict.
+
+  Raises InputError for arguments out of range. One thread submits and collects.
+  """
+
+  def __init__(
+    self,
+    *,
+    format_weight: float = 0.1,
+    mix_weight: float = 0.1,
+    validator: str = "tags",
+    limit_s: float = 4.0,
+    workers: int | None = None,
+    function: RewardFunction | None = None,
+  ):
+    check_weights(format_weight, mix_weight)
+    check_validator(validator)
+    if function is not None and not callable(function):
+      raise InputError(f"function: expected a callable (request, verdict) -> verdict, found {function!r}")
+    self._weights = {"format_weight": format_weight, "mix_weight": mix_weight}
+    self._validator = validator
+    self._function = function
+    self._math = MathJudge(validator, default_workers() if workers is None else workers, limit_s)
+    self._judges: Mapping[str, Judge] = {"math": self._math}
+    self._requests: dict[str, ScoreRequest] = {}  # submitted since the last collect
+    self._verdicts: dict[str, Verdict] = {}
+    self._changed = threading.Condition()
+
+  def submit(self, request: ScoreRequest) -> None:
+    """Takes a response; judging goes on in the background.
+
+    Raises InputError where the domain has no judge, the gold answer is missing, or the id was submitted already.
+    """
+    judge = self._judges.get(request.domain)
+    if judge is None:
+      known = ", ".join(self._judges)
+      raise InputError(f"request {request.id}: domain {request.domain!r} has no judge, expected one of: {known}")
+    judge.check(request)
+    if request.id in self._requests:
+      raise InputError(f"request {request.id}: field id: submitted twice since the last collect")
+    kept = format_ok(request.response, ended=request.ended, domain=request.domain, validator=self._validator)
+    mixed = language_mix(request.prompt, request.response)
+    self._requests[request.id] = request
+
+    def done(reply: Reply) -> None:
+      reward = srpo_reward(reply.correct, int(kept), int(mixed), **self._weights)
+      with self._changed:
+        self._verdicts[request.id] = Verdict(
+          id=request.id,
+          format=int(kept),
+          language_mix=int(mixed),
+          correct=reply.correct,
+          reward=reward,
+          reason=reply.reason,
+          time_s=reply.time_s,
+        )
+        self._changed.notify_all()
+
+    if not request.ended:
+      return done(Reply(0, "truncated", 0.0))
+    try:
+      judge.submit(request, done)
+    except BaseException:
+      del self._requests[request.id]  # or collect would wait for it
+      raise
+
+  def collect(self) -> dict[str, Verdict]:
+    """The verdicts on everything submitted since the last collect, by id in that order; waits for the last of them.
+
+    Raises InputError that names the user's reward function where it fails or returns no proper verdict.
+    """
+    with self._changed:
+      self._changed.wait_for(lambda: len(self._verdicts) == len(self._requests))
+      requests, verdicts = self._requests, self._verdicts
+      self._requests, self._verdicts = {}, {}
+    if self._function is None:
+      return {id: verdicts[id] for id in requests}
+    return {id: _applied(self._function, request, verdicts[id]) for id, request in requests.items()}
+
+  def worker_pids(self) -> list[int]:
+    """The process ids of the workers that are running now."""
+    return self._math.worker_pids()
+
+  def close(self) -> None:
+    """Ends the workers; responses not collected are dropped."""
+    for judge in self._judges.values():
+      judge.close()
+
+  def __enter__(self) -> "Scorer":
+    return self
+
+  def __exit__(
+    self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+  ) -> None:
+    self.close()
+
+
+def _applied(function: RewardFunction, request: ScoreRequest, verdict: Verdict) -> Verdict:
+  name = f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', repr(function))}"
+  try:
+    changed = function(request, verdict)
+  except Exception as error:
+    raise InputError(f"reward function {name} failed on {request.id}: {type(error).__name__}: {error}") from error
+  problem = _problem(request, changed)
+  if problem:
+    raise InputError(f"reward function {name} on {request.id}: {problem}")
+  return changed
+
+
+def _problem(request: ScoreRequest, verdict: object) -> str | None:
+  """What is wrong with what a user's function returned."""
+  if not isinstance(verdict, Verdict):
+    return f"expected a Verdict, found {type(verdict).__name__}"
+  if verdict.id != request.id:
+    return f"field id: expected {request.id!r}, found {verdict.id!r}"
+  if verdict.correct not in (0, 1, None):
+    return f"field correct: expected 0, 1 or None, found {verdict.correct!r}"
+  if verdict.correct is not None and not (isinstance(verdict.reward, int | float) and math.isfinite(verdict.reward)):
+    return f"field reward: expected a finite number, found {verdict.reward!r}"
+  return None

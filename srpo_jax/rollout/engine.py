@@ -1,0 +1,129 @@
+"""The decode programs of one model behind JetStream's `Engine` methods, without importing JetStream.
+
+`jetstream_engine.py` is this class under JetStream's own types; a machine without JetStream and TensorFlow uses this
+one (`rollout.backend = inprocess`). Both run the same compiled programs.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Int, Key
+
+from srpo_jax.arrays import Array
+from srpo_jax.model import decode
+from srpo_jax.model.decode import DecodeState, Prefix
+from srpo_jax.model.qwen2 import Params, Qwen2Config
+
+
+class Result(NamedTuple):
+  """One `generate` call's tokens, in the single-array form of JetStream's ResultTokens."""
+
+  data: Any  # int32 [slots, chunk tokens + chunk validities + 1 length]
+  tokens_idx: tuple[int, int]
+  valid_idx: tuple[int, int]
+  length_idx: tuple[int, int]
+  samples_per_slot: int
+
+
+class InProcessEngine:
+  """Prefill, insert and generate for a fixed number of slots.
+
+  Args:
+    max_prompt: tokens of the longest prompt, padding included.
+    max_new: tokens of the longest response.
+    chunk: tokens that one `generate` emits a slot at most.
+    stop_tokens: ids that end a response (and belong to it).
+    group: slots that one insert fills at most.
+  """
+
+  result_type: Any = Result
+
+  def __init__(
+    self,
+    config: Qwen2Config,
+    *,
+    slots: int,
+    max_prompt: int,
+    max_new: int,
+    chunk: int,
+    stop_tokens: Sequence[int],
+    group: int = 1,
+    dtype: Any = jnp.float32,
+  ):
+    self.config, self.slots, self.group, self.dtype = config, slots, group, dtype
+    self.max_prompt, self.max_new, self.chunk = max_prompt, max_new, chunk
+    self._prefill = jax.jit(functools.partial(decode.prefill, config=config, dtype=dtype))
+    self._insert = jax.jit(decode.insert, donate_argnums=1)
+    self._generate = jax.jit(
+      functools.partial(decode.generate, config=config, stop_tokens=tuple(stop_tokens), dtype=dtype),
+      donate_argnames="state",
+    )
+    self._pack = jax.jit(
+      lambda out: jnp.concatenate([out.tokens, out.valid.astype(jnp.int32), out.lengths[:, None]], axis=1)
+    )
+
+  def init_decode_state(self) -> DecodeState:
+    return decode.init_state(self.config, self.slots, self.max_prompt + self.max_new, self.chunk, self.dtype)
+
+  def prefill(
+    self,
+    *,
+    params: Params,
+    existing_prefix: Prefix | None = None,
+    padded_tokens: Int[Any, "P"],
+    true_length: int,
+    key: Key[Array, ""] | None = None,
+    budget: int | None = None,
+    temperature: float = 1.0,
+  ) -> Prefix:
+    """Runs a prompt once. What a request asks for beyond JetStream's arguments rides in the prefix.
+
+    Args:
+      padded_tokens: [P] the prompt, right-padded.
+      true_length: prompt tokens, at least 1.
+      key: of the prompt's draws; fixed when absent.
+      budget: tokens to generate at most; the engine's `max_new` when absent.
+      temperature: 0 is greedy.
+    """
+    budget = self.max_new if budget is None else budget
+    if existing_prefix is not None:
+      raise NotImplementedError("a prefix cannot be extended: prefill the whole prompt")
+    if not 1 <= true_length <= len(padded_tokens) <= self.max_prompt:
+      raise ValueError(
+        f"prompt of {true_length} tokens padded to {len(padded_tokens)}, expected 1 to {self.max_prompt}"
+      )
+    if not 0 <= budget <= self.max_new:
+      raise ValueError(f"budget {budget}, expected 0 to {self.max_new}")
+    return self._prefill(
+      params,
+      tokens=jnp.asarray(padded_tokens, jnp.int32),
+      length=np.int32(true_length),
+      key=jax.random.key(0) if key is None else key,
+      budget=np.int32(budget),
+      temperature=np.float32(temperature),
+    )
+
+  def insert(self, prefix: Prefix, decode_state: DecodeState, slot: int) -> DecodeState:
+    """Puts the prompt's sample 0 into one slot. `decode_state` is donated."""
+    return self.insert_group(prefix, decode_state, [slot], [0])
+
+  def insert_group(
+    self, prefix: Prefix, decode_state: DecodeState, slots: Sequence[int], samples: Sequence[int]
+  ) -> DecodeState:
+    """Puts samples of one prompt into slots (at most `group` of them). `decode_state` is donated."""
+    at = np.full(self.group, self.slots, np.int32)  # out of range: skipped
+    number = np.zeros(self.group, np.int32)
+    at[: len(slots)], number[: len(samples)] = slots, samples
+    return self._insert(prefix, decode_state, at, number)
+
+  def generate(self, params: Params, decode_state: DecodeState) -> tuple[DecodeState, Any]:
+    """Emits up to `chunk` tokens in every active slot; their log-probs are in the returned state. Donates the state."""
+    state, out = self._generate(params, state=decode_state)
+    k = self.chunk
+    return state, self.result_type(
+      data=self._pack(out), tokens_idx=(0, k), valid_idx=(k, 2 * k), length_idx=(2 * k, 2 * k + 1), samples_per_slot=1
+    )

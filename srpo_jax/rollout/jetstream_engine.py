@@ -1,0 +1,57 @@
+"""JetStream's `Engine` API over our decode programs; the only importer of jetstream.
+
+Importing jetstream loads TensorFlow and sets the root logger to DEBUG on stdout, so the logger is put back as it was.
+"""
+
+import logging
+import os
+from typing import Any
+
+import jax
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow is not used: its start-up notices would mislead
+_root = logging.getLogger()
+_level, _handlers = _root.level, list(_root.handlers)
+from jetstream.engine import engine_api, tokenizer_pb2  # noqa: E402 (between saving the root logger and restoring it)
+
+_root.setLevel(_level)
+_root.handlers[:] = _handlers
+
+from srpo_jax.model.qwen2 import Params  # noqa: E402
+from srpo_jax.rollout.engine import InProcessEngine  # noqa: E402
+
+
+class JetStreamEngine(InProcessEngine, engine_api.Engine):
+  """The engine as JetStream's orchestrator knows it: `generate` returns `ResultTokens`."""
+
+  result_type = engine_api.ResultTokens
+
+  def load_params(self, params: Params) -> Params:
+    """The parameters are the trainer's own arrays: nothing is loaded or copied."""
+    return params
+
+  def get_prefix_destination_sharding(self) -> Any:
+    return jax.sharding.SingleDeviceSharding(jax.devices()[0])
+
+  def get_tokenizer(self) -> tokenizer_pb2.TokenizerParameters:
+    raise NotImplementedError("prompts reach this engine as tokens")
+
+  @property
+  def max_concurrent_decodes(self) -> int:
+    return self.slots
+
+  @property
+  def samples_per_slot(self) -> int:
+    return 1
+
+  @property
+  def max_prefill_length(self) -> int:
+    return self.max_prompt
+
+  @property
+  def mesh(self) -> jax.sharding.Mesh:
+    return jax.make_mesh((1,), ("data",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:1])
+
+  @property
+  def colocated_cpus(self) -> None:
+    return None

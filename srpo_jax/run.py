@@ -1,0 +1,191 @@
+"""What a training run is made of, built once from its config."""
+
+import dataclasses
+import functools
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from srpo_jax.algorithm.advantages import group_advantages
+from srpo_jax.algorithm.history import Pool
+from srpo_jax.checkpoint import Checkpoints
+from srpo_jax.config import Config, check_same_run, write_config
+from srpo_jax.data.dataset import load_problems
+from srpo_jax.data.encoded import encode_prompts, load_tokenizer
+from srpo_jax.errors import InputError
+from srpo_jax.experience import Collector
+from srpo_jax.learner import Learner, LearnerOptions, TrainState, make_optimizer
+from srpo_jax.model import hf
+from srpo_jax.plugins import is_callable_spec, resolve_callable
+from srpo_jax.rewards.pool import default_workers
+from srpo_jax.rewards.scorer import Scorer
+from srpo_jax.rollout.engine import InProcessEngine
+from srpo_jax.rollout.sampler import round_up
+from srpo_jax.workdir import Workdir, read_rows
+
+
+def stop_tokens(folder: str | Path, tokenizer: Any) -> tuple[int, ...]:
+  """The ids that end a response: the tokenizer's EOS and those of generation_config.json."""
+  file = Path(folder) / "generation_config.json"
+  eos = json.loads(file.read_text()).get("eos_token_id") if file.is_file() else None
+  ids = {tokenizer.eos_token_id, *(eos if isinstance(eos, list) else [eos])} - {None}
+  if not ids:
+    raise InputError(f"{folder}: no EOS token in the tokenizer or generation_config.json")
+  return tuple(sorted(ids))
+
+
+def make_engine(config: Config, model_config: Any, *, max_prompt: int, stops: tuple[int, ...]) -> InProcessEngine:
+  engine_type = InProcessEngine
+  if config.rollout.backend == "jetstream":
+    from srpo_jax.rollout.jetstream_engine import JetStreamEngine  # TensorFlow comes with it: only where asked for
+
+    engine_type = JetStreamEngine
+  return engine_type(
+    model_config,
+    slots=config.rollout.slots,
+    max_prompt=round_up(max_prompt, config.rollout.prompt_bucket),
+    max_new=config.rollout.max_new_tokens,
+    chunk=config.rollout.chunk,
+    stop_tokens=stops,
+    group=min(config.rollout.group, config.rollout.slots),
+    dtype=jnp.dtype(config.model.dtype),
+  )
+
+
+def make_learner(config: Config, model_config: Any) -> Learner:
+  o = config.optimizer
+  optimizer = make_optimizer(**dataclasses.asdict(o))
+  options = LearnerOptions(
+    dtype=jnp.dtype(config.model.dtype),
+    remat=config.model.remat,
+    head_chunk=config.train.head_chunk,
+    temperature=config.rollout.temperature,
+    clip_low=config.loss.clip_low,
+    clip_high=config.loss.clip_high,
+    importance_cap=config.loss.importance_cap,
+    on_policy=config.loss.updates == 1,
+  )
+  return Learner(model_config, optimizer, options)
+
+
+class Run:
+  """An open run: its parts, and how it starts and saves. Use as a context manager."""
+
+  def __init__(self, config: Config, workdir: str | Path):
+    self.config = config
+    self.path = Path(workdir)
+    if (self.path / "config.json").exists():
+      check_same_run(config, self.path / "config.json")
+    elif self.path.exists() and any(self.path.iterdir()):
+      raise InputError(f"{self.path}: not empty and not the workdir of a run (no config.json), nothing was written")
+
+    train = self._load(config.data.train, config.data.train_args, config.data.format, config.data.limit)
+    held = ()
+    if config.data.eval and config.eval.every:
+      held = self._load(config.data.eval, config.data.eval_args, "auto", config.data.eval_limit)
+    domains = {problem.domain for problem in train}
+    if len(domains) > 1:
+      raise InputError(f"{config.data.train}: domains {', '.join(sorted(domains))}, expected one domain in a stage")
+    (self.domain,) = domains
+    self.heldout_name = Path(config.data.eval).stem.rpartition(":")[2]
+
+    folder = config.model.path or resolve_callable(config.model.build)(**config.model.build_args)
+    self.model_config = hf.read_config(folder)
+    self.tokenizer = load_tokenizer(folder)
+    stops = stop_tokens(folder, self.tokenizer)
+    longest = config.data.max_prompt_tokens
+    self.prompts = encode_prompts(train, config.prompt, self.tokenizer, longest)
+    self.heldout = encode_prompts(held, config.prompt, self.tokenizer, longest) if held else {}
+    largest = max(int(p.tokens.max()) for p in (*self.prompts.values(), *self.heldout.values()))
+    if max(largest, *stops) >= self.model_config.vocab_size:
+      raise InputError(f"{folder}: the tokenizer has ids beyond the model's vocab_size {self.model_config.vocab_size}")
+    self._initial = hf.load_params(folder, self.model_config, jnp.dtype(config.model.param_dtype))
+
+    max_prompt = max(len(p.tokens) for p in (*self.prompts.values(), *self.heldout.values()))
+    engine = make_engine(config, self.model_config, max_prompt=max_prompt, stops=stops)
+    self.learner = make_learner(config, self.model_config)
+    self.advantage: Callable[..., np.ndarray] = (
+      resolve_callable(config.advantage.function)
+      if config.advantage.function
+      else functools.partial(group_advantages, scale=config.advantage.scale)
+    )
+
+    self.files = Workdir(self.path, tensorboard=config.log.tensorboard)
+    write_config(config, self.path / "config.json")
+    self._keep_source(Path(folder))
+    self.checkpoints = Checkpoints(
+      self.path, keep=config.checkpoint.keep, keep_every=config.checkpoint.keep_every
+    )
+    scorer = Scorer(
+      format_weight=config.reward.format_weight,
+      mix_weight=config.reward.mix_weight,
+      validator=config.reward.validator,
+      limit_s=config.reward.limit_s,
+      workers=config.reward.workers or default_workers(),
+      function=resolve_callable(config.reward.function) if config.reward.function else None,
+    )
+    self.collector = Collector(
+      engine, scorer, self.tokenizer, stops, config.rollout.prompt_bucket, config.train.seed
+    )
+    self.evaluated: set[int] = set()
+
+  def _load(self, spec: str, args: dict[str, Any], format: str, limit: int) -> Any:
+    return load_problems(spec, format=format, limit=limit, kwargs=args if is_callable_spec(spec) else None)
+
+  def _keep_source(self, folder: Path) -> None:
+    """Copies the base's config and tokenizer, so that an export needs the workdir alone."""
+    kept = self.path / "model"
+    kept.mkdir(exist_ok=True)
+    for name in hf.COMPANION_FILES:
+      if (folder / name).is_file():
+        shutil.copyfile(folder / name, kept / name)
+
+  def start(self) -> tuple[TrainState, Pool, int, int]:
+    """(state, pool, step, rollouts spent) of the last checkpoint, or of the base; the files are brought back to it."""
+    step = self.checkpoints.latest()
+    state = self.learner.init(self._initial)
+    del self._initial
+    if step is None:
+      step, pool, spent = 0, Pool(self.domain, tuple(self.prompts)), 0
+    else:
+      state, host = self.checkpoints.restore(step, state)
+      if host["data"] != self._data_digest():
+        raise InputError(f"{self.config.data.train}: not the rows that {self.path} was trained on")
+      pool, spent = Pool.from_json(host["pools"][self.domain]), host["spent"]
+      logging.info("resuming %s at step %d", self.path, step)
+    self.files.rewind(step, {self.domain: pool.epoch})
+    self.evaluated = {row["step"] for row in read_rows(self.path / "eval.jsonl")}
+    return state, pool, step, spent
+
+  def save(self, step: int, state: TrainState, pool: Pool, spent: int) -> None:
+    host = {
+      "step": step,
+      "stage": self.config.train.stage,
+      "spent": spent,
+      "pools": {pool.domain: pool.to_json()},
+      "data": self._data_digest(),
+    }
+    self.checkpoints.save(step, state, host)
+
+  @functools.cache  # noqa: B019 (one Run a process)
+  def _data_digest(self) -> str:
+    import hashlib
+
+    digest = hashlib.sha256()
+    for id_, prompt in self.prompts.items():
+      digest.update(json.dumps([id_, prompt.text, prompt.problem.answer]).encode())
+    return digest.hexdigest()
+
+  def __enter__(self) -> "Run":
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self.collector.scorer.close()
+    self.checkpoints.close()
+    self.files.close()

@@ -1,0 +1,195 @@
+"""Scores a file of responses with the rewards of training.
+
+    python -m srpo_jax.score --input responses.jsonl --output verdicts.jsonl
+
+Input rows: {id, prompt, response, domain, answer}, optionally `ended` (default true: the EOS ended the response rather
+than the length limit). A trailing `<|endoftext|>` or `<|im_end|>` is the EOS and is taken off. Output rows, in the
+order of the input: {id, format, language_mix, correct, reward, reason, time}, where `correct` and `reward` are null for
+a response that could not be judged, and `time` is in seconds.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import decimal
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from srpo_jax.errors import InputError, run_cli
+from srpo_jax.rewards.format import VALIDATORS
+from srpo_jax.rewards.pool import default_workers
+from srpo_jax.rewards.scorer import Scorer
+from srpo_jax.types import ScoreRequest, Verdict
+
+END_TOKENS = ("<|endoftext|>", "<|im_end|>")
+BATCH = 4096  # rows in flight
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """A good row: its id as the file has it, and the request, whose id is the row's place."""
+
+  id: str | int
+  request: ScoreRequest
+
+
+class _Parser(argparse.ArgumentParser):
+  def error(self, message: str) -> NoReturn:
+    raise InputError(message)
+
+
+def main(argv: Sequence[str]) -> None:
+  """Scores as the command line `argv` says."""
+  options = _options(argv)
+  if options.input.resolve() == options.output.resolve():
+    raise InputError(f"--output: expected another file than --input, found {options.output}")
+  if not options.output.parent.is_dir():
+    raise InputError(f"--output: expected an existing folder, found {options.output.parent}")
+  rejected = options.output.with_name(options.output.name + ".rejected.jsonl")
+  with (
+    Scorer(validator=options.validator, limit_s=options.limit_s, workers=options.workers) as scorer,
+    replaced(options.output) as verdicts,
+    replaced(rejected) as rejects,
+  ):
+    scored, refused = _score(options.input, scorer, verdicts, rejects, strict=options.strict)
+  if refused:
+    print(f"{refused} of {scored + refused} rows rejected: {rejected}", file=sys.stderr)
+  else:
+    rejected.unlink()
+
+
+def _options(argv: Sequence[str]) -> argparse.Namespace:
+  parser = _Parser(prog="python -m srpo_jax.score", description=(__doc__ or "").partition("\n")[0])
+  parser.add_argument("--input", type=Path, required=True, help="responses, JSON Lines")
+  parser.add_argument("--output", type=Path, required=True, help="verdicts, JSON Lines; replaced when all are there")
+  parser.add_argument("--strict", action="store_true", help="stop at the first bad row (else: OUTPUT.rejected.jsonl)")
+  parser.add_argument("--validator", choices=VALIDATORS, default="tags", help="the form an answer must have")
+  parser.add_argument("--limit-s", type=float, default=4.0, help="seconds that one response may take")
+  parser.add_argument("--workers", type=int, default=default_workers(), help="processes that judge")
+  return parser.parse_args(argv)
+
+
+def _score(source: Path, scorer: Scorer, verdicts: IO[str], rejects: IO[str], *, strict: bool) -> tuple[int, int]:
+  """Scores every row of `source`; returns how many rows were scored and how many rejected."""
+  scored = refused = 0
+  waiting: list[Row] = []
+  for number, row in read_rows(source):
+    try:
+      if isinstance(row, InputError):
+        raise row
+      scorer.submit(row.request)
+      waiting.append(row)
+    except InputError as error:
+      reason = str(error).removeprefix(f"request {number}: ")
+      if strict:
+        raise InputError(f"{source}:{number}: {reason}") from None
+      rejects.write(json.dumps({"line": number, "reason": reason}) + "\n")
+      refused += 1
+    if len(waiting) == BATCH:
+      scored += _write(waiting, scorer, verdicts)
+  return scored + _write(waiting, scorer, verdicts), refused
+
+
+def _write(waiting: list[Row], scorer: Scorer, verdicts: IO[str]) -> int:
+  """Writes the verdicts on the rows in flight and empties the list; returns how many there were."""
+  found = scorer.collect()
+  for row in waiting:
+    verdicts.write(json.dumps(_as_row(row.id, found[row.request.id])) + "\n")
+  count = len(waiting)
+  waiting.clear()
+  return count
+
+
+def _as_row(id: str | int, verdict: Verdict) -> dict[str, Any]:
+  return {
+    "id": id,
+    "format": verdict.format,
+    "language_mix": verdict.language_mix,
+    "correct": verdict.correct,
+    "reward": None if math.isnan(verdict.reward) else verdict.reward,
+    "reason": verdict.reason,
+    "time": round(verdict.time_s, 6),
+  }
+
+
+def read_rows(source: Path) -> Iterator[tuple[int, Row | InputError]]:
+  """Line numbers from 1 with the row there, or with what is wrong with it. Raises InputError for an unreadable file."""
+  try:
+    with source.open("rb") as lines:
+      for number, line in enumerate(lines, start=1):
+        try:
+          yield number, _row(number, line)
+        except InputError as error:
+          yield number, error
+  except OSError as error:
+    raise InputError(f"{source}: {error.strerror}, expected a JSON Lines file of responses") from None
+
+
+def _row(number: int, line: bytes) -> Row:
+  try:
+    row = json.loads(line)
+  except (ValueError, RecursionError):
+    raise InputError("expected a JSON object") from None
+  if not isinstance(row, dict):
+    raise InputError(f"expected a JSON object, found {type(row).__name__}")
+  for field in ("prompt", "response", "domain"):
+    if not isinstance(row.get(field), str):
+      raise InputError(f"field {field}: expected a string, found {_shown(row, field)}")
+  if not isinstance(row.get("id"), str | int) or isinstance(row["id"], bool):
+    raise InputError(f"field id: expected a string or an integer, found {_shown(row, 'id')}")
+  if not isinstance(row.get("ended", True), bool):
+    raise InputError(f"field ended: expected true or false, found {_shown(row, 'ended')}")
+  response, closed = _without_end(row["response"])
+  request = ScoreRequest(
+    id=str(number),
+    prompt=row["prompt"],
+    response=response,
+    ended=closed or row.get("ended", True),
+    domain=row["domain"],
+    answer=_answer(row),
+  )
+  return Row(row["id"], request)
+
+
+def _without_end(response: str) -> tuple[str, bool]:
+  for token in END_TOKENS:
+    if response.endswith(token):
+      return response.removesuffix(token), True
+  return response, False
+
+
+def _answer(row: dict[str, Any]) -> str | None:
+  """The gold answer as text; some data sets have numbers."""
+  answer = row.get("answer")
+  if answer is None or isinstance(answer, str):
+    return answer
+  if isinstance(answer, int | float) and not isinstance(answer, bool) and math.isfinite(answer):
+    return format(decimal.Decimal(repr(answer)), "f")
+  raise InputError(f"field answer: expected a string or a number, found {_shown(row, 'answer')}")
+
+
+def _shown(row: dict[str, Any], field: str) -> str:
+  return json.dumps(row[field])[:60] if field in row else "nothing"
+
+
+@contextlib.contextmanager
+def replaced(target: Path) -> Iterator[IO[str]]:
+  """A file to write that takes the place of `target` when all went well; otherwise `target` stays as it was."""
+  partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+  try:
+    with partial.open("w", encoding="utf-8") as stream:
+      yield stream
+    partial.replace(target)
+  except OSError as error:
+    raise InputError(f"{target}: {error.strerror}, expected a place to write") from error
+  finally:
+    partial.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+  run_cli(main)

@@ -1,0 +1,165 @@
+"""The files of a run, one writer for all. After any kill and resume each step stands once in every file.
+
+    config.json  metrics.jsonl  eval.jsonl  rollouts/step_000000.parquet  history/DOMAIN/epoch_000.parquet
+    checkpoints/STEP/  tb/  model/ (config.json and tokenizer of the base)
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tensorboardX import SummaryWriter
+
+from srpo_jax.algorithm.history import Pool
+from srpo_jax.errors import InputError
+
+ROLLOUT_SCHEMA = pa.schema(
+  [
+    ("step", pa.int32()),
+    ("stage", pa.int32()),
+    ("domain", pa.string()),
+    ("epoch", pa.int32()),
+    ("prompt_id", pa.string()),
+    ("sample", pa.int32()),
+    ("prompt", pa.string()),
+    ("response", pa.string()),
+    ("token_ids", pa.list_(pa.int32())),
+    ("sampler_logprobs", pa.list_(pa.float32())),
+    ("n_tokens", pa.int32()),
+    ("truncated", pa.bool_()),
+    ("format", pa.int32()),
+    ("correct", pa.int32()),  # null: not judged
+    ("pass_fraction", pa.float32()),
+    ("reason", pa.string()),
+    ("language_mix", pa.int32()),
+    ("reward", pa.float32()),  # null: not judged
+    ("advantage", pa.float32()),
+  ]
+)
+HISTORY_SCHEMA = pa.schema(
+  [
+    ("prompt_id", pa.string()),
+    ("domain", pa.string()),
+    ("epoch", pa.int32()),
+    ("n", pa.int32()),
+    ("n_correct", pa.int32()),
+    ("n_truncated", pa.int32()),
+    ("n_unjudged", pa.int32()),
+    ("mean_reward", pa.float32()),  # over judged rollouts; null: none was
+    ("retained", pa.bool_()),
+  ]
+)
+
+
+class Workdir:
+  """An open run directory, locked against a second writer until `close`."""
+
+  def __init__(self, path: str | Path, *, tensorboard: bool = True):
+    self.path = Path(path)
+    self.path.mkdir(parents=True, exist_ok=True)
+    self._lock = (self.path / ".lock").open("w")
+    try:
+      fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+      raise InputError(f"{self.path}: another process is writing this workdir") from None
+    self._tensorboard = tensorboard
+    self._events: SummaryWriter | None = None
+
+  def rewind(self, step: int, epochs: Mapping[str, int]) -> None:
+    """Drops every row past `step` updates and every finished epoch from `epochs` (domain -> current epoch) on."""
+    _rewrite(self.path / "metrics.jsonl", lambda row: row["step"] < step)
+    _rewrite(self.path / "eval.jsonl", lambda row: row["step"] <= step)
+    for file in self.path.glob("rollouts/*"):
+      if file.suffix != ".parquet" or int(file.stem.removeprefix("step_")) >= step:
+        file.unlink()
+    for file in self.path.glob("history/*/*"):
+      if file.suffix != ".parquet" or int(file.stem.removeprefix("epoch_")) >= epochs.get(file.parent.name, 0):
+        file.unlink()
+    if self._events is not None:
+      self._events.close()
+    shutil.rmtree(self.path / "tb", ignore_errors=True)
+    if self._tensorboard:
+      self._events = SummaryWriter(str(self.path / "tb"))
+      for row in read_rows(self.path / "metrics.jsonl"):
+        self._write_events(row)
+
+  def write_metrics(self, row: Mapping[str, Any]) -> None:
+    _append(self.path / "metrics.jsonl", row)
+    self._write_events(row)
+
+  def write_eval(self, row: Mapping[str, Any]) -> None:
+    _append(self.path / "eval.jsonl", row)
+
+  def write_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+    _write_parquet(self.path / f"rollouts/step_{step:06d}.parquet", rows, ROLLOUT_SCHEMA)
+
+  def write_history(self, pool: Pool, retained: Iterable[str]) -> None:
+    """One row a prompt of the epoch that ended; `retained` are those of the next."""
+    kept = set(retained)
+    rows = [
+      {
+        "prompt_id": prompt,
+        "domain": pool.domain,
+        "epoch": pool.epoch,
+        "n": seen.n,
+        "n_correct": seen.n_correct,
+        "n_truncated": seen.n_truncated,
+        "n_unjudged": seen.n_unjudged,
+        "mean_reward": seen.mean_reward,
+        "retained": prompt in kept,
+      }
+      for prompt, seen in ((p, pool.history[p]) for p in pool.prompts if p in pool.history)
+    ]
+    _write_parquet(self.path / f"history/{pool.domain}/epoch_{pool.epoch:03d}.parquet", rows, HISTORY_SCHEMA)
+
+  def _write_events(self, row: Mapping[str, Any]) -> None:
+    if self._events is not None:
+      for name, value in row.items():
+        if name != "step" and isinstance(value, (int, float)):
+          self._events.add_scalar(name, value, row["step"])
+
+  def close(self) -> None:
+    if self._events is not None:
+      self._events.close()
+    self._lock.close()
+
+
+def read_rows(file: Path) -> list[dict[str, Any]]:
+  """The rows of a JSON Lines file; none when it does not exist. A last line cut by a kill is left out."""
+  if not file.exists():
+    return []
+  lines = file.read_text().splitlines()
+  rows = []
+  for number, line in enumerate(lines, 1):
+    try:
+      rows.append(json.loads(line))
+    except ValueError:
+      if number < len(lines):
+        raise InputError(f"{file}:{number}: not JSON") from None
+  return rows
+
+
+def _append(file: Path, row: Mapping[str, Any]) -> None:
+  with file.open("a") as out:
+    out.write(json.dumps(row) + "\n")
+
+
+def _rewrite(file: Path, keep: Any) -> None:
+  rows = [row for row in read_rows(file) if keep(row)]
+  if rows or file.exists():
+    partial = file.with_suffix(".partial")
+    partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    os.replace(partial, file)
+
+
+def _write_parquet(file: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
+  file.parent.mkdir(parents=True, exist_ok=True)
+  partial = file.with_suffix(".partial")
+  pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), partial)
+  os.replace(partial, file)

@@ -1,0 +1,94 @@
+import time
+
+import pytest
+
+from srpo_jax.rewards.language import language_mix, letter_scripts, script_of
+
+ENGLISH = "The sum of two and three is five, as one can see by counting. "
+
+
+@pytest.mark.parametrize(
+  ("letter", "script"),
+  [
+    ("中", "CJK"),
+    ("々", "CJK"),
+    ("豈", "CJK"),
+    ("あ", "KANA"),
+    ("ア", "KANA"),
+    ("ｱ", "KANA"),
+    ("ー", "KANA"),
+    ("한", "HANGUL"),
+    ("ж", "CYRILLIC"),
+    ("ع", "ARABIC"),
+    ("ש", "HEBREW"),
+    ("ก", "THAI"),
+    ("क", "DEVANAGARI"),
+  ],
+)
+def test_scripts(letter: str, script: str) -> None:
+  assert script_of(letter) == script
+
+
+@pytest.mark.parametrize("letter", list("aZéßøπΩµªʰ𝐀ℝℵÅａﬁ"))
+def test_latin_greek_and_mathematical_letters_are_one_script(letter: str) -> None:
+  assert letter_scripts(letter) == {script_of("a"): 1}
+
+
+@pytest.mark.parametrize(
+  ("prompt", "response", "mixed"),
+  [
+    ("Add.", ENGLISH, False),
+    ("Add.", ENGLISH + "所以", True),
+    ("Add.", ENGLISH + "所", False),  # one letter is a slip
+    ("Add.", ENGLISH + "привет", True),
+    ("Add.", ENGLISH + "ответ 所", True),
+    ("Add.", ENGLISH + "안녕", True),
+    ("Add.", ENGLISH + "مرحبا", True),
+    ("Add.", ENGLISH + "π and Ω and αβγ", False),
+    ("Add.", ENGLISH + "，。「」", False),  # punctuation has no language
+    ("Add.", ENGLISH + "٣٤٥", False),  # nor have digits
+    ("求和。", ENGLISH + "所以答案是五", False),
+    ("求和。", ENGLISH + "ответ", True),
+    ("求和。", "だから答えは五です", True),  # kana are not Chinese
+    ("答えを求めよ。", "だから答えは五です", False),
+    ("Add.", "所以", True),
+    ("Add.", "", False),
+    ("Add.", ENGLISH + "```python\nx = '所以答案'\n```", False),
+    ("Add.", ENGLISH + "```python\nx = 1\n``` 所以", True),
+    ("Add.", ENGLISH + "```所以答案", True),  # a fence that never closes hides nothing
+    ("Add.", ENGLISH + "`所以`", False),
+    ("Add.", ENGLISH + "` 所以\n`", True),  # inline code ends with its line
+    ("Add.", ENGLISH + "$x_{所以}$", False),
+    ("Add.", ENGLISH + "$$x_{所以}\n$$", False),
+    ("Add.", ENGLISH + r"\(所以\)", False),
+    ("Add.", ENGLISH + "\\[所以\n\\]", False),
+    ("Add.", ENGLISH + "costs $5. 所以\nand $6", True),  # a price is no formula across lines
+    ("Add.", ENGLISH + r"costs \$5 所以 \$6", True),
+    ("Add.", ENGLISH + r"\[所以", True),
+    ("Add.", ENGLISH + r"\text{所以}", True),
+    ("Add.", ENGLISH + "https://example.org/所以", True),  # an address ends where its letters do
+    ("Add.", ENGLISH + "https://example.org/a?b=c", False),
+  ],
+)
+def test_language_mix(prompt: str, response: str, mixed: bool) -> None:
+  assert language_mix(prompt, response) is mixed
+
+
+@pytest.mark.parametrize(("latin", "mixed"), [(997, True), (998, False), (999, False)])
+def test_the_share_must_exceed_a_500th_of_all_letters(latin: int, mixed: bool) -> None:
+  assert language_mix("Add.", "a" * latin + "所以") is mixed  # 2 of 999, 1000, 1001
+
+
+def test_latex_commands_are_no_letters() -> None:
+  """2 letters of 600 words are over 0.2 % only if the commands beside them do not count."""
+  assert language_mix("Add.", r"\alphabetical " * 600 + "所以 ok")
+
+
+@pytest.mark.parametrize(
+  "unit",
+  [r"\(", r"\[", "$", "$$ ", "`", "```", "``` ", "\\", "$\\", "` `` ", "www.", "http://", r"\a", "所", "$a\n", r"\($"],
+)
+def test_a_megabyte_of_openers_takes_linear_time(unit: str) -> None:
+  begin = time.monotonic()
+  language_mix("Add.", unit * (1_000_000 // len(unit)))
+  assert time.monotonic() - begin < 8
