@@ -10,8 +10,7 @@ from srpo_jax.types import Rollout
 
 
 def make_micro_batches(
-  rollouts: Sequence[Rollout],
-  advantages: Sequence[float],
+  responses: Sequence[tuple[Rollout, float]],
   *,
   rows: int,
   length_bucket: int,
@@ -19,20 +18,22 @@ def make_micro_batches(
   """Micro-batches of `rows` rows (the last filled up with padding), each padded to its own longest row.
 
   Rows of like length go together, and lengths are rounded up to multiples of `length_bucket`, so that few programs
-  are compiled and little padding is computed. The caller passes only responses whose tokens are in the loss.
+  are compiled and little padding is computed.
+
+  Args:
+    responses: each with its advantage; only those whose tokens are in the loss.
   """
-  order = sorted(range(len(rollouts)), key=lambda i: -(len(rollouts[i].prompt_tokens) + len(rollouts[i].tokens)))
-  return [
-    _micro_batch(
-      [rollouts[i] for i in order[at : at + rows]], [advantages[i] for i in order[at : at + rows]], rows, length_bucket
-    )
-    for at in range(0, len(order), rows)
-  ]
+  longest_first = sorted(responses, key=lambda response: -_length(response[0]))
+  return [_micro_batch(longest_first[at : at + rows], rows, length_bucket) for at in range(0, len(responses), rows)]
 
 
-def _micro_batch(rollouts: list[Rollout], advantages: list[float], rows: int, bucket: int) -> MicroBatch:
-  length = round_up(max(len(r.prompt_tokens) + len(r.tokens) for r in rollouts), bucket)
-  targets = round_up(max(len(r.tokens) for r in rollouts), bucket)
+def _length(rollout: Rollout) -> int:
+  return len(rollout.prompt_tokens) + len(rollout.tokens)
+
+
+def _micro_batch(responses: list[tuple[Rollout, float]], rows: int, bucket: int) -> MicroBatch:
+  length = round_up(max(_length(rollout) for rollout, _ in responses), bucket)
+  targets = round_up(max(len(rollout.tokens) for rollout, _ in responses), bucket)
   batch = MicroBatch(
     tokens=np.zeros((rows, length), np.int32),
     positions=np.tile(np.arange(length, dtype=np.int32), (rows, 1)),
@@ -44,7 +45,7 @@ def _micro_batch(rollouts: list[Rollout], advantages: list[float], rows: int, bu
     sampler_logprob=np.zeros((rows, targets), np.float32),
     old_logprob=np.zeros((rows, targets), np.float32),
   )
-  for i, (rollout, advantage) in enumerate(zip(rollouts, advantages, strict=True)):
+  for i, (rollout, advantage) in enumerate(responses):
     prompt, n = len(rollout.prompt_tokens), len(rollout.tokens)
     batch.tokens[i, : prompt + n] = np.concatenate([rollout.prompt_tokens, rollout.tokens])
     batch.segments[i, : prompt + n] = 1

@@ -155,7 +155,7 @@ class Learner:
 
     def apply(state: TrainState, grads: Params) -> tuple[TrainState, Array]:
       updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-      return TrainState(optax.apply_updates(state.params, updates), opt_state), optax.global_norm(grads)
+      return TrainState(optax.apply_updates(state.params, updates), opt_state), optax.tree.norm(grads)
 
     self.accumulate = jax.jit(accumulate, donate_argnums=1)
     self.logprobs = jax.jit(lambda params, batch: batch_logprobs(params, config, options, batch)[0])
@@ -188,11 +188,12 @@ class Learner:
     state, grad_norm = self._apply(state, grads)
     stats, grad_norm = jax.device_get((stats, grad_norm))
     trainer = [s.logprob if self.options.on_policy else b.old_logprob for s, b in zip(stats, batches, strict=True)]
-    gap = np.concatenate([np.abs(t - b.sampler_logprob)[b.in_loss] for t, b in zip(trainer, batches, strict=True)])
+    gaps = [np.abs(t - b.sampler_logprob)[b.in_loss] for t, b in zip(trainer, batches, strict=True)]
+    gap = np.concatenate([np.zeros(0, np.float32), *gaps])
     return state, UpdateMetrics(
       loss=float(sum(s.loss for s in stats)),
       grad_norm=float(grad_norm),
-      entropy=float(sum(s.entropy for s in stats)) / len(gap),
+      entropy=float(sum(s.entropy for s in stats)) / max(len(gap), 1),
       clip_frac=float(sum(s.clipped for s in stats)) / n_tokens,
       gap=gap,
     )

@@ -55,19 +55,19 @@ def policy_metrics(updates: Sequence[UpdateMetrics]) -> Row:
     "policy/grad_norm": _mean([u.grad_norm for u in updates]),
     "policy/entropy": _mean([u.entropy for u in updates]),
     "policy/clip_frac": _mean([u.clip_frac for u in updates]),
-    "policy/logprob_gap": float(gap.mean()) if updates else None,
-    "policy/logprob_gap_p99": float(np.percentile(gap, 99)) if updates else None,
-    "policy/logprob_gap_max": float(gap.max()) if updates else None,
+    "policy/logprob_gap": float(gap.mean()) if len(gap) else None,
+    "policy/logprob_gap_p99": float(np.percentile(gap, 99)) if len(gap) else None,
+    "policy/logprob_gap_max": float(gap.max()) if len(gap) else None,
   }
 
 
 def time_metrics(times: Mapping[str, float], groups: Sequence[Group], trained: int) -> Row:
   """Seconds of each phase, and tokens a second: generated while rolling out, prompts included while updating."""
   generated = sum(len(r.tokens) for g in groups for r in g.rollouts)
-  return {f"time/{name}": seconds for name, seconds in times.items()} | {
-    "throughput/rollout_tokens_per_s": generated / times["rollout_s"],
-    "throughput/train_tokens_per_s": trained / times["update_s"],
-  }
+  row: Row = {f"time/{name}": seconds for name, seconds in times.items()}
+  row["throughput/rollout_tokens_per_s"] = generated / times["rollout_s"]
+  row["throughput/train_tokens_per_s"] = trained / times["update_s"]
+  return row
 
 
 def _mean(values: Sequence[float | int | None]) -> float | None:

@@ -27,6 +27,7 @@ from srpo_jax.rewards.pool import default_workers
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.sampler import round_up
+from srpo_jax.types import Problem
 from srpo_jax.workdir import Workdir, read_rows
 
 
@@ -86,7 +87,7 @@ class Run:
       raise InputError(f"{self.path}: not empty and not the workdir of a run (no config.json), nothing was written")
 
     train = self._load(config.data.train, config.data.train_args, config.data.format, config.data.limit)
-    held = ()
+    held: tuple[Problem, ...] = ()
     if config.data.eval and config.eval.every:
       held = self._load(config.data.eval, config.data.eval_args, "auto", config.data.eval_limit)
     domains = {problem.domain for problem in train}
@@ -135,7 +136,7 @@ class Run:
     )
     self.evaluated: set[int] = set()
 
-  def _load(self, spec: str, args: dict[str, Any], format: str, limit: int) -> Any:
+  def _load(self, spec: str, args: dict[str, Any], format: str, limit: int) -> tuple[Problem, ...]:
     return load_problems(spec, format=format, limit=limit, kwargs=args if is_callable_spec(spec) else None)
 
   def _keep_source(self, folder: Path) -> None:

@@ -119,9 +119,9 @@ def update(
     n_tokens = sum(len(rollout.tokens) for rollout, _ in part)
     if config.train.skip_zero_advantage:
       part = [(rollout, advantage) for rollout, advantage in part if advantage]
-    if part:
+    if n_tokens:
       rows, bucket = config.train.micro_batch, config.train.length_bucket
-      parts.append((make_micro_batches(*zip(*part, strict=True), rows=rows, length_bucket=bucket), n_tokens))
+      parts.append((make_micro_batches(part, rows=rows, length_bucket=bucket), n_tokens))
   if not parts:
     logging.warning("step %d: no token in the loss, no update", step)
   if n_updates > 1:

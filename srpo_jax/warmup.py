@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import jax
@@ -44,7 +45,7 @@ def tiny_base(
     learning_rate: the highest, reached after a tenth of the steps and then let down along a cosine.
   """
   given = dict(locals())
-  sources = [inspect.getsource(m) for m in (synthetic, tiny_tokenizer, prompts, inspect.getmodule(tiny_base))]
+  sources = [inspect.getsource(m) for m in (synthetic, tiny_tokenizer, prompts, sys.modules[__name__])]
   name = hashlib.sha256(json.dumps([given, sources]).encode()).hexdigest()[:16]
   folder = cache_dir() / f"tiny-base-{name}"
   if (folder / hf.SINGLE_FILE).is_file():
@@ -114,7 +115,7 @@ def _supervise(
     traces = [synthetic.trace(problems[i], rng) for i in chosen]
     ids = tokenizer(traces, add_special_tokens=False)["input_ids"]
     rows = [_as_rollout(prompt_ids[i], [*row, tokenizer.eos_token_id]) for i, row in zip(chosen, ids, strict=True)]
-    batches = make_micro_batches(rows, [1.0] * batch, rows=32, length_bucket=16)
+    batches = make_micro_batches([(row, 1.0) for row in rows], rows=32, length_bucket=16)
     state, metrics = learner.update(state, batches, sum(map(len, ids)) + batch)
     bar.set_postfix(entropy=f"{metrics.entropy:.3f}", refresh=False)
   return state.params

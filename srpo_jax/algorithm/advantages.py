@@ -52,6 +52,6 @@ def group_advantages(
 def no_correct_weight(
   advantages: Float[np.ndarray, "prompt sample"], correct: Bool[np.ndarray, "prompt sample"]
 ) -> float:
-  """The share of |advantage| held by groups without a correct response: gradient from form alone. 0 if there is none."""
+  """The share of |advantage| held by groups without a correct response: gradient from form alone; 0 if none."""
   mass = np.abs(advantages).sum(axis=1)
   return float(mass[~correct.any(axis=1)].sum() / mass.sum()) if mass.sum() > 0 else 0.0

@@ -13,6 +13,7 @@ Axes: B rows, R response tokens of a row.
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
 from srpo_jax.arrays import Array
@@ -21,7 +22,7 @@ from srpo_jax.arrays import Array
 def importance_weight(
   old_logprob: Float[Array, "B R"], sampler_logprob: Float[Array, "B R"], cap: float
 ) -> Float[Array, "B R"]:
-  """min(cap, trainer's probability / sampler's) of each token, gradient stopped: bf16 rollouts are not quite on policy."""
+  """min(cap, trainer / sampler probability) of each token, gradient stopped: bf16 rollouts are slightly off policy."""
   return jax.lax.stop_gradient(jnp.minimum(cap, jnp.exp(old_logprob - sampler_logprob)))
 
 
@@ -30,7 +31,7 @@ def policy_loss(
   old_logprob: Float[Array, "B R"],
   advantage: Float[Array, "B R"],
   in_loss: Bool[Array, "B R"],
-  n_tokens: Float[Array, ""],
+  n_tokens: ArrayLike,
   *,
   clip_low: float,
   clip_high: float,

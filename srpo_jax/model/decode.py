@@ -183,5 +183,5 @@ def generate(
     return i + 1, state, out
 
   empty = Chunk(jnp.zeros((slots, chunk), jnp.int32), jnp.zeros((slots, chunk), bool), state.emitted)
-  _, state, out = jax.lax.while_loop(lambda c: (c[0] < chunk) & c[1].active.any(), step, (0, state, empty))
+  _, state, out = jax.lax.while_loop(lambda c: (c[0] < chunk) & c[1].active.any(), step, (jnp.int32(0), state, empty))
   return state, out

@@ -9,7 +9,7 @@ a head, V vocabulary, L layers (leading, scanned).
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -170,7 +170,7 @@ def apply_layer(
 
 
 def final_norm(params: Params, config: Qwen2Config, x: Float[Array, "*batch M"]) -> Float[Array, "*batch M"]:
-  return RMSNorm(config.rms_norm_eps).apply({"params": {"weight": params["final_norm"]}}, x)
+  return cast(Array, RMSNorm(config.rms_norm_eps).apply({"params": {"weight": params["final_norm"]}}, x))
 
 
 def logits(params: Params, hidden: Float[Array, "*batch M"]) -> Float[Array, "*batch V"]:

@@ -66,6 +66,8 @@ def _judge(stated: str, gold: str, proof: Proof | None) -> Outcome:
   value = read_value(stated, limit)
   if value == known or _same_spelling(stated, gold):
     return EQUAL
+  if isinstance(known, Opaque):
+    return 0, f"the gold is not read as a value: {known.why}"
   if isinstance(value, Opaque):
     return 0, f"not read as a value: {value.why}"
   return compare(known, value, proof)

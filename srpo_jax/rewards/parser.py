@@ -101,6 +101,8 @@ class _Parser:
         self._position += 1
         factors.append(self._factor())
       elif here.text == "/" and here.kind == "symbol":
+        if divided:
+          raise Unreadable("ambiguous division")
         self._position += 1
         factors = [self._divided(self._product(factors), self._factor())]
         divided = True
