@@ -35,5 +35,6 @@ check: install .venv/.installed-test
 	$(MAKE) test
 
 bench: install
-	$(BIN)/python benchmarks/step.py --make-workload
-	$(BIN)/python benchmarks/longtail.py
+	$(BIN)/python benchmarks/workload.py --out runs/bench
+	$(BIN)/python benchmarks/step.py --model runs/bench/model --prompts runs/bench/prompts.jsonl --max-prompt-tokens 96
+	$(BIN)/python benchmarks/longtail.py --model runs/bench/model

@@ -29,7 +29,7 @@ def get_config() -> ConfigDict:
   config.model.dtype = "float32"
   config.model.remat = "none"
   config.data.train = "srpo_jax.data.synthetic:problems"
-  config.data.train_args = ConfigDict({"split": "train", "size": 1536, "seed": 0})
+  config.data.train_args = ConfigDict({"split": "train", "size": 2400, "seed": 0})
   config.data.eval = "srpo_jax.data.synthetic:problems"
   config.data.eval_args = ConfigDict({"split": "heldout", "size": 768, "seed": 0})
   config.rollout.prompts = 32
@@ -39,11 +39,11 @@ def get_config() -> ConfigDict:
   config.rollout.chunk = 8
   config.rollout.prompt_bucket = 16
   config.optimizer.learning_rate = 2e-4
-  config.train.steps = 200
+  config.train.steps = 180
   config.train.micro_batch = 32
   config.train.length_bucket = 16
   config.train.skip_zero_advantage = True
-  config.eval.every = 40
+  config.eval.every = 30
   config.eval.samples = 4
   config.checkpoint.every = 50
   config.log.every = 10

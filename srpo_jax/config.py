@@ -207,10 +207,11 @@ def _build(kind: type, raw: Any, where: str) -> Any:
 def _convert(hint: Any, value: Any, where: str) -> Any:
   if dataclasses.is_dataclass(hint):
     return _build(typing.cast(type, hint), value, where)
-  if isinstance(hint, types.UnionType):  # str | float
-    if isinstance(value, str):
-      return value
-    hint = float
+  if isinstance(hint, types.UnionType):  # str | float; a flag gives either as text
+    try:
+      value, hint = float(value), float
+    except (TypeError, ValueError):
+      hint = str
   if typing.get_origin(hint) is dict:
     if not isinstance(value, dict):
       raise InputError(f"{where}: expected fields, got {value!r}")
@@ -242,10 +243,9 @@ def _check(config: Config) -> None:
     raise InputError(f"config.advantage.scale: expected std, none or a number, got {scale!r}")
   if config.rollout.temperature == 0:
     raise InputError("config.rollout.temperature: expected a positive number: a greedy policy explores nothing")
-  if config.loss.clip_low >= 1:
-    raise InputError(f"config.loss.clip_low: expected less than 1, got {config.loss.clip_low}")
-  if config.optimizer.b1 >= 1 or config.optimizer.b2 >= 1:
-    raise InputError("config.optimizer.b1, b2: expected less than 1")
+  for name in ("loss.clip_low", "optimizer.b1", "optimizer.b2"):
+    if flat[name] >= 1:
+      raise InputError(f"config.{name}: expected less than 1, got {flat[name]}")
   if not config.train.steps and not config.train.epochs:
     raise InputError("config.train.steps: expected a step count here or an epoch count in config.train.epochs")
   if config.reward.format_weight + config.reward.mix_weight >= 1:

@@ -22,7 +22,8 @@ def parse_flags(args: Sequence[str]) -> tuple[Config, Path]:
     InputError: anything that absl or ml_collections would end with a traceback.
   """
   values = flags.FlagValues()
-  config_flags.DEFINE_config_file("config", None, "The config file.", flag_values=values)
+  argv = ["launch", *args]
+  config_flags.DEFINE_config_file("config", None, "The config file.", flag_values=values, sys_argv=argv)
   flags.DEFINE_string("workdir", None, "Where the run's files go; default runs/NAME.", flag_values=values)
   if "--help" in args or "-h" in args:
     print(__doc__)
@@ -35,7 +36,7 @@ def parse_flags(args: Sequence[str]) -> tuple[Config, Path]:
   if not Path(file.partition(":")[0]).is_file():
     raise InputError(f"--config: {file}: no such file")
   try:
-    extra = values(["launch", *args])[1:]
+    extra = values(argv)[1:]
     raw = values.config
   except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
     raise InputError(f"flags: {error}") from None

@@ -94,7 +94,8 @@ class Run:
     if len(domains) > 1:
       raise InputError(f"{config.data.train}: domains {', '.join(sorted(domains))}, expected one domain in a stage")
     (self.domain,) = domains
-    self.heldout_name = Path(config.data.eval).stem.rpartition(":")[2]
+    name = config.data.eval
+    self.heldout_name = name.rpartition(":")[2] if is_callable_spec(name) else Path(name).stem
 
     folder = config.model.path or resolve_callable(config.model.build)(**config.model.build_args)
     self.model_config = hf.read_config(folder)

@@ -89,7 +89,6 @@ def test_gradient_is_the_same_however_the_batch_is_cut(model, rollouts, expected
 
 
 def test_a_normalisation_per_micro_batch_would_be_seen(model, rollouts, expected):
-  config, params = model
   batches = cut(rollouts, 2)
   parts = [gradients(model, [b], int(b.in_loss.sum()))[0] for b in batches]
   wrong = jax.tree.map(lambda *leaves: sum(leaves) / len(batches), *parts)

@@ -1,0 +1,82 @@
+"""Continuous batching against static batches where one response in ten is eight times longer. Prints one JSON line.
+
+    python benchmarks/longtail.py --model DIR
+
+Both run the same engine in one process, turn by turn. A static batch fills all slots and waits for its longest
+response; continuous batching refills a slot as soon as it is free.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from srpo_jax.cache import enable_compilation_cache
+from srpo_jax.errors import ArgumentParser, run_cli
+from srpo_jax.model import hf
+from srpo_jax.model.sampling import Purpose, prompt_key
+from srpo_jax.rollout.engine import InProcessEngine
+from srpo_jax.rollout.sampler import GroupRequest, sample_groups
+
+
+def main(args: Sequence[str]) -> None:
+  parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--model", required=True, type=Path, help="Hugging Face folder")
+  parser.add_argument("--responses", type=int, default=320)
+  parser.add_argument("--slots", type=int, default=32)
+  parser.add_argument("--short", type=int, default=32, help="tokens of nine responses in ten; the tenth has 8 times as many")
+  parser.add_argument("--chunk", type=int, default=8)
+  parser.add_argument("--turns", type=int, default=3)
+  options = parser.parse_args(args)
+  enable_compilation_cache()
+  config = hf.read_config(options.model)
+  params = hf.load_params(options.model, config)
+  engine = InProcessEngine(
+    config, slots=options.slots, max_prompt=32, max_new=8 * options.short, chunk=options.chunk, stop_tokens=()
+  )
+  rng = np.random.default_rng(0)
+  long = rng.permutation(options.responses) < options.responses // 10
+  requests = [
+    GroupRequest(
+      str(i),
+      rng.integers(0, config.vocab_size, 24).astype(np.int32),
+      1,
+      prompt_key(0, Purpose.TRAIN, 0, str(i)),
+      options.short * (8 if is_long else 1),
+    )
+    for i, is_long in enumerate(long)
+  ]
+
+  def seconds(batches: list[list[GroupRequest]]) -> float:
+    started = time.perf_counter()
+    for batch in batches:
+      for rollout in sample_groups(engine, params, batch, stop_tokens=(), prompt_bucket=32):
+        assert len(rollout.tokens) == requests[int(rollout.prompt_id)].budget
+    return time.perf_counter() - started
+
+  static = [requests[at : at + options.slots] for at in range(0, len(requests), options.slots)]
+  seconds([requests[:2]])  # compiles
+  turns = [(seconds([requests]), seconds(static)) for _ in range(options.turns)]
+  tokens = sum(request.budget for request in requests)
+  continuous_s, static_s = (statistics.median(column) for column in zip(*turns, strict=True))
+  print(
+    json.dumps(
+      {
+        "continuous_tokens_per_s": round(tokens / continuous_s),
+        "static_tokens_per_s": round(tokens / static_s),
+        "ratio": round(statistics.median(b / a for a, b in turns), 3),
+        "ratios": [round(b / a, 3) for a, b in turns],
+      }
+    )
+  )
+
+
+if __name__ == "__main__":
+  run_cli(main)

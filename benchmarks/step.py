@@ -1,0 +1,139 @@
+"""One real training step on any Hugging Face folder: rollout, a cheap reward, update. Prints one JSON line.
+
+    python benchmarks/step.py --model DIR --prompts FILE --num-prompts 8 --group 8 --new-tokens 128 --steps 5
+
+EOS is ignored, so that every response has exactly the new tokens asked for; every token goes forward and backward. The
+figures are medians over the steps after a warm-up step, in seconds.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from srpo_jax.algorithm.advantages import group_advantages
+from srpo_jax.batch import make_micro_batches
+from srpo_jax.cache import enable_compilation_cache
+from srpo_jax.data.encoded import load_tokenizer
+from srpo_jax.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.learner import Learner, LearnerOptions, make_optimizer
+from srpo_jax.model import hf
+from srpo_jax.model.sampling import Purpose, prompt_key
+from srpo_jax.rollout.engine import InProcessEngine
+from srpo_jax.rollout.sampler import GroupRequest, round_up, sample_groups
+from srpo_jax.workdir import read_rows
+
+PROMPT_BUCKET = 32
+
+
+def read_prompts(file: Path, tokenizer: object, count: int, max_tokens: int) -> list[np.ndarray]:
+  """The first `count` prompts of a JSON Lines file with a `prompt` column, those over `max_tokens` tokens left out."""
+  if not file.is_file():
+    raise InputError(f"{file}: no such file")
+  prompts = []
+  for number, row in enumerate(read_rows(file), 1):
+    if not isinstance(row.get("prompt"), str):
+      raise InputError(f"{file}:{number}: field prompt: expected text")
+    ids = tokenizer(row["prompt"], add_special_tokens=False)["input_ids"]  # type: ignore[operator]
+    if 0 < len(ids) <= max_tokens:
+      prompts.append(np.asarray(ids, np.int32))
+    if len(prompts) == count:
+      return prompts
+  raise InputError(f"{file}: {len(prompts)} prompts of at most {max_tokens} tokens, expected {count}")
+
+
+def run(options: argparse.Namespace) -> dict[str, float]:
+  """The medians of the timed steps."""
+  config = hf.read_config(options.model)
+  tokenizer = load_tokenizer(options.model)
+  prompts = read_prompts(options.prompts, tokenizer, options.num_prompts, options.max_prompt_tokens)
+  dtype = jnp.dtype(options.dtype)
+  engine_type = InProcessEngine
+  if options.backend == "jetstream":
+    from srpo_jax.rollout.jetstream_engine import JetStreamEngine
+
+    engine_type = JetStreamEngine
+  responses = options.num_prompts * options.group
+  engine = engine_type(
+    config,
+    slots=options.slots or responses,
+    max_prompt=round_up(max(map(len, prompts)), PROMPT_BUCKET),
+    max_new=options.new_tokens,
+    chunk=options.chunk,
+    stop_tokens=(),
+    group=min(options.group, options.slots or responses),
+    dtype=dtype,
+  )
+  optimizer = make_optimizer(learning_rate=1e-6, b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.0, clip_norm=1.0)
+  learner = Learner(config, optimizer, LearnerOptions(dtype=dtype, head_chunk=options.head_chunk, remat=options.remat))
+  state = learner.init(hf.load_params(options.model, config))
+
+  rows = []
+  for step in range(options.steps + 1):
+    started = time.perf_counter()
+    requests = [
+      GroupRequest(str(i), ids, options.group, prompt_key(0, Purpose.TRAIN, step, str(i)), options.new_tokens)
+      for i, ids in enumerate(prompts)
+    ]
+    stream = sample_groups(engine, state.params, requests, stop_tokens=(), prompt_bucket=PROMPT_BUCKET)
+    rollouts = sorted(stream, key=lambda r: (int(r.prompt_id), r.sample))
+    generated = time.perf_counter()
+    # Half of each group is right: rewards vary within every group, and no advantage is zero.
+    rewards = np.array([r.sample % 2 for r in rollouts], np.float64).reshape(options.num_prompts, options.group)
+    judged = np.ones_like(rewards, bool)
+    advantages = group_advantages(rewards, judged, ~judged)
+    batches = make_micro_batches(
+      list(zip(rollouts, advantages.ravel().tolist(), strict=True)), rows=options.micro_batch, length_bucket=16
+    )
+    state, metrics = learner.update(state, batches, sum(len(r.tokens) for r in rollouts))
+    ended = time.perf_counter()
+    rows.append((ended - started, generated - started, ended - generated))
+    assert metrics.gap.max() < 1e-3 or dtype != jnp.float32, metrics.gap.max()
+  step_s, gen_s, update_s = (statistics.median(column) for column in zip(*rows[1:], strict=True))
+  return {
+    "step_s": round(step_s, 4),
+    "gen_s": round(gen_s, 4),
+    "update_s": round(update_s, 4),
+    "generated_tokens": sum(len(r.tokens) for r in rollouts),
+    "trained_tokens": sum(len(r.prompt_tokens) + len(r.tokens) for r in rollouts),
+    "grad_norm": metrics.grad_norm,
+    "logprob_gap_max": float(metrics.gap.max()),
+    "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+  }
+
+
+def main(args: Sequence[str]) -> None:
+  parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--model", required=True, type=Path, help="Hugging Face folder")
+  parser.add_argument("--prompts", required=True, type=Path, help="JSON Lines with a `prompt` column")
+  parser.add_argument("--num-prompts", type=int, default=8)
+  parser.add_argument("--group", type=int, default=8)
+  parser.add_argument("--new-tokens", type=int, default=128)
+  parser.add_argument("--steps", type=int, default=5, help="timed, after one that is not")
+  parser.add_argument("--max-prompt-tokens", type=int, default=1024, help="longer prompts are left out")
+  parser.add_argument("--slots", type=int, default=0, help="0: one a response")
+  parser.add_argument("--chunk", type=int, default=32, help="tokens a compiled decode loop")
+  parser.add_argument("--micro-batch", type=int, default=8, help="rows")
+  parser.add_argument("--head-chunk", type=int, default=64, help="response tokens a row whose logits exist at once")
+  parser.add_argument("--remat", choices=("none", "dots", "full"), default="none")
+  parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+  parser.add_argument("--backend", choices=("jetstream", "inprocess"), default="jetstream")
+  options = parser.parse_args(args)
+  for name in ("num_prompts", "group", "new_tokens", "steps"):
+    if getattr(options, name) < (2 if name == "group" else 1):
+      raise InputError(f"--{name.replace('_', '-')}: expected a larger number, got {getattr(options, name)}")
+  enable_compilation_cache()
+  print(json.dumps(run(options)))
+
+
+if __name__ == "__main__":
+  run_cli(main)

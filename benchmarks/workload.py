@@ -1,0 +1,68 @@
+"""Writes the 5 M-parameter workload of `make bench`: a random Qwen2 with a 4,096-token BPE, and real questions.
+
+    python benchmarks/workload.py --out DIR [--questions gsm8k_train.jsonl]
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from srpo_jax.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.model import hf, qwen2
+from srpo_jax.workdir import read_rows
+
+SHAPE = {
+  "vocab_size": 4096,
+  "hidden_size": 256,
+  "intermediate_size": 704,
+  "num_hidden_layers": 4,
+  "num_attention_heads": 4,
+  "num_key_value_heads": 2,
+  "tie_word_embeddings": False,
+  "rope_theta": 1e6,
+  "rms_norm_eps": 1e-6,
+}
+
+
+def main(args: Sequence[str]) -> None:
+  data = Path(os.environ.get("SRPO_DATA", Path(__file__).parent.parent / ".." / "shared" / "data"))
+  parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--out", required=True, type=Path, help="folder for model/ and prompts.jsonl")
+  parser.add_argument("--questions", type=Path, default=data / "gsm8k_train.jsonl", help="`question` column")
+  options = parser.parse_args(args)
+  if not options.questions.is_file():
+    raise InputError(f"{options.questions}: no such file, expected JSON Lines with a question column (set SRPO_DATA)")
+  questions = [row["question"] for row in read_rows(options.questions)]
+  folder = options.out / "model"
+  folder.mkdir(parents=True, exist_ok=True)
+
+  tokenizer = Tokenizer(models.BPE())
+  tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+  tokenizer.decoder = decoders.ByteLevel()
+  alphabet = pre_tokenizers.ByteLevel.alphabet()
+  trainer = trainers.BpeTrainer(
+    vocab_size=SHAPE["vocab_size"], special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
+  )
+  tokenizer.train_from_iterator(questions, trainer)
+  tokenizer.save(str(folder / "tokenizer.json"))
+  names = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>"}
+  (folder / "tokenizer_config.json").write_text(json.dumps(names))
+  config = {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "dtype": "float32", "hidden_act": "silu"}
+  (folder / "config.json").write_text(json.dumps(config | SHAPE))
+  shape = hf.read_config(folder)
+  hf.write_params(qwen2.init_params(shape, jax.random.key(0)), shape, folder)
+  with (options.out / "prompts.jsonl").open("w") as out:
+    out.writelines(json.dumps({"prompt": question}) + "\n" for question in questions[:256])
+
+
+if __name__ == "__main__":
+  run_cli(main)

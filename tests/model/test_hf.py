@@ -1,0 +1,169 @@
+"""Hugging Face folders in and out: every form the released ones have, and every way one can be wrong."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from srpo_jax.errors import InputError
+from srpo_jax.model import hf, qwen2
+from tests.conftest import make_checkpoint
+
+
+def logits(folder):
+  config = hf.read_config(folder)
+  tokens = np.arange(40, 51, dtype=np.int32)[None]
+  positions = np.arange(11, dtype=np.int32)[None]
+  hidden = qwen2.forward(hf.load_params(folder, config), config, tokens, positions, np.ones_like(tokens))
+  return np.asarray(qwen2.logits(hf.load_params(folder, config), hidden))[0]
+
+
+def theirs(folder):
+  model = transformers.Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+  with torch.no_grad():
+    return model(torch.arange(40, 51)[None]).logits.numpy()[0]
+
+
+def copy(checkpoint, tmp_path, **changes):
+  """A copy of a checkpoint with its config.json changed; None removes a field."""
+  folder = tmp_path / "copy"
+  shutil.copytree(checkpoint, folder)
+  raw = json.loads((folder / "config.json").read_text()) | changes
+  (folder / "config.json").write_text(json.dumps({k: v for k, v in raw.items() if v is not None}))
+  return folder
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("shard", ["5GB", "60KB"])
+def test_load_and_round_trip(tmp_path, tied, dtype, shard):
+  """The logits of transformers, and the stored bits back: by tensor for shards, by file for a single one."""
+  folder = make_checkpoint(tmp_path / "in", dtype=dtype, tie_word_embeddings=tied, seed=1)
+  if shard != "5GB":
+    transformers.Qwen2ForCausalLM.from_pretrained(folder).save_pretrained(folder, max_shard_size=shard)
+    (folder / hf.SINGLE_FILE).unlink()
+    assert len(list(folder.glob("*.safetensors"))) >= 2 and (folder / hf.INDEX_FILE).exists()
+  np.testing.assert_allclose(logits(folder), theirs(folder), atol=1e-4)
+
+  config = hf.read_config(folder)
+  hf.save_params(hf.load_params(folder, config), config, tmp_path / "out", source=folder, max_shard_bytes=60_000)
+  stored, again = (
+    {k: v for file in sorted(f.glob("*.safetensors")) for k, v in load_file(file).items()}
+    for f in (folder, tmp_path / "out")
+  )
+  assert stored.keys() == again.keys()
+  for name, tensor in stored.items():
+    assert again[name].dtype == tensor.dtype == getattr(torch, dtype)
+    assert torch.equal(again[name], tensor), name
+  for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+    assert (tmp_path / "out" / name).read_bytes() == (folder / name).read_bytes()
+  np.testing.assert_allclose(theirs(tmp_path / "out"), theirs(folder), atol=1e-5)
+  assert transformers.AutoTokenizer.from_pretrained(tmp_path / "out").eos_token == "<|endoftext|>"
+
+
+def test_export_in_another_dtype_says_so(checkpoint, tmp_path):
+  config = hf.read_config(checkpoint)
+  hf.save_params(hf.load_params(checkpoint, config), config, tmp_path / "o", source=checkpoint, dtype="bfloat16")
+  assert hf.stored_dtype(tmp_path / "o") == "bfloat16"
+  assert {t.dtype for t in load_file(tmp_path / "o" / hf.SINGLE_FILE).values()} == {torch.bfloat16}
+
+
+def test_export_overwrites_nothing(checkpoint, tmp_path):
+  (tmp_path / "kept").write_text("x")
+  config = hf.read_config(checkpoint)
+  with pytest.raises(InputError, match="not an empty folder"):
+    hf.save_params(hf.load_params(checkpoint, config), config, tmp_path, source=checkpoint)
+  assert [f.name for f in tmp_path.iterdir()] == ["kept"]
+
+
+@pytest.mark.parametrize("form", ["flat", "nested"])
+def test_rope_theta_in_both_places(checkpoint, tmp_path, form):
+  flat = {"rope_theta": 12345.0, "rope_parameters": None}
+  nested = {"rope_theta": None, "rope_parameters": {"rope_type": "default", "rope_theta": 12345.0}}
+  folder = copy(checkpoint, tmp_path, **(flat if form == "flat" else nested))
+  assert hf.read_config(folder).rope_theta == 12345.0
+  assert np.abs(logits(folder) - logits(checkpoint)).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+  ("changes", "words"),
+  [
+    ({"rope_theta": None, "rope_parameters": None}, "rope_theta"),
+    ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "yarn"),
+    ({"model_type": "llama"}, "llama"),
+    ({"hidden_act": "gelu"}, "hidden_act"),
+    ({"use_sliding_window": True}, "use_sliding_window"),
+    ({"hidden_size": None}, "hidden_size"),
+    ({"num_hidden_layers": 0}, "num_hidden_layers"),
+    ({"num_key_value_heads": 3}, "num_key_value_heads"),
+  ],
+)
+def test_configs_that_are_refused(checkpoint, tmp_path, changes, words):
+  with pytest.raises(InputError, match=words):
+    hf.read_config(copy(checkpoint, tmp_path, **changes))
+
+
+def test_no_config_and_no_weights(tmp_path, checkpoint):
+  with pytest.raises(InputError, match=r"config\.json: no such file"):
+    hf.read_config(tmp_path)
+  folder = copy(checkpoint, tmp_path)
+  (folder / hf.SINGLE_FILE).unlink()
+  with pytest.raises(InputError, match=r"no model\.safetensors"):
+    hf.load_params(folder, hf.read_config(folder))
+  (folder / hf.SINGLE_FILE).write_bytes(b"nonsense")
+  with pytest.raises(InputError, match="not a readable safetensors file"):
+    hf.load_params(folder, hf.read_config(folder))
+
+
+@pytest.mark.parametrize("kind", ["unknown", "missing", "shape", "untied head"])
+def test_a_wrong_tensor_is_named(checkpoint, tmp_path, kind):
+  folder = copy(checkpoint, tmp_path)
+  tensors = load_file(folder / hf.SINGLE_FILE)
+  name = "model.layers.1.self_attn.k_proj.bias"
+  if kind == "unknown":
+    name = "model.layers.7.self_attn.k_proj.bias"
+    tensors[name] = torch.zeros(3)
+  elif kind == "missing":
+    del tensors[name]
+  elif kind == "shape":
+    tensors[name] = torch.zeros(5)
+  else:
+    name = "lm_head.weight"
+    tensors[name] = tensors["model.embed_tokens.weight"] + 1
+  save_file(tensors, folder / hf.SINGLE_FILE, metadata={"format": "pt"})
+  with pytest.raises(InputError) as error:
+    hf.load_params(folder, hf.read_config(folder))
+  assert name in str(error.value) and "\n" not in str(error.value)
+  if kind == "shape":
+    assert "[5]" in str(error.value) and "[24]" in str(error.value)
+
+
+def test_a_repeated_tied_head_is_accepted(checkpoint, tmp_path):
+  folder = copy(checkpoint, tmp_path)
+  tensors = load_file(folder / hf.SINGLE_FILE)
+  tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
+  save_file(tensors, folder / hf.SINGLE_FILE, metadata={"format": "pt"})
+  np.testing.assert_array_equal(logits(folder), logits(checkpoint))
+
+
+def test_index_that_names_a_file_or_tensor_that_is_not_there(checkpoint, tmp_path):
+  folder = copy(checkpoint, tmp_path)
+  names = load_file(folder / hf.SINGLE_FILE)
+  weight_map = dict.fromkeys([*names, "model.extra"], hf.SINGLE_FILE)
+  (folder / hf.INDEX_FILE).write_text(json.dumps({"weight_map": weight_map}))
+  with pytest.raises(InputError, match=r"model\.extra"):
+    hf.weight_files(folder)
+  (folder / hf.INDEX_FILE).write_text(json.dumps({"weight_map": dict.fromkeys(names, "gone.safetensors")}))
+  with pytest.raises(InputError, match=r"gone\.safetensors: no such file"):
+    hf.weight_files(folder)
+
+
+def test_our_random_parameters_have_the_loaded_shape(checkpoint):
+  config = hf.read_config(checkpoint)
+  ours, loaded = qwen2.init_params(config, jax.random.key(0)), hf.load_params(checkpoint, config)
+  assert jax.tree.map(lambda x: x.shape, ours) == jax.tree.map(lambda x: x.shape, loaded)

@@ -1,0 +1,49 @@
+"""User's own parts for the tests, named in configs as tests.plugins:NAME."""
+
+import dataclasses
+import os
+import signal
+import zlib
+
+import numpy as np
+
+from srpo_jax.types import Problem, ScoreRequest, Verdict
+
+_judged = 0
+
+
+def parity(request: ScoreRequest, verdict: Verdict) -> Verdict:
+  """Correct when the response's checksum is even: a random model then has mixed groups. Truncated ones stay wrong."""
+  correct = int(request.ended and zlib.crc32(request.response.encode()) % 2 == 0)
+  return dataclasses.replace(verdict, correct=correct, reward=correct + 0.1 * len(request.response) % 0.3)
+
+
+def parity_then_kill(request: ScoreRequest, verdict: Verdict) -> Verdict:
+  """The same; kills the process at the verdict whose number is in SRPO_TEST_KILL_AT."""
+  global _judged
+  _judged += 1
+  if _judged == int(os.environ.get("SRPO_TEST_KILL_AT", 0)):
+    os.kill(os.getpid(), signal.SIGKILL)
+  return parity(request, verdict)
+
+
+def always_right(request: ScoreRequest, verdict: Verdict) -> Verdict:
+  return dataclasses.replace(verdict, correct=1, reward=1.0)
+
+
+def first_is_solved(request: ScoreRequest, verdict: Verdict) -> Verdict:
+  """Prompts whose number is even are always solved, the others never; rewards vary all the same."""
+  solved = int(int(request.id.split("/")[0][1:]) % 2 == 0)
+  return dataclasses.replace(verdict, correct=solved, reward=zlib.crc32(request.response.encode()) % 7 / 7)
+
+
+def nothing_judged(request: ScoreRequest, verdict: Verdict) -> Verdict:
+  return dataclasses.replace(verdict, correct=None, reward=float("nan"))
+
+
+def problems(n: int) -> list[Problem]:
+  return [Problem(f"q{i}", "math", f"What is {i} + {i}?", str(2 * i)) for i in range(n)]
+
+
+def centred(rewards: np.ndarray, judged: np.ndarray, truncated: np.ndarray) -> np.ndarray:
+  return rewards - rewards.mean(axis=1, keepdims=True)

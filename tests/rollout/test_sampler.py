@@ -1,0 +1,174 @@
+"""Scheduling changes no response; both backends give the same ones; JetStream's API holds."""
+
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from jetstream.engine import engine_api
+
+from srpo_jax.model import hf, qwen2
+from srpo_jax.model.sampling import Purpose, prompt_key, uniforms
+from srpo_jax.rollout.engine import InProcessEngine
+from srpo_jax.rollout.jetstream_engine import JetStreamEngine
+from srpo_jax.rollout.sampler import GroupRequest, sample_groups
+
+SAMPLES, NEW = 5, 14
+STOP = (11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 200, 201, 202, 203, 204, 205)
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint):
+  config = hf.read_config(checkpoint)
+  return config, hf.load_params(checkpoint, config)
+
+
+def requests(order=1, temperature=1.0):
+  rng = np.random.default_rng(0)
+  prompts = [rng.integers(0, 380, n).astype(np.int32) for n in (3, 11, 6, 1, 8)]
+  return [
+    GroupRequest(f"p{i}", tokens, SAMPLES, prompt_key(7, Purpose.TRAIN, 2, f"p{i}"), NEW, temperature)
+    for i, tokens in enumerate(prompts)
+  ][::order]
+
+
+def sample(model, *, slots=8, chunk=4, order=1, group=SAMPLES, engine_type=InProcessEngine, **kwargs):
+  config, params = model
+  engine = engine_type(
+    config, slots=slots, max_prompt=12, max_new=NEW, chunk=chunk, stop_tokens=STOP, group=min(group, slots)
+  )
+  out = list(sample_groups(engine, params, requests(order, **kwargs), stop_tokens=STOP, prompt_bucket=4))
+  assert len(out) == 5 * SAMPLES
+  return {(r.prompt_id, r.sample): r for r in out}
+
+
+@pytest.fixture(scope="module")
+def reference(model):
+  return sample(model)
+
+
+def boundary_distance(model, rollout, at, token):
+  """How far the draw's uniform is from the nearest edge of `token`'s interval of the CDF, by the full forward pass."""
+  config, params = model
+  row = np.concatenate([rollout.prompt_tokens, rollout.tokens[:at]])[None]
+  hidden = qwen2.forward(params, config, row, np.arange(row.shape[1])[None], np.ones_like(row))
+  p = np.asarray(jax.nn.softmax(qwen2.logits(params, hidden)[0, -1]), np.float64)
+  key = jax.random.fold_in(prompt_key(7, Purpose.TRAIN, 2, rollout.prompt_id), rollout.sample)
+  u = float(uniforms(key[None], np.array([at]))[0])
+  upper = np.cumsum(p)
+  return min(abs(u - upper[token]), abs(u - upper[token] + p[token]))
+
+
+def assert_same_tokens(model, got, expected):
+  """Equal, but that a draw on the very edge between two tokens may fall to either side."""
+  near = 0
+  for key, a in got.items():
+    b = expected[key]
+    n = min(len(a.tokens), len(b.tokens))
+    differ = np.flatnonzero(a.tokens[:n] != b.tokens[:n])
+    if len(differ):
+      assert boundary_distance(model, a, differ[0], a.tokens[differ[0]]) < 1e-4
+      near += 1
+    else:
+      assert len(a.tokens) == len(b.tokens) and a.truncated == b.truncated
+      np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-4)
+  assert near <= 1
+
+
+def test_responses_are_varied(reference):
+  lengths = [len(r.tokens) for r in reference.values()]
+  assert min(lengths) < 5 and any(r.truncated for r in reference.values())
+  assert any(not r.truncated for r in reference.values())
+  for r in reference.values():
+    assert r.truncated == (r.tokens[-1] not in STOP) and (len(r.tokens) == NEW or not r.truncated)
+    assert not np.isin(r.tokens[:-1], STOP).any()
+
+
+@pytest.mark.parametrize(
+  "schedule",
+  [{"slots": 1}, {"slots": 3, "group": 2}, {"slots": 40}, {"chunk": 1}, {"chunk": 14}, {"order": -1}],
+  ids=str,
+)
+def test_tokens_do_not_depend_on_the_schedule(model, reference, schedule):
+  assert_same_tokens(model, sample(model, **schedule), reference)
+
+
+def test_both_backends_give_identical_responses(model, reference):
+  for key, got in sample(model, engine_type=JetStreamEngine).items():
+    np.testing.assert_array_equal(got.tokens, reference[key].tokens)
+    np.testing.assert_array_equal(got.logprobs, reference[key].logprobs)
+
+
+def test_each_prompt_is_prefilled_once(model, monkeypatch):
+  lengths = []
+  plain = InProcessEngine.prefill
+  monkeypatch.setattr(
+    InProcessEngine,
+    "prefill",
+    lambda self, **kw: lengths.append((kw["true_length"], len(kw["padded_tokens"]))) or plain(self, **kw),
+  )
+  sample(model, slots=3)
+  assert lengths == [(3, 4), (11, 12), (6, 8), (1, 4), (8, 8)]  # padded to its bucket
+
+
+def test_finished_slots_are_refilled_at_once(model, reference):
+  """Chunks needed by 25 responses in 4 slots: at most those of the best schedule plus one response's."""
+  config, params = model
+  engine = InProcessEngine(config, slots=4, max_prompt=12, max_new=NEW, chunk=1, stop_tokens=STOP, group=4)
+  calls = []
+  plain = engine.generate
+  engine.generate = lambda *a: calls.append(0) or plain(*a)
+  list(sample_groups(engine, params, requests(), stop_tokens=STOP, prompt_bucket=4))
+  total = sum(len(r.tokens) for r in reference.values())
+  assert total / 4 <= len(calls) <= total / 4 + NEW
+
+
+def test_jetstream_api(model, reference):
+  """The engine used as JetStream's orchestrator uses it: one slot an insert, real ResultTokens."""
+  config, params = model
+  engine = JetStreamEngine(config, slots=2, max_prompt=12, max_new=NEW, chunk=4, stop_tokens=STOP)
+  assert isinstance(engine, engine_api.Engine)
+  assert (engine.max_concurrent_decodes, engine.samples_per_slot, engine.max_prefill_length) == (2, 1, 12)
+  assert engine.load_params(params) is params
+  request = requests()[0]
+  padded = np.zeros(4, np.int32)
+  padded[:3] = request.tokens
+  prefix = engine.prefill(params=params, padded_tokens=padded, true_length=3, key=request.key)
+  state = engine.insert(prefix, engine.init_decode_state(), slot=1)
+  tokens = []
+  while state.active.any():
+    state, result = engine.generate(params, state)
+    assert isinstance(result, engine_api.ResultTokens)
+    data = result.convert_to_numpy().get_result_at_slot(1)
+    tokens += data.tokens[0][data.valid[0].astype(bool)].tolist()
+    assert data.lengths[0] == len(tokens)
+    assert not result.convert_to_numpy().get_result_at_slot(0).valid.any()
+  assert tokens == reference["p0", 0].tokens.tolist()
+
+
+def test_prompts_and_budgets_out_of_range_are_refused(model):
+  config, params = model
+  engine = InProcessEngine(config, slots=2, max_prompt=4, max_new=NEW, chunk=4, stop_tokens=STOP)
+  for padded, length in ((8, 3), (4, 0), (4, 5)):
+    with pytest.raises(ValueError, match="prompt of"):
+      engine.prefill(params=params, padded_tokens=np.zeros(padded, np.int32), true_length=length)
+  with pytest.raises(ValueError, match="budget"):
+    engine.prefill(params=params, padded_tokens=np.zeros(4, np.int32), true_length=2, budget=NEW + 1)
+
+
+def test_inprocess_imports_neither_jetstream_nor_tensorflow():
+  code = (
+    "import sys, srpo_jax.train, srpo_jax.run; bad = {'jetstream', 'tensorflow'} & set(sys.modules); "
+    "assert not bad, bad"
+  )
+  subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_importing_jetstream_leaves_the_root_logger_alone():
+  code = (
+    "import logging, srpo_jax.rollout.jetstream_engine; "
+    "assert logging.getLogger().level == logging.WARNING and not logging.getLogger().handlers"
+  )
+  done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+  assert done.stdout == ""
