@@ -50,7 +50,7 @@ def main(args: Sequence[str]) -> None:
   tokenizer.decoder = decoders.ByteLevel()
   alphabet = pre_tokenizers.ByteLevel.alphabet()
   trainer = trainers.BpeTrainer(
-    vocab_size=SHAPE["vocab_size"], special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
+    vocab_size=int(SHAPE["vocab_size"]), special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
   )
   tokenizer.train_from_iterator(questions, trainer)
   tokenizer.save(str(folder / "tokenizer.json"))

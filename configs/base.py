@@ -21,9 +21,7 @@ def get_config() -> ConfigDict:
       },
       "data": {
         "train": "",  # .jsonl, .parquet or module:function
-        "train_args": {},
         "eval": "",
-        "eval_args": {},
         "format": "auto",
         "limit": 0,  # first rows alone; 0: all
         "eval_limit": 0,

@@ -28,10 +28,10 @@ def get_config() -> ConfigDict:
   )
   config.model.dtype = "float32"
   config.model.remat = "none"
-  config.data.train = "srpo_jax.data.synthetic:problems"
-  config.data.train_args = ConfigDict({"split": "train", "size": 2400, "seed": 0})
-  config.data.eval = "srpo_jax.data.synthetic:problems"
-  config.data.eval_args = ConfigDict({"split": "heldout", "size": 768, "seed": 0})
+  config.data.train = "srpo_jax.data.synthetic:train_problems"
+  config.data.limit = 2400
+  config.data.eval = "srpo_jax.data.synthetic:heldout_problems"
+  config.data.eval_limit = 768
   config.rollout.prompts = 32
   config.rollout.group = 16
   config.rollout.max_new_tokens = 64

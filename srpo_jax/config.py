@@ -31,10 +31,8 @@ class ModelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-  train: str  # .jsonl or .parquet file, or module:function(**train_args) -> rows
-  train_args: dict[str, Any]
+  train: str  # .jsonl or .parquet file, or module:function() -> rows
   eval: str  # the same, for the held-out set; empty: no evaluation
-  eval_args: dict[str, Any]
   format: str  # of the train file: auto, or an adapter of data/sources.py
   limit: int  # first rows of the train set alone; 0: all
   eval_limit: int

@@ -86,10 +86,10 @@ class Run:
     elif self.path.exists() and any(self.path.iterdir()):
       raise InputError(f"{self.path}: not empty and not the workdir of a run (no config.json), nothing was written")
 
-    train = self._load(config.data.train, config.data.train_args, config.data.format, config.data.limit)
+    train = load_problems(config.data.train, format=config.data.format, limit=config.data.limit)
     held: tuple[Problem, ...] = ()
     if config.data.eval and config.eval.every:
-      held = self._load(config.data.eval, config.data.eval_args, "auto", config.data.eval_limit)
+      held = load_problems(config.data.eval, limit=config.data.eval_limit)
     domains = {problem.domain for problem in train}
     if len(domains) > 1:
       raise InputError(f"{config.data.train}: domains {', '.join(sorted(domains))}, expected one domain in a stage")
@@ -136,9 +136,6 @@ class Run:
       engine, scorer, self.tokenizer, stops, config.rollout.prompt_bucket, config.train.seed
     )
     self.evaluated: set[int] = set()
-
-  def _load(self, spec: str, args: dict[str, Any], format: str, limit: int) -> tuple[Problem, ...]:
-    return load_problems(spec, format=format, limit=limit, kwargs=args if is_callable_spec(spec) else None)
 
   def _keep_source(self, folder: Path) -> None:
     """Copies the base's config and tokenizer, so that an export needs the workdir alone."""

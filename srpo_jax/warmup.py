@@ -101,7 +101,7 @@ def _supervise(
   """Maximises the likelihood of traces after their prompts: the policy loss with advantage 1 has that gradient."""
   tokenizer = load_tokenizer(folder)
   rng = np.random.default_rng(seed)
-  problems = synthetic.problems("train", 3 * 1200, seed)
+  problems = synthetic.train_problems()
   instruction = prompts.DEFAULT_INSTRUCTIONS["math"]
   texts = [prompts.format_prompt(p.question, instruction) for p in problems]
   prompt_ids = [np.asarray(ids, np.int32) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]

@@ -41,8 +41,8 @@ def nothing_judged(request: ScoreRequest, verdict: Verdict) -> Verdict:
   return dataclasses.replace(verdict, correct=None, reward=float("nan"))
 
 
-def problems(n: int) -> list[Problem]:
-  return [Problem(f"q{i}", "math", f"What is {i} + {i}?", str(2 * i)) for i in range(n)]
+def problems() -> list[Problem]:
+  return [Problem(f"q{i}", "math", f"What is {i} + {i}?", str(2 * i)) for i in range(40)]
 
 
 def centred(rewards: np.ndarray, judged: np.ndarray, truncated: np.ndarray) -> np.ndarray:

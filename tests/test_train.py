@@ -31,7 +31,7 @@ def toy(checkpoint, **changes):
   defaults = {
     "model__path": str(checkpoint),
     "data__train": "tests.plugins:problems",
-    "data__train_args": {"n": 7},
+    "data__limit": 7,
     "data__eval": "",
     "rollout__prompts": 3,
     "rollout__group": 4,
@@ -260,7 +260,7 @@ def test_nothing_judged_means_no_update_and_nothing_retired(checkpoint, tmp_path
 
 
 def test_dynamic_sampling_fills_the_batch_with_mixed_groups(checkpoint, tmp_path):
-  changes = {"history__dynamic_sampling": True, "data__train_args": {"n": 40}, "train__steps": 2, "rollout__group": 2}
+  changes = {"history__dynamic_sampling": True, "data__limit": 0, "train__steps": 2, "rollout__group": 2}
   workdir = launch(toy(checkpoint, **changes), tmp_path / "d")
   spent = 0
   for row in metrics(workdir):
@@ -275,14 +275,14 @@ def test_dynamic_sampling_fills_the_batch_with_mixed_groups(checkpoint, tmp_path
 
 
 def test_a_pool_smaller_than_the_batch(checkpoint, tmp_path):
-  workdir = launch(toy(checkpoint, data__train_args={"n": 2}, train__steps=2), tmp_path / "p")
+  workdir = launch(toy(checkpoint, data__limit=2, train__steps=2), tmp_path / "p")
   assert len(rollouts(workdir, 0)) == 8
   assert metrics(workdir)[1]["math/epoch"] == 1
 
 
 def test_evaluation_has_keys_of_its_own(done, checkpoint, tmp_path):
   """Switched on, it changes no number of training."""
-  changes = {"data__eval": "tests.plugins:problems", "data__eval_args": {"n": 9}, "eval__every": 2, "eval__samples": 2}
+  changes = {"data__eval": "tests.plugins:problems", "data__eval_limit": 9, "eval__every": 2, "eval__samples": 2}
   workdir = launch(toy(checkpoint, **changes), tmp_path / "v")
   assert timeless(metrics(workdir)) == timeless(metrics(done))
   rows = read_rows(workdir / "eval.jsonl")

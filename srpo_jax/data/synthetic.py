@@ -132,11 +132,26 @@ def problems(split: Split, size: int, seed: int) -> tuple[Problem, ...]:
     raise InputError(f"split {split!r}: expected train or heldout")
   rng = np.random.default_rng([seed, split == "heldout"])
   pools = [_take_turns([_shuffled(kind, rng) for kind in _kinds(split)[level]]) for level in DIFFICULTIES]
-  most = len(DIFFICULTIES) * min(map(len, pools))
+  most = capacity(split)
   if not 0 < size <= most:
     raise InputError(f"size {size} of the synthetic {split} split: expected 1 to {most}")
   drawn = [(DIFFICULTIES[i % len(pools)], pools[i % len(pools)][i // len(pools)]) for i in range(size)]
   return tuple(_problem(expression, level, rng) for level, expression in drawn)
+
+
+def capacity(split: Split) -> int:
+  """The most problems of a split, the difficulties being balanced."""
+  return len(DIFFICULTIES) * min(sum(map(len, kinds)) for kinds in _kinds(split).values())
+
+
+def train_problems() -> tuple[Problem, ...]:
+  """Every training problem, the difficulties taking turns: a data source for a config."""
+  return problems("train", capacity("train"), seed=0)
+
+
+def heldout_problems() -> tuple[Problem, ...]:
+  """Every held-out problem, the difficulties taking turns: a data source for a config."""
+  return problems("heldout", capacity("heldout"), seed=0)
 
 
 def _problem(expression: str, difficulty: str, rng: np.random.Generator) -> Problem:
