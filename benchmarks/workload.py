@@ -48,9 +48,11 @@ def main(args: Sequence[str]) -> None:
   tokenizer = Tokenizer(models.BPE())
   tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
   tokenizer.decoder = decoders.ByteLevel()
-  alphabet = pre_tokenizers.ByteLevel.alphabet()
   trainer = trainers.BpeTrainer(
-    vocab_size=int(SHAPE["vocab_size"]), special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
+    vocab_size=int(SHAPE["vocab_size"]),
+    special_tokens=["<|endoftext|>"],
+    initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    show_progress=False,
   )
   tokenizer.train_from_iterator(questions, trainer)
   tokenizer.save(str(folder / "tokenizer.json"))

@@ -1,0 +1,31 @@
+"""The benchmarks run at toy size; what they claim of tokens is checked, never their times."""
+
+import json
+import subprocess
+import sys
+
+from tests.conftest import ROOT
+
+
+def run(script, *args):
+  done = subprocess.run(
+    [sys.executable, f"benchmarks/{script}.py", *map(str, args)], cwd=ROOT, check=True, capture_output=True, text=True
+  )
+  return json.loads(done.stdout)
+
+
+def test_step(checkpoint, tmp_path):
+  prompts = tmp_path / "p.jsonl"
+  prompts.write_text("".join(json.dumps({"prompt": "x" * n}) + "\n" for n in (5, 90, 9, 3)))
+  args = ["--num-prompts", 2, "--group", 3, "--new-tokens", 7, "--steps", 2, "--max-prompt-tokens", 50]
+  got = run("step", "--model", checkpoint, "--prompts", prompts, *args)
+  assert got["generated_tokens"] == 2 * 3 * 7
+  assert got["trained_tokens"] == 3 * (5 + 9) + 2 * 3 * 7
+  assert got["grad_norm"] > 0 and got["logprob_gap_max"] < 1e-3
+  assert 0 < got["gen_s"] < got["step_s"] and 0 < got["update_s"] < got["step_s"]
+
+
+def test_longtail(checkpoint):
+  args = ["--responses", 20, "--slots", 4, "--short", 4, "--chunk", 2, "--turns", 1]
+  got = run("longtail", "--model", checkpoint, *args)
+  assert got["ratio"] > 0
