@@ -39,11 +39,11 @@ def get_config() -> ConfigDict:
   config.rollout.chunk = 8
   config.rollout.prompt_bucket = 16
   config.optimizer.learning_rate = 2e-4
-  config.train.steps = 180
+  config.train.steps = 220
   config.train.micro_batch = 32
   config.train.length_bucket = 16
   config.train.skip_zero_advantage = True
-  config.eval.every = 30
+  config.eval.every = 44
   config.eval.samples = 4
   config.checkpoint.every = 50
   config.log.every = 10

@@ -18,10 +18,21 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def run_cli(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> NoReturn:
-  """Runs an entry point's `main(args)` and exits: 0 when it returns, 2 with one line on InputError."""
+  """Runs an entry point's `main(args)` and exits: 0 when it returns, 2 with one line on InputError.
+
+  So does a file that cannot be read or written (an OSError that names it).
+  """
   try:
     main(sys.argv[1:] if argv is None else argv)
   except InputError as error:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    sys.exit(2)
+    _refuse(str(error))
+  except OSError as error:
+    if error.filename is None:
+      raise
+    _refuse(f"{error.filename}: {error.strerror}")
   sys.exit(0)
+
+
+def _refuse(message: str) -> NoReturn:
+  print(f"error: {' '.join(message.split())}", file=sys.stderr)
+  sys.exit(2)

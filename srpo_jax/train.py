@@ -12,6 +12,7 @@ import numpy as np
 
 from srpo_jax.algorithm.history import Pool, epoch_is_over, next_prompts, record, resample
 from srpo_jax.batch import make_micro_batches
+from srpo_jax.errors import InputError
 from srpo_jax.experience import Group, rewards_of
 from srpo_jax.heldout import evaluate
 from srpo_jax.learner import TrainState, UpdateMetrics
@@ -95,7 +96,12 @@ def is_mixed(group: Group) -> bool:
 def advantages_of(run: Run, groups: Sequence[Group], in_use: np.ndarray) -> np.ndarray:
   """[prompt, sample]; zeros for groups out of use, and always for responses that are truncated or not judged."""
   rewards, judged, truncated = rewards_of(groups)
-  advantages = run.advantage(rewards, judged, truncated)
+  advantages = np.asarray(run.advantage(rewards, judged, truncated))
+  if advantages.shape != rewards.shape or not np.isfinite(advantages[judged]).all():
+    raise InputError(
+      f"config.advantage.function: {run.config.advantage.function} returned {advantages.shape} {advantages.dtype}, "
+      f"expected finite numbers of shape {rewards.shape}"
+    )
   return np.where(in_use[:, None] & judged & ~truncated, advantages, 0.0).astype(np.float32)
 
 

@@ -47,3 +47,7 @@ def problems() -> list[Problem]:
 
 def centred(rewards: np.ndarray, judged: np.ndarray, truncated: np.ndarray) -> np.ndarray:
   return rewards - rewards.mean(axis=1, keepdims=True)
+
+
+def flat(rewards: np.ndarray, judged: np.ndarray, truncated: np.ndarray) -> np.ndarray:
+  return rewards.ravel()

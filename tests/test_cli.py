@@ -66,6 +66,14 @@ def test_exit_status_2_with_one_line(module, args):
   assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 
 
+def test_a_place_that_cannot_be_written_is_named(checkpoint, tmp_path):  # noqa: F811
+  source = tmp_path / "t.jsonl"
+  source.write_text('{"text": "a"}\n')
+  done = call("logprobs", "--model", str(checkpoint), "--input", str(source), "--output", "/no/such/folder/out.jsonl")
+  assert done.returncode == 2
+  assert done.stderr.startswith("error: /no/such/folder/out.jsonl") and "No such" in done.stderr
+
+
 @pytest.mark.parametrize("module", ["launch", "export", "logprobs", "score"])
 def test_help(module):
   done = call(module, "--help")

@@ -299,6 +299,11 @@ def test_a_users_advantage(done, checkpoint, tmp_path):
   np.testing.assert_allclose(np.array([r["advantage"] for r in got]).reshape(-1, 4), expected, atol=1e-6)
 
 
+def test_a_users_advantage_of_another_shape_is_refused(checkpoint, tmp_path):
+  with pytest.raises(InputError, match=r"advantage\.function: tests\.plugins:flat returned \(12,\)"):
+    launch(toy(checkpoint, advantage__function="tests.plugins:flat"), tmp_path / "f")
+
+
 def test_retention_policy(checkpoint, tmp_path):
   changes = {"checkpoint__every": 1, "checkpoint__keep": 2, "checkpoint__keep_every": 3, "train__steps": 6}
   workdir = launch(toy(checkpoint, **changes), tmp_path / "k")

@@ -286,10 +286,10 @@ def _choice(options: Sequence[str], rng: np.random.Generator) -> str:
 class TraceMix:
   """How the warm-up completions are mixed; the four weights are relative."""
 
-  worked: float = 0.3  # right, step by step
-  guess: float = 0.5  # an answer without work
-  slip: float = 0.1  # worked, with one digit wrong, carried on to the answer
-  malformed: float = 0.1  # breaks the required form
+  worked: float = 0.26  # right, step by step
+  guess: float = 0.58  # an answer without work
+  slip: float = 0.08  # worked, with one digit wrong, carried on to the answer
+  malformed: float = 0.08  # breaks the required form
   guess_right: float = 0.25  # the chance that a guess is right
 
 
