@@ -9,7 +9,7 @@ DEMO := $(BIN)/python -m srpo_jax.launch --config=configs/tiny.py
 install: .venv/.installed
 
 .venv/.installed: pyproject.toml constraints.txt
-	test -d .venv || $(PYTHON) -m venv .venv
+	test -x $(BIN)/pip || { rm -rf .venv && $(PYTHON) -m venv .venv; }
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 

@@ -25,24 +25,22 @@ from srpo_jax.batch import make_micro_batches
 from srpo_jax.cache import enable_compilation_cache
 from srpo_jax.data.encoded import load_tokenizer
 from srpo_jax.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.jsonl import is_text, json_rows
 from srpo_jax.learner import Learner, LearnerOptions, make_optimizer
 from srpo_jax.model import hf
 from srpo_jax.model.sampling import Purpose, prompt_key
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.sampler import GroupRequest, round_up, sample_groups
-from srpo_jax.workdir import read_rows
 
 PROMPT_BUCKET = 32
 
 
 def read_prompts(file: Path, tokenizer: object, count: int, max_tokens: int) -> list[np.ndarray]:
   """The first `count` prompts of a JSON Lines file with a `prompt` column, those over `max_tokens` tokens left out."""
-  if not file.is_file():
-    raise InputError(f"{file}: no such file")
   prompts = []
-  for number, row in enumerate(read_rows(file), 1):
-    if not isinstance(row.get("prompt"), str):
-      raise InputError(f"{file}:{number}: field prompt: expected text")
+  for place, row in json_rows(file):
+    if not isinstance(row, dict) or not is_text(row.get("prompt")):
+      raise InputError(f"{place}: field prompt: expected text")
     ids = tokenizer(row["prompt"], add_special_tokens=False)["input_ids"]  # type: ignore[operator]
     if 0 < len(ids) <= max_tokens:
       prompts.append(np.asarray(ids, np.int32))

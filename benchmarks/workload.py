@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from srpo_jax.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.jsonl import json_rows
 from srpo_jax.model import hf, qwen2
-from srpo_jax.workdir import read_rows
 
 SHAPE = {
   "vocab_size": 4096,
@@ -41,7 +41,7 @@ def main(args: Sequence[str]) -> None:
   options = parser.parse_args(args)
   if not options.questions.is_file():
     raise InputError(f"{options.questions}: no such file, expected JSON Lines with a question column (set SRPO_DATA)")
-  questions = [row["question"] for row in read_rows(options.questions)]
+  questions = [row["question"] for _, row in json_rows(options.questions)]
   folder = options.out / "model"
   folder.mkdir(parents=True, exist_ok=True)
 

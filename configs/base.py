@@ -43,7 +43,7 @@ def get_config() -> ConfigDict:
         "mix_weight": 0.1,  # [I]
         "validator": "tags",
         "limit_s": 4.0,
-        "workers": 0,  # one a core
+        "workers": 0,  # half of the cores
         "function": "",
       },
       "advantage": {"scale": "std", "function": ""},

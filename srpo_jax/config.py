@@ -57,7 +57,7 @@ class RewardConfig:
   mix_weight: float  # [I: 0.1]
   validator: str  # tags | json
   limit_s: float  # seconds one response may take to judge
-  workers: int  # judging processes; 0: one a core
+  workers: int  # judging processes; 0: half of the cores
   function: str  # module:function(request, verdict) -> Verdict, after the built-in reward; empty: none
 
 
@@ -246,6 +246,8 @@ def _check(config: Config) -> None:
       raise InputError(f"config.{name}: expected less than 1, got {flat[name]}")
   if not config.train.steps and not config.train.epochs:
     raise InputError("config.train.steps: expected a step count here or an epoch count in config.train.epochs")
+  if config.rollout.group < 2:
+    raise InputError("config.rollout.group: expected at least 2, an advantage is relative to its group")
   if config.reward.format_weight + config.reward.mix_weight >= 1:
     raise InputError(
       "config.reward.format_weight: expected format_weight + mix_weight below 1, so that a correct response outranks "
@@ -265,8 +267,8 @@ def flatten(config: Config | dict[str, Any]) -> dict[str, Any]:
   return {f"{s}.{f}": value for s, fields in sections.items() for f, value in fields.items()}
 
 
-def write_config(config: Config, file: Path) -> None:
-  file.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
+def to_json(config: Config) -> str:
+  return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
 def read_config(file: Path) -> Config:

@@ -10,6 +10,10 @@ class InputError(ValueError):
   """What a user gave is wrong: the message names the file, row or field and what was expected."""
 
 
+class TrainingError(RuntimeError):
+  """Training cannot go on; the workdir's last checkpoint stands."""
+
+
 class ArgumentParser(argparse.ArgumentParser):
   """argparse, its errors raised as InputError."""
 
@@ -20,19 +24,21 @@ class ArgumentParser(argparse.ArgumentParser):
 def run_cli(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> NoReturn:
   """Runs an entry point's `main(args)` and exits: 0 when it returns, 2 with one line on InputError.
 
-  So does a file that cannot be read or written (an OSError that names it).
+  A file that cannot be read or written (an OSError that names it) exits the same way, a TrainingError with status 1.
   """
   try:
     main(sys.argv[1:] if argv is None else argv)
   except InputError as error:
-    _refuse(str(error))
+    _end(str(error), 2)
+  except TrainingError as error:
+    _end(str(error), 1)
   except OSError as error:
     if error.filename is None:
       raise
-    _refuse(f"{error.filename}: {error.strerror}")
+    _end(f"{error.filename}: {error.strerror}", 2)
   sys.exit(0)
 
 
-def _refuse(message: str) -> NoReturn:
+def _end(message: str, status: int) -> NoReturn:
   print(f"error: {' '.join(message.split())}", file=sys.stderr)
-  sys.exit(2)
+  sys.exit(status)

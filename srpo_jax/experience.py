@@ -9,6 +9,7 @@ import numpy as np
 
 from srpo_jax.algorithm.history import Outcome, outcome
 from srpo_jax.data.encoded import Prompt
+from srpo_jax.errors import TrainingError
 from srpo_jax.model.qwen2 import Params
 from srpo_jax.model.sampling import Purpose, prompt_key
 from srpo_jax.rewards.scorer import Scorer
@@ -57,6 +58,9 @@ class Collector:
     """Groups in the order of `prompts`, and the seconds spent sampling and then waiting for verdicts.
 
     A response is scored while others are still being generated.
+
+    Raises:
+      TrainingError: the policy gives no finite log-probabilities.
     """
     started = time.perf_counter()
     by_id = {prompt.problem.id: prompt for prompt in prompts}
@@ -76,6 +80,8 @@ class Collector:
       self.engine, params, requests, stop_tokens=self.stop_tokens, prompt_bucket=self.prompt_bucket
     )
     for rollout in stream:
+      if not np.isfinite(rollout.logprobs).all():
+        raise TrainingError(f"step {step}: the policy's log-probabilities are not finite: it diverged or is damaged")
       text = self._text(rollout)
       sampled[rollout.prompt_id, rollout.sample] = rollout, text
       problem = by_id[rollout.prompt_id].problem

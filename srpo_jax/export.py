@@ -20,6 +20,8 @@ def load_policy(workdir: str | Path, step: int | None = None) -> tuple[qwen2.Par
   workdir = Path(workdir)
   config = read_config(workdir / "config.json")
   model_config = hf.read_config(workdir / "model")
+  if not (workdir / "checkpoints").is_dir():
+    raise InputError(f"{workdir}: no checkpoints, expected the workdir of a run")
   checkpoints = Checkpoints(workdir)
   try:
     latest = checkpoints.latest()
@@ -42,6 +44,8 @@ def main(args: Sequence[str]) -> None:
   parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="of the stored weights; default the base's")
   parser.add_argument("--max-shard-gb", type=float, default=5.0, help="above this size the weights are split")
   options = parser.parse_args(args)
+  if not options.max_shard_gb > 0:
+    raise InputError(f"--max-shard-gb: expected a positive number, got {options.max_shard_gb}")
   params, config, step = load_policy(options.workdir, options.step)
   hf.save_params(
     params,
@@ -51,6 +55,9 @@ def main(args: Sequence[str]) -> None:
     dtype=options.dtype,
     max_shard_bytes=int(options.max_shard_gb * 1e9),
   )
+  dtype = options.dtype or hf.stored_dtype(options.workdir / "model")
+  if dtype != str(params["embed"].dtype):
+    print(f"rounded from {params['embed'].dtype} to {dtype}, as the base is stored; --dtype float32 keeps every bit")
   print(f"wrote step {step} of {options.workdir} to {options.out}")
 
 

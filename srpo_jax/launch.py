@@ -42,6 +42,8 @@ def parse_flags(args: Sequence[str]) -> tuple[Config, Path]:
     raise InputError(f"flags: {error}") from None
   except SyntaxError as error:
     raise InputError(f"{file}:{error.lineno}: {error.msg}") from None
+  except (ImportError, NameError, RuntimeError, LookupError, ArithmeticError, AssertionError) as error:
+    raise InputError(f"{file}: {type(error).__name__}: {error}") from error
   if extra:
     raise InputError(f"{extra[0]}: unexpected argument, expected --config.section.field=value")
   return make_config(raw), Path(values.workdir or Path("runs") / Path(file).stem)

@@ -56,7 +56,7 @@ class UpdateMetrics(NamedTuple):
 
   loss: float
   grad_norm: float
-  entropy: float
+  entropy: float | None  # None: all advantages are zero and their responses were left out
   clip_frac: float
   gap: np.ndarray  # [tokens in the loss] |trainer - sampler| log-prob, the trainer's before the first update
 
@@ -193,7 +193,7 @@ class Learner:
     return state, UpdateMetrics(
       loss=float(sum(s.loss for s in stats)),
       grad_norm=float(grad_norm),
-      entropy=float(sum(s.entropy for s in stats)) / max(len(gap), 1),
+      entropy=float(sum(s.entropy for s in stats)) / len(gap) if len(gap) else None,
       clip_frac=float(sum(s.clipped for s in stats)) / n_tokens,
       gap=gap,
     )

@@ -11,7 +11,6 @@ import argparse
 import dataclasses
 import functools
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import numpy as np
 from srpo_jax.cache import enable_compilation_cache
 from srpo_jax.data.encoded import load_tokenizer
 from srpo_jax.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.jsonl import is_text, json_rows, replaced
 from srpo_jax.learner import target_logprobs
 from srpo_jax.model import hf, qwen2
 from srpo_jax.rollout.sampler import round_up
@@ -43,20 +43,13 @@ def read_texts(file: Path, tokenizer: Any) -> list[Text]:
   Raises:
     InputError: naming the line and the field.
   """
-  if not file.is_file():
-    raise InputError(f"{file}: no such file")
   texts = []
-  for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-    place = f"{file}:{number}"
-    try:
-      row = json.loads(line)
-    except ValueError:
-      raise InputError(f"{place}: not JSON") from None
+  for place, row in json_rows(file):
     if not isinstance(row, dict):
       raise InputError(f"{place}: expected a JSON object")
     fields = ("text",) if "text" in row else ("prompt", "response")
     for field in fields:
-      if not isinstance(row.get(field), str):
+      if not is_text(row.get(field)):
         raise InputError(f"{place}: field {field}: expected text (a row has text, or prompt and response)")
     parts = [tokenizer(row[field], add_special_tokens=False)["input_ids"] for field in fields]
     tokens = [token for part in parts for token in part]
@@ -76,12 +69,11 @@ def _logprobs(
 
 
 def text_logprobs(params: qwen2.Params, config: qwen2.Qwen2Config, tokens: Sequence[int]) -> np.ndarray:
-  """[n] fp32 log-probabilities, of each token given those before it; NaN for the first."""
+  """[n - 1] fp32 log-probabilities, of each token but the first given those before it."""
   n = len(tokens)
   padded = np.zeros(max(2, round_up(n, 64)), np.int32)
   padded[:n] = tokens
-  rest = np.asarray(_logprobs(params, padded, np.int32(n), config=config))[: n - 1]
-  return np.concatenate([[np.nan], rest]).astype(np.float32)
+  return np.asarray(_logprobs(params, padded, np.int32(n), config=config))[: n - 1]
 
 
 def main(args: Sequence[str]) -> None:
@@ -90,22 +82,21 @@ def main(args: Sequence[str]) -> None:
   parser.add_argument("--input", required=True, type=Path, help="JSON Lines")
   parser.add_argument("--output", required=True, type=Path, help="JSON Lines, replaced when everything has succeeded")
   options = parser.parse_args(args)
+  if options.input.resolve() == options.output.resolve():
+    raise InputError(f"--output: expected another file than --input, found {options.output}")
   enable_compilation_cache()
   config = hf.read_config(options.model)
   tokenizer = load_tokenizer(options.model)
   texts = read_texts(options.input, tokenizer)
   params = hf.load_params(options.model, config)
-  partial = options.output.with_name(options.output.name + ".partial")
-  with partial.open("w") as out:
+  with replaced(options.output) as out:
     for text in texts:
       if max(text.tokens) >= config.vocab_size:
         raise InputError(f"{options.model}: the tokenizer has ids beyond the model's vocab_size {config.vocab_size}")
-      logprobs = text_logprobs(params, config, text.tokens)[text.prompt_length :]
+      logprobs = [None, *map(float, text_logprobs(params, config, text.tokens))][text.prompt_length :]
       row = {} if text.id is None else {"id": text.id}
-      row["token_ids"] = text.tokens[text.prompt_length :]
-      row["logprobs"] = [None if np.isnan(x) else float(x) for x in logprobs]
-      out.write(json.dumps(row) + "\n")
-  os.replace(partial, options.output)
+      row |= {"token_ids": text.tokens[text.prompt_length :], "logprobs": logprobs}
+      out.write(json.dumps(row, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

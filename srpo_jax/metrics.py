@@ -53,7 +53,7 @@ def policy_metrics(updates: Sequence[UpdateMetrics]) -> Row:
   return {
     "policy/loss": _mean([u.loss for u in updates]),
     "policy/grad_norm": _mean([u.grad_norm for u in updates]),
-    "policy/entropy": _mean([u.entropy for u in updates]),
+    "policy/entropy": _mean([u.entropy for u in updates if u.entropy is not None]),
     "policy/clip_frac": _mean([u.clip_frac for u in updates]),
     "policy/logprob_gap": float(gap.mean()) if len(gap) else None,
     "policy/logprob_gap_p99": float(np.percentile(gap, 99)) if len(gap) else None,

@@ -16,7 +16,7 @@ class Progress:
   def __init__(self, run: Run, step: int):
     self._log_every = run.config.log.every
     self._bar = tqdm(
-      total=run.config.train.steps or _steps_of_epochs(run), initial=step, disable=not run.config.log.progress,
+      total=_last_step(run), initial=step, disable=not run.config.log.progress,
       unit="step", dynamic_ncols=True, bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
     )  # fmt: skip
     self._redirect = logging_redirect_tqdm()
@@ -43,6 +43,7 @@ class Progress:
     self._bar.close()
 
 
-def _steps_of_epochs(run: Run) -> int:
+def _last_step(run: Run) -> int:
   """An upper bound: resampling only shortens epochs."""
-  return run.config.train.epochs * math.ceil(len(run.prompts) / run.config.rollout.prompts)
+  epochs = run.config.train.epochs * math.ceil(len(run.prompts) / run.config.rollout.prompts)
+  return min(filter(None, (run.config.train.steps, epochs)))

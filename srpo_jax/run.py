@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 import json
 import logging
 import shutil
@@ -15,7 +16,7 @@ import numpy as np
 from srpo_jax.algorithm.advantages import group_advantages
 from srpo_jax.algorithm.history import Pool
 from srpo_jax.checkpoint import Checkpoints
-from srpo_jax.config import Config, check_same_run, write_config
+from srpo_jax.config import Config, check_same_run, to_json
 from srpo_jax.data.dataset import load_problems
 from srpo_jax.data.encoded import encode_prompts, load_tokenizer
 from srpo_jax.errors import InputError
@@ -27,18 +28,32 @@ from srpo_jax.rewards.pool import default_workers
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.sampler import round_up
-from srpo_jax.types import Problem
-from srpo_jax.workdir import Workdir, read_rows
+from srpo_jax.types import Problem, ScoreRequest
+from srpo_jax.workdir import Workdir, read_rows, write_text
 
 
 def stop_tokens(folder: str | Path, tokenizer: Any) -> tuple[int, ...]:
   """The ids that end a response: the tokenizer's EOS and those of generation_config.json."""
   file = Path(folder) / "generation_config.json"
-  eos = json.loads(file.read_text()).get("eos_token_id") if file.is_file() else None
+  eos = hf.read_json(file).get("eos_token_id") if file.is_file() else None
   ids = {tokenizer.eos_token_id, *(eos if isinstance(eos, list) else [eos])} - {None}
   if not ids:
     raise InputError(f"{folder}: no EOS token in the tokenizer or generation_config.json")
+  if not all(type(id_) is int and id_ >= 0 for id_ in ids):
+    raise InputError(f"{file}: eos_token_id is {eos!r}, expected token ids")
   return tuple(sorted(ids))
+
+
+def base_folder(config: Config) -> Path:
+  """The base model's folder: `model.path`, or what `model.build` makes."""
+  if config.model.path:
+    return Path(config.model.path)
+  build = resolve_callable(config.model.build)
+  try:
+    inspect.signature(build).bind(**config.model.build_args)
+  except TypeError as error:
+    raise InputError(f"config.model.build_args: do not fit {config.model.build}: {error}") from None
+  return Path(build(**config.model.build_args))
 
 
 def make_engine(config: Config, model_config: Any, *, max_prompt: int, stops: tuple[int, ...]) -> InProcessEngine:
@@ -83,13 +98,23 @@ class Run:
     self.path = Path(workdir)
     if (self.path / "config.json").exists():
       check_same_run(config, self.path / "config.json")
-    elif self.path.exists() and any(self.path.iterdir()):
+    elif self.path.is_dir() and any(file.name != ".lock" for file in self.path.iterdir()):
       raise InputError(f"{self.path}: not empty and not the workdir of a run (no config.json), nothing was written")
 
     train = load_problems(config.data.train, format=config.data.format, limit=config.data.limit)
     held: tuple[Problem, ...] = ()
     if config.data.eval and config.eval.every:
       held = load_problems(config.data.eval, limit=config.data.eval_limit)
+    scorer = Scorer(
+      format_weight=config.reward.format_weight,
+      mix_weight=config.reward.mix_weight,
+      validator=config.reward.validator,
+      limit_s=config.reward.limit_s,
+      workers=config.reward.workers or default_workers(),
+      function=resolve_callable(config.reward.function) if config.reward.function else None,
+    )
+    for problem in (*train, *held):
+      scorer.check(ScoreRequest(problem.id, "", "", True, problem.domain, problem.answer, problem.tests))
     domains = {problem.domain for problem in train}
     if len(domains) > 1:
       raise InputError(f"{config.data.train}: domains {', '.join(sorted(domains))}, expected one domain in a stage")
@@ -97,7 +122,8 @@ class Run:
     name = config.data.eval
     self.heldout_name = name.rpartition(":")[2] if is_callable_spec(name) else Path(name).stem
 
-    folder = config.model.path or resolve_callable(config.model.build)(**config.model.build_args)
+    folder = base_folder(config)
+    self._check_source(folder)
     self.model_config = hf.read_config(folder)
     self.tokenizer = load_tokenizer(folder)
     stops = stop_tokens(folder, self.tokenizer)
@@ -119,31 +145,29 @@ class Run:
     )
 
     self.files = Workdir(self.path, tensorboard=config.log.tensorboard)
-    write_config(config, self.path / "config.json")
-    self._keep_source(Path(folder))
+    write_text(self.path / "config.json", to_json(config))
+    self._keep_source(folder)
     self.checkpoints = Checkpoints(
       self.path, keep=config.checkpoint.keep, keep_every=config.checkpoint.keep_every
-    )
-    scorer = Scorer(
-      format_weight=config.reward.format_weight,
-      mix_weight=config.reward.mix_weight,
-      validator=config.reward.validator,
-      limit_s=config.reward.limit_s,
-      workers=config.reward.workers or default_workers(),
-      function=resolve_callable(config.reward.function) if config.reward.function else None,
     )
     self.collector = Collector(
       engine, scorer, self.tokenizer, stops, config.rollout.prompt_bucket, config.train.seed
     )
     self.evaluated: set[int] = set()
 
+  def _check_source(self, folder: Path) -> None:
+    """Refuses a base whose config or tokenizer is not that which the run began from."""
+    for kept in (self.path / "model").glob("*"):
+      file = folder / kept.name
+      if not file.is_file() or file.read_bytes() != kept.read_bytes():
+        raise InputError(f"{file}: not the file that {self.path} was trained from ({kept})")
+
   def _keep_source(self, folder: Path) -> None:
     """Copies the base's config and tokenizer, so that an export needs the workdir alone."""
-    kept = self.path / "model"
-    kept.mkdir(exist_ok=True)
+    (self.path / "model").mkdir(exist_ok=True)
     for name in hf.COMPANION_FILES:
-      if (folder / name).is_file():
-        shutil.copyfile(folder / name, kept / name)
+      if (folder / name).is_file() and not (self.path / "model" / name).is_file():
+        shutil.copyfile(folder / name, self.path / "model" / name)
 
   def start(self) -> tuple[TrainState, Pool, int, int]:
     """(state, pool, step, rollouts spent) of the last checkpoint, or of the base; the files are brought back to it."""

@@ -9,18 +9,17 @@ a response that could not be judged, and `time` is in seconds.
 """
 
 import argparse
-import contextlib
 import dataclasses
 import decimal
 import json
 import math
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from srpo_jax.errors import InputError, run_cli
+from srpo_jax.jsonl import replaced
 from srpo_jax.rewards.format import VALIDATORS
 from srpo_jax.rewards.pool import default_workers
 from srpo_jax.rewards.scorer import Scorer
@@ -175,20 +174,6 @@ def _answer(row: dict[str, Any]) -> str | None:
 
 def _shown(row: dict[str, Any], field: str) -> str:
   return json.dumps(row[field])[:60] if field in row else "nothing"
-
-
-@contextlib.contextmanager
-def replaced(target: Path) -> Iterator[IO[str]]:
-  """A file to write that takes the place of `target` when all went well; otherwise `target` stays as it was."""
-  partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-  try:
-    with partial.open("w", encoding="utf-8") as stream:
-      yield stream
-    partial.replace(target)
-  except OSError as error:
-    raise InputError(f"{target}: {error.strerror}, expected a place to write") from error
-  finally:
-    partial.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

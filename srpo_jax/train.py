@@ -12,7 +12,7 @@ import numpy as np
 
 from srpo_jax.algorithm.history import Pool, epoch_is_over, next_prompts, record, resample
 from srpo_jax.batch import make_micro_batches
-from srpo_jax.errors import InputError
+from srpo_jax.errors import InputError, TrainingError
 from srpo_jax.experience import Group, rewards_of
 from srpo_jax.heldout import evaluate
 from srpo_jax.learner import TrainState, UpdateMetrics
@@ -135,6 +135,11 @@ def update(
   metrics = []
   for batches, n_tokens in parts:
     state, metric = run.learner.update(state, batches, n_tokens)
+    if not np.isfinite([metric.loss, metric.grad_norm]).all():
+      raise TrainingError(
+        f"step {step}: training has diverged: loss {metric.loss}, gradient norm {metric.grad_norm}; the last "
+        f"checkpoint of {run.path} is of step {run.checkpoints.latest()}"
+      )
     metrics.append(metric)
   return state, metrics, sum(int(batch.segments.sum()) for batches, _ in parts for batch in batches)
 

@@ -1,6 +1,6 @@
 """The plain values that flow between the parts of a training step.
 
-    Problem -> Rollout -> Verdict -> Batch
+    Problem -> Rollout -> ScoreRequest -> Verdict
 """
 
 import dataclasses

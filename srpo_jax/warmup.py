@@ -17,6 +17,9 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
+from srpo_jax import batch as batches
+from srpo_jax import learner
+from srpo_jax.algorithm import loss
 from srpo_jax.batch import make_micro_batches
 from srpo_jax.cache import cache_dir
 from srpo_jax.data import prompts, synthetic, tiny_tokenizer
@@ -45,7 +48,8 @@ def tiny_base(
     learning_rate: the highest, reached after a tenth of the steps and then let down along a cosine.
   """
   given = dict(locals())
-  sources = [inspect.getsource(m) for m in (synthetic, tiny_tokenizer, prompts, sys.modules[__name__])]
+  modules = (synthetic, tiny_tokenizer, prompts, qwen2, learner, loss, batches, sys.modules[__name__])
+  sources = [inspect.getsource(module) for module in modules]
   name = hashlib.sha256(json.dumps([given, sources]).encode()).hexdigest()[:16]
   folder = cache_dir() / f"tiny-base-{name}"
   if (folder / hf.SINGLE_FILE).is_file():
@@ -59,7 +63,8 @@ def tiny_base(
     params = qwen2.init_params(config, jax.random.key(seed))
     params = _supervise(params, config, partial, steps=steps, batch=batch, learning_rate=learning_rate, seed=seed)
     hf.write_params(params, config, partial)
-    os.replace(partial, folder)
+    if not (folder / hf.SINGLE_FILE).is_file():  # another process may have made it meanwhile
+      os.replace(partial, folder)
   finally:
     shutil.rmtree(partial, ignore_errors=True)
   return folder
@@ -107,16 +112,16 @@ def _supervise(
   prompt_ids = [np.asarray(ids, np.int32) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
   schedule = optax.warmup_cosine_decay_schedule(0.0, learning_rate, steps // 10, steps, learning_rate / 20)
   optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, b1=0.9, b2=0.95, weight_decay=0.01))
-  learner = Learner(config, optimizer, LearnerOptions(head_chunk=64))
-  state = learner.init(params)
+  teacher = Learner(config, optimizer, LearnerOptions(head_chunk=64))
+  state = teacher.init(params)
   bar = tqdm(range(steps), desc="warm-up", unit="step", dynamic_ncols=True, mininterval=0.5)
   for _ in bar:
     chosen = rng.integers(len(problems), size=batch)
     traces = [synthetic.trace(problems[i], rng) for i in chosen]
     ids = tokenizer(traces, add_special_tokens=False)["input_ids"]
     rows = [_as_rollout(prompt_ids[i], [*row, tokenizer.eos_token_id]) for i, row in zip(chosen, ids, strict=True)]
-    batches = make_micro_batches([(row, 1.0) for row in rows], rows=32, length_bucket=16)
-    state, metrics = learner.update(state, batches, sum(map(len, ids)) + batch)
+    parts = make_micro_batches([(row, 1.0) for row in rows], rows=32, length_bucket=16)
+    state, metrics = teacher.update(state, parts, sum(map(len, ids)) + batch)
     bar.set_postfix(entropy=f"{metrics.entropy:.3f}", refresh=False)
   return state.params
 

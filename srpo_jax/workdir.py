@@ -7,8 +7,9 @@
 import fcntl
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +74,13 @@ class Workdir:
 
   def rewind(self, step: int, epochs: Mapping[str, int]) -> None:
     """Drops every row past `step` updates and every finished epoch from `epochs` (domain -> current epoch) on."""
-    _rewrite(self.path / "metrics.jsonl", lambda row: row["step"] < step)
-    _rewrite(self.path / "eval.jsonl", lambda row: row["step"] <= step)
-    for file in self.path.glob("rollouts/*"):
-      if file.suffix != ".parquet" or int(file.stem.removeprefix("step_")) >= step:
+    _keep_until(self.path / "metrics.jsonl", step - 1)
+    _keep_until(self.path / "eval.jsonl", step)
+    for file, number in _numbered(self.path.glob("rollouts/step_*")):
+      if file.suffix == ".partial" or number >= step:
         file.unlink()
-    for file in self.path.glob("history/*/*"):
-      if file.suffix != ".parquet" or int(file.stem.removeprefix("epoch_")) >= epochs.get(file.parent.name, 0):
+    for file, number in _numbered(self.path.glob("history/*/epoch_*")):
+      if file.suffix == ".partial" or number >= epochs.get(file.parent.name, 0):
         file.unlink()
     if self._events is not None:
       self._events.close()
@@ -131,31 +132,51 @@ class Workdir:
 
 
 def read_rows(file: Path) -> list[dict[str, Any]]:
-  """The rows of a JSON Lines file; none when it does not exist. A last line cut by a kill is left out."""
+  """The rows of a JSON Lines file; none when it does not exist. A last line cut by a kill (no newline) is left out."""
   if not file.exists():
     return []
-  lines = file.read_text().splitlines()
+  with file.open("rb") as stream:
+    lines = stream.readlines()  # bytes: str.splitlines would cut at characters that JSON allows inside a line
   rows = []
   for number, line in enumerate(lines, 1):
-    try:
-      rows.append(json.loads(line))
-    except ValueError:
-      if number < len(lines):
-        raise InputError(f"{file}:{number}: not JSON") from None
+    if line.strip():
+      try:
+        rows.append(json.loads(line))
+      except (ValueError, RecursionError):
+        if number < len(lines) or line.endswith(b"\n"):
+          raise InputError(f"{file}:{number}: not JSON") from None
   return rows
 
 
 def _append(file: Path, row: Mapping[str, Any]) -> None:
+  line = json.dumps(row, allow_nan=False) + "\n"
   with file.open("a") as out:
-    out.write(json.dumps(row) + "\n")
+    out.write(line)
 
 
-def _rewrite(file: Path, keep: Any) -> None:
-  rows = [row for row in read_rows(file) if keep(row)]
-  if rows or file.exists():
-    partial = file.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    os.replace(partial, file)
+def _keep_until(file: Path, last: int) -> None:
+  """Drops a file's rows past step `last`."""
+  rows = read_rows(file)
+  for number, row in enumerate(rows, 1):
+    if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+      raise InputError(f"{file}:{number}: field step: expected a whole number")
+  if file.exists():
+    write_text(file, "".join(json.dumps(row) + "\n" for row in rows if row["step"] <= last))
+
+
+def write_text(file: Path, text: str) -> None:
+  """Replaces a file whole, or leaves it as it was."""
+  partial = file.with_name(file.name + ".partial")
+  partial.write_text(text)
+  os.replace(partial, file)
+
+
+def _numbered(files: Iterable[Path]) -> Iterator[tuple[Path, int]]:
+  """Our own files among `files`, with their step or epoch; anybody else's are left alone."""
+  for file in files:
+    match = re.fullmatch(r"(?:step|epoch)_(\d+)\.(?:parquet|partial)", file.name)
+    if match:
+      yield file, int(match[1])
 
 
 def _write_parquet(file: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:

@@ -99,8 +99,7 @@ def test_export_is_loaded_by_transformers(workdir, checkpoint, tmp_path):  # noq
   theirs = torch.log_softmax(model(tokens).logits, -1)[0].detach().numpy()
   params, config, _ = export.load_policy(workdir)
   ours = logprobs.text_logprobs(params, config, tokens[0].tolist())
-  np.testing.assert_allclose(ours[1:], theirs[np.arange(19), tokens[0, 1:]], atol=1e-5)
-  assert np.isnan(ours[0])
+  np.testing.assert_allclose(ours, theirs[np.arange(19), tokens[0, 1:]], atol=1e-5)
 
 
 def test_export_of_a_step(workdir, tmp_path):
@@ -143,7 +142,9 @@ def test_logprobs_against_transformers(checkpoint, tmp_path):  # noqa: F811
 def test_logprobs_names_a_bad_row_and_keeps_the_old_output(checkpoint, tmp_path):  # noqa: F811
   source, out = tmp_path / "texts.jsonl", tmp_path / "out.jsonl"
   out.write_text("old")
-  for line, words in (('{"prompt": "a"}', "response"), ("{", "not JSON"), ('{"text": ""}', "at least one token")):
+  bad = [('{"prompt": "a"}', "response"), ("{", "one JSON object"), ('{"text": ""}', "at least one token")]
+  bad += [('{"text": "\\ud800"}', "expected text"), ("[" * 100_000, "ordinary size")]
+  for line, words in bad:
     source.write_text('{"text": "fine"}\n' + line + "\n")
     with pytest.raises(InputError, match=r"texts\.jsonl:2.*" + words):
       logprobs.main(["--model", str(checkpoint), "--input", str(source), "--output", str(out)])

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from configs import base, stage1, tiny
-from srpo_jax.config import check_same_run, flatten, make_config, read_config, write_config
+from srpo_jax.config import check_same_run, flatten, make_config, read_config, to_json
 from srpo_jax.errors import InputError
 
 
@@ -48,6 +48,7 @@ def test_unknown_and_missing_fields_are_named():
   ("field", "value"),
   [
     ("rollout__prompts", 0),
+    ("rollout__group", 1),
     ("rollout__prompts", 2.5),
     ("rollout__prompts", True),
     ("rollout__temperature", 0.0),
@@ -88,7 +89,7 @@ def test_numbers_for_a_scale():
 def test_round_trip_and_the_refusal_of_another_config(tmp_path):
   config = make_config(raw())
   file = tmp_path / "config.json"
-  write_config(config, file)
+  file.write_text(to_json(config))
   assert read_config(file) == config
   check_same_run(config, file)
   check_same_run(make_config(raw(train__steps=999, checkpoint__every=7, log__every=3)), file)

@@ -15,7 +15,7 @@ import pytest
 from configs import tiny
 from srpo_jax.algorithm.advantages import group_advantages
 from srpo_jax.config import make_config
-from srpo_jax.errors import InputError
+from srpo_jax.errors import InputError, TrainingError
 from srpo_jax.export import load_policy
 from srpo_jax.run import Run
 from srpo_jax.train import train
@@ -202,6 +202,50 @@ def test_workdir_of_another_config_is_refused(done, checkpoint, tmp_path):
 def test_two_writers_are_refused(checkpoint, tmp_path):
   with Run(toy(checkpoint), tmp_path / "w"), pytest.raises(InputError, match="another process"):
     Run(toy(checkpoint), tmp_path / "w")
+
+
+def test_a_kill_before_the_config_is_written_leaves_a_workdir_that_starts(checkpoint, tmp_path):
+  (tmp_path / ".lock").touch()
+  launch(toy(checkpoint, train__steps=1), tmp_path)
+  assert len(metrics(tmp_path)) == 1
+
+
+def test_resume_leaves_other_files_alone(checkpoint, tmp_path):
+  launch(toy(checkpoint, train__steps=2), tmp_path / "r")
+  for name in ("notes.txt", "notes.parquet"):
+    (tmp_path / "r" / "rollouts" / name).write_text("mine")
+  (tmp_path / "r" / "rollouts" / "step_000001.partial").write_text("cut by a kill")
+  launch(toy(checkpoint, train__steps=3), tmp_path / "r")
+  names = {f.name for f in (tmp_path / "r" / "rollouts").iterdir()}
+  assert names == {"notes.txt", "notes.parquet", *(f"step_{s:06d}.parquet" for s in range(3))}
+
+
+def test_another_base_under_the_same_path_is_refused(checkpoint, tmp_path):
+  base = tmp_path / "base"
+  shutil.copytree(checkpoint, base)
+  launch(toy(base, train__steps=2), tmp_path / "r")
+  kept = (tmp_path / "r" / "model" / "config.json").read_bytes()
+  changed = json.loads((base / "config.json").read_text()) | {"rope_theta": 777.0}
+  (base / "config.json").write_text(json.dumps(changed))
+  with pytest.raises(InputError, match=r"config\.json: not the file that"):
+    Run(toy(base, train__steps=3), tmp_path / "r")
+  assert (tmp_path / "r" / "model" / "config.json").read_bytes() == kept
+
+
+def test_divergence_stops_the_run_and_its_last_checkpoint_stands(checkpoint, tmp_path):
+  with pytest.raises(TrainingError, match=r"step 1: .*diverged"):
+    launch(toy(checkpoint, optimizer__learning_rate=1e30, checkpoint__every=1), tmp_path / "r")
+  lines = (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()
+  assert [json.loads(line, parse_constant=pytest.fail)["step"] for line in lines] == [0]
+  assert load_policy(tmp_path / "r")[2] == 1
+
+
+def test_a_domain_without_a_judge_is_refused_before_anything_is_written(checkpoint, tmp_path):
+  file = tmp_path / "t.jsonl"
+  file.write_text(json.dumps({"id": "x", "domain": "poetry", "question": "?", "answer": "1"}) + "\n")
+  with pytest.raises(InputError, match="'poetry' has no judge"):
+    Run(toy(checkpoint, data__train=str(file)), tmp_path / "w")
+  assert not (tmp_path / "w").exists()
 
 
 def test_other_rows_under_the_same_name_are_refused(checkpoint, tmp_path):

@@ -2,7 +2,6 @@
 
 import inspect
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 from srpo_jax import plugins
 from srpo_jax.data import sources
 from srpo_jax.errors import InputError
+from srpo_jax.jsonl import json_rows
 from srpo_jax.types import Problem
 
 JSON_LINES = (".jsonl", ".json-lines")
@@ -62,7 +62,7 @@ def _open(spec: str, kwargs: Mapping[str, Any]) -> tuple[str, Iterator[PlacedRow
     raise InputError(f"{spec}: expected a file ending in {', '.join(JSON_LINES)} or .parquet, or module:function")
   if not path.is_file():
     raise InputError(f"{spec}: no such file")
-  return path.stem, _parquet_rows(path) if path.suffix == ".parquet" else _json_rows(path), False
+  return path.stem, _parquet_rows(path) if path.suffix == ".parquet" else json_rows(path), False
 
 
 def _adapt(rows: Iterable[PlacedRow], stem: str, format: str) -> tuple[Problem, ...]:
@@ -84,27 +84,6 @@ def _adapt(rows: Iterable[PlacedRow], stem: str, format: str) -> tuple[Problem, 
   return tuple(problems)
 
 
-def _json_rows(path: Path) -> Iterator[PlacedRow]:
-  try:
-    with path.open("rb") as file:
-      for number, line in enumerate(file, start=1):
-        if line.strip():
-          yield f"{path}:{number}", _parse_json(line, f"{path}:{number}")
-  except OSError as error:
-    raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _parse_json(line: bytes, place: str) -> Any:
-  try:
-    return json.loads(line.decode("utf-8-sig"))
-  except UnicodeDecodeError as error:
-    raise InputError(f"{place}: expected UTF-8, got the byte 0x{error.object[error.start]:02x}") from error
-  except json.JSONDecodeError as error:
-    raise InputError(f"{place}: expected one JSON object, but {error.msg} at column {error.colno}") from error
-  except (ValueError, RecursionError) as error:  # an integer of thousands of digits, brackets thousands deep
-    raise InputError(f"{place}: expected one JSON object of ordinary size") from error
-
-
 def _parquet_rows(path: Path) -> Iterator[PlacedRow]:
   index = 0
   try:
@@ -123,11 +102,16 @@ def _callable_rows(spec: str, kwargs: Mapping[str, Any]) -> Iterator[PlacedRow]:
     inspect.signature(function).bind(**kwargs)
   except TypeError as error:
     raise InputError(f"{spec}: its arguments do not fit data kwargs: {error}") from error
-  rows = function(**kwargs)
-  if not isinstance(rows, Iterable):
-    raise InputError(f"{spec}: expected an iterable of rows, got {type(rows).__name__}")
-  for index, row in enumerate(rows):
-    yield f"{spec}: row {index}", _as_row(row)
+  try:
+    rows = function(**kwargs)
+    if not isinstance(rows, Iterable):
+      raise InputError(f"{spec}: expected an iterable of rows, got {type(rows).__name__}")
+    for index, row in enumerate(rows):
+      yield f"{spec}: row {index}", _as_row(row)
+  except InputError:
+    raise
+  except Exception as error:  # a user's own code may fail in any way
+    raise InputError(f"{spec}: failed: {type(error).__name__}: {error}") from error
 
 
 def _as_row(row: Any) -> Any:

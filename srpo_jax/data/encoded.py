@@ -28,7 +28,10 @@ def load_tokenizer(folder: str | Path) -> Any:
   """The tokenizer of a Hugging Face folder."""
   if not (Path(folder) / "tokenizer.json").is_file():
     raise InputError(f"{folder}: no tokenizer.json, expected the tokenizer of a Hugging Face folder")
-  return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+  try:
+    return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+  except Exception as error:  # transformers raises what its parsers raise
+    raise InputError(f"{folder}: the tokenizer cannot be loaded ({type(error).__name__}: {error})") from error
 
 
 def encode_prompts(

@@ -107,17 +107,24 @@ def read_config(folder: str | Path) -> Qwen2Config:
     raise InputError(f"{file}: use_sliding_window is true, expected false: windowed attention is not supported")
   rope = raw.get("rope_parameters") or {}
   scaling = raw.get("rope_scaling") or rope
+  if not isinstance(rope, dict) or not isinstance(scaling, dict):
+    raise InputError(f"{file}: rope_parameters and rope_scaling: expected objects")
   kind = scaling.get("rope_type", scaling.get("type", "default"))
   if kind != "default":
     raise InputError(f"{file}: rope type is {kind!r}, expected 'default': scaled positions are not supported")
   theta = raw.get("rope_theta", rope.get("rope_theta"))
   if theta is None:
     raise InputError(f"{file}: no rope_theta, expected it at the top level or inside rope_parameters")
+  if isinstance(theta, bool) or not isinstance(theta, (int, float)) or not 0 < theta < math.inf:
+    raise InputError(f"{file}: rope_theta is {theta!r}, expected a positive number")
 
   def field(name: str, kind: type = int) -> Any:
-    if isinstance(raw.get(name), bool) or not isinstance(raw.get(name), (int, float)) or raw[name] <= 0:
-      raise InputError(f"{file}: field {name} is {raw.get(name)!r}, expected a positive number")
-    return kind(raw[name])
+    value = raw.get(name)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value is None or not is_number or not 0 < value < math.inf or kind(value) != value:
+      wanted = "number" if kind is float else "integer"
+      raise InputError(f"{file}: field {name} is {value!r}, expected a positive {wanted}")
+    return kind(value)
 
   heads = field("num_attention_heads")
   kv_heads = field("num_key_value_heads")
@@ -145,9 +152,14 @@ def read_raw_config(folder: str | Path) -> dict[str, Any]:
   file = Path(folder) / "config.json"
   if not file.is_file():
     raise InputError(f"{file}: no such file, expected the config.json of a Hugging Face Qwen2 folder")
+  return read_json(file)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+  """The object that a JSON file holds."""
   try:
-    raw = json.loads(file.read_text())
-  except ValueError as error:
+    raw = json.loads(file.read_bytes())
+  except (ValueError, RecursionError) as error:
     raise InputError(f"{file}: not JSON ({error})") from None
   if not isinstance(raw, dict):
     raise InputError(f"{file}: expected a JSON object")
@@ -155,9 +167,14 @@ def read_raw_config(folder: str | Path) -> dict[str, Any]:
 
 
 def stored_dtype(folder: str | Path) -> str:
-  """The dtype name that config.json states for the weights ('float32' when it states none)."""
+  """The dtype name that config.json states for the weights; the weights' own, else float32, where it states none."""
   raw = read_raw_config(folder)
-  return raw.get("dtype") or raw.get("torch_dtype") or "float32"
+  stated = raw.get("dtype") or raw.get("torch_dtype")
+  if stated is None and ((Path(folder) / INDEX_FILE).is_file() or (Path(folder) / SINGLE_FILE).is_file()):
+    name, file = next(iter(weight_files(folder).items()))
+    with safe_open(file, framework="numpy") as handle:
+      stated = {"BF16": "bfloat16", "F16": "float16"}.get(handle.get_slice(name).get_dtype())
+  return stated or "float32"
 
 
 def weight_files(folder: str | Path) -> dict[str, Path]:
@@ -199,6 +216,10 @@ def load_params(folder: str | Path, config: Qwen2Config, dtype: Any = jnp.float3
   """
   table, files = tensor_table(config), weight_files(folder)
   tied_head = config.tie_word_embeddings and "lm_head.weight" in files
+  for file in sorted(set(files.values())):
+    for name in _tensor_names(file):
+      if files.get(name) != file:
+        raise InputError(f"{file}: tensor {name} is not what {INDEX_FILE} says is there")
   for name in files:
     if name not in table and not (tied_head and name == "lm_head.weight"):
       raise InputError(f"{files[name]}: unknown tensor {name}, expected those of Qwen2 with this config.json")
@@ -214,7 +235,9 @@ def load_params(folder: str | Path, config: Qwen2Config, dtype: Any = jnp.float3
         if name not in table:
           continue
         slot = table[name]
-        stored = handle.get_slice(name).get_shape()
+        stored, kind = handle.get_slice(name).get_shape(), handle.get_slice(name).get_dtype()
+        if kind not in ("F32", "BF16", "F16"):
+          raise InputError(f"{file}: tensor {name} has dtype {kind}, expected F32, BF16 or F16")
         if tuple(stored) != slot.stored_shape:
           raise InputError(f"{file}: tensor {name} has shape {list(stored)}, expected {list(slot.stored_shape)}")
         ours = slot.to_ours(np.asarray(handle.get_tensor(name))).astype(dtype)

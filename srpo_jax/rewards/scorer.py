@@ -1,6 +1,7 @@
 """Scores responses while the sampler goes on: submit each as it ends, collect the verdicts of a step at once."""
 
 import math
+import numbers
 import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -57,16 +58,21 @@ class Scorer:
     self._verdicts: dict[str, Verdict] = {}
     self._changed = threading.Condition()
 
-  def submit(self, request: ScoreRequest) -> None:
-    """Takes a response; judging goes on in the background.
-
-    Raises InputError where the domain has no judge, the gold answer is missing, or the id was submitted already.
-    """
+  def check(self, request: ScoreRequest) -> Judge:
+    """The judge of a request's domain. Raises InputError where there is none, or what it needs is missing."""
     judge = self._judges.get(request.domain)
     if judge is None:
       known = ", ".join(self._judges)
       raise InputError(f"request {request.id}: domain {request.domain!r} has no judge, expected one of: {known}")
     judge.check(request)
+    return judge
+
+  def submit(self, request: ScoreRequest) -> None:
+    """Takes a response; judging goes on in the background.
+
+    Raises InputError where the domain has no judge, the gold answer is missing, or the id was submitted already.
+    """
+    judge = self.check(request)
     if request.id in self._requests:
       raise InputError(f"request {request.id}: field id: submitted twice since the last collect")
     kept = format_ok(request.response, ended=request.ended, domain=request.domain, validator=self._validator)
@@ -144,8 +150,8 @@ def _problem(request: ScoreRequest, verdict: object) -> str | None:
     return f"expected a Verdict, found {type(verdict).__name__}"
   if verdict.id != request.id:
     return f"field id: expected {request.id!r}, found {verdict.id!r}"
-  if verdict.correct not in (0, 1, None):
+  if verdict.correct is not None and (type(verdict.correct) is not int or verdict.correct not in (0, 1)):
     return f"field correct: expected 0, 1 or None, found {verdict.correct!r}"
-  if verdict.correct is not None and not (isinstance(verdict.reward, int | float) and math.isfinite(verdict.reward)):
+  if verdict.correct is not None and not (isinstance(verdict.reward, numbers.Real) and math.isfinite(verdict.reward)):
     return f"field reward: expected a finite number, found {verdict.reward!r}"
   return None

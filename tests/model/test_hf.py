@@ -100,6 +100,11 @@ def test_rope_theta_in_both_places(checkpoint, tmp_path, form):
     ({"use_sliding_window": True}, "use_sliding_window"),
     ({"hidden_size": None}, "hidden_size"),
     ({"num_hidden_layers": 0}, "num_hidden_layers"),
+    ({"num_hidden_layers": float("inf")}, "num_hidden_layers"),
+    ({"hidden_size": 48.5}, "hidden_size"),
+    ({"rope_theta": "abc"}, "rope_theta"),
+    ({"rope_theta": -1.0}, "rope_theta"),
+    ({"rope_parameters": [1]}, "rope_parameters"),
     ({"num_key_value_heads": 3}, "num_key_value_heads"),
   ],
 )
@@ -120,7 +125,25 @@ def test_no_config_and_no_weights(tmp_path, checkpoint):
     hf.load_params(folder, hf.read_config(folder))
 
 
-@pytest.mark.parametrize("kind", ["unknown", "missing", "shape", "untied head"])
+@pytest.mark.parametrize("kind", ["not in the index", "in another file than the index says"])
+def test_a_shard_and_its_index_must_agree(checkpoint, tmp_path, kind):
+  """Whatever a shard holds beside what the index says is refused, not loaded by luck."""
+  folder = copy(checkpoint, tmp_path)
+  tensors = load_file(folder / hf.SINGLE_FILE)
+  names = list(tensors)
+  half = {n: "a.safetensors" if n in names[:9] else "b.safetensors" for n in names}
+  for file in ("a.safetensors", "b.safetensors"):
+    save_file({n: tensors[n] for n in names if half[n] == file}, folder / file)
+  (folder / hf.SINGLE_FILE).unlink()
+  (folder / hf.INDEX_FILE).write_text(json.dumps({"weight_map": half}))
+  np.testing.assert_array_equal(logits(folder), logits(checkpoint))
+  extra = "model.extra.weight" if kind == "not in the index" else names[0]
+  save_file({n: tensors[n] for n in names[9:]} | {extra: torch.zeros(2)}, folder / "b.safetensors")
+  with pytest.raises(InputError, match=rf"b\.safetensors: tensor {extra}"):
+    hf.load_params(folder, hf.read_config(folder))
+
+
+@pytest.mark.parametrize("kind", ["unknown", "missing", "shape", "dtype", "untied head"])
 def test_a_wrong_tensor_is_named(checkpoint, tmp_path, kind):
   folder = copy(checkpoint, tmp_path)
   tensors = load_file(folder / hf.SINGLE_FILE)
@@ -132,6 +155,8 @@ def test_a_wrong_tensor_is_named(checkpoint, tmp_path, kind):
     del tensors[name]
   elif kind == "shape":
     tensors[name] = torch.zeros(5)
+  elif kind == "dtype":
+    tensors[name] = torch.zeros(24, dtype=torch.int8)
   else:
     name = "lm_head.weight"
     tensors[name] = tensors["model.embed_tokens.weight"] + 1

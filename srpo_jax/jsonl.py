@@ -1,0 +1,56 @@
+"""JSON Lines files: rows with their place, and an output that replaces the old one only when it is whole."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from srpo_jax.errors import InputError
+
+
+def json_rows(path: Path) -> Iterator[tuple[str, Any]]:
+  """The rows of a JSON Lines file, each with its place ("train.jsonl:7"); blank lines are skipped.
+
+  Raises:
+    InputError: no such file, or a line that is not JSON in UTF-8.
+  """
+  try:
+    with path.open("rb") as file:  # as bytes: text lines would also end at characters that JSON allows in a string
+      for number, line in enumerate(file, start=1):
+        if line.strip():
+          yield f"{path}:{number}", _parse(line, f"{path}:{number}")
+  except OSError as error:
+    raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _parse(line: bytes, place: str) -> Any:
+  try:
+    return json.loads(line.decode("utf-8-sig"))
+  except UnicodeDecodeError as error:
+    raise InputError(f"{place}: expected UTF-8, got the byte 0x{error.object[error.start]:02x}") from error
+  except json.JSONDecodeError as error:
+    raise InputError(f"{place}: expected one JSON object, but {error.msg} at column {error.colno}") from error
+  except (ValueError, RecursionError) as error:  # an integer of thousands of digits, brackets thousands deep
+    raise InputError(f"{place}: expected one JSON object of ordinary size") from error
+
+
+def is_text(value: Any) -> bool:
+  """Whether a value is Unicode text: JSON can escape half of a surrogate pair, which no tokenizer takes."""
+  return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
+
+
+@contextlib.contextmanager
+def replaced(target: Path) -> Iterator[IO[str]]:
+  """A file to write that takes the place of `target` when all went well; otherwise `target` stays as it was."""
+  partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+  try:
+    with partial.open("w", encoding="utf-8") as stream:
+      yield stream
+    partial.replace(target)
+  except OSError as error:
+    raise InputError(f"{target}: {error.strerror}, expected a place to write") from error
+  finally:
+    with contextlib.suppress(OSError):
+      partial.unlink(missing_ok=True)
