@@ -1,7 +1,9 @@
 """What a training run is made of, built once from its config."""
 
+import contextlib
 import dataclasses
 import functools
+import hashlib
 import inspect
 import json
 import logging
@@ -90,6 +92,31 @@ def make_learner(config: Config, model_config: Any) -> Learner:
   return Learner(model_config, optimizer, options)
 
 
+def make_scorer(config: Config) -> Scorer:
+  return Scorer(
+    format_weight=config.reward.format_weight,
+    mix_weight=config.reward.mix_weight,
+    validator=config.reward.validator,
+    limit_s=config.reward.limit_s,
+    workers=config.reward.workers or default_workers(),
+    function=resolve_callable(config.reward.function) if config.reward.function else None,
+  )
+
+
+def load_data(config: Config, scorer: Scorer) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+  """The train and held-out problems (none where the run does not evaluate), each of a kind that the rewards judge."""
+  train = load_problems(config.data.train, format=config.data.format, limit=config.data.limit)
+  held: tuple[Problem, ...] = ()
+  if config.data.eval and config.eval.every:
+    held = load_problems(config.data.eval, limit=config.data.eval_limit)
+  for problem in (*train, *held):
+    scorer.check(ScoreRequest(problem.id, "", "", True, problem.domain, problem.answer, problem.tests))
+  domains = sorted({problem.domain for problem in train})
+  if len(domains) > 1:
+    raise InputError(f"{config.data.train}: domains {', '.join(domains)}, expected one domain in a stage")
+  return train, held
+
+
 class Run:
   """An open run: its parts, and how it starts and saves. Use as a context manager."""
 
@@ -100,25 +127,14 @@ class Run:
       check_same_run(config, self.path / "config.json")
     elif self.path.is_dir() and any(file.name != ".lock" for file in self.path.iterdir()):
       raise InputError(f"{self.path}: not empty and not the workdir of a run (no config.json), nothing was written")
+    with contextlib.ExitStack() as opened:  # whatever fails below, what is open by then is closed
+      self._open(config, opened)
+      self._opened = opened.pop_all()
 
-    train = load_problems(config.data.train, format=config.data.format, limit=config.data.limit)
-    held: tuple[Problem, ...] = ()
-    if config.data.eval and config.eval.every:
-      held = load_problems(config.data.eval, limit=config.data.eval_limit)
-    scorer = Scorer(
-      format_weight=config.reward.format_weight,
-      mix_weight=config.reward.mix_weight,
-      validator=config.reward.validator,
-      limit_s=config.reward.limit_s,
-      workers=config.reward.workers or default_workers(),
-      function=resolve_callable(config.reward.function) if config.reward.function else None,
-    )
-    for problem in (*train, *held):
-      scorer.check(ScoreRequest(problem.id, "", "", True, problem.domain, problem.answer, problem.tests))
-    domains = {problem.domain for problem in train}
-    if len(domains) > 1:
-      raise InputError(f"{config.data.train}: domains {', '.join(sorted(domains))}, expected one domain in a stage")
-    (self.domain,) = domains
+  def _open(self, config: Config, opened: contextlib.ExitStack) -> None:
+    scorer = opened.enter_context(make_scorer(config))
+    train, held = load_data(config, scorer)
+    self.domain = train[0].domain
     name = config.data.eval
     self.heldout_name = name.rpartition(":")[2] if is_callable_spec(name) else Path(name).stem
 
@@ -130,13 +146,13 @@ class Run:
     longest = config.data.max_prompt_tokens
     self.prompts = encode_prompts(train, config.prompt, self.tokenizer, longest)
     self.heldout = encode_prompts(held, config.prompt, self.tokenizer, longest) if held else {}
-    largest = max(int(p.tokens.max()) for p in (*self.prompts.values(), *self.heldout.values()))
-    if max(largest, *stops) >= self.model_config.vocab_size:
+    prompts = [prompt.tokens for prompt in (*self.prompts.values(), *self.heldout.values())]
+    if max(*stops, *(int(tokens.max()) for tokens in prompts)) >= self.model_config.vocab_size:
       raise InputError(f"{folder}: the tokenizer has ids beyond the model's vocab_size {self.model_config.vocab_size}")
     self._initial = hf.load_params(folder, self.model_config, jnp.dtype(config.model.param_dtype))
 
-    max_prompt = max(len(p.tokens) for p in (*self.prompts.values(), *self.heldout.values()))
-    engine = make_engine(config, self.model_config, max_prompt=max_prompt, stops=stops)
+    engine = make_engine(config, self.model_config, max_prompt=max(map(len, prompts)), stops=stops)
+    self.collector = Collector(engine, scorer, self.tokenizer, stops, config.rollout.prompt_bucket, config.train.seed)
     self.learner = make_learner(config, self.model_config)
     self.advantage: Callable[..., np.ndarray] = (
       resolve_callable(config.advantage.function)
@@ -145,15 +161,12 @@ class Run:
     )
 
     self.files = Workdir(self.path, tensorboard=config.log.tensorboard)
+    opened.callback(self.files.close)
     write_text(self.path / "config.json", to_json(config))
     self._keep_source(folder)
-    self.checkpoints = Checkpoints(
-      self.path, keep=config.checkpoint.keep, keep_every=config.checkpoint.keep_every
-    )
-    self.collector = Collector(
-      engine, scorer, self.tokenizer, stops, config.rollout.prompt_bucket, config.train.seed
-    )
-    self.evaluated: set[int] = set()
+    self.checkpoints = Checkpoints(self.path, keep=config.checkpoint.keep, keep_every=config.checkpoint.keep_every)
+    opened.callback(self.checkpoints.close)
+    self.evaluated: set[int] = set()  # steps that eval.jsonl has
 
   def _check_source(self, folder: Path) -> None:
     """Refuses a base whose config or tokenizer is not that which the run began from."""
@@ -198,8 +211,6 @@ class Run:
 
   @functools.cache  # noqa: B019 (one Run a process)
   def _data_digest(self) -> str:
-    import hashlib
-
     digest = hashlib.sha256()
     for id_, prompt in self.prompts.items():
       digest.update(json.dumps([id_, prompt.text, prompt.problem.answer]).encode())
@@ -209,6 +220,4 @@ class Run:
     return self
 
   def __exit__(self, *_: object) -> None:
-    self.collector.scorer.close()
-    self.checkpoints.close()
-    self.files.close()
+    self._opened.close()

@@ -68,3 +68,12 @@ def test_the_flags_it_shows_are_fields_of_the_config():
   raw = tiny.get_config().to_dict()
   assert len(flags) >= 8 and all(field in raw[section] for section, field in flags)
   assert make_config(raw)
+
+
+def test_its_links_and_figures_are_there():
+  text = (ROOT / "README.md").read_text()
+  links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
+  assert len(links) >= 2 and all((ROOT / link).is_file() for link in links)
+  assert not re.findall(r"@[A-Z_]+@", text)
+  paths = re.findall(r"`(srpo_jax/[\w/.]+)`", text)
+  assert len(paths) >= 8 and all((ROOT / path).exists() for path in paths)
