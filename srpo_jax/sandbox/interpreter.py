@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 import importlib.util
 import os
+import stat
 import sys
 import sysconfig
 from pathlib import Path
@@ -30,10 +31,16 @@ class Paths:
   def readable(self) -> tuple[str, ...]:
     return (*self.library, *self.system, *self.packages)
 
+  def open_to_all(self) -> bool:
+    """Whether any user may read these: an interpreter may lie in somebody's home folder."""
+    return all(_open_to_all(path) for path in (*self.readable(), self.executable))
+
 
 def paths(packages: tuple[str, ...]) -> Paths:
   """The paths of this interpreter; `packages` are folders of allowed packages."""
-  library = _existing(sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
+  base = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}  # a virtual environment has no library of its own
+  base |= {"installed_base": sys.base_prefix, "installed_platbase": sys.base_exec_prefix}
+  library = _existing(*(sysconfig.get_path(name, vars=base) for name in ("stdlib", "platstdlib")))
   multiarch = sysconfig.get_config_var("MULTIARCH") or f"{os.uname().machine}-linux-gnu"
   names = (f"/lib/{multiarch}", f"/usr/lib/{multiarch}", "/lib64", "/usr/lib64", "/etc/ld.so.cache")
   hidden = [os.path.join(folder, name) for folder in library for name in ("site-packages", "dist-packages", "test")]
@@ -44,6 +51,11 @@ def paths(packages: tuple[str, ...]) -> Paths:
     packages=packages,
     hidden=tuple(folder for folder in hidden if os.path.isdir(folder)),
   )
+
+
+def _open_to_all(path: str) -> bool:
+  names = [Path(path), *Path(path).resolve().parents]
+  return bool(names[0].stat().st_mode & stat.S_IROTH) and all(name.stat().st_mode & stat.S_IXOTH for name in names[1:])
 
 
 def _shared_interpreter() -> list[str]:

@@ -11,8 +11,6 @@ import dataclasses
 import os
 import shutil
 import signal
-import subprocess
-from collections.abc import Mapping
 
 from srpo_jax.sandbox import landlock, limits, linux, root, seccomp
 from srpo_jax.sandbox.interpreter import Paths
@@ -38,12 +36,12 @@ class Place:
 
   @property
   def uid(self) -> int | None:
-    """The uid of its own that a child gets; None where this process cannot change its own."""
-    return FIRST_UID + self.slot if self.is_root else None
-
-  @property
-  def is_root(self) -> bool:
-    return os.geteuid() == 0 and _in_first_user_namespace()
+    """The uid of its own that a child gets; None where it keeps that of the zygote."""
+    if os.geteuid() != 0 or not _in_first_user_namespace():
+      return None
+    if self.tier == "bubblewrap" and not self.paths.open_to_all():
+      return None  # bwrap would not find what it must show
+    return FIRST_UID + self.slot
 
 
 def _in_first_user_namespace() -> bool:
@@ -58,6 +56,8 @@ def missing(place: Place) -> list[str]:
   found = []
   if place.uid is None:
     found.append("own uid")
+  elif place.tier == "landlock" and not place.paths.open_to_all():
+    found.append("modules beyond the usual ones (the library is not readable under another uid)")
   if not landlock.abi() and place.tier != "unsafe":
     found.append("Landlock")
   return found
@@ -191,24 +191,23 @@ def _running(uid: int) -> int:
   return count
 
 
-def bubblewrap_command(place: Place, package: str, bootstrap: str, sources: Mapping[str, int]) -> list[str]:
+def bubblewrap_command(place: Place, package: str, bootstrap: str) -> list[str]:
   """The command line that runs `bootstrap` in the interpreter under bwrap.
 
   Args:
     package: the folder of srpo_jax.
-    sources: path -> descriptor of it, where bwrap can bind descriptors: opened by root, they need no permission.
   """
   command = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1", "--clearenv"]
   command += ["--unshare-user", "--uid", str(INSIDE_UID), "--gid", str(INSIDE_UID), "--hostname", "sandbox"]
   if os.geteuid() == 0:
     command += ["--cap-drop", "ALL"]
   for path in (*place.paths.readable(), place.paths.executable):
-    command += _bound(path, path, sources)
+    command += ["--ro-bind", path, path]
   for folder in place.paths.hidden:
     if not any(name.startswith(folder) for name in place.paths.packages):
       command += ["--tmpfs", folder, "--remount-ro", folder]
   for name in ("__init__.py", "sandbox"):
-    command += _bound(os.path.join(package, name), f"/srpo/srpo_jax/{name}", sources)
+    command += ["--ro-bind", os.path.join(package, name), f"/srpo/srpo_jax/{name}"]
   command += ["--dev", "/dev", "--remount-ro", "/dev", "--proc", "/proc", "--dir", "/tmp", "--remount-ro", "/"]
   return [*command, "--chdir", "/tmp", "--", place.paths.executable, "-I", "-S", "-B", "-c", bootstrap]
 
@@ -219,15 +218,3 @@ def bubblewrap_program() -> str:
   if path is None:
     raise FileNotFoundError("no program bwrap")
   return path
-
-
-def bubblewrap_takes_descriptors() -> bool:
-  """Whether this bwrap can bind what a descriptor refers to."""
-  done = subprocess.run([bubblewrap_program(), "--help"], capture_output=True, text=True, env={}, check=False)
-  return "--ro-bind-fd" in done.stdout
-
-
-def _bound(path: str, target: str, sources: Mapping[str, int]) -> list[str]:
-  if path in sources:
-    return ["--ro-bind-fd", str(sources[path]), target]
-  return ["--ro-bind", path, target]

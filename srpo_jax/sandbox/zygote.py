@@ -48,7 +48,6 @@ class Zygote:
     self._place = place
     self._control = control
     self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    self._sources = _open_sources(place) if place.tier == "bubblewrap" else {}
     tiers.prepare_zygote(place)
     self._namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC) if place.tier == "namespaces" else None
     gc.freeze()  # what is here stays: children share its pages rather than touch them
@@ -113,13 +112,9 @@ class Zygote:
   def _become_bubblewrap(self) -> None:
     for descriptor in self._place.groups:
       os.write(descriptor, b"0")
-    command = tiers.bubblewrap_command(self._place, _PACKAGE, boot.COMMAND, self._sources)
-    if self._sources and self._place.uid is not None:
-      for descriptor in self._sources.values():
-        os.set_inheritable(descriptor, True)
-      tiers.change_uid(self._place.uid)
-    program = tiers.bubblewrap_program()
-    os.execve(program, command, {})
+    command = tiers.bubblewrap_command(self._place, _PACKAGE, boot.COMMAND)
+    tiers.change_uid(self._place.uid)
+    os.execve(tiers.bubblewrap_program(), command, {})
 
   def _clear(self, pid: int) -> None:
     """Ends and reaps the child and whatever it left."""
@@ -266,12 +261,3 @@ def _place_descriptors(descriptors: list[int]) -> None:
   high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 100) for descriptor in descriptors]
   for number, descriptor in enumerate(high):
     os.dup2(descriptor, number)
-
-
-def _open_sources(place: tiers.Place) -> dict[str, int]:
-  """Where bwrap takes descriptors and this is root: what it will bind, opened while that needs no permission."""
-  if place.uid is None or not tiers.bubblewrap_takes_descriptors():
-    return {}
-  package = [os.path.join(_PACKAGE, name) for name in ("__init__.py", "sandbox")]
-  names = (*place.paths.readable(), place.paths.executable, *package)
-  return {name: os.open(name, os.O_PATH | os.O_CLOEXEC) for name in names}
