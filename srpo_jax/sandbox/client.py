@@ -317,3 +317,22 @@ def _ended(process: "subprocess.Popen[bytes]") -> None:
   except subprocess.TimeoutExpired:
     process.kill()
     process.wait()
+
+
+@dataclasses.dataclass(frozen=True)
+class SandboxOptions:
+  """What a sandbox is started with; the fields are those of `Sandbox`, and the limits that a config has."""
+
+  min_tier: str = "bubblewrap"
+  tier: str = ""
+  slots: int = 0
+  limit_s: float = 4.0  # wall clock of one execution
+  memory_mb: int = 1024
+  packages: tuple[str, ...] = ()
+
+  def start(self) -> Sandbox:
+    """Raises InputError where no accepted tier works, and for arguments out of range."""
+    limits = Limits(wall_s=self.limit_s, memory=self.memory_mb << 20)
+    return Sandbox(
+      min_tier=self.min_tier, tier=self.tier, slots=self.slots, limits=limits, packages=tuple(self.packages)
+    )

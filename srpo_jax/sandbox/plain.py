@@ -89,12 +89,26 @@ def dumps(value: Any) -> str:
   return json.dumps(_Encoder().encode(value), allow_nan=False)
 
 
-def loads(text: str | bytes, *, keep_streams: bool = True) -> Any:
-  """The value again, whoever wrote the text. Raises Unplain for all that `dumps` would not write."""
+def loads(text: str | bytes) -> Any:
+  """The value again, whoever wrote the text. Raises Unplain for what `dumps` would not write."""
   try:
-    return _decode(json.loads(text, parse_constant=_refuse, parse_int=_short_int), 0)
+    data = parse(text)
+  except (ValueError, RecursionError) as error:
+    raise Unplain(f"not plain data: {type(error).__name__}") from None
+  return decode(data)
+
+
+def decode(data: Any) -> Any:
+  """The value that parsed JSON stands for. Raises Unplain."""
+  try:
+    return _decode(data, 0)
   except (ValueError, TypeError, OverflowError, RecursionError, KeyError) as error:
     raise Unplain(f"not plain data: {type(error).__name__}") from None
+
+
+def parse(text: str | bytes) -> Any:
+  """JSON as `loads` reads it, not yet decoded. Raises ValueError or RecursionError."""
+  return json.loads(text, parse_constant=_refuse, parse_int=_short_int)
 
 
 def _refuse(name: str) -> Any:
