@@ -10,7 +10,6 @@ import ast
 import builtins
 import copy
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -148,15 +147,17 @@ class _Turner:
     judgement.check(expression)
     self.checks.append(Check(tuple(range(first, len(self.calls))), expression))
 
-  def _split(self, node: ast.expr) -> ast.expr:
+  def _split(self, node: Any) -> Any:
     """The expression with a hole in the place of each outermost call of the candidate's."""
     if isinstance(node, ast.Call) and self._is_candidates(node):
       self.calls.append(ast.unparse(node))
-      return Hole(index=len(self.calls) - 1)
+      return Hole(len(self.calls) - 1)
+    if not isinstance(node, ast.expr | ast.keyword):
+      return node
     for field, value in ast.iter_fields(node):
       if isinstance(value, list):
-        setattr(node, field, [self._split(item) if isinstance(item, ast.AST) else item for item in value])
-      elif isinstance(value, ast.expr | ast.keyword | ast.Slice):
+        setattr(node, field, [self._split(item) for item in value])
+      elif isinstance(value, ast.expr):
         setattr(node, field, self._split(value))
     return node
 
@@ -231,16 +232,3 @@ def _check_size(size: int, where: str) -> None:
 def _shown(value: Any) -> str:
   text = " ".join(repr(value).split())
   return text if len(text) <= 80 else text[:77] + "..."
-
-
-@functools.lru_cache(maxsize=4096)
-def signature(program: str, name: str) -> str | None:
-  """`name(parameters)` as a program defines it; None where it does not."""
-  try:
-    body = ast.parse(program).body
-  except (SyntaxError, ValueError, RecursionError, MemoryError):
-    return None
-  for node in body:
-    if isinstance(node, ast.FunctionDef) and node.name == name:
-      return f"{name}({ast.unparse(node.args)})"
-  return None

@@ -24,8 +24,11 @@ class Refused(Exception):
 class Hole(ast.expr):
   """Stands for the value of call number `index`."""
 
-  _fields = ("index",)
-  index: int
+  _fields = ()
+
+  def __init__(self, index: int):
+    super().__init__()
+    self.index = index
 
 
 def _is(left: Any, right: Any) -> bool:

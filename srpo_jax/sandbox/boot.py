@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from typing import Any
 
 from srpo_jax.sandbox import guest, tiers
 from srpo_jax.sandbox.interpreter import Paths
@@ -12,7 +13,7 @@ JOB = 4  # the descriptor of the job
 COMMAND = 'import sys; sys.path.insert(0, "/srpo"); from srpo_jax.sandbox import boot; boot.main()'
 
 
-def pack(place: tiers.Place, job: dict, case: int) -> bytes:
+def pack(place: tiers.Place, job: dict[str, Any], case: int) -> bytes:
   """What `main` reads."""
   paths, limits = vars(place.paths), vars(place.limits)
   return json.dumps({"paths": paths, "limits": limits, "slot": place.slot, "job": job, "case": case}).encode()
@@ -23,7 +24,8 @@ def main() -> None:
   try:
     with open(JOB, "rb") as file:
       message = json.loads(file.read())
-    paths = Paths(**{k: v if isinstance(v, str) else tuple(v) for k, v in message["paths"].items()})
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in message["paths"].items()}
+    paths = Paths(**fields)
     place = tiers.Place("bubblewrap", message["slot"], paths, Limits(**message["limits"]), ())
     sys.path += dict.fromkeys(os.path.dirname(folder) for folder in paths.packages)
     tiers.lock(place, processes=place.limits.processes)

@@ -12,10 +12,12 @@ from pathlib import Path
 
 # What programs of this field import; loaded once, so that a child starts with them and needs no file for them.
 USUAL_MODULES = (
-  "__future__ abc array ast base64 bisect calendar cmath collections collections.abc contextlib copy dataclasses datetime decimal "
-  "difflib enum fractions functools hashlib heapq io inspect itertools json math numbers operator os os.path pprint queue "
-  "random re statistics string struct sys textwrap threading time traceback types typing unicodedata uuid zlib"
-).split()
+  "__future__", "abc", "array", "ast", "base64", "bisect", "calendar", "cmath", "collections", "collections.abc",
+  "contextlib", "copy", "dataclasses", "datetime", "decimal", "difflib", "enum", "fractions", "functools", "hashlib",
+  "heapq", "io", "inspect", "itertools", "json", "math", "numbers", "operator", "os", "os.path", "pprint", "queue",
+  "random", "re", "statistics", "string", "struct", "sys", "textwrap", "threading", "time", "traceback", "types",
+  "typing", "unicodedata", "uuid", "zlib",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

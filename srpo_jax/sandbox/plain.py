@@ -11,6 +11,7 @@ here it never reaches one. JSON writes what it can; the rest is one object with 
 import collections
 import json
 import math
+import types
 from typing import Any
 
 MAX_DEPTH = 64
@@ -33,19 +34,21 @@ class Stream:
 
 
 _DICTS = frozenset({dict, collections.Counter, collections.defaultdict, collections.OrderedDict})
+_EMPTY: dict[Any, Any] = {}
 _STREAMS = frozenset(
-  map(type, (map(abs, ()), filter(None, ()), zip(), (i for i in ()), range(0), {}.keys(), {}.values(), {}.items(),
-             reversed([]), enumerate(()), iter([]), iter(()), iter({}), iter(set()), iter(""), iter(range(0))))
-)  # fmt: skip
+  {map, filter, zip, range, enumerate, types.GeneratorType}
+  | {type(_EMPTY.keys()), type(_EMPTY.values()), type(_EMPTY.items()), type(reversed([])), type(iter(range(0)))}
+  | {type(iter([])), type(iter(())), type(iter(_EMPTY)), type(iter(set())), type(iter(""))}
+)
 
 
 class _Encoder:
-  """One pass over a value. (The functions used are bound here, before any candidate could put others in their place.)"""
+  """One pass over a value."""
 
   def __init__(self) -> None:
     self._nodes = 0
 
-  def encode(self, value: Any, depth: int = 0, *, type=type, len=len, list=list) -> Any:
+  def encode(self, value: Any, depth: int = 0) -> Any:
     self._nodes += 1
     if depth > MAX_DEPTH or self._nodes > MAX_NODES:
       raise Unplain("nested too deep or too large")
