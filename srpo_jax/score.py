@@ -4,9 +4,9 @@
 
 Input rows: {id, prompt, response, domain}, with `answer` (math) or `tests` (code), optionally `ended` (default true:
 the EOS ended the response rather than the length limit). A trailing `<|endoftext|>` or `<|im_end|>` is the EOS and is
-taken off. Output rows, in the order of the input: {id, format, language_mix, correct, reward, reason, time}, where `correct`
-and `reward` are null for a response that could not be judged, and `time` is in seconds; for code also `pass_fraction`,
-the share of its tests that passed.
+taken off. Output rows, in the order of the input: {id, format, language_mix, correct, reward, reason, time}, where
+`correct` and `reward` are null for a response that could not be judged, and `time` is in seconds; for code also
+`pass_fraction`, the share of its tests that passed.
 
     python -m srpo_jax.score --explain --input problems.jsonl
 
