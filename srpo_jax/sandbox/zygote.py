@@ -156,6 +156,7 @@ class _Watch:
 
   def __init__(self, place: tiers.Place, control: socket.socket, pid: int, results: int, output: int):
     self._limits = place.limits
+    self._tier = place.tier
     self._control = control.fileno()
     self._pid = pid
     self._results, self._output = results, output
@@ -219,6 +220,8 @@ class _Watch:
       return Outcome("setup", detail=reason or "ended before it was confined")
     status = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
     assert status is not None
+    if self._tier == "bubblewrap" and status.si_status > 128:  # as bwrap tells of a signal
+      return Outcome("signal", code=status.si_status - 128)
     return Outcome("exit" if status.si_code == os.CLD_EXITED else "signal", code=status.si_status)
 
   def _finished(self, outcome: Outcome) -> Outcome:

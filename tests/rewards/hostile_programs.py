@@ -221,7 +221,9 @@ def f(host):
     """
 def f(host):
   found = []
-  for name in os.listdir("/proc") if os.path.isdir("/proc") and os.access("/proc", os.R_OK) else ["1", "self"]:
+  try: names = os.listdir("/proc")
+  except OSError: names = ["1", "self", str(os.getppid()), str(host["pid"])]
+  for name in names:
     if name.isdigit() or name == "self":
       try:
         data = open(f"/proc/{name}/environ", "rb").read()
@@ -260,9 +262,7 @@ def f(host):
     """
 def f(host):
   def attach(pid):
-    if libc.ptrace(16, pid, 0, 0) != 0:
-      return False
-    libc.ptrace(17, pid, 0, 0)
+    return libc.ptrace(0x4206, pid, 0, 0) == 0  # to seize it: unlike to attach, that does not stop it
   def peek(pid):
     import ctypes
     class Piece(ctypes.Structure):

@@ -121,7 +121,8 @@ class Host:
     end = time.monotonic() + 1
     while (state := self._state()) != self._before and time.monotonic() < end:
       time.sleep(0.02)
-    found = [f"{name}: {state[name]}, before {self._before[name]}" for name in state if state[name] != self._before[name]]
+    changed = [name for name in state if state[name] != self._before[name]]
+    found = [f"{name}: {state[name]}, before {self._before[name]}"[:300] for name in changed]
     grown = [pid for pid in self._pids if _resident(pid) > 400 << 20]
     return found + [f"memory of {pid}" for pid in grown]
 
