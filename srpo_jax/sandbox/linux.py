@@ -16,7 +16,7 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 MNT_DETACH = 2
 
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP = 1, 4, 24
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 36, 38, 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 
@@ -27,7 +27,6 @@ _MOUNT_SETATTR = 442
 _AT_RECURSIVE, _AT_EMPTY_PATH = 0x8000, 0x1000
 _MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _MOUNT_ATTR_NODEV = 1, 2, 4
 _CAP_VERSION_3 = 0x20080522
-_LAST_CAP = 63
 
 MACHINE = os.uname().machine
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -84,12 +83,7 @@ def prctl(option: int, value: int = 0, third: int = 0) -> None:
 
 
 def drop_capabilities() -> None:
-  """No capability is left in any set, nor can one come back."""
-  for capability in range(_LAST_CAP + 1):
-    try:
-      prctl(PR_CAPBSET_DROP, capability)
-    except OSError:  # EINVAL: the kernel has no more; EPERM: not ours to drop, and nothing is kept below anyway
-      break
+  """No capability is left in any set. Under no_new_privs none can come back: only executing a file could bring one."""
   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
   header = (ctypes.c_uint32 * 2)(_CAP_VERSION_3, 0)
   nothing = (ctypes.c_uint32 * 6)()

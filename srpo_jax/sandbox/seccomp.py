@@ -6,7 +6,9 @@ tracing, no namespaces, no mounts, no memory files, no keys, no BPF, no io_uring
 
 import ctypes
 import errno
+import functools
 import struct
+from collections.abc import Iterable
 
 from srpo_jax.sandbox import linux
 
@@ -75,6 +77,7 @@ def available() -> str | None:
   return None if known else "the kernel has no seccomp"
 
 
+@functools.lru_cache(maxsize=2)  # where every child is process 1 of its namespace, the zygote's copy serves them all
 def filter_program(pid: int) -> bytes:
   """The filter as an array of struct sock_filter, for a process that knows itself as `pid`."""
   code: list[tuple[int, int, int, int]] = [
@@ -95,10 +98,26 @@ def filter_program(pid: int) -> bytes:
     (_PRCTL, _PR_NAMES),
   ):
     code += _first_argument(number, allowed)
-  for number in sorted({**_FILES, **_MEMORY, **_TIME, **_SELF}.values()):
-    code += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
+  for first, last in _ranges({**_FILES, **_MEMORY, **_TIME, **_SELF}.values()):
+    code += [
+      (_AT_LEAST, 1, 0, first),
+      (_RETURN, 0, 0, _DENY),  # the ranges ascend: none of those to come holds it
+      (_AT_LEAST, 1, 0, last + 1),
+      (_RETURN, 0, 0, _ALLOW),
+    ]
   code.append((_RETURN, 0, 0, _DENY))
   return b"".join(struct.pack("<HBBI", *line) for line in code)
+
+
+def _ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
+  """(first, last) of each run of consecutive numbers, ascending: a filter of half the length, twice as fast to load."""
+  found: list[tuple[int, int]] = []
+  for number in sorted(numbers):
+    if found and found[-1][1] == number - 1:
+      found[-1] = (found[-1][0], number)
+    else:
+      found.append((number, number))
+  return found
 
 
 def _first_argument(number: int, allowed: tuple[int, ...]) -> list[tuple[int, int, int, int]]:

@@ -14,7 +14,7 @@ import socket
 import time
 from typing import Any
 
-from srpo_jax.sandbox import boot, frames, guest, tiers
+from srpo_jax.sandbox import boot, frames, guest, seccomp, tiers
 
 SETUP_S = 20.0  # to confine a child, on a busy machine; not part of any program's limit
 SWEEP_S = 5.0  # to end what a child of a weak tier left behind
@@ -50,6 +50,8 @@ class Zygote:
     self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     tiers.prepare_zygote(place)
     self._namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC) if place.tier == "namespaces" else None
+    if place.tier == "namespaces":
+      seccomp.filter_program(1)  # made here once
     gc.freeze()  # what is here stays: children share its pages rather than touch them
 
   def serve(self) -> None:
