@@ -1,11 +1,13 @@
 """Control groups, version 1 or 2, where this process may make them: a bound on the tasks and memory of a slot."""
 
 import contextlib
+import fcntl
 import os
 import re
 from pathlib import Path
 
 _PREFIX = "srpo-sandbox"
+_FIRST_DESCRIPTOR = 50
 _FILES = {  # controller -> (file, file that holds it in version 1)
   "pids": ("pids.max", "pids.max"),
   "memory": ("memory.max", "memory.limit_in_bytes"),
@@ -44,8 +46,16 @@ class Groups:
     raise error
 
   def open(self) -> list[int]:
-    """Descriptors to write `0` into, which moves the writer into the groups; the caller closes them."""
-    return [os.open(path / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for path in self._paths]
+    """Descriptors to write `0` into, which moves the writer into the groups; the caller closes them.
+
+    They are high, out of the way of those that a child is given.
+    """
+    found = []
+    for path in self._paths:
+      low = os.open(path / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+      found.append(fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, _FIRST_DESCRIPTOR))
+      os.close(low)
+    return found
 
   def remove(self) -> None:
     """Removes the groups; no process may be in them any more."""
