@@ -9,6 +9,7 @@ import binascii
 import io
 import json
 import pickle
+import warnings
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -87,9 +88,15 @@ def from_livecodebench(row: Row, fallback_id: str) -> Problem:
   )
 
 
+def _parse(text: str) -> ast.Module:
+  with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # about the style of others' programs
+    return ast.parse(text)
+
+
 def _defined(code: str) -> list[str]:
   try:
-    body = ast.parse(code).body
+    body = _parse(code).body
   except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
     raise InputError(f"field code: expected a Python program: {error}") from None
   return [node.name for node in body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
@@ -98,7 +105,7 @@ def _defined(code: str) -> list[str]:
 def _signature(program: str, name: str) -> str | None:
   """`name(parameters)` as a program defines it; None where it does not."""
   try:
-    body = ast.parse(program).body
+    body = _parse(program).body
   except (SyntaxError, ValueError, RecursionError, MemoryError):
     return None
   for node in body:
@@ -110,7 +117,7 @@ def _signature(program: str, name: str) -> str | None:
 def _check_body(test: str, entry_point: str) -> list[str]:
   """The statements of `check`, the candidate under its own name."""
   try:
-    body = ast.parse(test).body
+    body = _parse(test).body
   except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
     raise InputError(f"field test: expected Python: {error}") from None
   imports = [ast.unparse(node) for node in body if isinstance(node, (ast.Import, ast.ImportFrom))]

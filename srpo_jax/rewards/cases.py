@@ -10,6 +10,7 @@ import ast
 import builtins
 import copy
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -95,7 +96,7 @@ def _asserts(tests: Mapping[str, Any]) -> Suite:
     if not isinstance(case, str):
       raise InputError(f"{where}: expected the text of an assert, found {_shown(case)}")
     try:
-      for statement in ast.parse(case.strip()).body:
+      for statement in parse(case.strip()).body:
         turner.statement(statement)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
       raise InputError(f"{where}: expected Python, found {_shown(case)}") from None
@@ -105,6 +106,13 @@ def _asserts(tests: Mapping[str, Any]) -> Suite:
     raise InputError("field tests.cases: expected an assert on a call of the program's own")
   calls = tuple({"expression": expression} for expression in turner.calls)
   return Suite("calls", calls, tuple(turner.checks), tuple(turner.imports))
+
+
+def parse(text: str) -> ast.Module:
+  """The syntax of a data set's text, without warnings about its style: it is not ours to mend."""
+  with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    return ast.parse(text)
 
 
 class _Turner:
@@ -152,13 +160,9 @@ class _Turner:
     if isinstance(node, ast.Call) and self._is_candidates(node):
       self.calls.append(ast.unparse(node))
       return Hole(len(self.calls) - 1)
-    if not isinstance(node, ast.expr | ast.keyword):
-      return node
-    for field, value in ast.iter_fields(node):
-      if isinstance(value, list):
-        setattr(node, field, [self._split(item) for item in value])
-      elif isinstance(value, ast.expr):
-        setattr(node, field, self._split(value))
+    if isinstance(node, ast.AST):
+      for field, value in ast.iter_fields(node):
+        setattr(node, field, [self._split(item) for item in value] if isinstance(value, list) else self._split(value))
     return node
 
   def _is_candidates(self, call: ast.Call) -> bool:

@@ -142,5 +142,6 @@ def _decode(value: Any, depth: int) -> Any:
     return {_decode(k, depth + 1): _decode(v, depth + 1) for k, v in body}
   items = [_decode(item, depth + 1) for item in body]
   if tag == "c":
-    return complex(*map(float, items))
+    real, imaginary = map(float, items)
+    return complex(real, imaginary)
   return {"t": tuple, "s": set, "z": frozenset, "y": Stream}[tag](items)
