@@ -24,7 +24,7 @@ HUMANEVAL = {
   "prompt": "def add(a):\n    ...\n",
   "entry_point": "add",
   "canonical_solution": "",
-  "test": "import math\nMETADATA = {}\n\ndef check(candidate):\n    assert True\n    assert candidate(1) == 2, 'candidate'\n",
+  "test": "import math\nMETADATA = {}\n\ndef check(candidate):\n    assert True\n    assert candidate(1) == 2, 'x'\n",
 }
 
 
@@ -119,7 +119,7 @@ def test_the_pickle_that_is_refused_would_have_run():
       return len, ("four",)
 
   assert pickle.loads(pickle.dumps(Harmless())) == 4
-  with pytest.raises(InputError, match="names builtins.len"):
+  with pytest.raises(InputError, match=r"names builtins\.len"):
     adapt(lcb(private=packed(Harmless())))
 
 

@@ -169,7 +169,8 @@ def f(host):
   for folder in (".", "/tmp", "/dev/shm", "/var/tmp"):
     for number in range(2000):
       try:
-        os.close(os.open(os.path.join(folder, f"{MARKER}-{{folder.replace('/', '_')}}-{{number}}"), os.O_CREAT | os.O_WRONLY))
+        path = os.path.join(folder, f"{MARKER}-{{folder.replace('/', '_')}}-{{number}}")
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
         made += 1
       except OSError:
         break
@@ -306,7 +307,8 @@ def f(host):
   refused("infinite recursion", "def f(x):\n  return f(x)\n", "RecursionError"),
   refused(
     "infinite recursion past Python's limit",
-    "def f(x):\n  sys.setrecursionlimit(1 << 30)\n  class A:\n    def __getattr__(self, name): return getattr(self, name)\n"
+    "def f(x):\n  sys.setrecursionlimit(1 << 30)\n  class A:\n"
+    "    def __getattr__(self, name): return getattr(self, name)\n"
     "  return A().x\n",
     "",
   ),
@@ -332,7 +334,9 @@ def f(host):
     "assert f(0) == ['a']",
   ),
   refused(
-    "repr spoof", "class R:\n  def __repr__(self): return '42'\n  __str__ = __repr__\ndef f(x): return R()\n", "plain data"
+    "repr spoof",
+    "class R:\n  def __repr__(self): return '42'\n  __str__ = __repr__\ndef f(x): return R()\n",
+    "plain data",
   ),
   refused(
     "metaclass spoof",
@@ -427,8 +431,11 @@ def f(x): return 7
     "assert f(1) == 42",
     "assert f(2) == [1, 2]",
   ),
-  refused("patched time does not stretch the limit", "time.sleep = lambda s: None\ntime.monotonic = time.time = lambda: 0\n"
-          "def f(x):\n  while True: pass\n", "took too long"),
+  refused(
+    "patched time does not stretch the limit",
+    "time.sleep = lambda s: None\ntime.monotonic = time.time = lambda: 0\ndef f(x):\n  while True: pass\n",
+    "took too long",
+  ),
   refused(
     "NaN",
     "def f(x):\n  return float('nan')\n",
@@ -443,10 +450,17 @@ def f(x): return 7
   refused("giant text", "def f(x):\n  return 'x' * (200 << 20)\n", ""),
   refused("giant integer", "def f(x):\n  return 1 << (1 << 26)\n", ""),
   refused(
-    "deep nesting", "def f(x):\n  a = []\n  for _ in range(100_000): a = [a]\n  return a\n", "nested too deep or too large"
+    "deep nesting",
+    "def f(x):\n  a = []\n  for _ in range(100_000): a = [a]\n  return a\n",
+    "nested too deep or too large",
   ),
   refused("a list that holds itself", "def f(x):\n  a = []\n  a.append(a)\n  return a\n", "nested too deep"),
-  refused("endless iterator", "import itertools\ndef f(x):\n  return (i for i in itertools.count())\n", "", "assert list(f(1)) == [1]"),
+  refused(
+    "endless iterator",
+    "import itertools\ndef f(x):\n  return (i for i in itertools.count())\n",
+    "",
+    "assert list(f(1)) == [1]",
+  ),
   contained(
     "symlinks in the tmpfs",
     """
@@ -462,8 +476,8 @@ def f(host):
   ),
   refused(
     "FIFO in the tmpfs",
-    "def f(x):\n  try: os.mkfifo('srpo-hostile-fifo')\n  except OSError: time.sleep(60)\n  open('srpo-hostile-fifo').read()\n"
-    "  return 42\n",
+    "def f(x):\n  try: os.mkfifo('srpo-hostile-fifo')\n  except OSError: time.sleep(60)\n"
+    "  open('srpo-hostile-fifo').read()\n  return 42\n",
     "took too long",
   ),
   refused(

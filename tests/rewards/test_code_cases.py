@@ -62,7 +62,8 @@ def test_an_assert_asks_calls_and_judges_their_values(case, calls, right, wrong)
 
 
 def test_the_expected_value_is_not_in_the_job():
-  suite = asserts("assert f(3) == 918273645", "assert set(f(4)) == {'needle'}", "secret = 'hidden'\nassert f(5) == secret")
+  named = "secret = 'hidden'\nassert f(5) == secret"
+  suite = asserts("assert f(3) == 918273645", "assert set(f(4)) == {'needle'}", named)
   function = turn({"type": "function", "entry_point": "f", "cases": [{"args": [1], "expected": "needle"}]})
   script = turn({"type": "stdin", "cases": [{"input": "1", "output": "needle"}]})
   sent = json.dumps([suite.job("p"), function.job("p"), script.job("p")])

@@ -34,7 +34,8 @@ def test_code_rows_get_a_pass_fraction_and_math_rows_do_not(tmp_path):
   done = run("--input", write(tmp_path / "in.jsonl", rows), "--output", tmp_path / "out.jsonl")
   assert "1 of 4 rows rejected" in done.stderr
   found = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-  assert [(r["id"], r["correct"], r.get("pass_fraction")) for r in found] == [("a", 1, 1.0), ("b", 0, 0.5), (3, 1, None)]
+  table = [(r["id"], r["correct"], r.get("pass_fraction")) for r in found]
+  assert table == [("a", 1, 1.0), ("b", 0, 0.5), (3, 1, None)]
   assert round(found[0]["reward"], 9) == 1.1 and "pass_fraction" not in found[2]
   (rejected,) = [json.loads(line) for line in (tmp_path / "out.jsonl.rejected.jsonl").read_text().splitlines()]
   assert rejected == {"line": 4, "reason": "field tests: expected an object with type and cases, found None"}
