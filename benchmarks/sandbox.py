@@ -39,7 +39,7 @@ def main() -> None:
   sandbox = SandboxOptions(min_tier="unsafe", tier=options.tier, slots=options.slots, limit_s=options.limit_s)
   problems = humaneval(options.data)
   with sandbox.start() as running:
-    about = {"tier": running.tier, "slots": running.slots, "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
+    about = {"tier": running.tier, "slots": running.slots, "cores": os.cpu_count(), "load": os.getloadavg()[0]}
     trivial = [{"mode": "calls", "program": "def f(x):\n  return 2 * x\n", "calls": [{"expression": "f(21)"}]}]
     print(json.dumps({"measure": "trivial programs", "per_s": rate(running, trivial * 1000), **about}), flush=True)
     jobs = [turn(tests).job(program) for program, tests in problems]

@@ -57,7 +57,7 @@ class CodeJudge:
     problem = unreadable(program)
     if problem is not None:
       return done(Reply(0, problem, 0.0, pass_fraction=0.0))
-    self.start().submit(suite.job(program), lambda outcome: done(_judged(suite, outcome)))
+    self.start().submit(suite.job(program), lambda outcome: done(_judged_safely(suite, outcome)))
 
   def worker_pids(self) -> list[int]:
     """The process ids of the supervisor and the zygotes."""
@@ -128,6 +128,14 @@ def runnable(problems: Iterable[Problem]) -> tuple[list[Problem], dict[str, str]
     except InputError as error:
       refused[problem.id] = str(error)
   return kept, refused
+
+
+def _judged_safely(suite: Suite, outcome: Outcome) -> Reply:
+  """A value that breaks the comparison is not a right one, and must not end a run."""
+  try:
+    return _judged(suite, outcome)
+  except Exception as error:
+    return Reply(0, f"the comparison failed: {type(error).__name__}", 0.0, False, pass_fraction=0.0)
 
 
 def _judged(suite: Suite, outcome: Outcome) -> Reply:

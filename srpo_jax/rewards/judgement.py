@@ -13,8 +13,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from srpo_jax.rewards.match import equal
+from srpo_jax.sandbox.plain import spread
 
 MAX_BITS = 4096  # of integers in arithmetic on a candidate's values
+MAX_REPEATED = 1 << 20  # items of text or a list times a number
 
 
 class Refused(Exception):
@@ -29,6 +31,16 @@ class Hole(ast.expr):
   def __init__(self, index: int):
     super().__init__()
     self.index = index
+
+
+def _counter(values: Any) -> Any:
+  return collections.Counter(values if isinstance(values, dict) else spread(list(values)))
+
+
+def _pairs(values: Any) -> list[Any]:
+  pairs = [tuple(pair) for pair in values]
+  spread([key for key, _ in pairs])
+  return pairs
 
 
 def _is(left: Any, right: Any) -> bool:
@@ -68,11 +80,11 @@ _UNARY: Mapping[type, Callable[[Any], Any]] = {
   ast.Not: operator.not_,
 }
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-  "set": set,
-  "frozenset": frozenset,
+  "set": lambda values=(): set(spread(list(values))),
+  "frozenset": lambda values=(): frozenset(spread(list(values))),
   "list": list,
   "tuple": tuple,
-  "dict": dict,
+  "dict": lambda values=(): dict(values) if isinstance(values, dict) else dict(_pairs(values)),
   "sorted": sorted,
   "len": len,
   "sum": lambda values: sum(_numbers(values)),
@@ -88,8 +100,8 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
   "any": any,
   "zip": zip,
   "reversed": lambda values: list(reversed(values)),
-  "Counter": collections.Counter,
-  "collections.Counter": collections.Counter,
+  "Counter": lambda values=(): _counter(values),
+  "collections.Counter": lambda values=(): _counter(values),
   "math.isclose": math.isclose,
   "math.fabs": math.fabs,
   "math.sqrt": math.sqrt,
@@ -194,6 +206,10 @@ def _arithmetic(kind: type, left: Any, right: Any) -> Any:
     return left + right
   if kind is ast.Sub and isinstance(left, (set, frozenset)) and isinstance(right, (set, frozenset)):
     return left - right
+  if kind is ast.Mult and isinstance(left, (str, list, tuple)) and type(right) is int:
+    if len(left) * right > MAX_REPEATED:
+      raise Refused("a long repetition")
+    return left * right
   _numbers((left, right))
   if kind is ast.Pow and abs(right) > 64:
     raise Refused("a large exponent")

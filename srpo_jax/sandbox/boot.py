@@ -16,7 +16,7 @@ COMMAND = 'import sys; sys.path.insert(0, "/srpo"); from srpo_jax.sandbox import
 def pack(place: tiers.Place, job: dict[str, Any], case: int) -> bytes:
   """What `main` reads."""
   paths, limits = vars(place.paths), vars(place.limits)
-  return json.dumps({"paths": paths, "limits": limits, "slot": place.slot, "job": job, "case": case}).encode()
+  return json.dumps({"paths": paths, "limits": limits, "job": job, "case": case}).encode()
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
       message = json.loads(file.read())
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in message["paths"].items()}
     paths = Paths(**fields)
-    place = tiers.Place("bubblewrap", message["slot"], paths, Limits(**message["limits"]), ())
+    place = tiers.Place("bubblewrap", None, paths, Limits(**message["limits"]), ())
     sys.path += dict.fromkeys(os.path.dirname(folder) for folder in paths.packages)
     tiers.lock(place, processes=place.limits.processes)
   except BaseException as error:

@@ -81,12 +81,18 @@ def remove_stale() -> None:
 def _bases(controller: str) -> list[tuple[Path, int]]:
   """The folders in which a group of this controller may be made, with the version, best first."""
   try:
-    own = _own_paths()
-    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    groups = Path("/proc/self/cgroup").read_text()
+    mounts = Path("/proc/self/mountinfo").read_text()
   except OSError:
     return []
+  return folders(controller, groups, mounts)
+
+
+def folders(controller: str, groups: str, mounts: str) -> list[tuple[Path, int]]:
+  """`_bases` of the texts of /proc/self/cgroup and /proc/self/mountinfo."""
+  own = _own_paths(groups)
   found = []
-  for line in mounts:
+  for line in mounts.splitlines():
     left, _, right = line.partition(" - ")
     root, point = map(_unescaped, left.split()[3:5])
     kind, _, options = right.split()[:3]
@@ -96,13 +102,13 @@ def _bases(controller: str) -> list[tuple[Path, int]]:
     inside = own.get(controller if version == 1 else "", "/")
     below = os.path.relpath(inside, root) if inside.startswith(root) else "."
     found += [(Path(point) / below, version), (Path(point), version)]
-  return [(path.resolve(), version) for path, version in dict.fromkeys(found)]
+  return list(dict.fromkeys((Path(os.path.normpath(path)), version) for path, version in found))
 
 
-def _own_paths() -> dict[str, str]:
+def _own_paths(groups: str) -> dict[str, str]:
   """Controller -> this process's group; version 2's stands under the empty name."""
   paths = {}
-  for line in Path("/proc/self/cgroup").read_text().splitlines():
+  for line in groups.splitlines():
     _, controllers, path = line.split(":", 2)
     paths.update(dict.fromkeys(controllers.split(","), path))
   return paths

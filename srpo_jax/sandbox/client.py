@@ -17,7 +17,7 @@ from typing import Any
 from srpo_jax.errors import InputError
 from srpo_jax.sandbox import frames, interpreter
 from srpo_jax.sandbox.limits import Limits
-from srpo_jax.sandbox.tiers import TIERS
+from srpo_jax.sandbox.tiers import SLOTS, TIERS
 
 IN_FLIGHT = 512  # jobs sent and not yet answered; submitting more waits
 ATTEMPTS = 2  # supervisors that a job is given to
@@ -102,8 +102,8 @@ class Sandbox:
     for name, value in (("min_tier", min_tier), ("tier", tier or TIERS[0])):
       if value not in TIERS:
         raise InputError(f"sandbox.{name}: expected one of {', '.join(TIERS)}, found {value!r}")
-    if not isinstance(slots, int) or slots < 0:
-      raise InputError(f"sandbox.slots: expected a whole number of at least 0, found {slots!r}")
+    if not isinstance(slots, int) or not 0 <= slots <= SLOTS:
+      raise InputError(f"sandbox.slots: expected a whole number from 0 to {SLOTS}, found {slots!r}")
     allowed = TIERS[: TIERS.index(min_tier) + 1]
     if tier and tier not in allowed:
       raise InputError(f"sandbox.tier: {tier} is below sandbox.min_tier {min_tier}")
@@ -111,7 +111,7 @@ class Sandbox:
     if not (limits.wall_s > 0 and limits.memory > 0 and limits.output > 0):
       raise InputError("sandbox: expected limits above 0")
     self.limits = limits
-    self.slots = slots or os.cpu_count() or 1
+    self.slots = slots or min(os.cpu_count() or 1, SLOTS)
     self._options = {
       "tiers": [tier] if tier else list(allowed),
       "slots": self.slots,
@@ -282,7 +282,10 @@ class Sandbox:
 
   def _answer(self, flight: _Flight, outcome: Outcome) -> None:
     self._room.release()
-    flight.done(outcome)
+    try:
+      flight.done(outcome)
+    except Exception:  # or nobody else's outcome would ever be read
+      logging.exception("sandbox: what was to take an outcome failed")
 
 
 def _outcome(header: dict[str, Any], payload: bytes) -> Outcome:

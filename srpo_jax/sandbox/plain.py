@@ -16,6 +16,7 @@ from typing import Any
 
 MAX_DEPTH = 64
 MAX_NODES = 400_000
+MAX_ALIKE = 64  # unequal keys with one hash
 _LONG = 1 << 62  # beyond it, decimal text would cost quadratic time
 
 
@@ -139,9 +140,27 @@ def _decode(value: Any, depth: int) -> Any:
   if tag == "b":
     return bytes.fromhex(body)
   if tag == "d":
-    return {_decode(k, depth + 1): _decode(v, depth + 1) for k, v in body}
+    pairs = [(_decode(key, depth + 1), _decode(item, depth + 1)) for key, item in body]
+    return dict(zip(spread([key for key, _ in pairs]), (item for _, item in pairs), strict=True))
   items = [_decode(item, depth + 1) for item in body]
   if tag == "c":
     real, imaginary = map(float, items)
     return complex(real, imaginary)
-  return {"t": tuple, "s": set, "z": frozenset, "y": Stream}[tag](items)
+  return {"t": tuple, "s": set, "z": frozenset, "y": Stream}[tag](spread(items) if tag in "sz" else items)
+
+
+def spread(keys: list[Any]) -> list[Any]:
+  """The keys, where a set or a dict of them takes linear time.
+
+  Python's hashes of numbers are no secret: tens of thousands of unequal keys with one hash would take minutes. Equal
+  ones, as a list may hold, cost nothing. Raises ValueError.
+  """
+  if len(keys) > MAX_ALIKE:
+    groups: dict[int, list[Any]] = {}
+    for key in keys:
+      others = groups.setdefault(hash(key), [])
+      if key not in others:
+        others.append(key)
+        if len(others) > MAX_ALIKE:
+          raise ValueError("too many keys with one hash")
+  return keys

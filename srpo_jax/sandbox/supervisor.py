@@ -40,7 +40,8 @@ class Slot:
   def __init__(self, number: int, tier: str, paths: interpreter.Paths, limits: Limits):
     self.groups = cgroup.Groups(str(number), tasks=limits.processes + 8, memory=limits.memory + (64 << 20))
     self._descriptors = tuple(self.groups.open())
-    self._place = tiers.Place(tier, number, paths, limits, self._descriptors)
+    uid = tiers.own_uid(tier, number, paths)
+    self._place = tiers.Place(tier, uid, paths, limits, self._descriptors)
     self.missing = [*tiers.missing(self._place), *self.groups.missing]
     self.pid = 0
     self.socket: socket.socket | None = None

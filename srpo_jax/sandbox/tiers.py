@@ -17,7 +17,8 @@ from srpo_jax.sandbox.interpreter import Paths
 from srpo_jax.sandbox.limits import Limits
 
 TIERS = ("namespaces", "bubblewrap", "landlock", "unsafe")
-FIRST_UID = 62_000  # of the uids that children run under, one a slot, where the zygote is root
+FIRST_UID = 1_000_000_000  # of the uids that children run under, one a slot, where the zygote is root
+SLOTS = 512  # at most, of one supervisor
 INSIDE_UID = 1000  # how a child in a user namespace sees itself
 _OWN_NAMESPACES = (
   linux.CLONE_NEWUSER | linux.CLONE_NEWIPC | linux.CLONE_NEWNET | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP
@@ -29,26 +30,31 @@ class Place:
   """What a child needs to know to confine itself."""
 
   tier: str
-  slot: int
+  uid: int | None  # for the children; None: as the zygote
   paths: Paths
   limits: Limits
   groups: tuple[int, ...]  # descriptors of cgroup.procs files
 
-  @property
-  def uid(self) -> int | None:
-    """The uid of its own that a child gets; None where it keeps that of the zygote."""
-    if os.geteuid() != 0 or not _in_first_user_namespace():
-      return None
-    if self.tier == "bubblewrap" and not self.paths.open_to_all():
-      return None  # bwrap would not find what it must show
-    return FIRST_UID + self.slot
+
+def own_uid(tier: str, slot: int, paths: Paths) -> int | None:
+  """The uid for the children of a slot, which no other process has; None where they must keep that of the zygote.
+
+  The supervisor asks: its process number keeps two sandboxes of one host apart.
+  """
+  available = _uids()
+  if os.geteuid() != 0 or available <= SLOTS:
+    return None  # the root of a user namespace may have no other uid to give
+  if tier == "bubblewrap" and not paths.open_to_all():
+    return None  # bwrap would not find what it must show
+  wanted = os.getpid() * SLOTS + slot
+  return FIRST_UID + wanted if available > FIRST_UID + wanted else available - 1 - wanted % (available // 2)
 
 
-def _in_first_user_namespace() -> bool:
-  """Root of a user namespace has but one uid to give."""
+def _uids() -> int:
+  """How many uids there are in this user namespace."""
   with contextlib.suppress(OSError), open("/proc/self/uid_map") as file:
-    return file.read().split()[2] != "1"
-  return False
+    return max(int(line.split()[0]) + int(line.split()[2]) for line in file)
+  return 0
 
 
 def missing(place: Place) -> list[str]:
@@ -81,7 +87,7 @@ SEARCH = "/usr/local/bin:/usr/bin:/bin"
 
 def enter_namespaces() -> None:
   """In the process that forks the zygote: from here on its children are in namespaces of their own. Raises OSError."""
-  if os.geteuid() != 0 or not _in_first_user_namespace():
+  if os.geteuid() != 0 or _uids() == 1:
     uid, gid = os.geteuid(), os.getegid()
     linux.unshare(linux.CLONE_NEWUSER)
     _map_ids(0, uid, gid)

@@ -141,7 +141,7 @@ class Zygote:
   def _kill_uid(self) -> None:
     """Ends all that runs under the slot's uid, at one stroke: programs that fork faster than they are found."""
     uid = self._place.uid
-    if uid is None or self._place.tier == "namespaces":
+    if uid is None or self._place.tier == "namespaces":  # there the end of process 1 ended all
       return
     pid = os.fork()
     if pid == 0:

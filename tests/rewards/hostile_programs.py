@@ -150,7 +150,8 @@ def f(host):
   for folder in (".", "/tmp", "/dev/shm", "/var/tmp", "/run"):
     for number in range(8):
       try:
-        with open(os.path.join(folder, f"{MARKER}-{{folder.replace('/', '_')}}-{{number}}"), "wb") as file:
+        path = os.path.join(folder, f"{MARKER}-{{host['token']}}-{{folder.replace('/', '_')}}-{{number}}")
+        with open(path, "wb") as file:
           for _ in range(8):
             file.write(bytes(1 << 20))
             file.flush()
@@ -169,7 +170,7 @@ def f(host):
   for folder in (".", "/tmp", "/dev/shm", "/var/tmp"):
     for number in range(2000):
       try:
-        path = os.path.join(folder, f"{MARKER}-{{folder.replace('/', '_')}}-{{number}}")
+        path = os.path.join(folder, f"{MARKER}-{{host['token']}}-{{folder.replace('/', '_')}}-{{number}}")
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
         made += 1
       except OSError:
@@ -360,7 +361,7 @@ def f(x):
     pending += [frame.f_locals, frame.f_globals]
     frame = frame.f_back
   pending += gc.get_objects() + list(sys.modules.values())
-  end = time.monotonic() + 0.4
+  end = time.monotonic() + 0.2
   while pending and time.monotonic() < end:
     item = pending.pop()
     if id(item) in seen:

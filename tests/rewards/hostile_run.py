@@ -104,6 +104,7 @@ class Host:
       "abstract": f"\0srpo-test-{os.getpid()}",
       "paths": [path for path in paths if os.path.exists(path)],
       "pid": pids[0],
+      "token": os.getpid(),
       # Continuing a process harms nobody: where a tier may fail to stop a signal, that one is sent.
       "signal": 9 if tier in ("namespaces", "bubblewrap") else 18,
     }
@@ -113,7 +114,7 @@ class Host:
     return {
       "processes": sorted(_below(self._pids[0])),
       "descriptors": {pid: _descriptors(pid) for pid in self._pids},
-      "files": sorted(path for folder in FOLDERS for path in glob.glob(f"{folder}/{MARKER}*")),
+      "files": sorted(path for folder in FOLDERS for path in glob.glob(f"{folder}/{MARKER}-{os.getpid()}-*")),
     }
 
   def left(self) -> list[str]:
@@ -131,7 +132,7 @@ class Host:
 
   def clean(self) -> None:
     for folder in FOLDERS:
-      for path in glob.glob(f"{folder}/{MARKER}*"):
+      for path in glob.glob(f"{folder}/{MARKER}-{os.getpid()}-*"):
         shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
 
 

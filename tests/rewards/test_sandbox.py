@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from srpo_jax.errors import InputError
-from srpo_jax.sandbox import client, interpreter
+from srpo_jax.sandbox import cgroup, client, interpreter
 from srpo_jax.sandbox.client import Outcome, Sandbox, SandboxOptions
 from srpo_jax.sandbox.limits import Limits
 
@@ -174,7 +174,7 @@ def test_the_tier_and_what_is_missing_are_logged_once(caplog):
     ({"tier": "best"}, "sandbox.tier: expected one of"),
     ({"tier": "unsafe"}, "sandbox.tier: unsafe is below sandbox.min_tier namespaces"),
     ({"tier": "landlock", "min_tier": "bubblewrap"}, "landlock is below sandbox.min_tier bubblewrap"),
-    ({"slots": -1}, "sandbox.slots: expected a whole number of at least 0"),
+    ({"slots": -1}, "sandbox.slots: expected a whole number from 0 to 512"),
     ({"limits": Limits(wall_s=0)}, "expected limits above 0"),
   ],
 )
@@ -331,6 +331,19 @@ def test_the_supervisor_has_no_environment_and_none_of_the_trainers_modules(sand
     assert "jaxlib" not in maps and "numpy" not in maps
 
 
+def test_children_of_two_sandboxes_have_different_uids():
+  """What ends the processes of one uid must not reach another sandbox's."""
+  if os.getuid() != 0:
+    pytest.skip("an ordinary user has no other uid to give")
+  program = "import os\ndef f():\n  return os.getuid()\n"
+  with (
+    Sandbox(slots=1, tier="landlock", min_tier="landlock") as one,
+    Sandbox(slots=1, tier="unsafe", min_tier="unsafe") as other,
+  ):
+    found = {value(one, program, "f()"), value(other, program, "f()")}
+  assert len(found) == 2 and min(found) >= 1_000_000_000
+
+
 def test_the_queue_is_bounded(monkeypatch):
   monkeypatch.setattr(client, "IN_FLIGHT", 4)
   with Sandbox(slots=1) as running:
@@ -346,9 +359,32 @@ def test_options_start_a_sandbox_with_their_limits():
   running = SandboxOptions(min_tier="namespaces", slots=1, limit_s=0.5, memory_mb=300).start()
   with running:
     (execution,) = ask(running, calls("def f():\n  while True: pass\n", "f()"))
-    assert execution.end == "timeout" and 0.4 < execution.time_s < 1.5
+    assert execution.end == "timeout", execution
+    assert 0.4 < execution.time_s < 1.5
     (execution,) = ask(running, calls("def f():\n  return len(bytearray(400 << 20))\n", "f()"))
     assert b"MemoryError" in execution.results
+
+
+def test_groups_are_sought_in_either_version():
+  new = "0::/user.slice/session-1.scope\n"
+  mounted = "30 23 0:26 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
+  own = Path("/sys/fs/cgroup/user.slice/session-1.scope")
+  assert cgroup.folders("pids", new, mounted) == [(own, 2), (Path("/sys/fs/cgroup"), 2)]
+  old = "8:pids:/job\n4:memory:/a/b\n0::/\n"
+  mounted = "40 1 0:30 / /cg/pids rw - cgroup cgroup rw,pids\n"
+  mounted += "41 1 0:31 /a /cg/my\\040mem rw - cgroup cgroup rw,memory\n"
+  assert cgroup.folders("pids", old, mounted) == [(Path("/cg/pids/job"), 1), (Path("/cg/pids"), 1)]
+  assert cgroup.folders("memory", old, mounted) == [(Path("/cg/my mem/b"), 1), (Path("/cg/my mem"), 1)]
+  assert cgroup.folders("cpu", old, mounted) == []
+
+
+def test_an_outcome_that_nobody_can_take_stops_nothing(sandbox, caplog):
+  def fail(outcome):
+    raise ValueError("mine")
+
+  sandbox.submit(calls(DOUBLE, "f(1)"), fail)
+  assert value(sandbox, DOUBLE, "f(4)") == 8
+  wait_until(lambda: any("what was to take an outcome failed" in record.getMessage() for record in caplog.records))
 
 
 def test_package_folders_are_those_of_the_package_alone():

@@ -5,6 +5,7 @@ import enum
 import json
 import math
 import random
+import time
 
 import pytest
 
@@ -92,6 +93,20 @@ def test_depth_and_size_are_bounded():
 def test_text_that_nobody_honest_wrote_is_refused(text):
   with pytest.raises(Unplain):
     plain.loads(text)
+
+
+@pytest.mark.parametrize("form", ['{"s": [%s]}', '{"z": [%s]}', '{"d": [%s]}'])
+def test_keys_of_one_hash_are_refused_at_once(form):
+  """A set of them would take minutes of the trainer's time."""
+  keys = [plain.dumps(complex(1_000_003.0 * n, -1.0 * n)) for n in range(2, 20_000)]
+  assert len({hash(plain.loads(key)) for key in keys}) == 1
+  body = ", ".join(f"[{key}, 1]" if "d" in form else key for key in keys)
+  begin = time.monotonic()
+  with pytest.raises(Unplain):
+    plain.loads(form % body)
+  assert time.monotonic() - begin < 5
+  many = {n * 0.5: str(n) for n in range(5000)}
+  assert plain.loads(plain.dumps(many)) == many
 
 
 def test_any_text_is_read_or_refused():
