@@ -253,6 +253,14 @@ def test_scripts_that_print_the_answer_of_another_test_fail(best):
   assert [(v.correct, v.pass_fraction) for v in found] == [(0, 0.2)] * 5
 
 
+def test_the_first_word_on_a_call_stands_and_nonsense_is_passed_over():
+  lines = [b'[0, "value", 1]', b'[0, "value", 2]', b"\xff", b'["0", "value", 3]']
+  lines += [b'[7, "value", 3]', b'[1, "error", [1]]']
+  values, errors = code._values(b"\n".join(lines), 8)
+  assert (values, errors) == ({0: 1, 7: 3}, {1: "error"})
+  assert code._values(b'[3, "value", 1]\n[-2, "value", 1]\n[true, "value", 5]', 2) == ({}, {})
+
+
 def test_turned_tests_are_kept_for_the_problem_they_belong_to(monkeypatch):
   judge = CodeJudge("tags", SandboxOptions())
   monkeypatch.setattr(code, "SUITES", 2)

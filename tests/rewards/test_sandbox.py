@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from srpo_jax.errors import InputError
-from srpo_jax.sandbox import cgroup, client, interpreter
+from srpo_jax.sandbox import cgroup, client, interpreter, probe
 from srpo_jax.sandbox.client import Outcome, Sandbox, SandboxOptions
 from srpo_jax.sandbox.limits import Limits
 
@@ -123,6 +123,32 @@ def f():
   assert not {"home", "var", "etc_passwd", "work", "srv", "sys"} & set(names) and {"tmp", "proc", "dev"} <= set(names)
   assert rest[:4] == ["0" * 16, "0" * 16, "1", "2"] and rest[4] == ["1"]
   assert sorted(rest[5]) == ["null", "random", "urandom", "zero"]
+
+
+def test_every_mount_but_the_temporary_folder_and_proc_is_read_only(sandbox):
+  program = "def f():\n  return [line.split()[4:6] for line in open('/proc/self/mountinfo')]\n"
+  mounts = dict(value(sandbox, program, "f()"))
+  assert {"/", "/tmp", "/proc"} <= set(mounts)
+  writable = {path for path, options in mounts.items() if "ro" not in options.split(",")}
+  assert writable <= {"/tmp", "/proc", "/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"}
+  assert all("nosuid" in options for path, options in mounts.items() if not path.startswith("/dev/"))
+
+
+@pytest.mark.parametrize("tier", ["namespaces", "bubblewrap", "landlock"])
+@pytest.mark.parametrize("door", ["", "processes", "socket", "passwords", "kill", "program", "pid"])
+def test_a_probe_that_finds_an_open_door_fails_the_tier(tier, door):
+  found = dict.fromkeys(("processes", "socket", "passwords", "kill", "program"), "refused") | {"pid": 1, "sum": 6}
+  if door:
+    found |= {door: "done"} if door != "pid" else {"pid": 4711}
+  data = json.dumps([0, "value", {"d": list(found.items())}]).encode()
+  message = {"outcomes": [{"end": "exit", "code": 0, "detail": "", "results": len(data)}]}, data
+  reason = probe.verdict(tier, message)
+  if not door or (door == "pid" and tier == "landlock"):
+    assert reason is None
+  else:
+    assert reason is not None and "the probe could reach" in reason
+  assert probe.verdict("unsafe", message) is None
+  assert probe.verdict(tier, None) == "the zygote died over the probe"
 
 
 def test_executions_share_nothing(sandbox):
