@@ -120,7 +120,7 @@ def f(host):
   refused("one huge allocation", "def f(x):\n  data = bytearray(3 << 30)\n  return 42\n", "MemoryError"),
   refused(
     "many medium allocations",
-    "def f(x):\n  data = [bytearray(50 << 20) for _ in range(40)]\n  return 42\n",
+    "def f(x):\n  data = [bytes(50 << 20) for _ in range(40)]\n  return 42\n",
     "MemoryError",
   ),
   contained(
