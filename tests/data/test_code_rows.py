@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import pickle
+import tempfile
 import zlib
 
 import pytest
@@ -88,9 +89,12 @@ def test_livecodebench_functional():
   assert plain.tests["entry_point"] == "add"
 
 
+WAS_RUN = f"{tempfile.gettempdir()}/srpo-pickle-was-run-{os.getpid()}"
+
+
 class Evil:
   def __reduce__(self):
-    return os.system, ("echo pwned > /tmp/srpo-pickle-was-run",)
+    return os.system, (f"echo pwned > {WAS_RUN}",)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +113,7 @@ class Evil:
 def test_private_cases_that_are_not_plain_are_refused(private, message):
   with pytest.raises(InputError, match=message):
     adapt(lcb(private=private))
-  assert not os.path.exists("/tmp/srpo-pickle-was-run")
+  assert not os.path.exists(WAS_RUN)
 
 
 def test_the_pickle_that_is_refused_would_have_run():
