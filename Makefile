@@ -24,9 +24,11 @@ demo-seeds: install
 	for seed in 0 1 2; do $(DEMO) --workdir=runs/demo-seed-$$seed --config.train.seed=$$seed || exit; done
 
 test: install .venv/.installed-test
+	.ci/system-packages
 	$(BIN)/python -m pytest -m 'not slow' -n 2
 
 test-slow: install .venv/.installed-test
+	.ci/system-packages
 	$(BIN)/python -m pytest -m slow
 
 check: install .venv/.installed-test
@@ -38,3 +40,4 @@ bench: install
 	$(BIN)/python benchmarks/workload.py --out runs/bench
 	$(BIN)/python benchmarks/step.py --model runs/bench/model --prompts runs/bench/prompts.jsonl --max-prompt-tokens 96
 	$(BIN)/python benchmarks/longtail.py --model runs/bench/model
+	$(BIN)/python benchmarks/sandbox.py

@@ -46,6 +46,13 @@ def get_config() -> ConfigDict:
         "workers": 0,  # half of the cores
         "function": "",
       },
+      "sandbox": {  # of programs that a policy writes
+        "min_tier": "bubblewrap",
+        "slots": 0,  # one a core
+        "limit_s": 4.0,
+        "memory_mb": 1024,
+        "packages": "",
+      },
       "advantage": {"scale": "std", "function": ""},
       "loss": {
         "clip_low": 0.2,

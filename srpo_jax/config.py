@@ -62,6 +62,15 @@ class RewardConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class SandboxConfig:
+  min_tier: str  # namespaces | bubblewrap | landlock | unsafe: the weakest to accept
+  slots: int  # programs side by side; 0: one a core
+  limit_s: float  # wall clock of one execution
+  memory_mb: int  # address space of one execution
+  packages: str  # what programs may import beside the standard library, comma-separated; empty: none
+
+
+@dataclasses.dataclass(frozen=True)
 class AdvantageConfig:
   scale: str | float  # std | none | a floor of the std
   function: str  # module:function(rewards, judged, truncated) -> advantages instead; empty: none
@@ -130,6 +139,7 @@ class Config:
   prompt: dict[str, str]  # domain -> {instruction} of the prompt template
   rollout: RolloutConfig
   reward: RewardConfig
+  sandbox: SandboxConfig
   advantage: AdvantageConfig
   loss: LossConfig
   optimizer: OptimizerConfig
@@ -150,6 +160,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
   "model.remat": tuple(REMAT_POLICIES),
   "rollout.backend": ("jetstream", "inprocess"),
   "reward.validator": ("tags", "json"),
+  "sandbox.min_tier": ("namespaces", "bubblewrap", "landlock", "unsafe"),
   "history.mode": ("srpo", "none"),
 }
 POSITIVE = frozenset(
@@ -162,6 +173,8 @@ POSITIVE = frozenset(
     "rollout.chunk",
     "rollout.prompt_bucket",
     "reward.limit_s",
+    "sandbox.limit_s",
+    "sandbox.memory_mb",
     "loss.updates",
     "optimizer.learning_rate",
     "optimizer.eps",

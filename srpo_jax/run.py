@@ -8,7 +8,7 @@ import inspect
 import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,12 @@ from srpo_jax.experience import Collector
 from srpo_jax.learner import Learner, LearnerOptions, TrainState, make_optimizer
 from srpo_jax.model import hf
 from srpo_jax.plugins import is_callable_spec, resolve_callable
+from srpo_jax.rewards.code import runnable
 from srpo_jax.rewards.pool import default_workers
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.sampler import round_up
+from srpo_jax.sandbox.client import SandboxOptions
 from srpo_jax.types import Problem, ScoreRequest
 from srpo_jax.workdir import Workdir, read_rows, write_text
 
@@ -99,16 +101,36 @@ def make_scorer(config: Config) -> Scorer:
     validator=config.reward.validator,
     limit_s=config.reward.limit_s,
     workers=config.reward.workers or default_workers(),
+    sandbox=SandboxOptions(
+      min_tier=config.sandbox.min_tier,
+      slots=config.sandbox.slots,
+      limit_s=config.sandbox.limit_s,
+      memory_mb=config.sandbox.memory_mb,
+      packages=tuple(filter(None, config.sandbox.packages.split(","))),
+    ),
     function=resolve_callable(config.reward.function) if config.reward.function else None,
   )
 
 
+def with_usable_tests(spec: str, problems: Sequence[Problem]) -> tuple[Problem, ...]:
+  """The problems but for those whose tests cannot be turned into calls, which the log counts."""
+  kept, refused = runnable(problems)
+  if not kept:
+    raise InputError(f"{spec}: no problem has tests that can be used (see python -m srpo_jax.score --explain)")
+  if refused:
+    first, reason = next(iter(refused.items()))
+    logging.warning("%s: left out %d of %d problems, as %s: %s", spec, len(refused), len(problems), first, reason)
+  return tuple(kept)
+
+
 def load_data(config: Config, scorer: Scorer) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
   """The train and held-out problems (none where the run does not evaluate), each of a kind that the rewards judge."""
-  train = load_problems(config.data.train, format=config.data.format, limit=config.data.limit)
+  train = with_usable_tests(
+    config.data.train, load_problems(config.data.train, format=config.data.format, limit=config.data.limit)
+  )
   held: tuple[Problem, ...] = ()
   if config.data.eval and config.eval.every:
-    held = load_problems(config.data.eval, limit=config.data.eval_limit)
+    held = with_usable_tests(config.data.eval, load_problems(config.data.eval, limit=config.data.eval_limit))
   for problem in (*train, *held):
     scorer.check(ScoreRequest(problem.id, "", "", True, problem.domain, problem.answer, problem.tests))
   domains = sorted({problem.domain for problem in train})
@@ -213,7 +235,7 @@ class Run:
   def _data_digest(self) -> str:
     digest = hashlib.sha256()
     for id_, prompt in self.prompts.items():
-      digest.update(json.dumps([id_, prompt.text, prompt.problem.answer]).encode())
+      digest.update(json.dumps([id_, prompt.text, prompt.problem.answer, prompt.problem.tests]).encode())
     return digest.hexdigest()
 
   def __enter__(self) -> "Run":

@@ -2,10 +2,16 @@
 
     python -m srpo_jax.score --input responses.jsonl --output verdicts.jsonl
 
-Input rows: {id, prompt, response, domain, answer}, optionally `ended` (default true: the EOS ended the response rather
-than the length limit). A trailing `<|endoftext|>` or `<|im_end|>` is the EOS and is taken off. Output rows, in the
-order of the input: {id, format, language_mix, correct, reward, reason, time}, where `correct` and `reward` are null for
-a response that could not be judged, and `time` is in seconds.
+Input rows: {id, prompt, response, domain}, with `answer` (math) or `tests` (code), optionally `ended` (default true:
+the EOS ended the response rather than the length limit). A trailing `<|endoftext|>` or `<|im_end|>` is the EOS and is
+taken off. Output rows, in the order of the input: {id, format, language_mix, correct, reward, reason, time}, where
+`correct` and `reward` are null for a response that could not be judged, and `time` is in seconds; for code also
+`pass_fraction`, the share of its tests that passed.
+
+    python -m srpo_jax.score --explain --input problems.jsonl
+
+says of every code row, of responses or of any data set that can be trained on, what its tests are turned into, or why
+they cannot be.
 """
 
 import argparse
@@ -18,12 +24,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from srpo_jax.data.sources import ADAPTERS, detect_format
 from srpo_jax.errors import InputError, run_cli
 from srpo_jax.jsonl import replaced
+from srpo_jax.rewards.cases import turn
 from srpo_jax.rewards.format import VALIDATORS
 from srpo_jax.rewards.pool import default_workers
 from srpo_jax.rewards.scorer import Scorer
-from srpo_jax.types import ScoreRequest, Verdict
+from srpo_jax.sandbox.client import SandboxOptions
+from srpo_jax.sandbox.tiers import TIERS
+from srpo_jax.types import Problem, ScoreRequest, Verdict
 
 END_TOKENS = ("<|endoftext|>", "<|im_end|>")
 BATCH = 4096  # rows in flight
@@ -45,13 +55,19 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str]) -> None:
   """Scores as the command line `argv` says."""
   options = _options(argv)
+  if options.explain:
+    return explain(options.input)
+  if options.output is None:
+    raise InputError("--output: expected a file for the verdicts (or --explain)")
   if options.input.resolve() == options.output.resolve():
     raise InputError(f"--output: expected another file than --input, found {options.output}")
   if not options.output.parent.is_dir():
     raise InputError(f"--output: expected an existing folder, found {options.output.parent}")
   rejected = options.output.with_name(options.output.name + ".rejected.jsonl")
   with (
-    Scorer(validator=options.validator, limit_s=options.limit_s, workers=options.workers) as scorer,
+    Scorer(
+      validator=options.validator, limit_s=options.limit_s, workers=options.workers, sandbox=_sandbox(options)
+    ) as scorer,
     replaced(options.output) as verdicts,
     replaced(rejected) as rejects,
   ):
@@ -65,12 +81,58 @@ def main(argv: Sequence[str]) -> None:
 def _options(argv: Sequence[str]) -> argparse.Namespace:
   parser = _Parser(prog="python -m srpo_jax.score", description=(__doc__ or "").partition("\n")[0])
   parser.add_argument("--input", type=Path, required=True, help="responses, JSON Lines")
-  parser.add_argument("--output", type=Path, required=True, help="verdicts, JSON Lines; replaced when all are there")
+  parser.add_argument("--output", type=Path, help="verdicts, JSON Lines; replaced when all are there")
   parser.add_argument("--strict", action="store_true", help="stop at the first bad row (else: OUTPUT.rejected.jsonl)")
   parser.add_argument("--validator", choices=VALIDATORS, default="tags", help="the form an answer must have")
-  parser.add_argument("--limit-s", type=float, default=4.0, help="seconds that one response may take")
-  parser.add_argument("--workers", type=int, default=default_workers(), help="processes that judge")
+  parser.add_argument("--limit-s", type=float, default=4.0, help="seconds that one answer or program may take")
+  parser.add_argument("--workers", type=int, default=default_workers(), help="processes that judge math")
+  parser.add_argument("--explain", action="store_true", help="say what the tests are turned into; judge nothing")
+  parser.add_argument("--min-tier", choices=TIERS, default="bubblewrap", help="the weakest sandbox to accept")
+  parser.add_argument("--packages", default="", help="what programs may import beside the standard library: numpy,...")
   return parser.parse_args(argv)
+
+
+def _sandbox(options: argparse.Namespace) -> SandboxOptions:
+  packages = tuple(filter(None, options.packages.split(",")))
+  return SandboxOptions(min_tier=options.min_tier, limit_s=options.limit_s, packages=packages)
+
+
+def explain(source: Path) -> None:
+  """Prints a line for each code row of `source`, and the counts of those that can be trained on and those refused."""
+  counts = {"turned": 0, "refused": 0}
+  for number, row in _objects(source):
+    try:
+      tests = row.get("tests") if "tests" in row else _problem(row, str(number)).tests
+      if tests is None and row.get("domain", "math") != "code":
+        continue
+      suite = turn(tests)
+      asked = f"{len(suite)} tests, {len(suite.calls) or len(suite.inputs)} {suite.mode}"
+      counts["turned"] += 1
+      print(f"{source}:{number}: turned: {asked}")
+    except InputError as error:
+      counts["refused"] += 1
+      print(f"{source}:{number}: refused: {error}")
+  print(f"{counts['turned']} rows turned, {counts['refused']} refused")
+
+
+def _problem(row: dict[str, Any], fallback_id: str) -> Problem:
+  return ADAPTERS[detect_format(row)](row, fallback_id)
+
+
+def _objects(source: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+  """Line numbers from 1 with the object there. Raises InputError that names the line where there is none."""
+  try:
+    with source.open("rb") as lines:
+      for number, line in enumerate(lines, start=1):
+        try:
+          row = json.loads(line)
+        except (ValueError, RecursionError):
+          row = None
+        if not isinstance(row, dict):
+          raise InputError(f"{source}:{number}: expected a JSON object")
+        yield number, row
+  except OSError as error:
+    raise InputError(f"{source}: {error.strerror}, expected a JSON Lines file") from None
 
 
 def _score(source: Path, scorer: Scorer, verdicts: IO[str], rejects: IO[str], *, strict: bool) -> tuple[int, int]:
@@ -105,7 +167,7 @@ def _write(waiting: list[Row], scorer: Scorer, verdicts: IO[str]) -> int:
 
 
 def _as_row(id: str | int, verdict: Verdict) -> dict[str, Any]:
-  return {
+  row = {
     "id": id,
     "format": verdict.format,
     "language_mix": verdict.language_mix,
@@ -114,6 +176,7 @@ def _as_row(id: str | int, verdict: Verdict) -> dict[str, Any]:
     "reason": verdict.reason,
     "time": round(verdict.time_s, 6),
   }
+  return row if verdict.pass_fraction is None else row | {"pass_fraction": verdict.pass_fraction}
 
 
 def read_rows(source: Path) -> Iterator[tuple[int, Row | InputError]]:
@@ -151,6 +214,7 @@ def _row(number: int, line: bytes) -> Row:
     ended=closed or row.get("ended", True),
     domain=row["domain"],
     answer=_answer(row),
+    tests=row.get("tests"),
   )
   return Row(row["id"], request)
 

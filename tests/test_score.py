@@ -98,7 +98,8 @@ BAD = [
   (row(None), "field id: expected a string or an integer, found null"),
   (row(True), "field id: expected a string or an integer, found true"),
   (row(response=5), "field response: expected a string, found 5"),
-  (row(domain="code"), "domain 'code' has no judge, expected one of: math"),
+  (row(domain="poetry"), "domain 'poetry' has no judge, expected one of: math, code"),
+  (row(domain="code"), "field tests: expected an object with type and cases, found None"),
   (row(answer=None), "field answer: expected the gold answer, found None"),
   (row(answer=[5]), "field answer: expected a string or a number, found [5]"),
   (row(answer=float("nan")), "field answer: expected a string or a number, found NaN"),
@@ -118,7 +119,7 @@ def test_bad_rows_are_set_aside_with_their_line(tmp_path: Path) -> None:
   assert not (tmp_path / "out.jsonl.rejected.jsonl").exists()  # it would speak of another file
 
 
-@pytest.mark.parametrize(("line", "reason"), [BAD[0], BAD[9]])
+@pytest.mark.parametrize(("line", "reason"), [BAD[0], BAD[9], BAD[10]])
 def test_strict_stops_at_the_first_bad_row_and_writes_nothing(tmp_path: Path, line: object, reason: str) -> None:
   (tmp_path / "out.jsonl").write_text("before\n")
   done = score(tmp_path, [row(), line, "[]"], "--strict", code=2)

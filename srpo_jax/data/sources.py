@@ -3,6 +3,7 @@
     native  domain, question, and answer (math) or tests (code); id, difficulty, pass_rate, source optional
     gsm8k   question, answer: reasoning that ends in `#### n`
     math    problem, and answer or solution (its last \\boxed{}); id, level, type optional
+    mbpp, humaneval, livecodebench    see `code_rows`
 
 An adapter is pure: `adapter(row, fallback_id) -> Problem`. It raises an InputError that names the field; the caller
 knows the file and the line. A null counts as a missing field, since parquet has no other way to leave one out.
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from srpo_jax.data.code_rows import from_humaneval, from_livecodebench, from_mbpp
 from srpo_jax.errors import InputError
 from srpo_jax.types import Problem
 
@@ -70,7 +72,14 @@ def from_math(row: Row, fallback_id: str) -> Problem:
   )
 
 
-ADAPTERS: Mapping[str, Adapter] = {"native": from_native, "gsm8k": from_gsm8k, "math": from_math}
+ADAPTERS: Mapping[str, Adapter] = {
+  "native": from_native,
+  "gsm8k": from_gsm8k,
+  "math": from_math,
+  "mbpp": from_mbpp,
+  "humaneval": from_humaneval,
+  "livecodebench": from_livecodebench,
+}
 
 
 def detect_format(columns: Iterable[str]) -> str:
@@ -86,9 +95,16 @@ def detect_format(columns: Iterable[str]) -> str:
     return "gsm8k"
   if "problem" in names and names & {"answer", "solution"}:
     return "math"
+  if {"code", "test_list"} <= names:
+    return "mbpp"
+  if {"entry_point", "prompt", "test"} <= names:
+    return "humaneval"
+  if {"question_content", "public_test_cases"} <= names:
+    return "livecodebench"
   raise InputError(
     f"fields {', '.join(sorted(names)) or '(none)'}: expected domain and question (native), question and answer "
-    "(gsm8k), or problem and answer or solution (math)"
+    "(gsm8k), problem and answer or solution (math), code and test_list (mbpp), entry_point, prompt and test "
+    "(humaneval), or question_content and public_test_cases (livecodebench)"
   )
 
 

@@ -1,4 +1,4 @@
-"""Judges decide whether responses are correct, one for each domain. Math is the only one so far."""
+"""Judges decide whether responses are correct, one for each domain: math here, code in `code`."""
 
 import threading
 import time

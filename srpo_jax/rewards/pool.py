@@ -29,6 +29,7 @@ class Reply:
   reason: str
   time_s: float  # from when a worker took the message
   from_checker: bool = True  # False: the worker was killed or died, another time may differ
+  pass_fraction: float | None = None  # code: the share of passed tests
 
 
 Done = Callable[[Reply], None]

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 
 from srpo_jax.errors import InputError
+from srpo_jax.rewards.code import CodeJudge
 from srpo_jax.rewards.format import check_validator, format_ok
 from srpo_jax.rewards.judge import Judge, MathJudge
 from srpo_jax.rewards.language import language_mix
 from srpo_jax.rewards.pool import Reply, default_workers
 from srpo_jax.rewards.reward import check_weights, srpo_reward
+from srpo_jax.sandbox.client import Sandbox, SandboxOptions
 from srpo_jax.types import ScoreRequest, Verdict
 
 RewardFunction = Callable[[ScoreRequest, Verdict], Verdict]
@@ -28,8 +30,9 @@ class Scorer:
   Args of the constructor:
     format_weight, mix_weight: of the two smaller parts of the reward; their sum is below 1.
     validator: the form an answer must have, `tags` or `json`.
-    limit_s: seconds that judging one response may take.
-    workers: processes that judge; None: half of the cores.
+    limit_s: seconds that judging one math response may take.
+    workers: processes that judge math; None: half of the cores.
+    sandbox: how programs are run; it starts with the first code response, or by `start_sandbox`.
     function: a user's own reward, `(request, verdict) -> verdict`, applied to each built-in verdict.
 
   Raises InputError for arguments out of range. One thread submits and collects.
@@ -43,6 +46,7 @@ class Scorer:
     validator: str = "tags",
     limit_s: float = 4.0,
     workers: int | None = None,
+    sandbox: SandboxOptions | None = None,
     function: RewardFunction | None = None,
   ):
     check_weights(format_weight, mix_weight)
@@ -53,10 +57,15 @@ class Scorer:
     self._validator = validator
     self._function = function
     self._math = MathJudge(validator, default_workers() if workers is None else workers, limit_s)
-    self._judges: Mapping[str, Judge] = {"math": self._math}
+    self._code = CodeJudge(validator, sandbox or SandboxOptions())
+    self._judges: Mapping[str, Judge] = {"math": self._math, "code": self._code}
     self._requests: dict[str, ScoreRequest] = {}  # submitted since the last collect
     self._verdicts: dict[str, Verdict] = {}
     self._changed = threading.Condition()
+
+  def start_sandbox(self) -> Sandbox:
+    """The running sandbox. Raises InputError where no tier works that the options accept."""
+    return self._code.start()
 
   def check(self, request: ScoreRequest) -> Judge:
     """The judge of a request's domain. Raises InputError where there is none, or what it needs is missing."""
@@ -70,7 +79,8 @@ class Scorer:
   def submit(self, request: ScoreRequest) -> None:
     """Takes a response; judging goes on in the background.
 
-    Raises InputError where the domain has no judge, the gold answer is missing, or the id was submitted already.
+    Raises InputError where the domain has no judge, the gold answer or the tests are missing or cannot be used, or the
+    id was submitted already.
     """
     judge = self.check(request)
     if request.id in self._requests:
@@ -89,12 +99,13 @@ class Scorer:
           correct=reply.correct,
           reward=reward,
           reason=reply.reason,
+          pass_fraction=reply.pass_fraction,
           time_s=reply.time_s,
         )
         self._changed.notify_all()
 
     if not request.ended:
-      return done(Reply(0, "truncated", 0.0))
+      return done(Reply(0, "truncated", 0.0, pass_fraction=0.0 if request.domain == "code" else None))
     try:
       judge.submit(request, done)
     except BaseException:
@@ -116,7 +127,7 @@ class Scorer:
 
   def worker_pids(self) -> list[int]:
     """The process ids of the workers that are running now."""
-    return self._math.worker_pids()
+    return self._math.worker_pids() + self._code.worker_pids()
 
   def close(self) -> None:
     """Ends the workers; responses not collected are dropped."""

@@ -1,0 +1,225 @@
+"""Adapters for rows of code data sets: MBPP, HumanEval and LiveCodeBench, to this project's tests.
+
+No question shows a test: what a prompt tells, a policy can write down instead of solving the problem.
+"""
+
+import ast
+import base64
+import binascii
+import io
+import json
+import pickle
+import warnings
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from srpo_jax.errors import InputError
+from srpo_jax.types import Problem
+
+Row = Mapping[str, Any]
+MAX_UNPACKED = 512 << 20  # bytes of the private cases of one LiveCodeBench row
+
+
+def from_mbpp(row: Row, fallback_id: str) -> Problem:
+  """A row of MBPP: task_id, prompt (or text), code, test_list; test_imports or test_setup_code optional.
+
+  The reference program gives the signature that the question states, and is not kept.
+  """
+  code = _text(row, "code")
+  cases = [*_texts(row, "test_imports"), *_texts(row, "test_list")]
+  if isinstance(row.get("test_setup_code"), str) and row["test_setup_code"].strip():
+    cases.insert(0, row["test_setup_code"])
+  if not _texts(row, "test_list"):
+    raise InputError("field test_list: expected a list of asserts, found none")
+  names = _defined(code)
+  called = [_signature(code, name) for name in names if any(f"{name}(" in case for case in cases)]
+  header = "".join(f"\n    def {text}" for text in called if text)
+  question = _text(row, "prompt" if "prompt" in row else "text")
+  return Problem(
+    id=f"mbpp-{row['task_id']}" if row.get("task_id") is not None else fallback_id,
+    domain="code",
+    question=f"{question}\nDefine:{header}" if header else question,
+    tests={"type": "assert", "cases": cases, "functions": names},
+    source="mbpp",
+  )
+
+
+def from_humaneval(row: Row, fallback_id: str) -> Problem:
+  """A row of HumanEval: task_id, prompt, entry_point, test (a function `check(candidate)`)."""
+  entry_point = _text(row, "entry_point")
+  return Problem(
+    id=_text(row, "task_id") if row.get("task_id") is not None else fallback_id,
+    domain="code",
+    question=f"Complete this function:\n\n{_text(row, 'prompt')}",
+    tests={"type": "assert", "cases": _check_body(_text(row, "test"), entry_point), "functions": [entry_point]},
+    source="humaneval",
+  )
+
+
+def from_livecodebench(row: Row, fallback_id: str) -> Problem:
+  """A row of LiveCodeBench: question_content, starter_code, public_test_cases, private_test_cases, metadata.
+
+  Cases are JSON text, the private ones perhaps packed (base64, zlib, pickle of a str). All of a row's cases are of one
+  kind: stdin, or calls of `metadata.func_name`, a method of `Solution` where the starter code has that class.
+  """
+  cases = _cases(row, "public_test_cases") + _cases(row, "private_test_cases")
+  if not cases:
+    raise InputError("field public_test_cases: expected at least one case here or in private_test_cases")
+  kinds = {case.get("testtype") for case in cases}
+  starter = row.get("starter_code") or ""
+  if kinds == {"stdin"}:
+    tests: dict[str, Any] = {
+      "type": "stdin",
+      "cases": [{"input": _case_text(c, "input"), "output": _case_text(c, "output")} for c in cases],
+    }
+  elif kinds == {"functional"}:
+    tests = {"type": "function", "entry_point": _entry_point(row, starter), "cases": [_call(c) for c in cases]}
+  else:
+    raise InputError(f"field public_test_cases: expected testtype stdin or functional alone, found {_shown(kinds)}")
+  question = _text(row, "question_content")
+  return Problem(
+    id=str(row.get("question_id") or fallback_id),
+    domain="code",
+    question=f"{question}\n\nStart from:\n\n{starter}" if starter.strip() else question,
+    tests=tests,
+    difficulty=row.get("difficulty") or None,
+    source="livecodebench",
+  )
+
+
+def _parse(text: str) -> ast.Module:
+  with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # about the style of others' programs
+    return ast.parse(text)
+
+
+def _defined(code: str) -> list[str]:
+  try:
+    body = _parse(code).body
+  except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    raise InputError(f"field code: expected a Python program: {error}") from None
+  return [node.name for node in body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+
+
+def _signature(program: str, name: str) -> str | None:
+  """`name(parameters)` as a program defines it; None where it does not."""
+  try:
+    body = _parse(program).body
+  except (SyntaxError, ValueError, RecursionError, MemoryError):
+    return None
+  for node in body:
+    if isinstance(node, ast.FunctionDef) and node.name == name:
+      return f"{name}({ast.unparse(node.args)})"
+  return None
+
+
+def _check_body(test: str, entry_point: str) -> list[str]:
+  """The statements of `check`, the candidate under its own name."""
+  try:
+    body = _parse(test).body
+  except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    raise InputError(f"field test: expected Python: {error}") from None
+  imports = [ast.unparse(node) for node in body if isinstance(node, (ast.Import, ast.ImportFrom))]
+  for node in body:
+    if isinstance(node, ast.FunctionDef) and node.name == "check" and len(node.args.args) == 1:
+      renamed = _Rename(node.args.args[0].arg, entry_point)
+      return imports + [ast.unparse(renamed.visit(statement)) for statement in node.body]
+  raise InputError("field test: expected a function check(candidate)")
+
+
+class _Rename(ast.NodeTransformer):
+  def __init__(self, old: str, new: str):
+    self._old, self._new = old, new
+
+  def visit_Name(self, node: ast.Name) -> ast.Name:
+    return ast.Name(self._new, node.ctx) if node.id == self._old else node
+
+
+def _cases(row: Row, field: str) -> list[dict[str, Any]]:
+  value = row.get(field)
+  if value is None or value == "":
+    return []
+  if isinstance(value, str):
+    try:
+      value = json.loads(value)
+    except ValueError:
+      value = _unpacked(value, field)
+  if not isinstance(value, list) or not all(isinstance(case, dict) for case in value):
+    raise InputError(f"field {field}: expected a list of objects, found {_shown(value)}")
+  return value
+
+
+def _unpacked(text: str, field: str) -> Any:
+  """JSON out of base64, zlib and pickle, of which nothing but a str may come."""
+  try:
+    unzip = zlib.decompressobj()
+    data = unzip.decompress(base64.b64decode(text, validate=True), MAX_UNPACKED)
+    if unzip.unconsumed_tail:
+      raise InputError(f"field {field}: expected at most {MAX_UNPACKED >> 20} MiB unpacked")
+    value = _StrUnpickler(io.BytesIO(data)).load()
+    return json.loads(value) if isinstance(value, (str, bytes)) else value
+  except InputError:
+    raise
+  except (binascii.Error, zlib.error, pickle.UnpicklingError, ValueError, EOFError, MemoryError) as error:
+    raise InputError(f"field {field}: expected JSON, or it packed by pickle, zlib and base64: {error}") from None
+  except Exception as error:  # a damaged pickle fails in any way it likes
+    raise InputError(f"field {field}: expected a pickle of a str, found {type(error).__name__}") from None
+
+
+class _StrUnpickler(pickle.Unpickler):
+  """Reads plain values; a pickle that names any class or function is refused before anything of it is called."""
+
+  def find_class(self, module: str, name: str) -> Any:
+    raise pickle.UnpicklingError(f"it names {module}.{name}")
+
+  def persistent_load(self, pid: Any) -> Any:
+    raise pickle.UnpicklingError("it refers to another file")
+
+
+def _entry_point(row: Row, starter: str) -> str:
+  metadata = row.get("metadata")
+  if isinstance(metadata, str):
+    try:
+      metadata = json.loads(metadata)
+    except ValueError:
+      raise InputError(f"field metadata: expected a JSON object, found {_shown(metadata)}") from None
+  name = metadata.get("func_name") if isinstance(metadata, Mapping) else None
+  if not isinstance(name, str) or not name.isidentifier():
+    raise InputError(f"field metadata.func_name: expected the name of a function, found {_shown(name)}")
+  return f"Solution.{name}" if "class Solution" in starter else name
+
+
+def _call(case: Mapping[str, Any]) -> dict[str, Any]:
+  """A case of a function: each line of the input is an argument in JSON, the output is the value in JSON."""
+  try:
+    arguments = [json.loads(line) for line in _case_text(case, "input").split("\n") if line.strip()]
+    return {"args": arguments, "expected": json.loads(_case_text(case, "output"))}
+  except ValueError as error:
+    raise InputError(f"field public_test_cases: expected JSON in every line of a functional case: {error}") from None
+
+
+def _case_text(case: Mapping[str, Any], field: str) -> str:
+  value = case.get(field)
+  if not isinstance(value, str):
+    raise InputError(f"field public_test_cases: expected cases with the text {field}, found {_shown(value)}")
+  return value
+
+
+def _text(row: Row, field: str) -> str:
+  value = row.get(field)
+  if not isinstance(value, str) or not value.strip():
+    raise InputError(f"field {field}: expected text, found {_shown(value)}")
+  return value.strip("\n")
+
+
+def _texts(row: Row, field: str) -> list[str]:
+  value = row.get(field) or []
+  if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+    raise InputError(f"field {field}: expected a list of texts, found {_shown(value)}")
+  return list(value)
+
+
+def _shown(value: Any) -> str:
+  text = repr(value)
+  return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,238 @@
+"""A problem's tests, turned into what a candidate must be asked and how its answers are judged.
+
+The child that runs the candidate gets the questions: calls with their arguments, or standard input. What is expected
+stays here. An assert is split at the candidate's own calls:
+
+    assert math.isclose(area(circle(2)), 12.566)   asks   area(circle(2))   judges   math.isclose(HOLE, 12.566)
+"""
+
+import ast
+import builtins
+import copy
+import dataclasses
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from srpo_jax.errors import InputError
+from srpo_jax.rewards import judgement
+from srpo_jax.rewards.judgement import Hole, Refused
+from srpo_jax.rewards.match import equal, has_nan
+from srpo_jax.sandbox import plain
+
+MAX_EXPECTED = 1 << 20  # characters: a candidate cannot return more than the sandbox lets through
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+  """One test: which calls it needs, and its judgement on their values, either an expression or an expected value."""
+
+  needs: tuple[int, ...]
+  expression: ast.expr | None = None
+  expected: Any = None
+
+  def passes(self, values: Mapping[int, Any]) -> bool:
+    """Whether the test passes. `values`: by number of the call; those needed are there."""
+    if any(has_nan(values[index]) for index in self.needs):
+      return False
+    if self.expression is None:
+      return equal(values[self.needs[0]], self.expected, loose=True)
+    try:
+      return bool(judgement.evaluate(self.expression, values))
+    except Exception:  # such as None < 3: the assert would fail with it
+      return False
+
+
+@dataclasses.dataclass(frozen=True)
+class Suite:
+  """All tests of a problem.
+
+  Attributes:
+    mode: "calls" or "stdin".
+    calls: what is asked; each is {"expression"}, or {"entry_point", "arguments"} with arguments as `plain` text.
+    checks: the tests on the values of the calls.
+    imports: statements that the expressions of the calls need.
+    inputs, outputs: of stdin problems, one pair a test.
+  """
+
+  mode: str
+  calls: tuple[dict[str, Any], ...] = ()
+  checks: tuple[Check, ...] = ()
+  imports: tuple[str, ...] = ()
+  inputs: tuple[str, ...] = ()
+  outputs: tuple[str, ...] = ()
+
+  def __len__(self) -> int:
+    return len(self.checks) if self.mode == "calls" else len(self.inputs)
+
+  def job(self, program: str) -> dict[str, Any]:
+    """What the sandbox is given: no answer is in it."""
+    if self.mode == "stdin":
+      return {"mode": "stdin", "program": program, "inputs": self.inputs}
+    return {"mode": "calls", "program": program, "calls": self.calls, "imports": self.imports}
+
+
+def turn(tests: Mapping[str, Any] | None) -> Suite:
+  """The suite for the `tests` of a problem.
+
+  Raises:
+    InputError: the tests are malformed, or cannot be turned; the message says which case and why.
+  """
+  if not isinstance(tests, Mapping):
+    raise InputError(f"field tests: expected an object with type and cases, found {_shown(tests)}")
+  cases = tests.get("cases")
+  if not isinstance(cases, Sequence) or isinstance(cases, str) or not cases:
+    raise InputError(f"field tests.cases: expected a list of at least one case, found {_shown(cases)}")
+  kinds = {"assert": _asserts, "function": _functions, "stdin": _scripts}
+  if tests.get("type") not in kinds:
+    raise InputError(f"field tests.type: expected one of {', '.join(kinds)}, found {_shown(tests.get('type'))}")
+  return kinds[tests["type"]](tests)
+
+
+def _asserts(tests: Mapping[str, Any]) -> Suite:
+  turner = _Turner(frozenset(tests.get("functions") or ()))
+  for number, case in enumerate(tests["cases"]):
+    where = f"field tests.cases[{number}]"
+    if not isinstance(case, str):
+      raise InputError(f"{where}: expected the text of an assert, found {_shown(case)}")
+    try:
+      for statement in parse(case.strip()).body:
+        turner.statement(statement)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+      raise InputError(f"{where}: expected Python, found {_shown(case)}") from None
+    except Refused as reason:
+      raise InputError(f"{where}: cannot be turned into calls: {reason}: {_shown(case)}") from None
+  if not turner.checks:
+    raise InputError("field tests.cases: expected an assert on a call of the program's own")
+  calls = tuple({"expression": expression} for expression in turner.calls)
+  return Suite("calls", calls, tuple(turner.checks), tuple(turner.imports))
+
+
+def parse(text: str) -> ast.Module:
+  """The syntax of a data set's text, without warnings about its style: it is not ours to mend."""
+  with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    return ast.parse(text)
+
+
+class _Turner:
+  """Collects the calls and checks of one problem's asserts."""
+
+  def __init__(self, functions: frozenset[str]):
+    self._functions = functions  # known to be the candidate's, even where they share the name of a built-in
+    self._constants: dict[str, ast.expr] = {}
+    self._modules: set[str] = set(judgement.MODULES)
+    self.calls: list[str] = []
+    self.checks: list[Check] = []
+    self.imports: list[str] = []
+
+  def statement(self, node: ast.stmt) -> None:
+    match node:
+      case ast.Import() | ast.ImportFrom():
+        self.imports.append(ast.unparse(node))
+        self._modules.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+      case ast.Assign(targets=[ast.Name(id=name)], value=value) if _is_literal(value):
+        self._constants[name] = value
+      case ast.Expr(value=ast.Constant()) | ast.Pass():
+        pass
+      case ast.Expr(value=ast.Call(func=ast.Name(id="print"), args=args)) if all(map(_is_literal, args)):
+        pass
+      case ast.Assert(test=ast.Constant(value=True)):
+        pass
+      case ast.Assert(test=ast.BoolOp(op=ast.And(), values=parts)):
+        for part in parts:
+          self.statement(ast.Assert(test=part, msg=None))
+      case ast.Assert(test=test):
+        self._check(test)
+      case _:
+        raise Refused(f"has a {type(node).__name__} statement")
+
+  def _check(self, test: ast.expr) -> None:
+    first = len(self.calls)
+    expression = self._split(_Substitute(self._constants).visit(copy.deepcopy(test)))
+    if len(self.calls) == first:
+      raise Refused("asserts nothing about the program")
+    judgement.check(expression)
+    self.checks.append(Check(tuple(range(first, len(self.calls))), expression))
+
+  def _split(self, node: Any) -> Any:
+    """The expression with a hole in the place of each outermost call of the candidate's."""
+    if isinstance(node, ast.Call) and self._is_candidates(node):
+      self.calls.append(ast.unparse(node))
+      return Hole(len(self.calls) - 1)
+    if isinstance(node, ast.AST):
+      for field, value in ast.iter_fields(node):
+        setattr(node, field, [self._split(item) for item in value] if isinstance(value, list) else self._split(value))
+    return node
+
+  def _is_candidates(self, call: ast.Call) -> bool:
+    root: ast.expr = call
+    while isinstance(root, (ast.Call, ast.Attribute, ast.Subscript)):
+      root = root.func if isinstance(root, ast.Call) else root.value
+    if not isinstance(root, ast.Name):
+      return False
+    if root.id in self._functions:
+      return True
+    return not hasattr(builtins, root.id) and root.id not in self._modules and root.id not in judgement.FUNCTIONS
+
+
+class _Substitute(ast.NodeTransformer):
+  """Puts literals in the place of the names that they were given."""
+
+  def __init__(self, constants: Mapping[str, ast.expr]):
+    self._constants = constants
+
+  def visit_Name(self, node: ast.Name) -> ast.expr:
+    return copy.deepcopy(self._constants.get(node.id, node))
+
+
+def _is_literal(node: ast.expr) -> bool:
+  try:
+    ast.literal_eval(node)
+  except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+    return False
+  return True
+
+
+def _functions(tests: Mapping[str, Any]) -> Suite:
+  entry_point = tests.get("entry_point")
+  if not isinstance(entry_point, str) or not all(part.isidentifier() for part in entry_point.split(".")):
+    raise InputError(f"field tests.entry_point: expected the name of a function, found {_shown(entry_point)}")
+  calls, checks = [], []
+  for number, case in enumerate(tests["cases"]):
+    where = f"field tests.cases[{number}]"
+    if not isinstance(case, Mapping) or not isinstance(case.get("args"), Sequence) or "expected" not in case:
+      raise InputError(f"{where}: expected an object with args and expected, found {_shown(case)}")
+    try:
+      arguments = [plain.dumps(argument) for argument in case["args"]]
+      size = len(plain.dumps(case["expected"]))
+    except plain.Unplain as error:
+      raise InputError(f"{where}: expected plain data: {error}") from None
+    _check_size(size, where)
+    if has_nan(case["expected"]):
+      raise InputError(f"{where}: expected a value that can be compared, found NaN")
+    calls.append({"entry_point": entry_point, "arguments": arguments})
+    checks.append(Check((number,), None, case["expected"]))
+  return Suite("calls", tuple(calls), tuple(checks))
+
+
+def _scripts(tests: Mapping[str, Any]) -> Suite:
+  inputs, outputs = [], []
+  for number, case in enumerate(tests["cases"]):
+    where = f"field tests.cases[{number}]"
+    if not isinstance(case, Mapping) or not all(isinstance(case.get(name), str) for name in ("input", "output")):
+      raise InputError(f"{where}: expected an object with input and output, both text, found {_shown(case)}")
+    _check_size(len(case["output"]), where)
+    inputs.append(case["input"])
+    outputs.append(case["output"])
+  return Suite("stdin", inputs=tuple(inputs), outputs=tuple(outputs))
+
+
+def _check_size(size: int, where: str) -> None:
+  if size >= MAX_EXPECTED:
+    raise InputError(f"{where}: expected an answer below {MAX_EXPECTED} characters, found {size}")
+
+
+def _shown(value: Any) -> str:
+  text = " ".join(repr(value).split())
+  return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,205 @@
+"""Code responses: the program in the answer is run on every test of its problem, in the sandbox."""
+
+import collections
+import re
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from srpo_jax.errors import InputError
+from srpo_jax.rewards.cases import Suite, turn
+from srpo_jax.rewards.format import answer_body, json_answer
+from srpo_jax.rewards.match import has_nan, same_output
+from srpo_jax.rewards.pool import Done, Reply
+from srpo_jax.sandbox import plain
+from srpo_jax.sandbox.client import Execution, Outcome, Sandbox, SandboxOptions
+from srpo_jax.types import Problem, ScoreRequest
+
+SUITES = 4096  # problems whose turned tests are kept
+MAX_PROGRAM = 1 << 18  # characters
+_FENCE = re.compile(r"```([^\n`]*)\n(.*?)```", re.DOTALL)
+
+
+class CodeJudge:
+  """Runs programs. `acc` is 1 where every test passes; the share of those that do stands beside it."""
+
+  def __init__(self, validator: str, options: SandboxOptions):
+    """The sandbox starts with the first request, or by `start`."""
+    self._validator = validator
+    self._options = options
+    self._sandbox: Sandbox | None = None
+    self._suites: collections.OrderedDict[int, tuple[Mapping[str, Any], Suite]] = collections.OrderedDict()
+    self._lock = threading.Lock()
+
+  def start(self) -> Sandbox:
+    """The running sandbox. Raises InputError where no accepted tier works."""
+    with self._lock:
+      if self._sandbox is None:
+        self._sandbox = self._options.start()
+      return self._sandbox
+
+  def check(self, request: ScoreRequest) -> None:
+    """Raises InputError where the tests are missing, malformed, or cannot be turned into calls."""
+    try:
+      self._suite(request.tests)
+    except InputError as error:
+      raise InputError(f"request {request.id}: {error}") from None
+    self.start()
+
+  def submit(self, request: ScoreRequest, done: Done) -> None:
+    """Judges the program in the `<answer>` of a response by `request.tests`."""
+    suite = self._suite(request.tests)
+    program = stated_program(request.response, self._validator)
+    if program is None:
+      return done(Reply(0, "no single program in the <answer>", 0.0, pass_fraction=0.0))
+    if len(program) > MAX_PROGRAM:
+      return done(Reply(0, "a program of over 256 KiB", 0.0, pass_fraction=0.0))
+    problem = unreadable(program)
+    if problem is not None:
+      return done(Reply(0, problem, 0.0, pass_fraction=0.0))
+    self.start().submit(suite.job(program), lambda outcome: done(_judged_safely(suite, outcome)))
+
+  def worker_pids(self) -> list[int]:
+    """The process ids of the supervisor and the zygotes."""
+    return self._sandbox.pids() if self._sandbox is not None else []
+
+  def close(self) -> None:
+    """Ends the sandbox."""
+    with self._lock:
+      if self._sandbox is not None:
+        self._sandbox.close()
+
+  def _suite(self, tests: Mapping[str, Any] | None) -> Suite:
+    """The turned tests; those of the same object are turned once."""
+    with self._lock:
+      known = self._suites.get(id(tests))
+      if known is not None:
+        self._suites.move_to_end(id(tests))
+        return known[1]
+    suite = turn(tests)
+    with self._lock:
+      assert tests is not None
+      self._suites[id(tests)] = tests, suite  # holding the object keeps its id from being another's
+      if len(self._suites) > SUITES:
+        self._suites.popitem(last=False)
+    return suite
+
+
+def stated_program(response: str, validator: str) -> str | None:
+  """The program that a response states: the one fenced block of its `<answer>`, or all of it where none is fenced.
+
+  With the validator `json` it is the text under the key `answer`, fenced or not. None where there is no single one.
+  """
+  body = answer_body(response)
+  if body is None:
+    return None
+  if validator == "json":
+    try:
+      body = json_answer(body)
+    except ValueError:
+      return None
+    if not isinstance(body, str):
+      return None
+  blocks = _FENCE.findall(body)
+  if "```" not in body:
+    return body if body.strip() else None
+  if len(blocks) != 1 or body.count("```") != 2 or blocks[0][0].strip() not in ("python", "py", "python3", ""):
+    return None
+  return blocks[0][1] if blocks[0][1].strip() else None
+
+
+def unreadable(program: str) -> str | None:
+  """Why a text can be no program, or None. (A lone surrogate could not even be sent.)"""
+  try:
+    program.encode()
+  except UnicodeEncodeError:
+    return "not Unicode text"
+  return None
+
+
+def runnable(problems: Iterable[Problem]) -> tuple[list[Problem], dict[str, str]]:
+  """The problems that can be trained on, and the others: id -> why their tests cannot be turned."""
+  kept, refused = [], {}
+  for problem in problems:
+    try:
+      if problem.domain == "code":
+        turn(problem.tests)
+      kept.append(problem)
+    except InputError as error:
+      refused[problem.id] = str(error)
+  return kept, refused
+
+
+def _judged_safely(suite: Suite, outcome: Outcome) -> Reply:
+  """A value that breaks the comparison is not a right one, and must not end a run."""
+  try:
+    return _judged(suite, outcome)
+  except Exception as error:
+    return Reply(0, f"the comparison failed: {type(error).__name__}", 0.0, False, pass_fraction=0.0)
+
+
+def _judged(suite: Suite, outcome: Outcome) -> Reply:
+  if outcome.executions is None:
+    return Reply(None, f"the sandbox failed: {outcome.reason}", 0.0, False)
+  time_s = sum(execution.time_s for execution in outcome.executions)
+  passed, reason = (_scripts if suite.mode == "stdin" else _calls)(suite, outcome.executions)
+  if passed == len(suite):
+    return Reply(1, "passed", time_s, pass_fraction=1.0)
+  return Reply(0, f"{passed} of {len(suite)} tests: {reason}", time_s, False, pass_fraction=passed / len(suite))
+
+
+def _calls(suite: Suite, executions: Sequence[Execution]) -> tuple[int, str]:
+  """How many tests passed, and what went wrong first."""
+  (execution,) = executions
+  values, errors = _values(execution.results, len(suite.calls))
+  passed, reason = 0, ""
+  for check in suite.checks:
+    absent = [index for index in check.needs if index not in values]
+    if not absent and check.passes(values):
+      passed += 1
+    elif not reason and absent:
+      reason = errors.get(absent[0]) or errors.get(-1) or _ending(execution) or "no value"
+    elif not reason:
+      spoiled = any(has_nan(values[index]) for index in check.needs)
+      reason = "NaN" if spoiled else "another value"
+  return passed, reason
+
+
+def _values(results: bytes, count: int) -> tuple[dict[int, Any], dict[int, str]]:
+  """Values and errors by call number, out of what the child wrote. The first word on a call stands."""
+  values: dict[int, Any] = {}
+  errors: dict[int, str] = {}
+  for line in results.splitlines()[: count + 1]:
+    try:
+      index, kind, data = plain.parse(line)
+      value = plain.decode(data)
+    except (ValueError, TypeError, RecursionError, plain.Unplain):
+      continue
+    if type(index) is not int or not -1 <= index < count or index in values or index in errors:
+      continue
+    if kind == "value":
+      values[index] = value
+    else:
+      errors[index] = value[:120] if isinstance(value, str) else "error"
+  return values, errors
+
+
+def _scripts(suite: Suite, executions: Sequence[Execution]) -> tuple[int, str]:
+  passed, reason = 0, ""
+  for execution, expected in zip(executions, suite.outputs, strict=False):
+    ending = _ending(execution)
+    if not ending and same_output(execution.stdout.decode("utf-8", "replace"), expected):
+      passed += 1
+    elif not reason:
+      _, errors = _values(execution.results, 0)
+      reason = errors.get(-1) or ending or "another output"
+  return passed, reason
+
+
+def _ending(execution: Execution) -> str:
+  """How a program ended, where that was not by itself with status 0."""
+  if execution.end == "exit":
+    return f"exit status {execution.code}" if execution.code else ""
+  if execution.end == "signal":
+    return f"killed by signal {execution.code}"
+  return {"timeout": "took too long", "output": "too much output"}.get(execution.end, execution.end)

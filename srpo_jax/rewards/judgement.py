@@ -1,0 +1,226 @@
+"""The part of an assert that the trainer evaluates: an expression with holes, which a candidate's values fill.
+
+    assert set(f([3, 1])) == {1, 3}      ->      set(HOLE 0) == {1, 3}, where HOLE 0 is what f([3, 1]) returned
+
+Only the operations below exist, and none can be made slow by a value: what would grow is refused.
+"""
+
+import ast
+import collections
+import math
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from srpo_jax.rewards.match import equal
+from srpo_jax.sandbox.plain import spread
+
+MAX_BITS = 4096  # of integers in arithmetic on a candidate's values
+MAX_REPEATED = 1 << 20  # items of text or a list times a number
+
+
+class Refused(Exception):
+  """Outside of what can be judged; the message says what."""
+
+
+class Hole(ast.expr):
+  """Stands for the value of call number `index`."""
+
+  _fields = ()
+
+  def __init__(self, index: int):
+    super().__init__()
+    self.index = index
+
+
+def _counter(values: Any) -> Any:
+  return collections.Counter(values if isinstance(values, dict) else spread(list(values)))
+
+
+def _pairs(values: Any) -> list[Any]:
+  pairs = [tuple(pair) for pair in values]
+  spread([key for key, _ in pairs])
+  return pairs
+
+
+def _is(left: Any, right: Any) -> bool:
+  return left is right if left is None or isinstance(left, bool) else False
+
+
+def _contains(item: Any, container: Any) -> bool:
+  if isinstance(container, (list, tuple)):
+    return any(equal(item, other) for other in container)
+  return item in container
+
+
+_COMPARE: Mapping[type, Callable[[Any, Any], bool]] = {
+  ast.Eq: equal,
+  ast.NotEq: lambda left, right: not equal(left, right),
+  ast.Lt: operator.lt,
+  ast.LtE: operator.le,
+  ast.Gt: operator.gt,
+  ast.GtE: operator.ge,
+  ast.Is: _is,
+  ast.IsNot: lambda left, right: not _is(left, right),
+  ast.In: _contains,
+  ast.NotIn: lambda item, container: not _contains(item, container),
+}
+_ARITHMETIC: Mapping[type, Callable[[Any, Any], Any]] = {
+  ast.Add: operator.add,
+  ast.Sub: operator.sub,
+  ast.Mult: operator.mul,
+  ast.Div: operator.truediv,
+  ast.FloorDiv: operator.floordiv,
+  ast.Mod: operator.mod,
+  ast.Pow: operator.pow,
+}
+_UNARY: Mapping[type, Callable[[Any], Any]] = {
+  ast.USub: operator.neg,
+  ast.UAdd: operator.pos,
+  ast.Not: operator.not_,
+}
+FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+  "set": lambda values=(): set(spread(list(values))),
+  "frozenset": lambda values=(): frozenset(spread(list(values))),
+  "list": list,
+  "tuple": tuple,
+  "dict": lambda values=(): dict(values) if isinstance(values, dict) else dict(_pairs(values)),
+  "sorted": sorted,
+  "len": len,
+  "sum": lambda values: sum(_numbers(values)),
+  "abs": abs,
+  "round": round,
+  "min": min,
+  "max": max,
+  "str": str,
+  "int": int,
+  "float": float,
+  "bool": bool,
+  "all": all,
+  "any": any,
+  "zip": zip,
+  "reversed": lambda values: list(reversed(values)),
+  "Counter": lambda values=(): _counter(values),
+  "collections.Counter": lambda values=(): _counter(values),
+  "math.isclose": math.isclose,
+  "math.fabs": math.fabs,
+  "math.sqrt": math.sqrt,
+  "isclose": math.isclose,
+}
+_CONSTANT_FUNCTIONS = {"range": range}  # of literals alone: a value could make one endless
+_ATTRIBUTES = {"math.pi": math.pi, "math.e": math.e, "math.inf": math.inf}
+MODULES = ("math", "collections")
+
+
+def dotted(node: ast.expr) -> str:
+  """`a.b` as text; empty where it is something else."""
+  if isinstance(node, ast.Name):
+    return node.id
+  if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+    return f"{node.value.id}.{node.attr}"
+  return ""
+
+
+def check(node: ast.expr) -> None:
+  """Raises Refused unless `evaluate` knows every operation in the expression."""
+  for child in ast.walk(node):
+    if isinstance(child, ast.Call):
+      name = dotted(child.func)
+      if name not in FUNCTIONS and name not in _CONSTANT_FUNCTIONS:
+        raise Refused(f"calls {name or ast.unparse(child.func)[:40]}")
+      if name in _CONSTANT_FUNCTIONS and any(isinstance(inner, Hole) for inner in ast.walk(child)):
+        raise Refused(f"calls {name} on what the program returned")
+      if any(keyword.arg not in ("rel_tol", "abs_tol", "ndigits", "reverse") for keyword in child.keywords):
+        raise Refused(f"calls {name} with keywords")
+    elif isinstance(child, ast.Attribute):
+      if dotted(child) not in _ATTRIBUTES and dotted(child) not in FUNCTIONS:
+        raise Refused(f"reads the attribute {child.attr}")
+    elif isinstance(child, ast.Name):
+      if child.id not in FUNCTIONS and child.id not in _CONSTANT_FUNCTIONS and child.id not in MODULES:
+        raise Refused(f"uses the name {child.id}")
+    elif isinstance(child, ast.operator):
+      if type(child) not in _ARITHMETIC:
+        raise Refused(f"uses the operator {type(child).__name__}")
+    elif not isinstance(child, _KNOWN):
+      raise Refused(f"uses {type(child).__name__}")
+
+
+_KNOWN = (
+  *(Hole, ast.Constant, ast.Tuple, ast.List, ast.Set, ast.Dict, ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.Compare),
+  *(ast.Subscript, ast.Slice, ast.keyword, ast.Load, ast.USub, ast.UAdd, ast.Not, ast.And, ast.Or, ast.cmpop),
+)
+
+
+def evaluate(node: ast.expr | ast.Slice | None, values: Mapping[int, Any]) -> Any:
+  """The value of a checked expression. Raises what its operations raise, and Refused for numbers too large."""
+  match node:
+    case None:
+      return None
+    case Hole():
+      return values[node.index]
+    case ast.Constant():
+      return node.value
+    case ast.Tuple():
+      return tuple(evaluate(item, values) for item in node.elts)
+    case ast.List():
+      return [evaluate(item, values) for item in node.elts]
+    case ast.Set():
+      return {evaluate(item, values) for item in node.elts}
+    case ast.Dict():
+      return {evaluate(k, values): evaluate(v, values) for k, v in zip(node.keys, node.values, strict=True)}
+    case ast.UnaryOp():
+      return _UNARY[type(node.op)](evaluate(node.operand, values))
+    case ast.BinOp():
+      return _arithmetic(type(node.op), evaluate(node.left, values), evaluate(node.right, values))
+    case ast.BoolOp():
+      results = (evaluate(item, values) for item in node.values)
+      return all(results) if isinstance(node.op, ast.And) else any(results)
+    case ast.Compare():
+      return _compare(node, values)
+    case ast.Subscript():
+      return evaluate(node.value, values)[evaluate(node.slice, values)]
+    case ast.Slice():
+      return slice(evaluate(node.lower, values), evaluate(node.upper, values), evaluate(node.step, values))
+    case ast.Attribute():
+      return _ATTRIBUTES[dotted(node)]
+    case ast.Call():
+      name = dotted(node.func)
+      keywords = {keyword.arg: evaluate(keyword.value, values) for keyword in node.keywords if keyword.arg}
+      function = FUNCTIONS.get(name) or _CONSTANT_FUNCTIONS[name]
+      return function(*(evaluate(item, values) for item in node.args), **keywords)
+  raise Refused(f"uses {type(node).__name__}")
+
+
+def _compare(node: ast.Compare, values: Mapping[int, Any]) -> bool:
+  left = evaluate(node.left, values)
+  for kind, comparator in zip(node.ops, node.comparators, strict=True):
+    right = evaluate(comparator, values)
+    if not _COMPARE[type(kind)](left, right):
+      return False
+    left = right
+  return True
+
+
+def _arithmetic(kind: type, left: Any, right: Any) -> Any:
+  if kind is ast.Add and type(left) is type(right) and isinstance(left, (str, list, tuple)):
+    return left + right
+  if kind is ast.Sub and isinstance(left, (set, frozenset)) and isinstance(right, (set, frozenset)):
+    return left - right
+  if kind is ast.Mult and isinstance(left, (str, list, tuple)) and type(right) is int:
+    if len(left) * right > MAX_REPEATED:
+      raise Refused("a long repetition")
+    return left * right
+  _numbers((left, right))
+  if kind is ast.Pow and abs(right) > 64:
+    raise Refused("a large exponent")
+  return _ARITHMETIC[kind](left, right)
+
+
+def _numbers(values: Any) -> Any:
+  for value in values:
+    if isinstance(value, int):
+      if value.bit_length() > MAX_BITS:
+        raise Refused("a large integer")
+    elif not isinstance(value, (float, complex)):
+      raise Refused(f"arithmetic on {type(value).__name__}")
+  return values

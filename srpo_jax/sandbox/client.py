@@ -1,0 +1,341 @@
+"""The trainer's end of the sandbox: sends executions, calls back with outcomes, and outlives its supervisor."""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from srpo_jax.errors import InputError
+from srpo_jax.sandbox import frames, interpreter
+from srpo_jax.sandbox.limits import Limits
+from srpo_jax.sandbox.tiers import SLOTS, TIERS
+
+IN_FLIGHT = 512  # jobs sent and not yet answered; submitting more waits
+ATTEMPTS = 2  # supervisors that a job is given to
+RETRY_AFTER_S = 5.0  # a sandbox that could not start answers None for so long before it tries again
+START_S = 60.0
+
+_ROOT = Path(__file__).resolve().parents[2]
+_COMMAND = (
+  "import sys; root, sys.argv[1:] = sys.argv[1], sys.argv[2:]; sys.path.insert(0, root); "
+  "from srpo_jax.sandbox import supervisor; sys.path.remove(root); supervisor.main()"
+)
+# One thread for BLAS: more would count against a child's processes. (Python itself runs with -I and reads nothing.)
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution:
+  """How one execution ended.
+
+  Attributes:
+    end: "exit", "signal", "timeout" (wall clock), "output" (too much of it).
+    code: the exit status or the signal.
+    results: what the child wrote of its calls' values, 1 line a call; not to be trusted to be anything.
+    stdout: of a script.
+    time_s: seconds that the program ran.
+  """
+
+  end: str
+  code: int
+  results: bytes
+  stdout: bytes
+  time_s: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """What became of a job: executions, or None with the reason where the sandbox itself failed."""
+
+  executions: tuple[Execution, ...] | None
+  reason: str = ""
+
+
+Done = Callable[[Outcome], None]
+
+
+@dataclasses.dataclass
+class _Flight:
+  frame: bytes
+  done: Done
+  attempts: int = 1
+
+
+class StartError(Exception):
+  """No supervisor could be started."""
+
+
+class Sandbox:
+  """Runs programs confined.
+
+      with Sandbox(min_tier="namespaces") as sandbox:
+        sandbox.submit(job, done)
+
+  Args of the constructor:
+    min_tier: the weakest tier to accept: namespaces, bubblewrap, landlock, or unsafe (resource limits alone).
+    tier: this one and no other; empty: the best that works.
+    slots: children that run side by side; 0: one a core.
+    limits: of one execution.
+    packages: what programs may import beside the standard library, as ("numpy",).
+
+  Raises InputError where no accepted tier works, with the reasons, and for arguments out of range.
+  """
+
+  def __init__(
+    self,
+    *,
+    min_tier: str = "namespaces",
+    tier: str = "",
+    slots: int = 0,
+    limits: Limits | None = None,
+    packages: tuple[str, ...] = (),
+  ):
+    for name, value in (("min_tier", min_tier), ("tier", tier or TIERS[0])):
+      if value not in TIERS:
+        raise InputError(f"sandbox.{name}: expected one of {', '.join(TIERS)}, found {value!r}")
+    if not isinstance(slots, int) or not 0 <= slots <= SLOTS:
+      raise InputError(f"sandbox.slots: expected a whole number from 0 to {SLOTS}, found {slots!r}")
+    allowed = TIERS[: TIERS.index(min_tier) + 1]
+    if tier and tier not in allowed:
+      raise InputError(f"sandbox.tier: {tier} is below sandbox.min_tier {min_tier}")
+    limits = limits or Limits()
+    if not (limits.wall_s > 0 and limits.memory > 0 and limits.output > 0):
+      raise InputError("sandbox: expected limits above 0")
+    self.limits = limits
+    self.slots = slots or min(os.cpu_count() or 1, SLOTS)
+    self._options = {
+      "tiers": [tier] if tier else list(allowed),
+      "slots": self.slots,
+      "limits": dataclasses.asdict(limits),
+      "packages": _folders(packages),
+    }
+    self.tier = ""
+    self.missing: tuple[str, ...] = ()
+    self.reasons: dict[str, str] = {}
+    self.restarts = -1  # supervisors started after the first
+    self._zygotes: list[int] = []
+    self._flights: dict[int, _Flight] = {}
+    self._next = 0
+    self._lock = threading.RLock()
+    self._sending = threading.Lock()  # apart from the other: sending may wait until the reader has read
+    self._room = threading.Semaphore(IN_FLIGHT)
+    self._closing = False
+    self._broken_until, self._broken = 0.0, ""
+    self._process: subprocess.Popen[bytes] | None = None
+    self._socket: socket.socket | None = None
+    try:
+      self._start()
+    except StartError as error:
+      raise InputError(f"sandbox: {error}") from None
+    shown = f"; missing: {', '.join(self.missing)}" if self.missing else ""
+    passed = "".join(f"; {name}: {reason}" for name, reason in self.reasons.items())
+    logging.info("sandbox: tier %s, %d slots%s%s", self.tier, self.slots, shown, passed)
+
+  def submit(self, job: Mapping[str, Any], done: Done) -> None:
+    """Queues a job; `done` is called once, from another thread, whatever happens. Waits while too many are in flight.
+
+    Args:
+      job: `mode` "calls" (`program`, `calls`: a list of {"expression"} or {"entry_point", "arguments"}, `imports`), or
+        "stdin" (`program`, `inputs`: a list of texts).
+    """
+    self._room.acquire()
+    with self._lock:
+      if self._closing:
+        self._room.release()
+        raise RuntimeError("the sandbox is closed")
+      number, self._next = self._next, self._next + 1
+      flight = _Flight(frames.pack({"id": number, **job}), done)
+      alive = self._socket is not None or self._restarted()
+      connection = self._socket
+      if alive:
+        self._flights[number] = flight
+    if not alive:
+      return self._answer(flight, Outcome(None, self._broken))
+    self._send(connection, flight)
+
+  def pids(self) -> list[int]:
+    """The process ids of the supervisor and of the zygotes it started with."""
+    with self._lock:
+      return [*([self._process.pid] if self._process else []), *self._zygotes]
+
+  def close(self) -> None:
+    """Ends everything below; what is in flight is dropped."""
+    with self._lock:
+      self._closing = True
+      self._flights.clear()
+      process, connection = self._process, self._socket
+    if connection is not None:
+      with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    if process is not None:
+      _ended(process)
+    if self._reader is not threading.current_thread():
+      self._reader.join()
+
+  def __enter__(self) -> "Sandbox":
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self.close()
+
+  def _start(self) -> None:
+    """Starts a supervisor and waits for its word. Raises StartError."""
+    ours, theirs = socket.socketpair()
+    arguments = [str(_ROOT), str(theirs.fileno()), json.dumps(self._options)]
+    try:
+      process = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-B", "-c", _COMMAND, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=_ENVIRONMENT if self._options["packages"] else {},
+        pass_fds=(theirs.fileno(),),
+        start_new_session=True,
+        cwd="/",
+      )
+    except OSError as error:
+      ours.close()
+      raise StartError(f"cannot start {sys.executable}: {error.strerror or error}") from error
+    finally:
+      theirs.close()
+    ours.settimeout(START_S)
+    try:
+      message = frames.read(ours.recv)
+    except OSError:
+      message = None
+    if message is None or message[0]["tier"] is None:
+      ours.close()
+      _ended(process)
+      raise StartError(_explained(message[0]["reasons"]) if message else "the supervisor ended before it was ready")
+    ours.settimeout(None)
+    hello = message[0]
+    self.tier, self.missing, self.reasons = hello["tier"], tuple(hello["missing"]), hello["reasons"]
+    self._zygotes = hello["pids"]
+    self._process, self._socket = process, ours
+    self.restarts += 1
+    self._reader = threading.Thread(target=self._read, args=(ours,), name="sandbox-reader", daemon=True)
+    self._reader.start()
+
+  def _restarted(self) -> bool:
+    """Whether there is a supervisor again; for a while after a failure also without a new attempt."""
+    if time.monotonic() < self._broken_until:
+      return False
+    try:
+      self._start()
+    except StartError as error:
+      self._broken, self._broken_until = f"no sandbox: {error}", time.monotonic() + RETRY_AFTER_S
+      logging.warning("sandbox: %s", error)
+      return False
+    return True
+
+  def _read(self, connection: socket.socket) -> None:
+    """In the reader's thread: answers until the supervisor goes, then sees to a new one."""
+    try:
+      while (message := frames.read(connection.recv)) is not None:
+        header, payload = message
+        with self._lock:
+          flight = self._flights.pop(header["id"], None)
+        if flight is not None:
+          self._answer(flight, _outcome(header, payload))
+    except OSError:
+      pass
+    connection.close()
+    again, lost, reason = self._recover()
+    for flight in lost:
+      self._answer(flight, Outcome(None, reason))
+    for flight in again:  # without the lock: the new reader needs it while the supervisor's own answers wait
+      self._send(self._socket, flight)
+
+  def _recover(self) -> tuple[list[_Flight], list[_Flight], str]:
+    """The supervisor is gone: starts another. What goes to that one, what is answered None, and why."""
+    with self._lock:
+      self._socket = None
+      if self._process is not None:
+        _ended(self._process)
+        self._process = None
+      if self._closing:
+        return [], [], ""
+      logging.warning("sandbox: the supervisor died with %d jobs in flight, starting another", len(self._flights))
+      if not self._restarted():
+        lost = list(self._flights.values())
+        self._flights = {}
+        return [], lost, self._broken
+      lost = [flight for flight in self._flights.values() if flight.attempts >= ATTEMPTS]
+      self._flights = {number: flight for number, flight in self._flights.items() if flight.attempts < ATTEMPTS}
+      for flight in self._flights.values():
+        flight.attempts += 1
+      return list(self._flights.values()), lost, "the supervisor died over it twice"
+
+  def _send(self, connection: socket.socket | None, flight: _Flight) -> None:
+    with self._sending, contextlib.suppress(OSError):  # a supervisor that is gone is noticed by the reader
+      if connection is not None:
+        connection.sendall(flight.frame)
+
+  def _answer(self, flight: _Flight, outcome: Outcome) -> None:
+    self._room.release()
+    try:
+      flight.done(outcome)
+    except Exception:  # or nobody else's outcome would ever be read
+      logging.exception("sandbox: what was to take an outcome failed")
+
+
+def _outcome(header: dict[str, Any], payload: bytes) -> Outcome:
+  if "failed" in header:
+    return Outcome(None, header["failed"])
+  executions, place = [], 0
+  for one in header["outcomes"]:
+    if one["end"] == "setup":
+      return Outcome(None, f"the child could not be confined: {one['detail']}")
+    middle = place + one["results"]
+    end = middle + one["stdout"]
+    executions.append(Execution(one["end"], one["code"], payload[place:middle], payload[middle:end], one["time_s"]))
+    place = end
+  return Outcome(tuple(executions))
+
+
+def _explained(reasons: Mapping[str, str]) -> str:
+  return "no accepted tier works here: " + "; ".join(f"{tier}: {reason}" for tier, reason in reasons.items())
+
+
+def _folders(packages: tuple[str, ...]) -> tuple[str, ...]:
+  try:
+    return interpreter.package_folders(packages)
+  except ModuleNotFoundError as error:
+    raise InputError(f"sandbox.packages: expected installed packages, {error} is not one") from None
+
+
+def _ended(process: "subprocess.Popen[bytes]") -> None:
+  """Waits for a supervisor whose socket is closed, then kills it."""
+  try:
+    process.wait(5)
+  except subprocess.TimeoutExpired:
+    process.kill()
+    process.wait()
+
+
+@dataclasses.dataclass(frozen=True)
+class SandboxOptions:
+  """What a sandbox is started with; the fields are those of `Sandbox`, and the limits that a config has."""
+
+  min_tier: str = "bubblewrap"
+  tier: str = ""
+  slots: int = 0
+  limit_s: float = 4.0  # wall clock of one execution
+  memory_mb: int = 1024
+  packages: tuple[str, ...] = ()
+
+  def start(self) -> Sandbox:
+    """Raises InputError where no accepted tier works, and for arguments out of range."""
+    limits = Limits(wall_s=self.limit_s, memory=self.memory_mb << 20)
+    return Sandbox(
+      min_tier=self.min_tier, tier=self.tier, slots=self.slots, limits=limits, packages=tuple(self.packages)
+    )

@@ -1,0 +1,120 @@
+"""What runs inside the child: the candidate's program, and the calls that the tests make of it.
+
+Nothing here decides anything. The candidate may break all of it: what comes out is plain data that others compare.
+"""
+
+import io
+import os
+import sys
+import threading
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from srpo_jax.sandbox import plain
+
+RESULTS = 3  # the descriptor that results go to
+READY = b"R"  # written there when the child is confined and is about to run the program
+
+_write = os.write
+_exit = os._exit
+
+
+def run(job: Mapping[str, Any], case: int) -> None:
+  """Runs one execution of a job and ends the process.
+
+  Args:
+    job: `mode`: "calls", every call of `calls` in one process, or "stdin", standard input is `inputs[case]`.
+  """
+  sys.setrecursionlimit(10_000)  # programs of this field recurse deeper than Python's 1,000
+  _write(RESULTS, READY)
+  if job["mode"] == "calls":
+    _run_calls(job["program"], job["calls"], job.get("imports", []))
+    _exit(0)
+  _exit(_run_script(job["program"]))
+
+
+def _run_calls(program: str, calls: list[dict[str, Any]], imports: list[str]) -> None:
+  """One line of JSON a call: [index, "value", data] or [index, "error", name]; index -1 is the program itself."""
+  send = _sender()
+  module = _module("solution")
+  try:
+    exec(compile(program, "<program>", "exec"), module.__dict__)
+  except BaseException as error:
+    send(-1, error)
+    return
+  surroundings: dict[str, Any] = {}
+  for line in imports:
+    try:
+      exec(line, surroundings)
+    except BaseException as error:
+      send(-1, error)
+      return
+  surroundings.update(module.__dict__)
+  for index, call in enumerate(calls):
+    try:
+      value = _call(call, surroundings)
+      text = plain.dumps(value)
+    except BaseException as error:
+      send(index, error)
+    else:
+      send(index, None, text)
+
+
+def _call(call: dict[str, Any], surroundings: dict[str, Any]) -> Any:
+  """The value of an expression, or of an entry point (`name`, or `Class.method` of a fresh instance) on arguments."""
+  if "expression" in call:
+    return eval(compile(call["expression"], "<call>", "eval"), surroundings)
+  owner, _, method = call["entry_point"].rpartition(".")
+  function = getattr(surroundings[owner](), method) if owner else surroundings[method]
+  return function(*(plain.loads(argument) for argument in call["arguments"]))
+
+
+def _sender() -> Callable[..., None]:
+  def send(index: int, error: BaseException | None, text: str = "null") -> None:
+    kind = "value"
+    if error is not None:
+      detail = str(error)[:80] if type(error) is plain.Unplain else ""
+      kind, text = "error", plain.dumps(f"{type(error).__name__} {detail}".strip()[:120])
+    line = f'[{index}, "{kind}", {text}]\n'.encode("ascii", "replace")
+    view = memoryview(line)
+    while view:
+      view = view[_write(RESULTS, view) :]
+
+  return send
+
+
+def _run_script(program: str) -> int:
+  """Runs a program as `python program` would; returns its exit status."""
+  sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8", errors="replace")
+  sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="utf-8", errors="replace")
+  sys.argv = ["program"]
+  module = _module("__main__")
+  try:
+    exec(compile(program, "<program>", "exec"), module.__dict__)
+    status = 0
+  except SystemExit as leave:
+    status = leave.code if isinstance(leave.code, int) else 0 if leave.code is None else 1
+  except BaseException as error:
+    _report(error)
+    status = 1
+  try:
+    for thread in threading.enumerate():  # a main function started in a thread with a large stack is a common idiom
+      if thread is not threading.main_thread() and not thread.daemon:
+        thread.join()
+    sys.stdout.flush()
+  except BaseException as error:
+    _report(error)
+    status = 1
+  return status & 0xFF
+
+
+def _report(error: BaseException) -> None:
+  _sender()(-1, error)
+
+
+def _module(name: str) -> types.ModuleType:
+  """An empty module that is importable under its name, as dataclasses and pickle want."""
+  module = types.ModuleType(name)
+  sys.modules[name] = module
+  return module

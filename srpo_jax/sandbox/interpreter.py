@@ -1,0 +1,98 @@
+"""The files that a running interpreter needs, and the modules that a zygote loads before any program runs."""
+
+import contextlib
+import dataclasses
+import importlib
+import importlib.util
+import os
+import stat
+import sys
+import sysconfig
+from pathlib import Path
+
+# What programs of this field import; loaded once, so that a child starts with them and needs no file for them.
+USUAL_MODULES = (
+  "__future__", "abc", "array", "ast", "base64", "bisect", "calendar", "cmath", "collections", "collections.abc",
+  "contextlib", "copy", "dataclasses", "datetime", "decimal", "difflib", "enum", "fractions", "functools", "hashlib",
+  "heapq", "io", "inspect", "itertools", "json", "math", "numbers", "operator", "os", "os.path", "pprint", "queue",
+  "random", "re", "statistics", "string", "struct", "sys", "textwrap", "threading", "time", "traceback", "types",
+  "typing", "unicodedata", "uuid", "zlib",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Paths:
+  """Folders and files that a program may read."""
+
+  executable: str
+  library: tuple[str, ...]  # the standard library
+  system: tuple[str, ...]  # shared libraries, the interpreter's own included
+  packages: tuple[str, ...]  # folders of the packages that the config allows
+  hidden: tuple[str, ...]  # folders inside `library` that other packages live in
+
+  def readable(self) -> tuple[str, ...]:
+    return (*self.library, *self.system, *self.packages)
+
+  def open_to_all(self) -> bool:
+    """Whether any user may read these: an interpreter may lie in somebody's home folder."""
+    return all(_open_to_all(path) for path in (*self.readable(), self.executable))
+
+
+def paths(packages: tuple[str, ...]) -> Paths:
+  """The paths of this interpreter; `packages` are folders of allowed packages."""
+  base = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}  # a virtual environment has no library of its own
+  base |= {"installed_base": sys.base_prefix, "installed_platbase": sys.base_exec_prefix}
+  library = _existing(*(sysconfig.get_path(name, vars=base) for name in ("stdlib", "platstdlib")))
+  multiarch = sysconfig.get_config_var("MULTIARCH") or f"{os.uname().machine}-linux-gnu"
+  names = (f"/lib/{multiarch}", f"/usr/lib/{multiarch}", "/lib64", "/usr/lib64", "/etc/ld.so.cache")
+  hidden = [os.path.join(folder, name) for folder in library for name in ("site-packages", "dist-packages", "test")]
+  return Paths(
+    executable=os.path.realpath(sys.executable),
+    library=library,
+    system=_existing(*names, *_shared_interpreter()),
+    packages=packages,
+    hidden=tuple(folder for folder in hidden if os.path.isdir(folder)),
+  )
+
+
+def _open_to_all(path: str) -> bool:
+  names = [Path(path), *Path(path).resolve().parents]
+  return bool(names[0].stat().st_mode & stat.S_IROTH) and all(name.stat().st_mode & stat.S_IXOTH for name in names[1:])
+
+
+def _shared_interpreter() -> list[str]:
+  folder, name = sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME")
+  return [os.path.join(folder, name)] if folder and name and str(name).startswith("lib") else []
+
+
+def _existing(*names: str | None) -> tuple[str, ...]:
+  return tuple(dict.fromkeys(name for name in names if name and os.path.exists(name)))
+
+
+def package_folders(names: tuple[str, ...]) -> tuple[str, ...]:
+  """The folders of importable packages, with the shared libraries that lie beside them.
+
+  Raises:
+    ModuleNotFoundError: one is not installed.
+  """
+  folders: list[str] = []
+  for name in names:
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+      raise ModuleNotFoundError(name)
+    folder = Path(spec.submodule_search_locations[0])
+    folders += [str(path) for path in (folder, folder.with_name(f"{name}.libs")) if path.is_dir()]
+  return tuple(folders)
+
+
+def preload(packages: tuple[str, ...]) -> None:
+  """Loads the usual modules and the allowed packages into this process."""
+  for name in USUAL_MODULES:
+    with contextlib.suppress(ImportError):  # a minimal build may lack one; a program that imports it fails by itself
+      importlib.import_module(name)
+  for folder in packages:
+    if not folder.endswith(".libs"):
+      parent, name = os.path.split(folder)
+      if parent not in sys.path:
+        sys.path.append(parent)
+      importlib.import_module(name)

@@ -1,0 +1,38 @@
+"""What one execution may use."""
+
+import dataclasses
+import math
+import resource
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+  """Bounds of one execution; all are hard."""
+
+  wall_s: float = 4.0  # seconds from the moment the program may run
+  memory: int = 1 << 30  # bytes of address space, and of the cgroup where there is one
+  output: int = 1 << 20  # bytes of standard output or of results
+  file_size: int = 16 << 20  # bytes of one file, and of the whole temporary folder
+  inodes: int = 1024  # of the temporary folder
+  open_files: int = 64
+  processes: int = 32  # threads, where a tier allows processes these too
+
+
+def apply(limits: Limits, *, processes: int | None) -> None:
+  """Sets this process's resource limits, soft and hard alike. `processes` None: left as it is."""
+  pairs = {
+    resource.RLIMIT_AS: limits.memory,
+    resource.RLIMIT_CPU: math.ceil(limits.wall_s) + 1,
+    resource.RLIMIT_FSIZE: limits.file_size,
+    resource.RLIMIT_NOFILE: limits.open_files,
+    resource.RLIMIT_CORE: 0,
+    resource.RLIMIT_MEMLOCK: 0,
+    resource.RLIMIT_MSGQUEUE: 0,
+    resource.RLIMIT_SIGPENDING: 256,
+  }
+  if processes is not None:
+    pairs[resource.RLIMIT_NPROC] = processes
+  for kind, value in pairs.items():
+    hard = resource.getrlimit(kind)[1]
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (value, value))

@@ -1,0 +1,95 @@
+"""The system calls that Python's standard library lacks, by ctypes. Linux alone."""
+
+import ctypes
+import os
+import sys
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
+MNT_DETACH = 2
+
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
+PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 36, 38, 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+# The calls made through syscall(2); the numbers from 424 on are the same on every architecture.
+_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+_CAPSET = {"x86_64": 126, "aarch64": 91}
+_MOUNT_SETATTR = 442
+_AT_RECURSIVE, _AT_EMPTY_PATH = 0x8000, 0x1000
+_MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _MOUNT_ATTR_NODEV = 1, 2, 4
+_CAP_VERSION_3 = 0x20080522
+
+MACHINE = os.uname().machine
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def syscall(number: int, *arguments: object) -> int:
+  """A raw system call. Raises OSError."""
+  return _checked(_libc.syscall(ctypes.c_long(number), *arguments), f"syscall {number}")
+
+
+def _checked(result: int, what: str) -> int:
+  if result < 0:
+    number = ctypes.get_errno()
+    raise OSError(number, f"{what}: {os.strerror(number)}")
+  return result
+
+
+def unshare(flags: int) -> None:
+  _checked(_libc.unshare(flags), "unshare")
+
+
+def setns(descriptor: int, flags: int) -> None:
+  _checked(_libc.setns(descriptor, flags), "setns")
+
+
+def mount(source: str, target: str, kind: str | None, flags: int, data: str = "") -> None:
+  encoded = kind.encode() if kind else None
+  result = _libc.mount(source.encode(), target.encode(), encoded, ctypes.c_ulong(flags), data.encode())
+  _checked(result, f"mount {target}")
+
+
+def unmount(target: str, flags: int) -> None:
+  _checked(_libc.umount2(target.encode(), flags), f"umount {target}")
+
+
+def make_read_only(target: str) -> None:
+  """Makes a mount and all below it read-only, without devices or set-uid programs (Linux 5.12)."""
+  attributes = (ctypes.c_uint64 * 4)(_MOUNT_ATTR_RDONLY | _MOUNT_ATTR_NOSUID | _MOUNT_ATTR_NODEV, 0, 0, 0)
+  at_cwd = ctypes.c_int(-100)
+  size = ctypes.c_size_t(32)
+  syscall(_MOUNT_SETATTR, at_cwd, target.encode(), ctypes.c_uint(_AT_RECURSIVE), ctypes.byref(attributes), size)
+
+
+def pivot_root(root: str) -> None:
+  """Makes `root`, a mount point, the root of this mount namespace, and lets go of the old one."""
+  os.chdir(root)
+  syscall(_PIVOT_ROOT[MACHINE], b".", b".")
+  unmount(".", MNT_DETACH)
+  os.chdir("/")
+
+
+def prctl(option: int, value: int = 0, third: int = 0) -> None:
+  _checked(_libc.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(third), 0, 0), f"prctl {option}")
+
+
+def drop_capabilities() -> None:
+  """No capability is left in any set. Under no_new_privs none can come back: only executing a file could bring one."""
+  prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+  header = (ctypes.c_uint32 * 2)(_CAP_VERSION_3, 0)
+  nothing = (ctypes.c_uint32 * 6)()
+  syscall(_CAPSET[MACHINE], ctypes.byref(header), ctypes.byref(nothing))
+
+
+def supported() -> bool:
+  """Whether the numbers above are known for this machine."""
+  return sys.platform == "linux" and MACHINE in _CAPSET

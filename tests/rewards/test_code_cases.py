@@ -1,0 +1,219 @@
+"""Tests become calls: what the child is asked holds no answer, and what is judged is what the assert meant."""
+
+import json
+import math
+
+import pytest
+
+from srpo_jax.errors import InputError
+from srpo_jax.rewards.cases import turn
+from srpo_jax.rewards.match import equal, has_nan, same_output
+from srpo_jax.sandbox.plain import Stream
+
+
+def asserts(*cases, **fields):
+  return turn({"type": "assert", "cases": list(cases), **fields})
+
+
+def asked(suite):
+  return [call["expression"] for call in suite.calls]
+
+
+def passes(case, *values, **fields):
+  suite = asserts(case, **fields)
+  assert len(suite.calls) == len(values), asked(suite)
+  return all(check.passes(dict(enumerate(values))) for check in suite.checks)
+
+
+@pytest.mark.parametrize(
+  ("case", "calls", "right", "wrong"),
+  [
+    ("assert f(1, 'a') == [1, 2]", ["f(1, 'a')"], ([1, 2],), ((1, 2),)),
+    ("assert [1, 2] == f(1)", ["f(1)"], ([1, 2],), ([2, 1],)),
+    ("assert f(1) is True", ["f(1)"], (True,), (1,)),
+    ("assert f(1) is None", ["f(1)"], (None,), (0,)),
+    ("assert f(1) is not None", ["f(1)"], (0,), (None,)),
+    ("assert f(1) == True", ["f(1)"], (1,), (False,)),
+    ("assert f(1)", ["f(1)"], ([0],), ([],)),
+    ("assert not f(1)", ["f(1)"], (0,), (2,)),
+    ("assert f(-1) != 3", ["f(-1)"], (4,), (3,)),
+    ("assert set(f([3])) == set((1, 2))", ["f([3])"], ([2, 1, 1],), ([1],)),
+    ("assert sorted(f()) == [1, 2]", ["f()"], ((2, 1),), ((1,),)),
+    ("assert len(f(2)) == 2 and f(2)[0] == 'x'", ["f(2)", "f(2)"], (["x", 1], ["x", 1]), (["x"], ["x"])),
+    ("assert math.isclose(f(2), 0.1, rel_tol=0.001)", ["f(2)"], (0.10001,), (0.11,)),
+    ("assert abs(f(2) - 0.5) < 1e-3", ["f(2)"], (0.5004,), (0.502,)),
+    ("assert round(f(2), 2) == 0.33", ["f(2)"], (1 / 3,), (0.34,)),
+    ("assert decode(encode('ab')) == 'ab'", ["decode(encode('ab'))"], ("ab",), ("ba",)),
+    ("assert f(1) == f(2)", ["f(1)", "f(2)"], (5, 5), (5, 6)),
+    ("assert f(g(1), h=[x for x in range(3)]) in (1, 2)", ["f(g(1), h=[x for x in range(3)])"], (2,), (3,)),
+    ("assert Solution().run([1]) == 1", ["Solution().run([1])"], (1,), (2,)),
+    ("assert 0 < f(1) <= 3", ["f(1)"], (3,), (0,)),
+    ("assert f(1) == 'a' or f(1) == 'b'", ["f(1)", "f(1)"], ("b", "b"), ("c", "c")),
+    ("assert f(1) == 0.1 + 0.2", ["f(1)"], (0.3,), (0.31,)),
+    ("assert f(1) == {'a': [1.0], 2: (3,)}", ["f(1)"], ({2: (3,), "a": [1.0000001]},), ({2: [3], "a": [1.0]},)),
+    ("x = [1, 2]\nassert f(x) == x, 'a message'", ["f([1, 2])"], ([1, 2],), ([1],)),
+    ("assert f(1) == 'ab' * 2 + 'c'", ["f(1)"], ("ababc",), ("abc",)),
+    ("assert dict(f(1)) == {1: 2}", ["f(1)"], ([(1, 2)],), ([(1, 3)],)),
+    ("assert list(f(1)) == [1, 2]", ["f(1)"], (Stream([1, 2]),), (Stream([2]),)),
+    ("assert f(1) == [1, 2]", ["f(1)"], ([1, 2],), (Stream([1, 2]),)),
+  ],
+)
+def test_an_assert_asks_calls_and_judges_their_values(case, calls, right, wrong):
+  assert asked(asserts(case)) == calls
+  assert passes(case, *right) and not passes(case, *wrong)
+
+
+def test_the_expected_value_is_not_in_the_job():
+  named = "secret = 'hidden'\nassert f(5) == secret"
+  suite = asserts("assert f(3) == 918273645", "assert set(f(4)) == {'needle'}", named)
+  function = turn({"type": "function", "entry_point": "f", "cases": [{"args": [1], "expected": "needle"}]})
+  script = turn({"type": "stdin", "cases": [{"input": "1", "output": "needle"}]})
+  sent = json.dumps([suite.job("p"), function.job("p"), script.job("p")])
+  assert not any(word in sent for word in ("918273645", "needle", "hidden"))
+
+
+def test_a_function_that_has_the_name_of_a_builtin_is_the_candidates_where_the_row_says_so():
+  assert asked(asserts("assert sum(10, 15) == 6", functions=["sum"])) == ["sum(10, 15)"]
+  with pytest.raises(InputError, match="asserts nothing about the program"):
+    asserts("assert sum([1]) == 1")
+
+
+def test_imports_go_to_the_calls():
+  suite = asserts("import math", "assert f(math.pi) == 3")
+  assert suite.imports == ("import math",) and asked(suite) == ["f(math.pi)"]
+
+
+@pytest.mark.parametrize(
+  ("case", "reason"),
+  [
+    ("for i in range(3):\n  assert f(i) == i", "cannot be turned into calls: has a For statement"),
+    ("try:\n  f(1)\nexcept ValueError:\n  pass", "has a Try statement"),
+    ("assert eval('1') == f(1)", "calls eval"),
+    ("assert open('x').read() == f(1)", "reads the attribute read|calls open"),
+    ("assert f(1) == unknown", "uses the name unknown"),
+    ("assert [x for x in f(1)] == [1]", "uses ListComp"),
+    ("assert (lambda: f(1))() == 1", "calls|uses Lambda"),
+    ("assert f(1) @ 2", "uses the operator MatMult"),
+    ("assert list(range(f(1))) == []", "calls range on what the program returned"),
+    ("assert sorted(f(1), key=len) == []", "calls sorted with keywords"),
+    ("x = f(1)\nassert x == 1", "has a Assign statement"),
+    ("assert True", "expected an assert on a call"),
+    ("assert (", "expected Python"),
+    (5, "expected the text of an assert, found 5"),
+  ],
+)
+def test_what_cannot_be_turned_is_refused_with_the_case_and_the_reason(case, reason):
+  with pytest.raises(InputError, match=reason) as caught:
+    asserts(case)
+  assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+  ("tests", "message"),
+  [
+    (None, "field tests: expected an object with type and cases, found None"),
+    ({"type": "assert", "cases": []}, "field tests.cases: expected a list of at least one case, found []"),
+    ({"type": "assert", "cases": "assert"}, "field tests.cases: expected a list"),
+    ({"type": "other", "cases": [1]}, "field tests.type: expected one of assert, function, stdin, found 'other'"),
+    ({"type": "function", "cases": [1]}, "field tests.entry_point: expected the name of a function, found None"),
+    ({"type": "function", "entry_point": "f(", "cases": [1]}, "field tests.entry_point"),
+    ({"type": "function", "entry_point": "f", "cases": [{"args": [1]}]}, "field tests.cases[0]: expected an object"),
+    ({"type": "function", "entry_point": "f", "cases": [{"args": [{1j}], "expected": len}]}, "expected plain data"),
+    ({"type": "function", "entry_point": "f", "cases": [{"args": [], "expected": math.nan}]}, "found NaN"),
+    ({"type": "stdin", "cases": [{"input": 1, "output": ""}]}, "field tests.cases[0]: expected an object with input"),
+    ({"type": "stdin", "cases": [{"input": "", "output": "x" * (1 << 20)}]}, "expected an answer below 1048576"),
+  ],
+)
+def test_malformed_tests_are_named(tests, message):
+  with pytest.raises(InputError) as caught:
+    turn(tests)
+  assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [math.nan, [math.nan], {"a": math.nan}, complex(math.nan, 0), (1, [math.nan])])
+@pytest.mark.parametrize("case", ["assert f(1) != 3", "assert not f(1) == 2", "assert f(1)", "assert f(1) == 1"])
+def test_nan_passes_nothing(case, value):
+  assert not passes(case, value)
+
+
+@pytest.mark.parametrize(
+  ("case", "value"),
+  [
+    ("assert f(1) * 10000000 != 'x'", "x"),  # text times a number could fill the memory
+    ("assert 'x' * f(1) != 'x'", 1 << 40),
+    ("assert set(f(1)) != 0", [n * (2**61 - 1) for n in range(1, 20_000)]),  # all of one hash: a set takes minutes
+    ("assert Counter(f(1)) != 0", [n * (2**61 - 1) for n in range(1, 20_000)]),
+    ("assert f(1) ** 10000 > 1", 10),
+    ("assert f(1) * f(1) > 1", 1 << 5000),
+    ("assert f(1) % 7 == '1'", "%1000000000d"),
+    ("assert sum(f(1)) == []", [[], []]),
+  ],
+)
+def test_arithmetic_on_what_a_program_returned_cannot_grow(case, value):
+  count = case.count("f(1)")
+  assert not passes(case, *[value] * count)
+
+
+@pytest.mark.parametrize(
+  ("left", "right", "same"),
+  [
+    (1.0, 1.0 + 1e-8, True),
+    (1.0, 1.001, False),
+    (0.0, 1e-10, True),
+    (0.0, 1e-8, False),
+    (3, 3.0, True),
+    (3, 3.0000001, False),  # an integer is itself alone
+    (10**17, 1e17, True),
+    (10**17 + 1, 1e17, False),
+    (True, 1, True),
+    (math.inf, math.inf, True),
+    (math.inf, 1e308, False),
+    (math.nan, math.nan, False),
+    ("1", 1, False),
+    ([1, [2.0]], [1, [2.0 + 1e-9]], True),
+    ((1,), [1], False),
+    ({1, 2}, {2, 1}, True),
+    ({1: 0.1}, {1: 0.1 + 1e-9}, True),
+    ({1: 2}, {1: 2, 3: 4}, False),
+    (None, None, True),
+    (b"a", "a", False),
+    (Stream([1]), Stream([1]), False),
+  ],
+)
+def test_equality(left, right, same):
+  assert equal(left, right) is same
+  assert equal(right, left) is same
+
+
+def test_json_knows_no_tuples():
+  assert equal((1, (2,)), [1, [2]], loose=True) and not equal((1, 2), [1], loose=True)
+
+
+def test_nan_is_found_wherever_it_is():
+  assert has_nan([{"a": (1, [math.nan])}]) and has_nan({math.nan})
+  assert has_nan(Stream([math.nan])) and not has_nan([{"a": (1, "nan", None)}])
+
+
+@pytest.mark.parametrize(
+  ("found", "expected", "same"),
+  [
+    ("1 2\n3\n", "1 2\n3", True),
+    ("1 2  \n3\n\n\n", "1 2\n3", True),
+    ("1  2", "1 2", True),
+    ("1\r\n2\r\n", "1\n2\n", True),
+    ("1 2 3", "1 2\n3", False),
+    ("", "", True),
+    ("", "0", False),
+    ("0.3333333", "0.33333333", True),
+    ("0.34", "0.33333333", False),
+    ("1", "1.0", True),
+    ("1.0", "1", False),  # where an integer is expected, an integer is wanted
+    ("nan", "0.5", False),
+    ("inf", "1e400", False),
+    ("YES", "Yes", False),
+    ("1e999999999", "1.5", False),
+    (" 1", "1", True),
+  ],
+)
+def test_outputs(found, expected, same):
+  assert same_output(found, expected) is same

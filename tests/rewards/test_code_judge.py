@@ -1,0 +1,305 @@
+"""Code responses through the scorer: real honest programs pass, dishonest ones do not, failures of ours are None."""
+
+import ast
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from srpo_jax.data.sources import ADAPTERS
+from srpo_jax.errors import InputError
+from srpo_jax.rewards import code
+from srpo_jax.rewards.cases import turn
+from srpo_jax.rewards.code import CodeJudge, runnable, stated_program
+from srpo_jax.rewards.scorer import Scorer
+from srpo_jax.sandbox.client import Outcome, SandboxOptions
+from srpo_jax.types import Problem, ScoreRequest
+
+TESTS = {"type": "assert", "cases": ["assert f(1) == 2", "assert f(2) == 4", "assert f(3) == 6", "assert f(0) == 0"]}
+
+
+def answered(program: str) -> str:
+  return f"I write.</think><answer>```python\n{program}\n```</answer>"
+
+
+def request(id: str, program: str, tests=TESTS, **fields) -> ScoreRequest:
+  response = fields.pop("response", answered(program))
+  return ScoreRequest(id, "Write f.", response, fields.pop("ended", True), "code", None, tests)
+
+
+@pytest.fixture(scope="module", params=["namespaces", "bubblewrap"])
+def scorer(request):
+  options = SandboxOptions(min_tier="bubblewrap", tier=request.param, slots=2, limit_s=8)
+  with Scorer(workers=1, sandbox=options) as running:
+    assert running.start_sandbox().tier == request.param
+    yield running
+
+
+@pytest.fixture(scope="module")
+def best():
+  with Scorer(workers=1, sandbox=SandboxOptions(min_tier="namespaces", slots=2, limit_s=2)) as running:
+    yield running
+
+
+def verdicts(scorer: Scorer, *requests: ScoreRequest):
+  for one in requests:
+    scorer.submit(one)
+  return list(scorer.collect().values())
+
+
+def test_the_fraction_stands_beside_the_verdict(best):
+  found = verdicts(
+    best,
+    request("right", "def f(x): return 2 * x"),
+    request("half", "def f(x): return x * x"),
+    request("dies", "def f(x):\n  if x == 3: raise ValueError\n  return 2 * x"),
+    request("none", "def g(x): pass"),
+    request("syntax", "def f(x) return"),
+    request("spins", "def f(x):\n  while x == 2: pass\n  return 2 * x"),
+  )
+  assert [(v.correct, v.pass_fraction) for v in found] == [(1, 1.0), (0, 0.5), (0, 0.75), (0, 0.0), (0, 0.0), (0, 0.25)]
+  reasons = [v.reason for v in found]
+  assert reasons[0] == "passed" and "3 of 4 tests: ValueError" in reasons[2] and "NameError" in reasons[3]
+  assert "SyntaxError" in reasons[4] and "1 of 4 tests: took too long" in reasons[5]
+  assert [v.reward for v in found[:2]] == [pytest.approx(1.1), pytest.approx(0.1)]
+  assert all(v.format == 1 for v in found)
+
+
+def test_a_response_without_a_program_or_cut_short_is_wrong(best):
+  found = verdicts(
+    best,
+    request("cut", "", response="def f", ended=False),
+    request("no answer", "", response="</think>```python\nx\n```"),
+    request("two", "", response=answered("a = 1\n```\n```python\nb = 2")),
+  )
+  assert [(v.correct, v.pass_fraction, v.reason) for v in found] == [
+    (0, 0.0, "truncated"),
+    (0, 0.0, "no single program in the <answer>"),
+    (0, 0.0, "no single program in the <answer>"),
+  ]
+
+
+@pytest.mark.parametrize(
+  ("body", "program"),
+  [
+    ("```python\nx = 1\n```", "x = 1\n"),
+    ("So:\n```py\nx = 1\n```\ndone", "x = 1\n"),
+    ("```\nx = 1\n```", "x = 1\n"),
+    ("x = 1", "x = 1"),
+    ("```python\nx = 1", None),
+    ("```rust\nx\n```", None),
+    ("```python\n\n```", None),
+    ("  ", None),
+  ],
+)
+def test_the_program_of_a_response(body, program):
+  assert stated_program(f"</think><answer>{body}</answer>", "tags") == program
+  if program is not None:
+    assert stated_program(f"</think><answer>{json.dumps({'answer': body})}</answer>", "json") == program
+  assert stated_program("</think><answer>[1]</answer>", "json") is None
+  assert stated_program('</think><answer>{"answer": ["x"]}</answer>', "json") is None
+
+
+def test_functions_methods_and_scripts(best):
+  cases = [{"args": [[1, 2], {"a": (1,)}], "expected": [2, [1]]}, {"args": [[], {}], "expected": [0, []]}]
+  function = {"type": "function", "entry_point": "f", "cases": cases}
+  method = function | {"entry_point": "Solution.f"}
+  script = {"type": "stdin", "cases": [{"input": "1 2\n", "output": "3\n"}, {"input": "5 5", "output": "10"}]}
+  body = "f({0}xs, d):\n  {1}return len(xs), [v for t in d.values() for v in t]"
+  found = verdicts(
+    best,
+    request("function", "def " + body.format("", ""), function),
+    request("method", "class Solution:\n  n = 0\n  def " + body.format("self, ", "  "), method),
+    request("wrong", "def f(xs, d): return [2, [1]]", function),
+    request("script", "print(sum(map(int, input().split())))", script),
+    request("crash", "a, b = map(int, input().split())\nprint(a + b)\nif a == 5: raise SystemExit(3)", script),
+    request("main", "if __name__ == '__main__':\n  print(eval(input().replace(' ', '+')))", script),
+  )
+  assert [(v.correct, v.pass_fraction) for v in found] == [(1, 1), (1, 1), (0, 0.5), (1, 1), (0, 0.5), (1, 1)]
+  assert found[4].reason == "1 of 2 tests: exit status 3"
+
+
+def test_the_tests_are_checked_before_anything_runs(best):
+  with pytest.raises(InputError, match=r"request a: field tests.cases\[0\]: cannot be turned into calls"):
+    best.submit(request("a", "x", {"type": "assert", "cases": ["while f(1): pass"]}))
+  with pytest.raises(InputError, match="request b: field tests: expected an object"):
+    best.submit(request("b", "x", None))
+  assert best.collect() == {}
+
+
+def test_problems_that_cannot_be_judged_are_counted():
+  good = Problem("a", "code", "?", tests=TESTS)
+  bad = Problem("b", "code", "?", tests={"type": "assert", "cases": ["import os"]})
+  kept, refused = runnable([good, bad, Problem("c", "math", "?", answer="1")])
+  assert [p.id for p in kept] == ["a", "c"] and list(refused) == ["b"] and "expected an assert" in refused["b"]
+
+
+def test_a_sandbox_that_fails_gives_none_and_no_reward(best, monkeypatch):
+  sandbox = best.start_sandbox()
+  monkeypatch.setattr(sandbox, "submit", lambda job, done: done(Outcome(None, "no space left")))
+  (found,) = verdicts(best, request("a", "def f(x): return 2 * x"))
+  assert (found.correct, found.pass_fraction, found.reason) == (None, None, "the sandbox failed: no space left")
+  assert found.reward != found.reward
+
+
+def test_a_dead_supervisor_in_the_middle_of_a_batch_loses_no_verdict(best):
+  for number in range(60):
+    best.submit(request(str(number), f"import time\ntime.sleep(0.02)\ndef f(x): return 2 * x + {number % 2}"))
+    if number == 30:
+      os.kill(best.start_sandbox().pids()[0], signal.SIGKILL)
+  assert [v.correct for v in best.collect().values()] == [1 - number % 2 for number in range(60)]
+
+
+def test_no_sandbox_process_for_math_alone():
+  with Scorer(workers=1) as running:
+    running.submit(ScoreRequest("a", "", r"x</think><answer>\boxed{5}</answer>", True, "math", "5"))
+    running.collect()
+    assert len(running.worker_pids()) <= 1
+
+
+def mbpp(folder: Path):
+  """(program, problem) of every row."""
+  for line in (folder / "mbpp.jsonl").read_text().splitlines():
+    row = json.loads(line)
+    yield row["code"], ADAPTERS["mbpp"](row, "?")
+
+
+def humaneval(folder: Path):
+  for line in (folder / "humaneval.jsonl").read_text().splitlines():
+    row = json.loads(line)
+    yield row["prompt"] + row["canonical_solution"], ADAPTERS["humaneval"](row, "?")
+
+
+def passing(scorer: Scorer, pairs) -> set[str]:
+  """The ids of the problems whose program is judged correct."""
+  for program, problem in pairs:
+    scorer.submit(request(problem.id, program, problem.tests))
+  found = scorer.collect()
+  assert all(v.correct is not None for v in found.values())
+  return {id for id, v in found.items() if v.correct == 1}
+
+
+def altered(program: str, names) -> str:
+  """The program with the values of its functions changed, whatever they are."""
+  lines = [program, "def _altered(g):", "  def h(*a, **k):", "    v = g(*a, **k)"]
+  lines += ["    if isinstance(v, bool): return not v", "    if isinstance(v, (int, float)): return 3 * v + 1"]
+  lines += ["    return ['altered', str(v)]", "  return h"]
+  return "\n".join(lines + [f"{name} = _altered({name})" for name in names]) + "\n"
+
+
+def functions(program: str) -> list[str]:
+  return [node.name for node in ast.parse(program).body if isinstance(node, ast.FunctionDef)]
+
+
+def test_mbpp_reference_programs_pass(scorer, data_dir):
+  pairs, refused = _turned(mbpp(data_dir))
+  assert len(pairs) + len(refused) == 399
+  assert len(passing(scorer, pairs)) >= 377
+
+
+def test_humaneval_canonical_solutions_pass(scorer, data_dir):
+  pairs, _ = _turned(humaneval(data_dir))
+  assert len(pairs) >= 113
+  assert len(passing(scorer, pairs)) == len(pairs)
+
+
+def _turned(pairs):
+  pairs = list(pairs)
+  kept, refused = runnable([problem for _, problem in pairs])
+  ids = {problem.id for problem in kept}
+  return [pair for pair in pairs if pair[1].id in ids], refused
+
+
+@pytest.mark.parametrize("source", [mbpp, humaneval])
+def test_programs_that_do_not_do_the_work_fail(best, data_dir, source):
+  pairs, _ = _turned(source(data_dir))
+  empty = [("# nothing", problem) for _, problem in pairs]
+  passes = [("\n".join(f"def {name}(*a, **k): pass" for name in functions(p)), problem) for p, problem in pairs]
+  others = [(_printing(pairs[index - 1][1]), problem) for index, (_, problem) in enumerate(pairs)]
+  for name, cheats in (("empty", empty), ("pass", passes), ("prints another's", others)):
+    assert passing(best, cheats) == set(), name
+
+
+@pytest.mark.parametrize("source", [mbpp, humaneval])
+def test_altered_returns_fail(best, data_dir, source):
+  pairs, _ = _turned(source(data_dir))
+  cheats = [(altered(program, _called(problem)), problem) for program, problem in pairs]
+  cheats = [(p, problem) for (p, problem), (program, _) in zip(cheats, pairs, strict=True) if _only_functions(program)]
+  assert len(cheats) > 0.9 * len(pairs)
+  assert passing(best, cheats) == set()
+
+
+def _called(problem: Problem) -> set[str]:
+  """The functions whose values the tests look at. (Helpers stay: altered twice, a value may be what it was.)"""
+  calls = [ast.parse(call["expression"], mode="eval").body for call in turn(problem.tests).calls]
+  return {call.func.id for call in calls if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)}
+
+
+def _only_functions(program: str) -> bool:
+  return not any(isinstance(node, ast.ClassDef) for node in ast.parse(program).body)
+
+
+def _printing(problem: Problem) -> str:
+  return f"print({problem.tests['cases'][-1]!r})\n"
+
+
+def test_scripts_that_print_the_answer_of_another_test_fail(best):
+  tests = {"type": "stdin", "cases": [{"input": str(n), "output": str(n * n)} for n in range(5)]}
+  found = verdicts(best, *(request(str(n), f"print({n * n})", tests) for n in range(5)))
+  assert [(v.correct, v.pass_fraction) for v in found] == [(0, 0.2)] * 5
+
+
+def test_the_first_word_on_a_call_stands_and_nonsense_is_passed_over():
+  lines = [b'[0, "value", 1]', b'[0, "value", 2]', b"\xff", b'["0", "value", 3]']
+  lines += [b'[7, "value", 3]', b'[1, "error", [1]]']
+  values, errors = code._values(b"\n".join(lines), 8)
+  assert (values, errors) == ({0: 1, 7: 3}, {1: "error"})
+  assert code._values(b'[3, "value", 1]\n[-2, "value", 1]\n[true, "value", 5]', 2) == ({}, {})
+
+
+def test_turned_tests_are_kept_for_the_problem_they_belong_to(monkeypatch):
+  judge = CodeJudge("tags", SandboxOptions())
+  monkeypatch.setattr(code, "SUITES", 2)
+  turned = []
+  real = code.turn
+  monkeypatch.setattr(code, "turn", lambda tests: turned.append(1) or real(tests))
+  for tests in (TESTS, TESTS, dict(TESTS), TESTS):
+    assert len(judge._suite(tests)) == 4
+  assert len(turned) == 2
+
+
+def test_scoring_overlaps_with_what_submits(best):
+  """Verdicts arrive while later responses are still being written."""
+  for number in range(10):
+    best.submit(request(str(number), "def f(x): return 2 * x"))
+  time.sleep(1)
+  begin = time.monotonic()
+  assert all(v.correct == 1 for v in best.collect().values())
+  assert time.monotonic() - begin < 0.5
+
+
+def test_many_threads_may_ask(best):
+  judge, found = best._code, []
+  lock = threading.Lock()
+
+  def take(reply):
+    with lock:
+      found.append(reply.correct)
+
+  def ask():
+    for _ in range(10):
+      judge.submit(request("x", "def f(x): return 2 * x"), take)
+
+  threads = [threading.Thread(target=ask) for _ in range(4)]
+  for thread in threads:
+    thread.start()
+  for thread in threads:
+    thread.join()
+  end = time.monotonic() + 30
+  while len(found) < 40 and time.monotonic() < end:
+    time.sleep(0.01)
+  assert found == [1] * 40

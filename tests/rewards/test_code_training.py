@@ -1,0 +1,50 @@
+"""MBPP in a training step: prompts, sampled tokens, the real sandbox, groups. Only the sampler is played."""
+
+import json
+
+import numpy as np
+import pytest
+
+from srpo_jax import experience
+from srpo_jax.data.dataset import load_problems
+from srpo_jax.data.encoded import encode_prompts, load_tokenizer
+from srpo_jax.data.prompts import DEFAULT_INSTRUCTIONS
+from srpo_jax.data.tiny_tokenizer import build_tokenizer
+from srpo_jax.experience import Collector, rewards_of
+from srpo_jax.model.sampling import Purpose
+from srpo_jax.rewards.scorer import Scorer
+from srpo_jax.sandbox.client import SandboxOptions
+from srpo_jax.types import Rollout
+
+
+def test_a_step_on_mbpp_is_judged_by_the_real_sandbox(data_dir, tmp_path, monkeypatch):
+  problems = load_problems(str(data_dir / "mbpp.jsonl"), limit=6)
+  programs = [json.loads(line)["code"] for line in (data_dir / "mbpp.jsonl").read_text().splitlines()[:6]]
+  tokenizer = load_tokenizer(build_tokenizer(tmp_path))
+  prompts = encode_prompts(problems, DEFAULT_INSTRUCTIONS, tokenizer, 4096)
+
+  def played(engine, params, requests, *, stop_tokens, prompt_bucket):
+    """Sample 0 is the reference program, 1 does nothing, 2 never ends."""
+    for request, program in zip(requests, programs, strict=True):
+      texts = [answered(program), answered("pass"), answered(program)]
+      for sample, text in enumerate(texts):
+        ids = [*tokenizer(text)["input_ids"], *([tokenizer.eos_token_id] if sample < 2 else [])]
+        tokens = np.asarray(ids, np.int32)
+        zeros = np.zeros(len(tokens), np.float32)
+        yield Rollout(request.prompt_id, sample, request.tokens, tokens, zeros, truncated=sample == 2)
+
+  monkeypatch.setattr(experience, "sample_groups", played)
+  with Scorer(workers=1, sandbox=SandboxOptions(min_tier="namespaces", slots=2)) as scorer:
+    collector = Collector(None, scorer, tokenizer, (tokenizer.eos_token_id,), 16, 0)
+    groups, _ = collector.collect(
+      None, list(prompts.values()), step=0, purpose=next(iter(Purpose)), samples=3, temperature=1.0, budget=64
+    )
+  assert [[v.correct for v in group.verdicts] for group in groups] == [[1, 0, 0]] * 6
+  assert [[v.pass_fraction for v in group.verdicts] for group in groups] == [[1.0, 0.0, 0.0]] * 6
+  rewards, judged, truncated = rewards_of(groups)
+  assert rewards[0] == pytest.approx([1.1, 0.1, 0.0]) and judged.all() and truncated[:, 2].all()
+  assert all(group.verdicts[2].reason == "truncated" for group in groups)
+
+
+def answered(program: str) -> str:
+  return f" I write it. </think> <answer>```python\n{program}\n```</answer>"

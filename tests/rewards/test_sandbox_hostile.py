@@ -1,0 +1,120 @@
+"""The hostile list: the verdict on each line, the host unharmed, in time; by default on the best tier, as each user."""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.rewards.hostile_programs import HOSTILE, Hostile
+from tests.rewards.hostile_run import LIMIT_S
+
+ROOT = Path(__file__).resolve().parents[2]
+ORDINARY = 61_999
+USERS = (0, ORDINARY) if os.getuid() == 0 else (os.getuid(),)
+SLACK_S = 1.0  # beyond the limit
+
+# What resource limits alone cannot stop, as root (each child under a uid of its own) and as an ordinary user.
+ESCAPES = frozenset(
+  {
+    "fork bomb",  # bounded by RLIMIT_NPROC, and ended with the program
+    "double-fork daemon",  # ended with the program
+    "medium allocations in children",
+    "disk fill",
+    "inode flood",
+    "TCP, UDP, abstract unix socket",
+    "reading the home folder, the repository, the tests",
+    "kill(-1) and the parent",
+    "nested user namespace and mount",
+    "other doors of the kernel",
+  }
+)
+ESCAPES_OF_A_USER = ESCAPES | {"/proc/1/environ", "ptrace and process_vm_writev"}  # of processes of the same uid
+
+
+def escapes(tier: str, uid: int) -> frozenset[str]:
+  if tier != "unsafe":
+    return frozenset()
+  return ESCAPES if uid == 0 else frozenset(ESCAPES_OF_A_USER)
+
+
+@pytest.fixture(scope="session")
+def rows(tmp_path_factory: pytest.TempPathFactory):
+  """(tier, uid) -> name -> what became of the line: each run once, whichever worker of the tests comes first."""
+  shared = tmp_path_factory.getbasetemp()
+  shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+  known: dict[tuple[str, int], dict[str, Any]] = {}
+
+  def run(tier: str, uid: int) -> dict[str, Any]:
+    if (tier, uid) in known:
+      return known[tier, uid]
+    file = shared / f"hostile-{tier}-{uid}.jsonl"
+    with open(shared / f"hostile-{tier}-{uid}.lock", "w") as lock:
+      fcntl.flock(lock, fcntl.LOCK_EX)
+      if not file.exists():
+        file.write_text(hostile_run(tier, uid))
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    known[tier, uid] = {line.get("name", "header"): line for line in lines}
+    return known[tier, uid]
+
+  return run
+
+
+def hostile_run(tier: str, uid: int, *names: str) -> str:
+  command = [sys.executable, "-m", "tests.rewards.hostile_run", tier, str(uid), *names]
+  environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+  done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
+  assert done.returncode == 0, done.stderr[-2000:]
+  return done.stdout
+
+
+def judged_well(line: Hostile, row: dict[str, Any]) -> bool:
+  return row["correct"] == line.correct and line.reason in row["reason"]
+
+
+@pytest.mark.parametrize("uid", USERS)
+@pytest.mark.parametrize("line", HOSTILE, ids=lambda line: line.name)
+def test_best_tier(rows, line: Hostile, uid: int) -> None:
+  held(line, rows("namespaces", uid)[line.name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("uid", USERS)
+@pytest.mark.parametrize("tier", ["bubblewrap", "landlock", "unsafe"])
+@pytest.mark.parametrize("line", HOSTILE, ids=lambda line: line.name)
+def test_every_tier(rows, line: Hostile, tier: str, uid: int) -> None:
+  row = rows(tier, uid)[line.name]
+  if line.name not in escapes(tier, uid):
+    return held(line, row)
+  assert not judged_well(line, row) or row["left"], "this tier stops it after all: the table says that it does not"
+  assert row["next"] == 1 and row["same"], row
+
+
+def held(line: Hostile, row: dict[str, Any]) -> None:
+  assert judged_well(line, row), row
+  assert row["left"] == [], row  # no process, zombie, file, descriptor or memory
+  assert row["next"] == 1 and row["restarts"] == 0 and row["same"], row
+  assert row["seconds"] <= LIMIT_S + SLACK_S, row
+
+
+@pytest.mark.parametrize("uid", USERS)
+@pytest.mark.parametrize("tier", ["namespaces", "bubblewrap"])
+def test_the_strong_tiers_run_here_for_root_and_for_an_ordinary_user(tier: str, uid: int) -> None:
+  """A host that lacks one is set up wrongly: not a reason to skip."""
+  header, row = map(json.loads, hostile_run(tier, uid, "fork bomb").splitlines())
+  assert (header["tier"], header["uid"]) == (tier, uid)
+  assert (row["correct"], row["next"], row["left"]) == (1, 1, [])
+  if uid == 0 and tier == "namespaces":
+    assert header["missing"] == []
+
+
+def test_a_line_that_is_not_stopped_is_seen(rows) -> None:
+  """The oracle of this file: the weakest tier lets the fork bomb through, and the checks above notice."""
+  header, row = map(json.loads, hostile_run("unsafe", USERS[-1], "fork bomb").splitlines())
+  assert header["tier"] == "unsafe"
+  with pytest.raises(AssertionError):
+    held(next(line for line in HOSTILE if line.name == "fork bomb"), row)
