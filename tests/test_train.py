@@ -17,6 +17,7 @@ from srpo_jax.algorithm.advantages import group_advantages
 from srpo_jax.config import make_config
 from srpo_jax.errors import InputError, TrainingError
 from srpo_jax.export import load_policy
+from srpo_jax.model.sampling import Purpose
 from srpo_jax.run import Run
 from srpo_jax.train import train
 from srpo_jax.workdir import read_rows
@@ -334,9 +335,22 @@ def test_evaluation_has_keys_of_its_own(done, checkpoint, tmp_path):
   assert all(row["n"] == 9 and row["set"] == "problems" and 0 <= row["pass@1"] <= 1 for row in rows)
 
 
+def test_a_purpose_draws_for_itself(checkpoint, tmp_path):
+  with Run(toy(checkpoint), tmp_path / "p") as run:
+    state, *_ = run.start()
+    ask = {"step": 0, "samples": 4, "temperature": 1.0, "budget": 12}
+    train_, eval_ = (
+      run.collector.collect(state.params, list(run.prompts.values())[:2], purpose=purpose, **ask)[0]
+      for purpose in (Purpose.TRAIN, Purpose.EVAL)
+    )
+  for a, b in zip(train_, eval_, strict=True):
+    assert [r.tokens.tolist() for r in a.rollouts] != [r.tokens.tolist() for r in b.rollouts]
+
+
 def test_a_users_advantage(done, checkpoint, tmp_path):
-  workdir = launch(toy(checkpoint, advantage__function="tests.plugins:centred", train__steps=1), tmp_path / "c")
-  got = rollouts(workdir, 0)
+  changes = {"advantage__function": "tests.plugins:centred", "train__steps": 1, "rollout__max_new_tokens": 4}
+  got = rollouts(launch(toy(checkpoint, **changes), tmp_path / "c"), 0)
+  assert 0 < sum(r["truncated"] for r in got) < len(got)
   rewards = np.array([r["reward"] for r in got]).reshape(-1, 4)
   expected = rewards - rewards.mean(1, keepdims=True)
   expected[np.array([r["truncated"] for r in got]).reshape(-1, 4)] = 0
