@@ -269,7 +269,7 @@ def test_a_supervisor_that_cannot_be_started_again_gives_none_at_once(monkeypatc
     begin = time.monotonic()
     outcome = submit(running, calls(DOUBLE, "f(1)"))[0]()
     assert outcome.executions is None and "cannot start /nonexistent/python" in outcome.reason
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < 5
     monkeypatch.undo()
     monkeypatch.setattr(running, "_broken_until", 0.0)
     assert value(running, DOUBLE, "f(4)") == 8
