@@ -15,6 +15,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from srpo_jax.errors import InputError
+from srpo_jax.jsonl import read_json
 from srpo_jax.model.qwen2 import REMAT_POLICIES
 from srpo_jax.plugins import resolve_callable
 
@@ -286,13 +287,9 @@ def to_json(config: Config) -> str:
 
 def read_config(file: Path) -> Config:
   """The config that a workdir's config.json holds."""
-  try:
-    raw = json.loads(file.read_text())
-  except OSError:
-    raise InputError(f"{file}: no such file, expected the config.json of a run") from None
-  except ValueError as error:
-    raise InputError(f"{file}: not JSON ({error})") from None
-  return make_config(raw)
+  if not file.is_file():
+    raise InputError(f"{file}: no such file, expected the config.json of a run")
+  return make_config(read_json(file))
 
 
 def check_same_run(config: Config, file: Path) -> None:

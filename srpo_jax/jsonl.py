@@ -1,4 +1,4 @@
-"""JSON Lines files: rows with their place, and an output that replaces the old one only when it is whole."""
+"""JSON files: rows with their place, one object, and an output that replaces the old one only when it is whole."""
 
 import contextlib
 import json
@@ -34,6 +34,17 @@ def _parse(line: bytes, place: str) -> Any:
     raise InputError(f"{place}: expected one JSON object, but {error.msg} at column {error.colno}") from error
   except (ValueError, RecursionError) as error:  # an integer of thousands of digits, brackets thousands deep
     raise InputError(f"{place}: expected one JSON object of ordinary size") from error
+
+
+def read_json(file: Path) -> dict[str, Any]:
+  """The object that a JSON file holds."""
+  try:
+    raw = json.loads(file.read_bytes())
+  except (ValueError, RecursionError) as error:
+    raise InputError(f"{file}: not JSON ({error})") from None
+  if not isinstance(raw, dict):
+    raise InputError(f"{file}: expected a JSON object")
+  return raw
 
 
 def is_text(value: Any) -> bool:

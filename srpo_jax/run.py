@@ -23,6 +23,7 @@ from srpo_jax.data.dataset import load_problems
 from srpo_jax.data.encoded import encode_prompts, load_tokenizer
 from srpo_jax.errors import InputError
 from srpo_jax.experience import Collector
+from srpo_jax.jsonl import read_json
 from srpo_jax.learner import Learner, LearnerOptions, TrainState, make_optimizer
 from srpo_jax.model import hf
 from srpo_jax.plugins import is_callable_spec, resolve_callable
@@ -39,7 +40,7 @@ from srpo_jax.workdir import Workdir, read_rows, write_text
 def stop_tokens(folder: str | Path, tokenizer: Any) -> tuple[int, ...]:
   """The ids that end a response: the tokenizer's EOS and those of generation_config.json."""
   file = Path(folder) / "generation_config.json"
-  eos = hf.read_json(file).get("eos_token_id") if file.is_file() else None
+  eos = read_json(file).get("eos_token_id") if file.is_file() else None
   ids = {tokenizer.eos_token_id, *(eos if isinstance(eos, list) else [eos])} - {None}
   if not ids:
     raise InputError(f"{folder}: no EOS token in the tokenizer or generation_config.json")

@@ -22,10 +22,10 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 from srpo_jax.data.sources import ADAPTERS, detect_format
-from srpo_jax.errors import InputError, run_cli
+from srpo_jax.errors import ArgumentParser, InputError, run_cli
 from srpo_jax.jsonl import replaced
 from srpo_jax.rewards.cases import turn
 from srpo_jax.rewards.format import VALIDATORS
@@ -45,11 +45,6 @@ class Row:
 
   id: str | int
   request: ScoreRequest
-
-
-class _Parser(argparse.ArgumentParser):
-  def error(self, message: str) -> NoReturn:
-    raise InputError(message)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -79,7 +74,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
-  parser = _Parser(prog="python -m srpo_jax.score", description=(__doc__ or "").partition("\n")[0])
+  parser = ArgumentParser(prog="python -m srpo_jax.score", description=(__doc__ or "").partition("\n")[0])
   parser.add_argument("--input", type=Path, required=True, help="responses, JSON Lines")
   parser.add_argument("--output", type=Path, help="verdicts, JSON Lines; replaced when all are there")
   parser.add_argument("--strict", action="store_true", help="stop at the first bad row (else: OUTPUT.rejected.jsonl)")

@@ -13,6 +13,7 @@ import transformers  # noqa: E402
 
 from srpo_jax.cache import enable_compilation_cache  # noqa: E402
 from srpo_jax.data.tiny_tokenizer import build_tokenizer  # noqa: E402
+from srpo_jax.model import hf  # noqa: E402
 
 enable_compilation_cache()
 ROOT = Path(__file__).parent.parent
@@ -46,6 +47,13 @@ def make_checkpoint(folder: Path, *, seed: int = 0, dtype: str = "float32", std:
 def checkpoint(tmp_path_factory) -> Path:
   """A small tied checkpoint."""
   return make_checkpoint(tmp_path_factory.mktemp("tied"))
+
+
+@pytest.fixture(scope="session")
+def model(checkpoint):
+  """The small checkpoint's shape and parameters, as we load them."""
+  config = hf.read_config(checkpoint)
+  return config, hf.load_params(checkpoint, config)
 
 
 @pytest.fixture(scope="session")

@@ -11,17 +11,11 @@ import pytest
 
 from srpo_jax.batch import make_micro_batches
 from srpo_jax.learner import Learner, LearnerOptions, make_optimizer, micro_batch_loss
-from srpo_jax.model import hf, qwen2
+from srpo_jax.model import qwen2
 from srpo_jax.types import Rollout
 
 ADAMW = {"learning_rate": 1e-2, "b1": 0.9, "b2": 0.95, "eps": 1e-8, "weight_decay": 0.0, "clip_norm": 1.0}
 OPTIONS = LearnerOptions(head_chunk=4)
-
-
-@pytest.fixture(scope="module")
-def model(checkpoint):
-  config = hf.read_config(checkpoint)
-  return config, hf.load_params(checkpoint, config)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.flax import save_file
 
 from srpo_jax.errors import InputError
+from srpo_jax.jsonl import read_json
 from srpo_jax.model.qwen2 import Params, Qwen2Config
 
 INDEX_FILE = "model.safetensors.index.json"
@@ -153,17 +154,6 @@ def read_raw_config(folder: str | Path) -> dict[str, Any]:
   if not file.is_file():
     raise InputError(f"{file}: no such file, expected the config.json of a Hugging Face Qwen2 folder")
   return read_json(file)
-
-
-def read_json(file: Path) -> dict[str, Any]:
-  """The object that a JSON file holds."""
-  try:
-    raw = json.loads(file.read_bytes())
-  except (ValueError, RecursionError) as error:
-    raise InputError(f"{file}: not JSON ({error})") from None
-  if not isinstance(raw, dict):
-    raise InputError(f"{file}: expected a JSON object")
-  return raw
 
 
 def stored_dtype(folder: str | Path) -> str:

@@ -7,16 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from srpo_jax.model import decode, hf, qwen2
+from srpo_jax.model import decode, qwen2
 
 SLOTS, PROMPT, NEW, CHUNK = 256, 8, 12, 5
 PROMPT_TOKENS = np.array([9, 30, 77, 120, 5], np.int32)
-
-
-@pytest.fixture(scope="module")
-def model(checkpoint):
-  config = hf.read_config(checkpoint)
-  return config, hf.load_params(checkpoint, config)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jetstream.engine import engine_api
 
-from srpo_jax.model import hf, qwen2
+from srpo_jax.model import qwen2
 from srpo_jax.model.sampling import Purpose, prompt_key, uniforms
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.jetstream_engine import JetStreamEngine
@@ -16,12 +16,6 @@ from srpo_jax.rollout.sampler import GroupRequest, sample_groups
 
 SAMPLES, NEW = 5, 14
 STOP = (11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 200, 201, 202, 203, 204, 205)
-
-
-@pytest.fixture(scope="module")
-def model(checkpoint):
-  config = hf.read_config(checkpoint)
-  return config, hf.load_params(checkpoint, config)
 
 
 def requests(order=1, temperature=1.0):
