@@ -3,9 +3,28 @@
 Not run by itself: `model.path` and `data.train` are empty. [S] stated by the paper's summaries, [I] inferred.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from srpo_jax.data.prompts import DEFAULT_INSTRUCTIONS
+
+
+def stage(mix: dict[str, float] | None = None, **fields: Any) -> ConfigDict:
+  """A stage of `mix`, by default of every domain that the data has; without an end of its own unless one is given."""
+  defaults = {
+    "start": {},
+    "ramp": 0,
+    "max_new_tokens": 0,
+    "steps": 0,
+    "epochs": 0,
+    "plateau": "",
+    "plateau_window": 1,
+    "plateau_gain": 0.01,  # [I]
+    "plateau_patience": 2,  # [I]
+    "restore_retired": False,
+  }
+  return ConfigDict({"mix": mix or {}} | defaults | fields, convert_dict=True, type_safe=True)
 
 
 def get_config() -> ConfigDict:
@@ -82,6 +101,8 @@ def get_config() -> ConfigDict:
       "eval": {"every": 0, "samples": 1},
       "checkpoint": {"every": 10, "keep": 2, "keep_every": 0},
       "log": {"every": 1, "tensorboard": True, "progress": True},
+      "stages": {"stage1": stage()},  # run in the order of their names
+      "init_from": "",
     },
     convert_dict=True,
     type_safe=True,

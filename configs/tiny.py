@@ -1,17 +1,38 @@
-"""The whole of stage 1 on a laptop's CPU: a 0.3 M-parameter Qwen2 learns arithmetic. No download.
+"""SRPO on a laptop's CPU: a 0.3 M-parameter Qwen2 learns arithmetic, and to write one-line programs. No download.
 
-    python -m srpo_jax.launch --config=configs/tiny.py --workdir=runs/demo
+    python -m srpo_jax.launch --config=configs/tiny.py --workdir=runs/demo                # arithmetic, or your data
+    python -m srpo_jax.launch --config=configs/tiny.py:staged --workdir=runs/two-stage    # stage 1, then stage 2
 
-The base model is made on first use (a short supervised warm-up on imperfect worked examples) and kept in a cache.
+After the colon stands one of the paper's four regimes: math, code, mixed (both from the start), staged. The base model
+is made on first use (a short supervised warm-up on imperfect worked examples) and kept in a cache.
 """
 
 from ml_collections import ConfigDict
 
 from configs import base
 
+MATH, CODE = "srpo_jax.data.synthetic:{}_problems", "srpo_jax.data.synthetic_code:{}_programs"
+HALF = {"math": 0.5, "code": 0.5}
 
-def get_config() -> ConfigDict:
+REGIMES = {  # name -> (its data, its stages)
+  "math": ([MATH], {"stage1": base.stage()}),
+  "code": ([CODE], {"stage1": base.stage()}),
+  "mixed": ([MATH, CODE], {"stage1": base.stage(HALF)}),
+  "staged": (
+    [MATH, CODE],
+    {
+      "stage1": base.stage({"math": 1.0}, steps=120),
+      "stage2": base.stage(HALF, start={"math": 1.0, "code": 0.0}, ramp=30),
+    },
+  ),
+}
+
+
+def get_config(regime: str = "math") -> ConfigDict:
+  if regime not in REGIMES:
+    raise ValueError(f"{regime}: expected one of the regimes {', '.join(REGIMES)}")
   config = base.get_config()
+  sources, config.stages = REGIMES[regime]
   config.model.build = "srpo_jax.warmup:tiny_base"
   config.model.build_args = ConfigDict(
     {
@@ -20,17 +41,18 @@ def get_config() -> ConfigDict:
       "layers": 3,
       "heads": 6,
       "kv_heads": 3,
-      "steps": 700,
+      "steps": 800,
       "batch": 128,
       "learning_rate": 3e-3,
+      "code": 0.3,
       "seed": 0,
     }
   )
   config.model.dtype = "float32"
   config.model.remat = "none"
-  config.data.train = "srpo_jax.data.synthetic:train_problems"
+  config.data.train = ",".join(source.format("train") for source in sources)
   config.data.limit = 2400
-  config.data.eval = "srpo_jax.data.synthetic:heldout_problems"
+  config.data.eval = ",".join(source.format("heldout") for source in sources)
   config.data.eval_limit = 768
   config.rollout.prompts = 32
   config.rollout.group = 16

@@ -16,9 +16,9 @@ from srpo_jax.model.qwen2 import Params
 
 
 class Checkpoints:
-  """Saves and restores; keeps the newest `keep`, and those at multiples of `keep_every` (0: none)."""
+  """Saves and restores; keeps the newest `keep` (None: all), and those at multiples of `keep_every` (0: none)."""
 
-  def __init__(self, workdir: str | Path, *, keep: int = 1, keep_every: int = 0):
+  def __init__(self, workdir: str | Path, *, keep: int | None = None, keep_every: int = 0):
     self.folder = Path(workdir).absolute() / "checkpoints"
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every or None, create=True)
     self._manager = ocp.CheckpointManager(self.folder, options=options)

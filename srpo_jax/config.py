@@ -32,10 +32,10 @@ class ModelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-  train: str  # .jsonl or .parquet file, or module:function() -> rows
-  eval: str  # the same, for the held-out set; empty: no evaluation
-  format: str  # of the train file: auto, or an adapter of data/sources.py
-  limit: int  # first rows of the train set alone; 0: all
+  train: str  # .jsonl or .parquet file, or module:function() -> rows; several with commas between
+  eval: str  # the same, for the held-out sets; empty: no evaluation
+  format: str  # of the train files: auto, or an adapter of data/sources.py
+  limit: int  # first rows of each train set alone; 0: all
   eval_limit: int
   max_prompt_tokens: int  # longer prompts are left out, counted in the log
 
@@ -102,11 +102,28 @@ class HistoryConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class StageConfig:
+  """A stage ends at the first of its ends that is given; `mix` of no domain is every domain, by its prompts."""
+
+  mix: dict[str, float]  # domain -> its share of the batch, once the ramp is over
+  start: dict[str, float]  # the same at the stage's first step; empty: no ramp
+  ramp: int  # steps from start to mix
+  max_new_tokens: int  # length limit of a response; 0: that of the rollout
+  steps: int  # ends after this many of its own; 0: no limit
+  epochs: int  # ends when each of its domains has finished this many epochs, of all; 0: no limit
+  plateau: str  # ends when this stops rising: heldout | reward (retired prompts counted as solved); empty: never
+  plateau_window: int  # epochs that are averaged
+  plateau_gain: float  # of a window's mean over the best before it, below which it is no gain
+  plateau_patience: int  # windows without gain
+  restore_retired: bool  # prompts that earlier stages retired come back
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainConfig:
   seed: int
-  stage: int
-  steps: int  # ends after this many; 0: no limit
-  epochs: int  # ends after this many; 0: no limit
+  stage: int  # number of the first stage in the files
+  steps: int  # the run ends after this many; 0: no limit
+  epochs: int  # ends when each domain of the stage has finished this many; 0: no limit
   micro_batch: int  # rows whose activations exist at once
   length_bucket: int  # rows are padded to multiples of this many tokens
   head_chunk: int  # response tokens a row whose logits exist at once
@@ -149,6 +166,8 @@ class Config:
   eval: EvalConfig
   checkpoint: CheckpointConfig
   log: LogConfig
+  stages: dict[str, StageConfig]  # run in the order of their names
+  init_from: str  # workdir whose last checkpoint the run goes on from, with its history; empty: the base model
 
 
 # What may change between a run and its continuation: how long it goes on and how it is watched.
@@ -227,7 +246,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
   if typing.get_origin(hint) is dict:
     if not isinstance(value, dict):
       raise InputError(f"{where}: expected fields, got {value!r}")
-    return dict(value)
+    of = typing.get_args(hint)[1]
+    return {name: item if of is Any else _convert(of, item, f"{where}.{name}") for name, item in value.items()}
   if hint is float and isinstance(value, int) and not isinstance(value, bool):
     return float(value)
   if type(value) is not hint:
@@ -246,7 +266,7 @@ def _check(config: Config) -> None:
       raise InputError(f"config.{name}: expected a positive number, got {value!r}")
     if isinstance(value, (int, float)) and value < 0:
       raise InputError(f"config.{name}: expected a number of at least 0, got {value!r}")
-  if not config.model.path and not config.model.build:
+  if not config.model.path and not config.model.build and not config.init_from:
     raise InputError("config.model.path: expected a Hugging Face folder")
   if not config.data.train:
     raise InputError("config.data.train: expected a file or module:function")
@@ -258,8 +278,7 @@ def _check(config: Config) -> None:
   for name in ("loss.clip_low", "optimizer.b1", "optimizer.b2"):
     if flat[name] >= 1:
       raise InputError(f"config.{name}: expected less than 1, got {flat[name]}")
-  if not config.train.steps and not config.train.epochs:
-    raise InputError("config.train.steps: expected a step count here or an epoch count in config.train.epochs")
+  _check_stages(config)
   if config.rollout.group < 2:
     raise InputError("config.rollout.group: expected at least 2, an advantage is relative to its group")
   if config.reward.format_weight + config.reward.mix_weight >= 1:
@@ -275,10 +294,38 @@ def _check(config: Config) -> None:
         raise InputError(f"config.{name}: {error}") from None
 
 
+def _check_stages(config: Config) -> None:
+  if not config.stages:
+    raise InputError("config.stages: expected at least one stage")
+  for place, (name, stage) in enumerate(config.stages.items(), 1):
+    where = f"config.stages.{name}"
+    for field, parts in (("mix", stage.mix), ("start", stage.start)):
+      if parts and abs(sum(parts.values()) - 1) > 1e-6:
+        raise InputError(f"{where}.{field}: expected shares that sum to 1, got {parts}")
+    if bool(stage.start) != bool(stage.ramp) or (stage.start and not stage.mix):
+      raise InputError(f"{where}.ramp: expected start, ramp and mix together, or neither start nor ramp")
+    if stage.max_new_tokens > config.rollout.max_new_tokens:
+      most = config.rollout.max_new_tokens
+      raise InputError(f"{where}.max_new_tokens: {stage.max_new_tokens}, above config.rollout.max_new_tokens, {most}")
+    if stage.plateau not in ("", "heldout", "reward"):
+      raise InputError(f"{where}.plateau: expected heldout, reward or nothing, got {stage.plateau!r}")
+    if stage.plateau and not (stage.plateau_window and stage.plateau_patience):
+      raise InputError(f"{where}.plateau_window: expected this and plateau_patience to be positive numbers")
+    if stage.plateau == "heldout" and not (config.data.eval and config.eval.every):
+      raise InputError(f"{where}.plateau: heldout needs config.data.eval and config.eval.every")
+    ends = stage.steps or stage.epochs or stage.plateau
+    if not ends and (place < len(config.stages) or not (config.train.steps or config.train.epochs)):
+      raise InputError(f"{where}.steps: no end: expected steps, epochs or a plateau here, or, for the last stage, an "
+                       "end of the run in config.train.steps or config.train.epochs")  # fmt: skip
+
+
 def flatten(config: Config | dict[str, Any]) -> dict[str, Any]:
   """'section.field' -> value."""
-  sections = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else config
-  return {f"{s}.{f}": value for s, fields in sections.items() for f, value in fields.items()}
+  flat: dict[str, Any] = {}
+  for name, value in (dataclasses.asdict(config) if dataclasses.is_dataclass(config) else config).items():
+    below = flatten(value) if isinstance(value, dict) else None
+    flat |= {name: value} if below is None else {f"{name}.{inner}": item for inner, item in below.items()}
+  return flat
 
 
 def to_json(config: Config) -> str:
@@ -300,9 +347,9 @@ def check_same_run(config: Config, file: Path) -> None:
   """
   old, new = flatten(read_config(file)), flatten(config)
   changed = [
-    f"{name} ({old[name]!r} there, {new[name]!r} here)"
-    for name in new
-    if old[name] != new[name] and name not in FREE_FIELDS and name.split(".")[0] not in FREE_SECTIONS
+    f"{name} ({old.get(name)!r} there, {new.get(name)!r} here)"
+    for name in {**old, **new}
+    if old.get(name) != new.get(name) and name not in FREE_FIELDS and name.split(".")[0] not in FREE_SECTIONS
   ]
   if changed:
     raise InputError(f"{file}: this workdir belongs to another config: {', '.join(changed)}")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from srpo_jax.algorithm.advantages import no_correct_weight
-from srpo_jax.algorithm.history import Pool
+from srpo_jax.algorithm.stages import Position
 from srpo_jax.experience import Group
 from srpo_jax.learner import UpdateMetrics
 
@@ -36,15 +36,16 @@ def group_metrics(groups: Sequence[Group], advantages: np.ndarray) -> Row:
   }
 
 
-def domain_metrics(groups: Sequence[Group], pool: Pool) -> Row:
-  """Of one domain's part of the batch and of its pool, as the batch met it."""
-  rollouts = [r for g in groups for r in g.rollouts]
-  return {
-    f"{pool.domain}/accuracy": _mean([v.correct for g in groups for v in g.verdicts if v.correct is not None]),
-    f"{pool.domain}/length_mean": _mean([len(r.tokens) for r in rollouts]),
-    f"{pool.domain}/epoch": pool.epoch,
-    f"{pool.domain}/pool_size": len(pool.prompts),
-  }
+def domain_metrics(groups: Sequence[Group], met: Position) -> Row:
+  """Of each domain's part of the batch (null where it has none) and of its pool, as the batch met it."""
+  row: Row = {}
+  for domain, pool in met.pools.items():
+    own = [g for g in groups if g.prompt.problem.domain == domain]
+    row[f"{domain}/accuracy"] = _mean([v.correct for g in own for v in g.verdicts if v.correct is not None])
+    row[f"{domain}/length_mean"] = _mean([len(r.tokens) for g in own for r in g.rollouts])
+    row[f"{domain}/epoch"] = pool.epoch
+    row[f"{domain}/pool_size"] = len(pool.prompts)
+  return row
 
 
 def policy_metrics(updates: Sequence[UpdateMetrics]) -> Row:

@@ -1,22 +1,22 @@
 """The progress bar and the log lines of a training run."""
 
 import logging
-import math
 from typing import Any
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from srpo_jax.algorithm.stages import Position
 from srpo_jax.run import Run
 
 
 class Progress:
   """A bar over steps: reward, accuracy, response length, share of zero-advantage groups, time left."""
 
-  def __init__(self, run: Run, step: int):
+  def __init__(self, run: Run, at: Position):
     self._log_every = run.config.log.every
     self._bar = tqdm(
-      total=_last_step(run), initial=step, disable=not run.config.log.progress,
+      total=run.schedule.last_step(at), initial=at.step, disable=not run.config.log.progress,
       unit="step", dynamic_ncols=True, bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
     )  # fmt: skip
     self._redirect = logging_redirect_tqdm()
@@ -41,9 +41,3 @@ class Progress:
   def __exit__(self, *error: Any) -> None:
     self._redirect.__exit__(*error)
     self._bar.close()
-
-
-def _last_step(run: Run) -> int:
-  """An upper bound: resampling only shortens epochs."""
-  epochs = run.config.train.epochs * math.ceil(len(run.prompts) / run.config.rollout.prompts)
-  return min(filter(None, (run.config.train.steps, epochs)))

@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from srpo_jax.algorithm.advantages import group_advantages
-from srpo_jax.algorithm.history import Pool
+from srpo_jax.algorithm.stages import Position
 from srpo_jax.checkpoint import Checkpoints
 from srpo_jax.config import Config, check_same_run, to_json
 from srpo_jax.data.dataset import load_problems
@@ -25,7 +26,7 @@ from srpo_jax.errors import InputError
 from srpo_jax.experience import Collector
 from srpo_jax.jsonl import read_json
 from srpo_jax.learner import Learner, LearnerOptions, TrainState, make_optimizer
-from srpo_jax.model import hf
+from srpo_jax.model import hf, qwen2
 from srpo_jax.plugins import is_callable_spec, resolve_callable
 from srpo_jax.rewards.code import runnable
 from srpo_jax.rewards.pool import default_workers
@@ -33,6 +34,7 @@ from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.sampler import round_up
 from srpo_jax.sandbox.client import SandboxOptions
+from srpo_jax.schedule import Schedule
 from srpo_jax.types import Problem, ScoreRequest
 from srpo_jax.workdir import Workdir, read_rows, write_text
 
@@ -124,20 +126,33 @@ def with_usable_tests(spec: str, problems: Sequence[Problem]) -> tuple[Problem, 
   return tuple(kept)
 
 
-def load_data(config: Config, scorer: Scorer) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-  """The train and held-out problems (none where the run does not evaluate), each of a kind that the rewards judge."""
-  train = with_usable_tests(
-    config.data.train, load_problems(config.data.train, format=config.data.format, limit=config.data.limit)
-  )
-  held: tuple[Problem, ...] = ()
-  if config.data.eval and config.eval.every:
-    held = with_usable_tests(config.data.eval, load_problems(config.data.eval, limit=config.data.eval_limit))
-  for problem in (*train, *held):
-    scorer.check(ScoreRequest(problem.id, "", "", True, problem.domain, problem.answer, problem.tests))
-  domains = sorted({problem.domain for problem in train})
-  if len(domains) > 1:
-    raise InputError(f"{config.data.train}: domains {', '.join(domains)}, expected one domain in a stage")
-  return train, held
+def load_data(
+  specs: str, scorer: Scorer, *, format: str = "auto", limit: int = 0
+) -> list[tuple[str, tuple[Problem, ...]]]:
+  """The name and the problems of each of `specs` (commas between), all of a kind that the rewards judge."""
+  sets = []
+  for spec in filter(None, map(str.strip, specs.split(","))):
+    name = spec.rpartition(":")[2] if is_callable_spec(spec) else Path(spec).stem
+    problems = with_usable_tests(spec, load_problems(spec, format=format, limit=limit))
+    for problem in problems:
+      scorer.check(ScoreRequest(problem.id, "", "", True, problem.domain, problem.answer, problem.tests))
+    sets.append((name, problems))
+  return sets
+
+
+def joined(specs: str, sets: Sequence[tuple[str, tuple[Problem, ...]]]) -> list[Problem]:
+  """The problems of several sets as one.
+
+  Raises:
+    InputError: two of one id, by which history and keys know them.
+  """
+  first_in: dict[str, str] = {}
+  for name, problems in sets:
+    for problem in problems:
+      if problem.id in first_in:
+        raise InputError(f"{specs}: id {problem.id!r} is in {first_in[problem.id]} and in {name}, expected it once")
+      first_in[problem.id] = name
+  return [problem for _, problems in sets for problem in problems]
 
 
 class Run:
@@ -156,23 +171,31 @@ class Run:
 
   def _open(self, config: Config, opened: contextlib.ExitStack) -> None:
     scorer = opened.enter_context(make_scorer(config))
-    train, held = load_data(config, scorer)
-    self.domain = train[0].domain
-    name = config.data.eval
-    self.heldout_name = name.rpartition(":")[2] if is_callable_spec(name) else Path(name).stem
+    data = config.data
+    train = joined(data.train, load_data(data.train, scorer, format=data.format, limit=data.limit))
+    held = load_data(data.eval, scorer, limit=data.eval_limit) if config.eval.every else []
+    if len({name for name, _ in held}) < len(held):
+      raise InputError(f"config.data.eval: {data.eval}: two sets of one name, expected each name once")
 
-    folder = base_folder(config)
+    folder = self._base(config)
     self._check_source(folder)
     self.model_config = hf.read_config(folder)
     self.tokenizer = load_tokenizer(folder)
     stops = stop_tokens(folder, self.tokenizer)
-    longest = config.data.max_prompt_tokens
-    self.prompts = encode_prompts(train, config.prompt, self.tokenizer, longest)
-    self.heldout = encode_prompts(held, config.prompt, self.tokenizer, longest) if held else {}
-    prompts = [prompt.tokens for prompt in (*self.prompts.values(), *self.heldout.values())]
+    encode = functools.partial(
+      encode_prompts, instructions=config.prompt, tokenizer=self.tokenizer, max_tokens=data.max_prompt_tokens
+    )
+    self.prompts = encode(train)
+    self.heldout = {name: list(encode(problems).values()) for name, problems in held}
+    prompts = [prompt.tokens for set_ in (self.prompts.values(), *self.heldout.values()) for prompt in set_]
     if max(*stops, *(int(tokens.max()) for tokens in prompts)) >= self.model_config.vocab_size:
       raise InputError(f"{folder}: the tokenizer has ids beyond the model's vocab_size {self.model_config.vocab_size}")
-    self._initial = hf.load_params(folder, self.model_config, jnp.dtype(config.model.param_dtype))
+    dtype = jnp.dtype(config.model.param_dtype)
+    self._initial = None if config.init_from else hf.load_params(folder, self.model_config, dtype)
+    domains: dict[str, list[str]] = {}
+    for id_, prompt in self.prompts.items():
+      domains.setdefault(prompt.problem.domain, []).append(id_)
+    self.schedule = Schedule(config, domains)
 
     engine = make_engine(config, self.model_config, max_prompt=max(map(len, prompts)), stops=stops)
     self.collector = Collector(engine, scorer, self.tokenizer, stops, config.rollout.prompt_bucket, config.train.seed)
@@ -189,7 +212,18 @@ class Run:
     self._keep_source(folder)
     self.checkpoints = Checkpoints(self.path, keep=config.checkpoint.keep, keep_every=config.checkpoint.keep_every)
     opened.callback(self.checkpoints.close)
-    self.evaluated: set[int] = set()  # steps that eval.jsonl has
+    self.evaluated: dict[tuple[int, str], dict[str, Any]] = {}  # rows of eval.jsonl by step and set
+
+  def _base(self, config: Config) -> Path:
+    """The folder with the model's config and tokenizer, and with the weights where the run starts from a base."""
+    if not config.init_from:
+      return base_folder(config)
+    other = Path(config.init_from)
+    if any((other / "checkpoints").glob("[0-9]*")):
+      return other / "model"
+    if any((self.path / "checkpoints").glob("[0-9]*")):  # begun already: the other run is not needed any more
+      return self.path / "model"
+    raise InputError(f"config.init_from: {other} has no checkpoint, expected the workdir of a run, such as stage 1's")
 
   def _check_source(self, folder: Path) -> None:
     """Refuses a base whose config or tokenizer is not that which the run began from."""
@@ -205,39 +239,65 @@ class Run:
       if (folder / name).is_file() and not (self.path / "model" / name).is_file():
         shutil.copyfile(folder / name, self.path / "model" / name)
 
-  def start(self) -> tuple[TrainState, Pool, int, int]:
-    """(state, pool, step, rollouts spent) of the last checkpoint, or of the base; the files are brought back to it."""
-    step = self.checkpoints.latest()
-    state = self.learner.init(self._initial)
-    del self._initial
-    if step is None:
-      step, pool, spent = 0, Pool(self.domain, tuple(self.prompts)), 0
+  def start(self) -> tuple[TrainState, Position]:
+    """The last checkpoint's state and position, or a new run's; the files are brought back to it."""
+    own = self.checkpoints.latest()
+    if own is not None:
+      state, at = self._restore(self.checkpoints, own)
+      logging.info("resuming %s at step %d", self.path, own)
+    elif self._initial is None:
+      state, inherited = self._inherit(Path(self.config.init_from))
+      at = self.schedule.begin(inherited)
     else:
-      state, host = self.checkpoints.restore(step, state)
-      if host["data"] != self._data_digest():
-        raise InputError(f"{self.config.data.train}: not the rows that {self.path} was trained on")
-      pool, spent = Pool.from_json(host["pools"][self.domain]), host["spent"]
-      logging.info("resuming %s at step %d", self.path, step)
-    self.files.rewind(step, {self.domain: pool.epoch})
-    self.evaluated = {row["step"] for row in read_rows(self.path / "eval.jsonl")}
-    return state, pool, step, spent
+      state, at = self.learner.init(self._initial), self.schedule.begin()
+    del self._initial
+    self.files.rewind(at.step, {domain: pool.epoch for domain, pool in at.pools.items()})
+    self.evaluated = {(row["step"], row["set"]): row for row in read_rows(self.path / "eval.jsonl")}
+    return state, at
 
-  def save(self, step: int, state: TrainState, pool: Pool, spent: int) -> None:
-    host = {
-      "step": step,
-      "stage": self.config.train.stage,
-      "spent": spent,
-      "pools": {pool.domain: pool.to_json()},
-      "data": self._data_digest(),
-    }
-    self.checkpoints.save(step, state, host)
+  def _inherit(self, folder: Path) -> tuple[TrainState, Position]:
+    """Where the run in another workdir is, with its parameters, optimizer and history."""
+    checkpoints = Checkpoints(folder)
+    try:
+      step = checkpoints.latest()
+      if step is None:
+        raise InputError(f"config.init_from: {checkpoints.folder} has no whole checkpoint")
+      state, at = self._restore(checkpoints, step)
+    finally:
+      checkpoints.close()
+    logging.info("going on from step %d of %s", step, folder)
+    return state, at
+
+  def _restore(self, checkpoints: Checkpoints, step: int) -> tuple[TrainState, Position]:
+    """A checkpoint, refused where its prompts are not those of this run's data."""
+    state, host = checkpoints.restore(step, self._like())
+    digests = self._digests()
+    for domain, digest in host["data"].items():
+      if domain in digests and digest != digests[domain]:
+        raise InputError(
+          f"{self.config.data.train}: not the {domain} rows that {checkpoints.folder.parent} was trained on (to go on "
+          "with other rows, start from its exported policy, config.model.path)"
+        )
+    return state, Position.from_json(host["position"])
+
+  def _like(self) -> TrainState:
+    """The shapes of the training state."""
+    dtype = jnp.dtype(self.config.model.param_dtype)
+    shapes = jax.eval_shape(lambda: qwen2.init_params(self.model_config, jax.random.key(0)))
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), shapes)
+    return jax.eval_shape(self.learner.init, shapes)
+
+  def save(self, state: TrainState, at: Position) -> None:
+    self.checkpoints.save(at.step, state, {"position": at.to_json(), "data": self._digests()})
 
   @functools.cache  # noqa: B019 (one Run a process)
-  def _data_digest(self) -> str:
-    digest = hashlib.sha256()
+  def _digests(self) -> dict[str, str]:
+    """domain -> hash of its prompts with what decides whether a response to them is correct."""
+    digests: dict[str, Any] = {}
     for id_, prompt in self.prompts.items():
+      digest = digests.setdefault(prompt.problem.domain, hashlib.sha256())
       digest.update(json.dumps([id_, prompt.text, prompt.problem.answer, prompt.problem.tests]).encode())
-    return digest.hexdigest()
+    return {domain: digest.hexdigest() for domain, digest in digests.items()}
 
   def __enter__(self) -> "Run":
     return self

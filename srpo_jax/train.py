@@ -1,8 +1,9 @@
 """The training loop of SRPO: prompts -> rollout -> reward -> advantage -> update -> history -> checkpoint.
 
-At the end of each epoch the pool is resampled from its history.
+At the end of each epoch a domain's pool is resampled from its history; stages decide which domains make a batch.
 """
 
+import dataclasses
 import logging
 import time
 from collections.abc import Sequence
@@ -10,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from srpo_jax.algorithm.history import Pool, epoch_is_over, next_prompts, record, resample
+from srpo_jax.algorithm.history import Outcome, next_prompts
+from srpo_jax.algorithm.stages import Position
 from srpo_jax.batch import make_micro_batches
 from srpo_jax.errors import InputError, TrainingError
 from srpo_jax.experience import Group, rewards_of
@@ -24,67 +26,66 @@ from srpo_jax.run import Run
 
 
 def train(run: Run) -> None:
-  """Runs to the configured end, from the workdir's last checkpoint if it has one."""
-  state, pool, step, spent = run.start()
-  with Progress(run, step) as progress:
+  """Runs to the end of its stages, from the workdir's last checkpoint if it has one."""
+  state, at = run.start()
+  with Progress(run, at) as progress:
     while True:
-      evaluate_if_due(run, state.params, step, is_last=is_finished(run, step, pool))
-      if is_finished(run, step, pool):
+      reached = at
+      at = run.schedule.advance(evaluate_if_due(run, state.params, at))
+      if run.schedule.is_finished(at):
         break
-      started = time.perf_counter()
-      met = pool
-      groups, in_use, pool, times = roll_out(run, state.params, pool, step)
-      spent += sum(len(group.rollouts) for group in groups)
+      started, met = time.perf_counter(), at
+      groups, in_use, at, times = roll_out(run, state.params, at)
       advantages = advantages_of(run, groups, in_use)
       updating = time.perf_counter()
-      state, updates, trained = update(run, state, groups, advantages, in_use, step)
+      state, updates, trained = update(run, state, groups, advantages, in_use, at.step)
       times["update_s"] = time.perf_counter() - updating
 
-      pool = record(pool, {group.prompt.problem.id: group.outcome() for group in groups})
-      if epoch_is_over(pool):
-        pool = end_epoch(run, pool)
-      run.files.write_rollouts(step, rollout_rows(run, groups, advantages, met, step))
+      at = end_epochs(run, run.schedule.record(at, outcomes(groups), sum(len(g.rollouts) for g in groups)))
+      at = run.schedule.watch_rewards(at, mean_rewards(groups), met)
+      run.files.write_rollouts(met.step, rollout_rows(run, groups, advantages, met))
       times["step_s"] = time.perf_counter() - started
-      row: Row = {"step": step, "stage": run.config.train.stage}
-      row |= group_metrics(groups, advantages) | {"rollouts/spent": spent} | policy_metrics(updates)
+      row: Row = {"step": met.step, "stage": run.schedule.number(met)}
+      row |= group_metrics(groups, advantages) | {"rollouts/spent": at.spent} | policy_metrics(updates)
       row |= domain_metrics(groups, met) | time_metrics(times, groups, trained)
       run.files.write_metrics(row)
       progress.step(row)
-      step += 1
-      if step % run.config.checkpoint.every == 0 or is_finished(run, step, pool):
-        run.save(step, state, pool, spent)
+      if at.step % run.config.checkpoint.every == 0:
+        run.save(state, at)
+  if run.checkpoints.latest() != reached.step:
+    run.save(state, reached)
 
 
-def is_finished(run: Run, step: int, pool: Pool) -> bool:
-  limits = run.config.train
-  return bool((limits.steps and step >= limits.steps) or (limits.epochs and pool.epoch >= limits.epochs)) or (
-    not pool.prompts
-  )
-
-
-def roll_out(run: Run, params: Params, pool: Pool, step: int) -> tuple[list[Group], np.ndarray, Pool, dict[str, float]]:
-  """The step's groups, which of them the update uses, the pool past their prompts, and the seconds it took.
+def roll_out(run: Run, params: Params, at: Position) -> tuple[list[Group], np.ndarray, Position, dict[str, float]]:
+  """The step's groups, which of them the update uses, the position past their prompts, and the seconds it took.
 
   Dynamic sampling (DAPO, arXiv 2503.14476) goes on until enough groups are mixed, or the epoch is over, and uses those.
   """
   config, groups, times = run.config, [], {"rollout_s": 0.0, "score_s": 0.0}
   dynamic = config.history.dynamic_sampling
-  wanted = config.rollout.prompts
-  while wanted and not epoch_is_over(pool):
-    ids, pool = next_prompts(pool, wanted, config.train.seed)
+  wanted, pools = run.schedule.counts(at), dict(at.pools)
+  while True:
+    ids: list[str] = []
+    for domain, count in wanted.items():
+      taken, pools[domain] = next_prompts(pools[domain], count, config.train.seed)
+      ids += taken
+    if not ids:
+      break
     new, seconds = run.collector.collect(
       params,
       [run.prompts[id_] for id_ in ids],
-      step=step,
+      step=at.step,
       purpose=Purpose.TRAIN,
       samples=config.rollout.group,
       temperature=config.rollout.temperature,
-      budget=config.rollout.max_new_tokens,
+      budget=run.schedule.budget(at),
     )
     groups += new
     times = {name: times[name] + seconds[name] for name in times}
-    wanted -= sum(is_mixed(group) for group in new) if dynamic else len(new)
-  return groups, np.array([not dynamic or is_mixed(group) for group in groups]), pool, times
+    for group in new:
+      wanted[group.prompt.problem.domain] -= not dynamic or is_mixed(group)
+  in_use = np.array([not dynamic or is_mixed(group) for group in groups])
+  return groups, in_use, dataclasses.replace(at, pools=pools), times
 
 
 def is_mixed(group: Group) -> bool:
@@ -144,47 +145,71 @@ def update(
   return state, metrics, sum(int(batch.segments.sum()) for batches, _ in parts for batch in batches)
 
 
-def end_epoch(run: Run, pool: Pool) -> Pool:
-  """Writes the epoch's history and returns the next epoch's pool."""
-  following = resample(pool, mode=run.config.history.mode)
-  run.files.write_history(pool, following.prompts)
-  logging.info(
-    "epoch %d of %s: retired %d of %d prompts, %d go on",
-    *(pool.epoch, pool.domain, len(pool.prompts) - len(following.prompts), len(pool.prompts), len(following.prompts)),
-  )
-  if not following.prompts:
-    logging.warning("every prompt of %s is solved: the pool is empty, training ends", pool.domain)
-  return following
+def outcomes(groups: Sequence[Group]) -> dict[str, dict[str, Outcome]]:
+  """domain -> prompt id -> what the step saw of it."""
+  seen: dict[str, dict[str, Outcome]] = {}
+  for group in groups:
+    seen.setdefault(group.prompt.problem.domain, {})[group.prompt.problem.id] = group.outcome()
+  return seen
 
 
-def evaluate_if_due(run: Run, params: Params, step: int, *, is_last: bool) -> None:
+def mean_rewards(groups: Sequence[Group]) -> dict[str, float | None]:
+  """domain -> mean reward of its judged responses."""
+  rewards: dict[str, list[float]] = {}
+  for group in groups:
+    judged = [v.reward for v in group.verdicts if v.correct is not None]
+    rewards.setdefault(group.prompt.problem.domain, []).extend(judged)
+  return {domain: float(np.mean(values)) if values else None for domain, values in rewards.items()}
+
+
+def end_epochs(run: Run, at: Position) -> Position:
+  """Where an epoch is over: writes its history, and goes on with the next epoch's pool."""
+  at, ended = run.schedule.end_epochs(at)
+  for pool, following in ended:
+    retired = len(following.retired) - len(pool.retired)
+    run.files.write_history(pool, following.prompts)
+    logging.info(
+      "epoch %d of %s: retired %d of %d prompts, %d go on",
+      *(pool.epoch, pool.domain, retired, len(pool.prompts), len(following.prompts)),
+    )
+    if not following.prompts:
+      logging.warning("every prompt of %s is solved: its pool is empty", pool.domain)
+  return at
+
+
+def evaluate_if_due(run: Run, params: Params, at: Position) -> Position:
+  """Evaluates on every held-out set: every so many steps, at each stage's end and at the run's."""
   every = run.config.eval.every
-  if not every or not run.heldout or (step % every and not is_last) or step in run.evaluated:
-    return
-  row = evaluate(
-    run.collector,
-    params,
-    list(run.heldout.values()),
-    name=run.heldout_name,
-    step=step,
-    samples=run.config.eval.samples,
-    budget=run.config.rollout.max_new_tokens,
-  )
-  run.evaluated.add(step)
-  run.files.write_eval(row)
-  logging.info("step %d: held-out pass@1 %.1f %%, greedy %.1f %%", step, 100 * row["pass@1"], 100 * row["greedy"])
+  if not run.heldout or (at.step % every and not run.schedule.why_over(at) and not run.schedule.is_finished(at)):
+    return at
+  for name, prompts in run.heldout.items():
+    if (at.step, name) not in run.evaluated:
+      row = evaluate(
+        run.collector,
+        params,
+        prompts,
+        name=name,
+        step=at.step,
+        samples=run.config.eval.samples,
+        budget=run.config.rollout.max_new_tokens,
+      )
+      run.evaluated[at.step, name] = row
+      run.files.write_eval(row)
+      scores = at.step, name, 100 * row["pass@1"], 100 * row["greedy"]
+      logging.info("step %d: %s pass@1 %.1f %%, greedy %.1f %%", *scores)
+  mix = run.schedule.stage(at).mix
+  watched = [name for name, prompts in run.heldout.items() if any(p.problem.domain in mix for p in prompts)]
+  return run.schedule.watch_heldout(at, [run.evaluated[at.step, name]["pass@1"] for name in watched])
 
 
-def rollout_rows(
-  run: Run, groups: Sequence[Group], advantages: np.ndarray, pool: Pool, step: int
-) -> list[dict[str, Any]]:
-  """A row a rollout, as workdir.ROLLOUT_SCHEMA."""
+def rollout_rows(run: Run, groups: Sequence[Group], advantages: np.ndarray, met: Position) -> list[dict[str, Any]]:
+  """A row a rollout, as workdir.ROLLOUT_SCHEMA; `met` is the position that the step began from."""
   return [
     {
-      "step": step,
-      "stage": run.config.train.stage,
+      "step": met.step,
+      "stage": run.schedule.number(met),
       "domain": group.prompt.problem.domain,
-      "epoch": pool.epoch,
+      "epoch": met.pools[group.prompt.problem.domain].epoch,
       "prompt_id": rollout.prompt_id,
       "sample": rollout.sample,
       "prompt": group.prompt.text,

@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -22,11 +23,16 @@ from srpo_jax import learner
 from srpo_jax.algorithm import loss
 from srpo_jax.batch import make_micro_batches
 from srpo_jax.cache import cache_dir
-from srpo_jax.data import prompts, synthetic, tiny_tokenizer
+from srpo_jax.data import prompts, synthetic, synthetic_code, tiny_tokenizer
 from srpo_jax.data.encoded import load_tokenizer
 from srpo_jax.learner import Learner, LearnerOptions
 from srpo_jax.model import hf, qwen2
-from srpo_jax.types import Rollout
+from srpo_jax.types import Problem, Rollout
+
+TRACES: dict[str, Callable[[Problem, np.random.Generator], str]] = {
+  "math": synthetic.trace,
+  "code": synthetic_code.trace,
+}
 
 
 def tiny_base(
@@ -39,16 +45,18 @@ def tiny_base(
   steps: int,
   batch: int,
   learning_rate: float,
+  code: float,
   seed: int,
 ) -> Path:
   """The folder of the base that these numbers make; made once, the same every time on one kind of machine.
 
   Args:
     steps: of the warm-up, each on `batch` traces of fresh draws.
+    code: the share of traces that are programs; the others are arithmetic.
     learning_rate: the highest, reached after a tenth of the steps and then let down along a cosine.
   """
   given = dict(locals())
-  modules = (synthetic, tiny_tokenizer, prompts, qwen2, learner, loss, batches, sys.modules[__name__])
+  modules = (synthetic, synthetic_code, tiny_tokenizer, prompts, qwen2, learner, loss, batches, sys.modules[__name__])
   sources = [inspect.getsource(module) for module in modules]
   name = hashlib.sha256(json.dumps([given, sources]).encode()).hexdigest()[:16]
   folder = cache_dir() / f"tiny-base-{name}"
@@ -61,7 +69,9 @@ def tiny_base(
     _write_model_config(partial, hidden_size, intermediate_size, layers, heads, kv_heads)
     config = hf.read_config(partial)
     params = qwen2.init_params(config, jax.random.key(seed))
-    params = _supervise(params, config, partial, steps=steps, batch=batch, learning_rate=learning_rate, seed=seed)
+    params = _supervise(
+      params, config, partial, steps=steps, batch=batch, learning_rate=learning_rate, code=code, seed=seed
+    )
     hf.write_params(params, config, partial)
     if not (folder / hf.SINGLE_FILE).is_file():  # another process may have made it meanwhile
       os.replace(partial, folder)
@@ -101,14 +111,15 @@ def _supervise(
   steps: int,
   batch: int,
   learning_rate: float,
+  code: float,
   seed: int,
 ) -> qwen2.Params:
   """Maximises the likelihood of traces after their prompts: the policy loss with advantage 1 has that gradient."""
   tokenizer = load_tokenizer(folder)
   rng = np.random.default_rng(seed)
-  problems = synthetic.train_problems()
-  instruction = prompts.DEFAULT_INSTRUCTIONS["math"]
-  texts = [prompts.format_prompt(p.question, instruction) for p in problems]
+  arithmetic, functions = synthetic.train_problems(), synthetic_code.train_programs()
+  problems = (*arithmetic, *functions)
+  texts = [prompts.format_prompt(p.question, prompts.DEFAULT_INSTRUCTIONS[p.domain]) for p in problems]
   prompt_ids = [np.asarray(ids, np.int32) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
   schedule = optax.warmup_cosine_decay_schedule(0.0, learning_rate, steps // 10, steps, learning_rate / 20)
   optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, b1=0.9, b2=0.95, weight_decay=0.01))
@@ -116,8 +127,11 @@ def _supervise(
   state = teacher.init(params)
   bar = tqdm(range(steps), desc="warm-up", unit="step", dynamic_ncols=True, mininterval=0.5)
   for _ in bar:
-    chosen = rng.integers(len(problems), size=batch)
-    traces = [synthetic.trace(problems[i], rng) for i in chosen]
+    is_code = rng.random(batch) < code
+    chosen = np.where(
+      is_code, len(arithmetic) + rng.integers(len(functions), size=batch), rng.integers(len(arithmetic), size=batch)
+    )
+    traces = [TRACES[problems[i].domain](problems[i], rng) for i in chosen]
     ids = tokenizer(traces, add_special_tokens=False)["input_ids"]
     rows = [_as_rollout(prompt_ids[i], [*row, tokenizer.eos_token_id]) for i, row in zip(chosen, ids, strict=True)]
     parts = make_micro_batches([(row, 1.0) for row in rows], rows=32, length_bucket=16)

@@ -51,3 +51,9 @@ def centred(rewards: np.ndarray, judged: np.ndarray, truncated: np.ndarray) -> n
 
 def flat(rewards: np.ndarray, judged: np.ndarray, truncated: np.ndarray) -> np.ndarray:
   return rewards.ravel()
+
+
+def programs() -> list[Problem]:
+  """Code in name: the small model writes none, and `parity` judges what it writes."""
+  tests = {"type": "assert", "cases": ["assert f(1) == 2"], "functions": ["f"]}
+  return [Problem(f"p{i}", "code", f"Write f, number {i}.", tests=tests) for i in range(40)]

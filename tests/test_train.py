@@ -1,5 +1,6 @@
 """Whole runs on a small random model: files, resume, history, controls."""
 
+import functools
 import json
 import os
 import shutil
@@ -50,8 +51,8 @@ def toy(checkpoint, **changes):
     "log__progress": False,
   }
   for name, value in (defaults | changes).items():
-    section, field = name.split("__")
-    raw[section][field] = value
+    *sections, field = name.split("__")
+    functools.reduce(dict.__getitem__, sections, raw)[field] = value
   return make_config(raw)
 
 
@@ -256,7 +257,7 @@ def test_other_rows_under_the_same_name_are_refused(checkpoint, tmp_path):
   changes = {"data__train": str(file), "train__steps": 2}
   launch(toy(checkpoint, **changes), tmp_path / "r")
   file.write_text("".join(json.dumps(r | {"answer": "1"}) + "\n" for r in rows))
-  with pytest.raises(InputError, match=r"train\.jsonl: not the rows"):
+  with pytest.raises(InputError, match=r"train\.jsonl: not the math rows"):
     launch(toy(checkpoint, **changes), tmp_path / "r")
 
 

@@ -59,6 +59,8 @@ class Pool:
   epoch: int = 0
   cursor: int = 0  # prompts of this epoch already visited
   history: Mapping[str, Outcome] = dataclasses.field(default_factory=dict)  # of this epoch
+  retired: tuple[str, ...] = ()  # ids that resampling dropped, in the order in which they went
+  returning: tuple[str, ...] = ()  # ids that were retired and join the next epoch
 
   def to_json(self) -> dict[str, Any]:
     return dataclasses.asdict(self)
@@ -66,7 +68,13 @@ class Pool:
   @classmethod
   def from_json(cls, raw: Mapping[str, Any]) -> "Pool":
     seen = {prompt: Outcome(**outcome) for prompt, outcome in raw["history"].items()}
-    return cls(raw["domain"], tuple(raw["prompts"]), raw["epoch"], raw["cursor"], seen)
+    ids = {name: tuple(raw[name]) for name in ("prompts", "retired", "returning")}
+    return cls(raw["domain"], epoch=raw["epoch"], cursor=raw["cursor"], history=seen, **ids)
+
+  @property
+  def left(self) -> int:
+    """Prompts that the current epoch has yet to visit."""
+    return len(self.prompts) - self.cursor
 
 
 def epoch_order(pool: Pool, seed: int) -> tuple[str, ...]:
@@ -99,4 +107,15 @@ def resample(pool: Pool, *, mode: str = "srpo") -> Pool:
   """The next epoch's pool, its history empty. Mode "srpo" drops the all-correct prompts, "none" keeps all."""
   seen = pool.history
   kept = pool.prompts if mode == "none" else tuple(p for p in pool.prompts if is_retained(seen.get(p, Outcome())))
-  return Pool(pool.domain, kept, pool.epoch + 1)
+  gone = set(pool.prompts) - set(kept)
+  retired = (*pool.retired, *(p for p in pool.prompts if p in gone))
+  return Pool(pool.domain, kept + pool.returning, pool.epoch + 1, retired=retired)
+
+
+def restore(pool: Pool) -> Pool:
+  """The retired prompts come back: at once where the epoch has not begun, else with the next one."""
+  if not pool.prompts:
+    return Pool(pool.domain, pool.retired, pool.epoch + 1)
+  if pool.cursor == 0:
+    return dataclasses.replace(pool, prompts=pool.prompts + pool.retired, retired=())
+  return dataclasses.replace(pool, retired=(), returning=pool.returning + pool.retired)

@@ -1,6 +1,7 @@
 """What a finished run shows: a table of the base against the trained policy, and a figure of the curves."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from srpo_jax.workdir import read_rows
+
+Row = dict[str, Any]
 
 TABLE_ROWS = (  # (label, key of an eval.jsonl row)
   ("pass@1, temperature 1", "pass@1"),
@@ -23,31 +26,52 @@ TABLE_ROWS = (  # (label, key of an eval.jsonl row)
 
 
 def summarize(workdir: str | Path) -> None:
-  """Prints the table, where the run evaluated, and writes WORKDIR/curves.png."""
+  """Prints a table for each held-out set, where the run evaluated, and writes WORKDIR/curves.png."""
   workdir = Path(workdir)
   evals = read_rows(workdir / "eval.jsonl")
   metrics = read_rows(workdir / "metrics.jsonl")
-  if evals:
-    print(comparison_table(evals[0], evals[-1]))
+  for rows in by_set(evals).values():
+    print(comparison_table(rows, stage_starts(metrics)) + "\n")
   if metrics:
     plot_curves(metrics, evals, workdir / "curves.png")
     print(f"curves: {workdir / 'curves.png'}")
 
 
-def comparison_table(base: dict[str, Any], trained: dict[str, Any]) -> str:
-  """A Markdown table of two rows of eval.jsonl, in percent; per difficulty at temperature 1 and greedy."""
-  lines = [(label, base[key], trained[key]) for label, key in TABLE_ROWS]
-  for level in base["by"]:
-    lines.append((f"{level}, temperature 1", base["by"][level], trained["by"][level]))
-    lines.append((f"{level}, greedy", base["greedy_by"][level], trained["greedy_by"][level]))
-  head = f"| held-out, {base['n']} problems | base | step {trained['step']} | change |"
-  rows = [head, "| --- | ---: | ---: | ---: |"]
-  rows += [f"| {label} | {_percent(a)} | {_percent(b)} | {_change(a, b)} |" for label, a, b in lines]
+def by_set(evals: Sequence[Row]) -> dict[str, list[Row]]:
+  """Rows of eval.jsonl by the set that they are of."""
+  sets: dict[str, list[Row]] = {}
+  for row in evals:
+    sets.setdefault(row["set"], []).append(row)
+  return sets
+
+
+def stage_starts(metrics: Sequence[Row]) -> list[int]:
+  """The steps at which a run's second and later stages began."""
+  return [row["step"] for before, row in pairwise(metrics) if row["stage"] != before["stage"]]
+
+
+def comparison_table(evals: Sequence[Row], starts: Sequence[int] = ()) -> str:
+  """A Markdown table of one set's rows of eval.jsonl, in percent: the first, those at stage starts, and the last.
+
+  After the values stand the changes from one to the next.
+  """
+  marks = [evals[0], *(row for row in evals[1:-1] if row["step"] in starts), evals[-1]]
+  lines = [(label, [row[key] for row in marks]) for label, key in TABLE_ROWS]
+  for level in marks[0]["by"]:
+    lines.append((f"{level}, temperature 1", [row["by"][level] for row in marks]))
+    lines.append((f"{level}, greedy", [row["greedy_by"][level] for row in marks]))
+  first = "base" if marks[0]["step"] == 0 else f"step {marks[0]['step']}"
+  changes = ["change"] if len(marks) == 2 else [f"change in part {i}" for i in range(1, len(marks))]
+  title = f"{marks[0]['set']}, {marks[0]['n']} problems"
+  head = [title, first, *(f"step {row['step']}" for row in marks[1:]), *changes]
+  rows = [head, ["---", *["---:"] * (len(head) - 1)]]
+  for label, values in lines:
+    rows.append([label, *map(_percent, values), *(_change(a, b) for a, b in pairwise(values))])
+  lengths = [row["length_mean"] for row in marks]
   rows.append(
-    f"| mean response length, tokens | {base['length_mean']:.1f} | {trained['length_mean']:.1f} "
-    f"| {trained['length_mean'] - base['length_mean']:+.1f} |"
+    ["mean response length, tokens", *(f"{n:.1f}" for n in lengths), *(f"{b - a:+.1f}" for a, b in pairwise(lengths))]
   )
-  return "\n".join(rows)
+  return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _percent(value: float | None) -> str:
@@ -58,40 +82,48 @@ def _change(a: float | None, b: float | None) -> str:
   return "-" if a is None or b is None else f"{100 * (b - a):+.1f}"
 
 
-def plot_curves(metrics: Sequence[dict[str, Any]], evals: Sequence[dict[str, Any]], file: str | Path) -> None:
-  """Reward, accuracy, response length, zero-advantage groups, pool size and entropy over steps."""
-  steps = [row["step"] for row in metrics]
-  pool = next(name for name in metrics[0] if name.endswith("/pool_size"))
+def plot_curves(metrics: Sequence[Row], evals: Sequence[Row], file: str | Path) -> None:
+  """Reward, accuracy, held-out accuracy, response length, groups, pools, code share and entropy over steps."""
+  domains = [name.removesuffix("/pool_size") for name in metrics[0] if name.endswith("/pool_size")]
   with plt.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
-    figure, axes = plt.subplots(2, 3, figsize=(9.5, 5), constrained_layout=True)
-    _line(axes[0, 0], steps, metrics, {"reward/mean": "reward"}, "mean reward of the batch")
-    training = {"reward/accuracy": "training batch", "reward/format": "format, training batch"}
-    _line(axes[0, 1], steps, metrics, training, "accuracy")
-    if evals:
-      at = [row["step"] for row in evals]
-      axes[0, 1].plot(at, [row["pass@1"] for row in evals], "o-", color="C3", ms=3, label="held-out, temperature 1")
-      axes[0, 1].plot(at, [row["greedy"] for row in evals], "s--", color="C4", ms=3, label="held-out, greedy")
-    axes[0, 1].set_ylim(0, 1.02)
-    axes[0, 1].legend(frameon=False)
-    _line(axes[0, 2], steps, metrics, {"response/length_mean": ""}, "mean response length, tokens")
+    figure, axes = plt.subplots(2, 4, figsize=(12.5, 5), constrained_layout=True)
+    _lines(axes[0, 0], metrics, {"reward/mean": ""}, "mean reward of the batch")
+    accuracy = {f"{domain}/accuracy": domain for domain in domains} | {"reward/format": "format"}
+    _lines(axes[0, 1], metrics, accuracy, "training batch: accuracy, format")
+    for number, (name, rows) in enumerate(by_set(evals).items()):
+      at, color = [row["step"] for row in rows], f"C{number}"
+      axes[0, 2].plot(at, [row["pass@1"] for row in rows], "o-", color=color, ms=3, label=f"{name}, temperature 1")
+      axes[0, 2].plot(at, [row["greedy"] for row in rows], "s--", color=color, ms=3, label=f"{name}, greedy")
+    axes[0, 2].set_title("held-out accuracy", fontsize=9)
+    lengths = {f"{domain}/length_mean": domain for domain in domains}
+    _lines(axes[0, 3], metrics, lengths, "mean response length, tokens")
     shares = {"groups/zero_advantage_frac": "zero advantage", "groups/all_correct_frac": "all correct",
               "groups/all_wrong_frac": "all wrong"}  # fmt: skip
-    _line(axes[1, 0], steps, metrics, shares, "share of groups")
-    axes[1, 0].set_ylim(0, 1.02)
-    axes[1, 0].legend(frameon=False)
-    _line(axes[1, 1], steps, metrics, {pool: ""}, "prompts in the pool (resampled each epoch)")
+    _lines(axes[1, 0], metrics, shares, "share of groups")
+    pools = {f"{domain}/pool_size": domain for domain in domains}
+    _lines(axes[1, 1], metrics, pools, "prompts in the pool (resampled each epoch)")
+    _lines(axes[1, 2], metrics, {"batch/code_share": ""}, "code's share of the batch")
+    _lines(axes[1, 3], metrics, {"policy/entropy": ""}, "policy entropy, nats a token")
+    for axis in (axes[0, 1], axes[0, 2], axes[1, 0], axes[1, 2]):
+      axis.set_ylim(0, 1.02)
     axes[1, 1].set_ylim(bottom=0)
-    _line(axes[1, 2], steps, metrics, {"policy/entropy": ""}, "policy entropy, nats a token")
+    for axis in axes.flat:
+      for start in stage_starts(metrics):
+        axis.axvline(start, color="0.5", lw=0.8, ls=":")
+      if axis.get_legend_handles_labels()[0]:
+        axis.legend(frameon=False, fontsize=7)
+    for start in stage_starts(metrics):
+      axes[0, 0].annotate("next stage", (start, axes[0, 0].get_ylim()[0]), rotation=90, fontsize=7, color="0.4")
     for axis in axes[1]:
       axis.set_xlabel("step")
     figure.savefig(file, dpi=130)
     plt.close(figure)
 
 
-def _line(
-  axis: Axes, steps: Sequence[int], metrics: Sequence[dict[str, Any]], keys: dict[str, str], title: str
-) -> None:
+def _lines(axis: Axes, metrics: Sequence[Row], keys: dict[str, str], title: str) -> None:
+  """Curves of metrics.jsonl; where a domain is not in every batch its values are joined."""
   for key, label in keys.items():
-    values = [float("nan") if row[key] is None else row[key] for row in metrics]
-    axis.plot(steps, values, lw=1.1, label=label or None)
+    points = [(row["step"], row[key]) for row in metrics if row[key] is not None]
+    if points:
+      axis.plot(*zip(*points, strict=True), lw=1.1, label=label or None)
   axis.set_title(title, fontsize=9)

@@ -27,14 +27,20 @@ _WORDS = {"+": "add {}", "-": "subtract {}", "*": "multiply by {}"}
 
 Steps = tuple[tuple[str, int], ...]  # (operator, number), done in order
 
+# What a model should see, or write, as one token each; the tokenizer is built from them.
+FENCE, HEAD, FENCE_END = "```python\n", "def f(x):\n    return ", "\n```"
+HASTY = " sure."  # the opening of a completion without thought
+PIECES = (HASTY, "Write f(x): start from x, ", "add ", "subtract ", "multiply by ", FENCE, HEAD, FENCE_END)
+
 
 @dataclasses.dataclass(frozen=True)
 class TraceMix:
-  """How the warm-up completions are mixed; the three weights are relative."""
+  """How the warm-up completions are mixed; the four weights are relative."""
 
-  right: float = 0.45
-  slip: float = 0.45  # one operator or number is wrong
-  malformed: float = 0.1  # right, but without the fence
+  right: float = 0.22
+  hasty: float = 0.58  # the first step alone, unless there is no other
+  slip: float = 0.12  # one operator or number is wrong
+  malformed: float = 0.08  # right, but without the fence
 
 
 def problems(split: Split, size: int, seed: int) -> tuple[Problem, ...]:
@@ -52,6 +58,21 @@ def problems(split: Split, size: int, seed: int) -> tuple[Problem, ...]:
   if not 0 < size <= len(drawn):
     raise InputError(f"size {size} of the synthetic code {split} split: expected 1 to {len(drawn)}")
   return tuple(_problem(steps) for steps in drawn[:size])
+
+
+def capacity(split: Split) -> int:
+  """The number of problems of a split."""
+  return sum(split_of(steps) == split for n in (1, 2) for steps in _all(n))
+
+
+def train_programs() -> tuple[Problem, ...]:
+  """Every training problem: a data source for a config."""
+  return problems("train", capacity("train"), seed=0)
+
+
+def heldout_programs() -> tuple[Problem, ...]:
+  """Every held-out problem: a data source for a config."""
+  return problems("heldout", capacity("heldout"), seed=0)
 
 
 def split_of(steps: Steps) -> Split:
@@ -75,14 +96,14 @@ def trace(problem: Problem, rng: np.random.Generator, mix: TraceMix = TraceMix()
     InputError: a problem that `problems` did not make, or weights that are none.
   """
   steps = _steps_of(problem)
-  weights = np.array([mix.right, mix.slip, mix.malformed])
+  weights = np.array([mix.right, mix.hasty, mix.slip, mix.malformed])
   if (weights < 0).any() or not weights.sum() > 0:
     raise InputError(f"trace mix {mix}: expected weights of 0 or more, at least one above 0")
-  kind = int(rng.choice(3, p=weights / weights.sum()))
-  stated = expression(_slipped(steps, rng) if kind == 1 else steps)
-  program = f"def f(x):\n    return {stated}\n"
-  body = program if kind == 2 else f"```python\n{program}```"
-  return f" {stated} </think> <answer>{body}</answer>"
+  kind = ("right", "hasty", "slip", "malformed")[rng.choice(4, p=weights / weights.sum())]
+  stated = expression({"hasty": steps[:1], "slip": _slipped(steps, rng)}.get(kind, steps))
+  program = HEAD + stated
+  body = program if kind == "malformed" else FENCE + program + FENCE_END
+  return f"{HASTY if kind == 'hasty' else ' ' + stated} </think> <answer>{body}</answer>"
 
 
 def _slipped(steps: Steps, rng: np.random.Generator) -> Steps:
@@ -101,7 +122,7 @@ def _all(count: int) -> Iterator[Steps]:
     yield from (((operator, number),) for operator in "+-" for number in range(2, 61))
     yield from ((("*", number),) for number in range(2, 31))
     return
-  for operator, a, b in itertools.product("+-", range(2, 10), range(2, 10)):
+  for operator, a, b in itertools.product("+-", range(2, 14), range(2, 14)):
     yield (("*", a), (operator, b)) if b % a else (("*", a), (operator, b + 10 * a + 1))
     yield ((operator, b), ("*", a))
 

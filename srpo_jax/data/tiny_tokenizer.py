@@ -1,7 +1,7 @@
 """A tokenizer for the tiny demo: a byte-level BPE in Hugging Face form, as small as its task allows.
 
 Any UTF-8 text round-trips, for the 256 bytes are tokens. The fixed text of the SRPO template and the phrases of the
-arithmetic task are one token each. They are added tokens, which are cut out before BPE sees the text, and not merges:
+toy tasks are one token each. They are added tokens, which are cut out before BPE sees the text, and not merges:
 transformers splits the text of any model of type qwen2 with Qwen's own pattern, whatever tokenizer.json says, and no
 merge can cross the words that it makes. So no token straddles a piece's edge either, and what is sampled after
 `<think>` is tokenized as the encoder would.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
-from srpo_jax.data import prompts, synthetic
+from srpo_jax.data import prompts, synthetic, synthetic_code
 
 EOS = "<|endoftext|>"  # as in the Qwen2.5 base models
 PAD = "<|pad|>"
@@ -23,11 +23,11 @@ _QWEN2_PATTERN = (
 )
 
 # Merges for everyday English, "_" for a space: the pairs that BPE training finds first in grade-school word problems.
-# They shorten such prompts by a third, and fill the vocabulary up to 384; the arithmetic task needs none of them.
+# They shorten such prompts by a third, and fill the vocabulary up to 384; the toy tasks need none of them.
 _ENGLISH_MERGES = """
-  _|t h|e _|a i|n e|s a|n _|s _|o _|m _t|he e|r _|c r|e _|h _|p _|w _|b _|f _o|f _|d _t|o i|s a|r o|n o|w l|l a|s
-  a|t e|n o|r c|h o|u e|d in|g _|H a|l _|e _|in t|s a|y _|g _|he an|y i|t _|l _m|any _t|h i|c _f|or _|n _|$ _c|o
-  _H|ow e|t _|is i|d i|r a|ch v|e i|l an|d _|I a|k _d|o _|T _h|as _|r t|he s|t a|d
+  _|t h|e _|a i|n e|s a|n _|s _|o _|m _t|he e|r _|c r|e _|h _|p _|w _|b _|f _o|f _|d _t|o i|s a|r o|n o|w l|l a|s a|t
+  e|n o|r c|h o|u e|d in|g _|H a|l _|e _|in t|s a|y _|g _|he an|y i|t _|l _m|any _t|h i|c _f|or _|n _|$ _c|o _H|ow e|t
+  _|is i|d i|r a|ch v|e i|l an|d
 """
 
 
@@ -60,8 +60,13 @@ def build_tokenizer(directory: str | Path) -> Path:
 def pieces() -> tuple[str, ...]:
   """The phrases that are one token each, wherever they stand."""
   before, between, after = prompts.template_parts()
-  template = (before, prompts.DEFAULT_INSTRUCTIONS["math"] + between, after)
-  task = (*synthetic.TRACE_PIECES, *synthetic.QUESTION_PIECES, *synthetic.NUMBER_WORDS)
+  template = (before, *(text + between for text in prompts.DEFAULT_INSTRUCTIONS.values()), after)
+  task = (
+    *synthetic.TRACE_PIECES,
+    *synthetic.QUESTION_PIECES,
+    *synthetic.NUMBER_WORDS,
+    *synthetic_code.PIECES,
+  )
   return (*template, *task)
 
 

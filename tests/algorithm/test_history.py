@@ -69,7 +69,7 @@ def test_record_adds_up_and_leaves_the_old_value():
 def test_resample():
   seen = record(POOL, {"a": Outcome(n=4, n_correct=4), "b": Outcome(n=4, n_correct=3), "c": Outcome(n=4)})
   following = resample(seen)
-  assert following == Pool("math", tuple("bcdefg"), epoch=1)
+  assert following == Pool("math", tuple("bcdefg"), epoch=1, retired=("a",))
   assert resample(seen, mode="none").prompts == POOL.prompts
   done = record(POOL, {p: Outcome(n=1, n_correct=1) for p in POOL.prompts})
   assert resample(done).prompts == ()

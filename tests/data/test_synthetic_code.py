@@ -39,16 +39,18 @@ def test_a_problem():
 
 def test_traces_are_right_wrong_or_malformed_as_the_sandbox_sees_them():
   rng = np.random.default_rng(0)
-  kinds = {"right": TraceMix(1, 0, 0), "slip": TraceMix(0, 1, 0), "malformed": TraceMix(0, 0, 1)}
+  kinds = {"right": (1, 0, 0, 0), "hasty": (0, 1, 0, 0), "slip": (0, 0, 1, 0), "malformed": (0, 0, 0, 1)}
   with Scorer(workers=1, sandbox=SandboxOptions(slots=2)) as scorer:
     for problem in problems("train", 40, 0):
-      for name, mix in kinds.items():
-        text = trace(problem, rng, mix)
+      for name, weights in kinds.items():
+        text = trace(problem, rng, TraceMix(*weights))
         scorer.submit(ScoreRequest(f"{problem.id} {name}", problem.question, text, True, "code", None, problem.tests))
         assert format_ok(text, ended=True, domain="code") is (name != "malformed")
     found = scorer.collect()
-  for name, correct in (("right", 1), ("slip", 0), ("malformed", 1)):
-    assert {v.correct for id, v in found.items() if id.endswith(name)} == {correct}, name
+  for name, correct in (("right", {1}), ("hasty", {0, 1}), ("slip", {0}), ("malformed", {1})):
+    assert {v.correct for id, v in found.items() if id.endswith(name)} == correct, name
+  for problem in problems("train", 40, 0):  # a first step is enough only where there is no second
+    assert found[f"{problem.id} hasty"].correct == (problem.difficulty == "easy")
 
 
 @pytest.mark.parametrize(("split", "size"), [("test", 5), ("train", 0), ("train", 10**6)])

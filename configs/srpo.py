@@ -1,0 +1,18 @@
+"""Both stages of SRPO in one run: math until its reward plateaus, then code beside it.
+
+    python -m srpo_jax.launch --config=configs/srpo.py --config.model.path=Qwen2.5-32B \
+      --config.data.train=math.jsonl,code.jsonl --config.data.eval=math500.jsonl,humaneval.jsonl
+
+The same updates as configs/stage1.py and then configs/stage2.py, in one workdir.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import stage1, stage2
+
+
+def get_config() -> ConfigDict:
+  first, second = stage1.get_config(), stage2.get_config()
+  first.stages = {**first.stages, **second.stages}
+  first.train.epochs = second.train.epochs
+  return first

@@ -1,0 +1,122 @@
+"""The two stages (SRPO, arXiv 2504.14286): math until it plateaus, then code beside it, brought in gradually.
+
+A stage mixes domains. Its shares go in a straight line from the first to the last over `ramp` steps; each batch holds
+them exactly, to within one prompt. It ends after its steps or epochs, or at the plateau of what it watches.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from srpo_jax.algorithm.history import Pool
+
+
+def shares(first: Mapping[str, float], last: Mapping[str, float], ramp: int, step: int) -> dict[str, float]:
+  """Each domain's share of the batch at the stage's own `step` (0 its first): `first` at 0, `last` from `ramp` on.
+
+  >>> shares({"math": 1.0}, {"math": 0.5, "code": 0.5}, ramp=4, step=1)
+  {'code': 0.125, 'math': 0.875}
+  """
+  way = min(step / ramp, 1.0) if ramp else 1.0
+  return {d: (1 - way) * first.get(d, 0.0) + way * last.get(d, 0.0) for d in sorted({*first, *last})}
+
+
+def batch_counts(share: Mapping[str, float], prompts: int, left: Mapping[str, int], offset: float) -> dict[str, int]:
+  """How many prompts of each domain make the batch: the share times the batch's size, to within one prompt.
+
+  An epoch's last batch is short. Where a domain has fewer prompts left in its epoch than its part, the whole batch
+  shrinks, so that the mix stays. A domain with nothing left in its pool is out of the mix.
+
+  Args:
+    share: by domain, zero or more; what they sum to does not matter.
+    prompts: of a full batch.
+    left: prompts that each domain's current epoch has yet to visit.
+    offset: in [0, 1), where the rounding of shares to prompts starts: over uniform offsets a part is exact on average.
+  """
+  mixed = {d: s for d, s in share.items() if s > 0 and left.get(d, 0) > 0}
+  total = sum(mixed.values())
+  for size in range(prompts, 0, -1):
+    counts, before, reached = {}, 0, 0.0
+    for place, (domain, part) in enumerate(mixed.items()):
+      reached += part / total
+      upto = size if place == len(mixed) - 1 else math.floor(size * reached + offset)
+      counts[domain], before = upto - before, upto
+    if all(n <= left[d] for d, n in counts.items()):
+      return counts
+  return {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plateau:
+  """What has been watched for a plateau: means of finished windows, and the values of the open one.
+
+  A window is open for at least one epoch of every domain: within an epoch the batches are not comparable, as each
+  holds other prompts.
+  """
+
+  means: tuple[float, ...] = ()
+  values: tuple[float, ...] = ()
+  opened: Mapping[str, int] = dataclasses.field(default_factory=dict)  # domain -> its epoch when the window opened
+
+  def to_json(self) -> dict[str, Any]:
+    return dataclasses.asdict(self)
+
+  @classmethod
+  def from_json(cls, raw: Mapping[str, Any]) -> "Plateau":
+    return cls(tuple(raw["means"]), tuple(raw["values"]), dict(raw["opened"]))
+
+
+def watch(plateau: Plateau, value: float | None, epochs: Mapping[str, int], *, window: int) -> Plateau:
+  """Adds a value (None: nothing was measured) and closes the window after `window` epochs of every domain.
+
+  Args:
+    epochs: the current epoch of each domain of the stage.
+  """
+  opened = {domain: plateau.opened.get(domain, epoch) for domain, epoch in epochs.items()}
+  values = plateau.values if value is None else (*plateau.values, value)
+  if not values or any(epoch - opened[domain] < window for domain, epoch in epochs.items()):
+    return Plateau(plateau.means, values, opened)
+  return Plateau((*plateau.means, sum(values) / len(values)), (), dict(epochs))
+
+
+def has_plateaued(plateau: Plateau, *, gain: float, patience: int) -> bool:
+  """Whether none of the last `patience` windows was better than the best before them by at least `gain`."""
+  earlier, recent = plateau.means[:-patience], plateau.means[-patience:]
+  return bool(earlier) and max(recent) < max(earlier) + gain
+
+
+def reward_with_retired(mean_reward: float, pool: Pool, solved_reward: float) -> float:
+  """The mean reward over all prompts of a domain, those that resampling retired counted as solved.
+
+  Resampling takes the easy prompts out, so the raw reward of a batch falls at every epoch, however the policy does.
+
+  Args:
+    mean_reward: of the batch, drawn from `pool`.
+    solved_reward: of a solved prompt.
+  """
+  here, retired = len(pool.prompts), len(pool.retired)
+  return (here * mean_reward + retired * solved_reward) / (here + retired)
+
+
+@dataclasses.dataclass(frozen=True)
+class Position:
+  """How far a run is: all of its host's state."""
+
+  pools: Mapping[str, Pool]  # by domain
+  step: int = 0  # updates applied
+  spent: int = 0  # rollouts
+  stage: int = 0  # index of the current stage
+  begun: int = 0  # step at which it began
+  origin: int = 0  # step from which the run itself began
+  plateau: Plateau = Plateau()
+
+  def to_json(self) -> dict[str, Any]:
+    pools = {domain: pool.to_json() for domain, pool in self.pools.items()}
+    return dataclasses.asdict(self) | {"pools": pools, "plateau": self.plateau.to_json()}
+
+  @classmethod
+  def from_json(cls, raw: Mapping[str, Any]) -> "Position":
+    pools = {domain: Pool.from_json(pool) for domain, pool in raw["pools"].items()}
+    plateau = Plateau.from_json(raw["plateau"])
+    return cls(pools, raw["step"], raw["spent"], raw["stage"], raw["begun"], raw["origin"], plateau)
