@@ -82,6 +82,27 @@ def open_problems(
   return RecordProblems(spec, limit)
 
 
+def open_rows(
+  spec: str, *, format: str = "auto", limit: int = 0, kwargs: Mapping[str, Any] | None = None
+) -> tuple[Sequence[Problem], Sequence[Mapping[str, Any]]]:
+  """The problems as `open_problems` gives them, and by the same index rows of the native schema that make them.
+
+  A native row keeps the fields that no problem has; of another format the problem's own fields are given.
+  """
+  problems = open_problems(spec, format=format, limit=limit, kwargs=kwargs)
+  if isinstance(problems, RecordProblems):
+    return problems, problems.records
+  _, placed, own = _open(spec, kwargs or {})
+  raw = [row for _, row in itertools.islice(placed, len(problems))]
+  if format == "auto":
+    format = "native" if own else sources.detect_format(raw[0])
+  rows = [
+    dict(row if format == "native" else {}) | {name: v for name, v in vars(problem).items() if v is not None}
+    for row, problem in zip(raw, problems, strict=True)
+  ]
+  return problems, rows
+
+
 def column(problems: Sequence[Problem], field: str) -> list[Any]:
   """The id, domain, difficulty or pass_rate of every problem; of a records folder without reading it."""
   return problems.column(field) if isinstance(problems, RecordProblems) else [getattr(p, field) for p in problems]

@@ -147,7 +147,7 @@ class Records(Sequence[dict[str, Any]]):
     self._n: int = metadata["n"]
     try:
       builder = tfds.builder_from_directory(self.folder)
-      self._features = builder.info.features
+      self._info, self._features = builder.info, builder.info.features
       self._source = builder.as_data_source(split=SPLIT).data_source
       shard_count = len(builder.info.splits[SPLIT].shard_lengths)
     except Exception as error:  # TFDS raises what its parsers raise
@@ -160,6 +160,18 @@ class Records(Sequence[dict[str, Any]]):
     twice = _repeated(self._index["id"])
     if twice:
       raise InputError(f"{self.folder}: record {twice[1]}: field id: {twice[2]!r} is already that of record {twice[0]}")
+
+  @property
+  def version(self) -> str:
+    return str(self._info.version)
+
+  @property
+  def description(self) -> str:
+    return self._info.description
+
+  @property
+  def licence(self) -> str:
+    return self._info.redistribution_info.license
 
   def column(self, field: str) -> list[Any]:
     """A field of every row without reading the records: id, domain, difficulty or pass_rate."""
