@@ -1,6 +1,6 @@
 """Labels the rows of a data set by how often a policy solves them.
 
-    python -m srpo_jax.label --model DIR --input DATASET --output DATASET2
+    python -m srpo_jax.curate label --model DIR --input DATASET --output DATASET2
 
 Samples some responses to every row with the sampler, the prompt and the rewards of training, and writes the rows with
 
@@ -33,7 +33,7 @@ from tqdm import tqdm
 from srpo_jax.config import Config, flatten
 from srpo_jax.data.dataset import RecordProblems, open_rows
 from srpo_jax.data.difficulty import LABELS, UNLABELLED, label, pass_at_k
-from srpo_jax.data.label_parts import Parts, Tally, claim, read_settings
+from srpo_jax.data.label_parts import Parts, Tally, claim, is_parts, read_settings
 from srpo_jax.data.records import Records, write_records
 from srpo_jax.errors import ArgumentParser, InputError, run_cli
 from srpo_jax.jsonl import replaced
@@ -182,7 +182,7 @@ def _check_output(output: Path, source: Path, parts: Path) -> None:
     raise InputError(f"--output: expected an existing folder, found {output.parent}")
   if output.exists() and not parts.is_dir():
     raise InputError(f"{output}: is there already, and no {parts.name} of a labelling that wrote it")
-  if parts.exists() and not (parts.is_dir() and ((parts / "settings.json").is_file() or not any(parts.iterdir()))):
+  if parts.exists() and not is_parts(parts):
     raise InputError(f"{parts}: expected the folder of a labelling, or nothing")
 
 

@@ -6,13 +6,14 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from srpo_jax.data.dataset import load_problems
-from srpo_jax.data.label_parts import Tally
+from srpo_jax.data.label_parts import Tally, claim, is_parts, read_settings
 from srpo_jax.data.records import Records, write_records
 from srpo_jax.errors import InputError
 from srpo_jax.label import labelled, main
@@ -299,6 +300,26 @@ def test_a_spoiled_part_is_named(model, whole, log, tmp_path, line):
   with pytest.raises(InputError, match=rf"{part}:1: "):
     main(arguments(model, tmp_path / "rows.jsonl", tmp_path / "out.jsonl"))
   assert part.read_text() == line + "\n"
+
+
+def test_of_hosts_that_start_at_once_one_set_of_settings_stands(tmp_path):
+  folder = tmp_path / "parts"
+
+  def start(seed: int) -> str | None:
+    try:
+      claim(folder, {"seed": seed, "prompt": "é" * 50_000})
+    except InputError as error:
+      return str(error)[:200]
+
+  with ThreadPoolExecutor(8) as pool:
+    told = list(pool.map(start, [seed % 2 for seed in range(40)]))
+  stands = read_settings(folder)["seed"]
+  for seed, error in enumerate(told):
+    expected = None if seed % 2 == stands else f"seed ({stands} there, {seed % 2} here)"
+    assert error is None if expected is None else expected in error
+  assert [file.name for file in folder.iterdir()] == ["settings.json"]
+  (folder / "settings.json").rename(folder / "settings.abc.partial")  # killed while it began
+  assert is_parts(folder)
 
 
 def test_what_is_there_is_not_written_over(model, source, log, tmp_path):

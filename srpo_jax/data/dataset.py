@@ -89,13 +89,11 @@ def open_rows(
 
   A native row keeps the fields that no problem has; of another format the problem's own fields are given.
   """
-  problems = open_problems(spec, format=format, limit=limit, kwargs=kwargs)
-  if isinstance(problems, RecordProblems):
-    return problems, problems.records
-  _, placed, own = _open(spec, kwargs or {})
-  raw = [row for _, row in itertools.islice(placed, len(problems))]
-  if format == "auto":
-    format = "native" if own else sources.detect_format(raw[0])
+  if is_records(spec):
+    lazy = open_problems(spec, format=format, limit=limit, kwargs=kwargs)
+    assert isinstance(lazy, RecordProblems)
+    return lazy, lazy.records
+  problems, raw, format = _load(spec, format, limit, kwargs or {})
   rows = [
     dict(row if format == "native" else {}) | {name: v for name, v in vars(problem).items() if v is not None}
     for row, problem in zip(raw, problems, strict=True)
@@ -127,17 +125,41 @@ def load_problems(
   Raises:
     InputError: one line that names the file and the line (or the row) and what was expected there.
   """
+  if is_records(spec):
+    return tuple(open_problems(spec, format=format, limit=limit, kwargs=kwargs))
+  return _load(spec, format, limit, kwargs or {})[0]
+
+
+def _load(
+  spec: str, format: str, limit: int, kwargs: Mapping[str, Any]
+) -> tuple[tuple[Problem, ...], list[Mapping[str, Any]], str]:
+  """The problems of a file or a callable, the rows that they were made of, and the adapter's name."""
   if format != "auto" and format not in sources.ADAPTERS:
     raise InputError(f"data format {format!r}: expected one of auto, {', '.join(sources.ADAPTERS)}")
   if limit < 0:
     raise InputError(f"data limit {limit}: expected 0 (all rows) or more")
-  if is_records(spec):
-    return tuple(open_problems(spec, format=format, limit=limit, kwargs=kwargs))
-  stem, rows, own = _open(spec, kwargs or {})
-  problems = _adapt(itertools.islice(rows, limit or None), stem, "native" if own and format == "auto" else format)
+  stem, placed, own = _open(spec, kwargs)
+  raw: list[Mapping[str, Any]] = []
+  problems: list[Problem] = []
+  first_seen: dict[str, str] = {}
+  format = "native" if own and format == "auto" else format
+  for index, (place, row) in enumerate(itertools.islice(placed, limit or None)):
+    if not isinstance(row, Mapping):
+      raise InputError(f"{place}: expected an object with named fields, got {type(row).__name__}")
+    try:
+      if format == "auto":
+        format = sources.detect_format(row)
+      problem = sources.ADAPTERS[format](row, f"{stem}-{index:06d}")
+    except InputError as error:
+      raise InputError(f"{place}: {error}") from error
+    if problem.id in first_seen:
+      raise InputError(f"{place}: field id: {problem.id!r} is already the id of {first_seen[problem.id]}")
+    first_seen[problem.id] = place
+    problems.append(problem)
+    raw.append(row)
   if not problems:
     raise InputError(f"{spec}: expected at least one row, found none")
-  return problems
+  return tuple(problems), raw, format
 
 
 def _open(spec: str, kwargs: Mapping[str, Any]) -> tuple[str, Iterator[PlacedRow], bool]:
@@ -155,25 +177,6 @@ def _open(spec: str, kwargs: Mapping[str, Any]) -> tuple[str, Iterator[PlacedRow
   if not path.is_file():
     raise InputError(f"{spec}: no such file")
   return path.stem, _parquet_rows(path) if path.suffix == ".parquet" else json_rows(path), False
-
-
-def _adapt(rows: Iterable[PlacedRow], stem: str, format: str) -> tuple[Problem, ...]:
-  problems: list[Problem] = []
-  first_seen: dict[str, str] = {}
-  for index, (place, row) in enumerate(rows):
-    if not isinstance(row, Mapping):
-      raise InputError(f"{place}: expected an object with named fields, got {type(row).__name__}")
-    try:
-      if format == "auto":
-        format = sources.detect_format(row)
-      problem = sources.ADAPTERS[format](row, f"{stem}-{index:06d}")
-    except InputError as error:
-      raise InputError(f"{place}: {error}") from error
-    if problem.id in first_seen:
-      raise InputError(f"{place}: field id: {problem.id!r} is already the id of {first_seen[problem.id]}")
-    first_seen[problem.id] = place
-    problems.append(problem)
-  return tuple(problems)
 
 
 def _parquet_rows(path: Path) -> Iterator[PlacedRow]:

@@ -12,6 +12,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -21,7 +22,7 @@ from srpo_jax.jsonl import read_json
 from srpo_jax.workdir import read_rows, write_text
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Tally:
   """The responses to one row."""
 
@@ -130,14 +131,11 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
   """
   folder.mkdir(exist_ok=True)
   file = folder / "settings.json"
-  partial = folder / f"settings.{os.uname().nodename}.{os.getpid()}.partial"
-  partial.write_text(json.dumps(settings, indent=2) + "\n")
-  try:
-    os.link(partial, file)  # of several hosts that start at once, one is first
-  except FileExistsError:
-    pass
-  finally:
-    partial.unlink()
+  with tempfile.NamedTemporaryFile("w", dir=folder, prefix="settings.", suffix=".partial") as partial:
+    partial.write(json.dumps(settings, indent=2) + "\n")
+    partial.flush()
+    with contextlib.suppress(FileExistsError):
+      os.link(partial.name, file)  # of several hosts that start at once, one is first
   there = read_settings(folder)
   here = json.loads(json.dumps(settings))
   changed = [
@@ -147,6 +145,13 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
   ]
   if changed:
     raise InputError(f"{folder}: belongs to a labelling with other settings: {', '.join(changed)}")
+
+
+def is_parts(folder: Path) -> bool:
+  """Whether a folder is that of a labelling, perhaps of one killed while it began."""
+  return folder.is_dir() and (
+    (folder / "settings.json").is_file() or all(file.name.startswith("settings.") for file in folder.iterdir())
+  )
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

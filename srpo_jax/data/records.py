@@ -7,7 +7,7 @@
 
 A record holds a row of this project's own schema (`sources.from_native`). A field that is None is absent from its
 record; TFDS gives None for it. `tests` is JSON text. `extra` is JSON text too, of the fields outside the schema.
-`pass_rate` is a float32 for other readers; a number that its decimals do not restore stands in `extra` as well.
+`pass_rate` is a float32 for other readers; a number that it does not hold exactly stands in `extra` as well.
 """
 
 import contextlib
@@ -242,7 +242,7 @@ def _example_of(row: Mapping[str, Any], fallback_id: str) -> dict[str, Any]:
   if licence is not None and not (is_text(licence) and licence.strip()):
     raise InputError(f"field licence: expected text, got {licence!r:.60}")
   extra = {key: value for key, value in row.items() if key not in FIELDS}
-  if problem.pass_rate is not None and _restored(np.float32(problem.pass_rate)) != problem.pass_rate:
+  if problem.pass_rate is not None and float(np.float32(problem.pass_rate)) != problem.pass_rate:
     extra["pass_rate"] = problem.pass_rate
   example = {field: getattr(problem, field) for field in TEXTS if field != "licence"}
   return example | {
@@ -256,12 +256,8 @@ def _example_of(row: Mapping[str, Any], fallback_id: str) -> dict[str, Any]:
 def _row_of(example: Mapping[str, Any]) -> dict[str, Any]:
   row: dict[str, Any] = {field: _text(example[field]) for field in TEXTS}
   row["tests"] = None if example["tests"] is None else json.loads(example["tests"])
-  row["pass_rate"] = None if example["pass_rate"] is None else _restored(np.float32(example["pass_rate"]))
+  row["pass_rate"] = None if example["pass_rate"] is None else float(example["pass_rate"])
   return row if example["extra"] is None else row | json.loads(example["extra"])
-
-
-def _restored(rate: np.float32) -> float:
-  return float(np.format_float_positional(rate, unique=True))
 
 
 def _text(value: bytes | None) -> str | None:

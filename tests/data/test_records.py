@@ -157,6 +157,14 @@ def test_rows_are_read_one_by_one_from_an_iterator(tmp_path):
   assert most[0] <= 3
 
 
+@pytest.mark.parametrize("name", ["a b", "x[0:3]", "ünï", "100%", "a*?", "{SPLIT}"])
+def test_names_of_folders(tmp_path, monkeypatch, name):
+  write(tmp_path / name, many(3))
+  assert len(list(Records(tmp_path / name))) == 3
+  monkeypatch.chdir(tmp_path)
+  assert Records(name)[2]["id"] == "q2"
+
+
 @pytest.mark.parametrize(
   "row, told",
   [
