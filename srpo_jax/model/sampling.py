@@ -20,7 +20,8 @@ class Purpose(enum.IntEnum):
   TRAIN = 0
   EVAL = 1
   MINIBATCH = 2
-  MIX = 3
+  LABEL = 3
+  MIX = 4
 
 
 def prompt_key(seed: int, purpose: Purpose, step: int, prompt_id: str) -> Key[Array, ""]:
