@@ -45,6 +45,9 @@ def get_config() -> ConfigDict:
         "limit": 0,  # first rows alone; 0: all
         "eval_limit": 0,
         "max_prompt_tokens": 1024,
+        # by label (see python -m srpo_jax.curate label): the share of the rows that stays
+        "keep": {"unsolved": 1.0, "hard": 1.0, "medium": 1.0, "easy": 1.0, "solved": 1.0, "unlabelled": 1.0},
+        "max_unsolved": 1.0,
       },
       "prompt": dict(DEFAULT_INSTRUCTIONS),
       "rollout": {

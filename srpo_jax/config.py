@@ -38,6 +38,8 @@ class DataConfig:
   limit: int  # first rows of each train set alone; 0: all
   eval_limit: int
   max_prompt_tokens: int  # longer prompts are left out, counted in the log
+  keep: dict[str, float]  # difficulty label -> share of its train rows that stays; 0: none
+  max_unsolved: float  # largest share of unsolved rows among those that stay
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,9 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import inspect
-import json
 import logging
 import shutil
 from collections.abc import Callable, Sequence
@@ -20,15 +18,15 @@ from srpo_jax.algorithm.advantages import group_advantages
 from srpo_jax.algorithm.stages import Position
 from srpo_jax.checkpoint import Checkpoints
 from srpo_jax.config import Config, check_same_run, to_json
-from srpo_jax.data.dataset import load_problems
-from srpo_jax.data.encoded import encode_prompts, load_tokenizer
+from srpo_jax.data.dataset import open_problems
+from srpo_jax.data.encoded import Prompt, load_tokenizer
+from srpo_jax.data.prompt_set import PromptSet, Selection
 from srpo_jax.errors import InputError
 from srpo_jax.experience import Collector
 from srpo_jax.jsonl import read_json
 from srpo_jax.learner import Learner, LearnerOptions, TrainState, make_optimizer
 from srpo_jax.model import hf, qwen2
 from srpo_jax.plugins import is_callable_spec, resolve_callable
-from srpo_jax.rewards.code import runnable
 from srpo_jax.rewards.pool import default_workers
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.rollout.engine import InProcessEngine
@@ -115,44 +113,52 @@ def make_scorer(config: Config) -> Scorer:
   )
 
 
-def with_usable_tests(spec: str, problems: Sequence[Problem]) -> tuple[Problem, ...]:
-  """The problems but for those whose tests cannot be turned into calls, which the log counts."""
-  kept, refused = runnable(problems)
-  if not kept:
-    raise InputError(f"{spec}: no problem has tests that can be used (see python -m srpo_jax.score --explain)")
-  if refused:
-    first, reason = next(iter(refused.items()))
-    logging.warning("%s: left out %d of %d problems, as %s: %s", spec, len(refused), len(problems), first, reason)
-  return tuple(kept)
+def open_sets(specs: str, *, format: str = "auto", limit: int = 0) -> list[tuple[str, Sequence[Problem]]]:
+  """Each of `specs` (commas between) with its problems."""
+  return [(spec, open_problems(spec, format=format, limit=limit)) for spec in map(str.strip, specs.split(",")) if spec]
 
 
-def load_data(
-  specs: str, scorer: Scorer, *, format: str = "auto", limit: int = 0
-) -> list[tuple[str, tuple[Problem, ...]]]:
-  """The name and the problems of each of `specs` (commas between), all of a kind that the rewards judge."""
-  sets = []
-  for spec in filter(None, map(str.strip, specs.split(","))):
-    name = spec.rpartition(":")[2] if is_callable_spec(spec) else Path(spec).stem
-    problems = with_usable_tests(spec, load_problems(spec, format=format, limit=limit))
-    for problem in problems:
-      scorer.check(ScoreRequest(problem.id, "", "", True, problem.domain, problem.answer, problem.tests))
-    sets.append((name, problems))
-  return sets
+def prompt_set(
+  config: Config, spec: str, problems: Sequence[Problem], scorer: Scorer, tokenizer: Any, selection: Selection | None
+) -> PromptSet:
+  """The prompts of the problems that the run can use."""
+
+  def check(problem: Problem) -> None:
+    scorer.check(ScoreRequest(problem.id, "", "", True, problem.domain, problem.answer, problem.tests))
+
+  return PromptSet(
+    spec,
+    problems,
+    instructions=config.prompt,
+    tokenizer=tokenizer,
+    max_tokens=config.data.max_prompt_tokens,
+    check=check,
+    selection=selection,
+  )
 
 
-def joined(specs: str, sets: Sequence[tuple[str, tuple[Problem, ...]]]) -> list[Problem]:
-  """The problems of several sets as one.
+def by_domain(sets: Sequence[PromptSet]) -> dict[str, list[str]]:
+  """domain -> the ids of all sets.
 
   Raises:
-    InputError: two of one id, by which history and keys know them.
+    InputError: an id in two sets: history and keys know a prompt by it.
   """
   first_in: dict[str, str] = {}
-  for name, problems in sets:
-    for problem in problems:
-      if problem.id in first_in:
-        raise InputError(f"{specs}: id {problem.id!r} is in {first_in[problem.id]} and in {name}, expected it once")
-      first_in[problem.id] = name
-  return [problem for _, problems in sets for problem in problems]
+  for set_ in sets:
+    for id_ in set_:
+      if id_ in first_in:
+        raise InputError(f"{set_.name}: id {id_!r} is also in {first_in[id_]}, expected it once")
+      first_in[id_] = set_.name
+  domains: dict[str, list[str]] = {}
+  for set_ in sets:
+    for domain, ids in set_.domains.items():
+      domains.setdefault(domain, []).extend(ids)
+  return domains
+
+
+def set_name(spec: str) -> str:
+  """What eval.jsonl calls a set."""
+  return spec.rpartition(":")[2] if is_callable_spec(spec) else Path(spec).stem
 
 
 class Run:
@@ -170,34 +176,30 @@ class Run:
       self._opened = opened.pop_all()
 
   def _open(self, config: Config, opened: contextlib.ExitStack) -> None:
-    scorer = opened.enter_context(make_scorer(config))
     data = config.data
-    train = joined(data.train, load_data(data.train, scorer, format=data.format, limit=data.limit))
-    held = load_data(data.eval, scorer, limit=data.eval_limit) if config.eval.every else []
-    if len({name for name, _ in held}) < len(held):
+    train = open_sets(data.train, format=data.format, limit=data.limit)  # first: what a user gets wrong is told at once
+    held = open_sets(data.eval, limit=data.eval_limit) if config.eval.every else []
+    if len({set_name(spec) for spec, _ in held}) < len(held):
       raise InputError(f"config.data.eval: {data.eval}: two sets of one name, expected each name once")
-
+    scorer = opened.enter_context(make_scorer(config))
     folder = self._base(config)
     self._check_source(folder)
     self.model_config = hf.read_config(folder)
     self.tokenizer = load_tokenizer(folder)
     stops = stop_tokens(folder, self.tokenizer)
-    encode = functools.partial(
-      encode_prompts, instructions=config.prompt, tokenizer=self.tokenizer, max_tokens=data.max_prompt_tokens
-    )
-    self.prompts = encode(train)
-    self.heldout = {name: list(encode(problems).values()) for name, problems in held}
-    prompts = [prompt.tokens for set_ in (self.prompts.values(), *self.heldout.values()) for prompt in set_]
-    if max(*stops, *(int(tokens.max()) for tokens in prompts)) >= self.model_config.vocab_size:
+    selection = Selection(data.keep, data.max_unsolved, config.train.seed)
+    self._train = [prompt_set(config, *set_, scorer, self.tokenizer, selection) for set_ in train]
+    heldout = [prompt_set(config, *set_, scorer, self.tokenizer, None) for set_ in held]
+    self._set_of = {id_: set_ for set_ in self._train for id_ in set_}
+    self.heldout = {set_name(set_.name): list(set_.values()) for set_ in heldout}
+    if max(*stops, *(set_.largest_id for set_ in (*self._train, *heldout))) >= self.model_config.vocab_size:
       raise InputError(f"{folder}: the tokenizer has ids beyond the model's vocab_size {self.model_config.vocab_size}")
     dtype = jnp.dtype(config.model.param_dtype)
     self._initial = None if config.init_from else hf.load_params(folder, self.model_config, dtype)
-    domains: dict[str, list[str]] = {}
-    for id_, prompt in self.prompts.items():
-      domains.setdefault(prompt.problem.domain, []).append(id_)
-    self.schedule = Schedule(config, domains)
+    self.schedule = Schedule(config, by_domain(self._train))
 
-    engine = make_engine(config, self.model_config, max_prompt=max(map(len, prompts)), stops=stops)
+    longest = max(set_.longest for set_ in (*self._train, *heldout))
+    engine = make_engine(config, self.model_config, max_prompt=longest, stops=stops)
     self.collector = Collector(engine, scorer, self.tokenizer, stops, config.rollout.prompt_bucket, config.train.seed)
     self.learner = make_learner(config, self.model_config)
     self.advantage: Callable[..., np.ndarray] = (
@@ -287,17 +289,24 @@ class Run:
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), shapes)
     return jax.eval_shape(self.learner.init, shapes)
 
+  def prompt(self, prompt_id: str) -> Prompt:
+    """A prompt of the train sets."""
+    return self._set_of[prompt_id][prompt_id]
+
+  def record_of(self, prompt_id: str) -> int:
+    """The record index of a prompt in its data set."""
+    return self._set_of[prompt_id].record[prompt_id]
+
   def save(self, state: TrainState, at: Position) -> None:
     self.checkpoints.save(at.step, state, {"position": at.to_json(), "data": self._digests()})
 
-  @functools.cache  # noqa: B019 (one Run a process)
   def _digests(self) -> dict[str, str]:
     """domain -> hash of its prompts with what decides whether a response to them is correct."""
-    digests: dict[str, Any] = {}
-    for id_, prompt in self.prompts.items():
-      digest = digests.setdefault(prompt.problem.domain, hashlib.sha256())
-      digest.update(json.dumps([id_, prompt.text, prompt.problem.answer, prompt.problem.tests]).encode())
-    return {domain: digest.hexdigest() for domain, digest in digests.items()}
+    digests: dict[str, list[str]] = {}
+    for set_ in self._train:
+      for domain, digest in set_.digests.items():
+        digests.setdefault(domain, []).append(digest)
+    return {domain: " ".join(parts) for domain, parts in digests.items()}
 
   def __enter__(self) -> "Run":
     return self

@@ -73,7 +73,7 @@ def roll_out(run: Run, params: Params, at: Position) -> tuple[list[Group], np.nd
       break
     new, seconds = run.collector.collect(
       params,
-      [run.prompts[id_] for id_ in ids],
+      [run.prompt(id_) for id_ in ids],
       step=at.step,
       purpose=Purpose.TRAIN,
       samples=config.rollout.group,
@@ -167,7 +167,7 @@ def end_epochs(run: Run, at: Position) -> Position:
   at, ended = run.schedule.end_epochs(at)
   for pool, following in ended:
     retired = len(following.retired) - len(pool.retired)
-    run.files.write_history(pool, following.prompts)
+    run.files.write_history(pool, following.prompts, run.record_of)
     logging.info(
       "epoch %d of %s: retired %d of %d prompts, %d go on",
       *(pool.epoch, pool.domain, retired, len(pool.prompts), len(following.prompts)),

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ ROLLOUT_SCHEMA = pa.schema(
 HISTORY_SCHEMA = pa.schema(
   [
     ("prompt_id", pa.string()),
+    ("record", pa.int32()),  # index of its row in its data set
     ("domain", pa.string()),
     ("epoch", pa.int32()),
     ("n", pa.int32()),
@@ -100,12 +101,13 @@ class Workdir:
   def write_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
     _write_parquet(self.path / f"rollouts/step_{step:06d}.parquet", rows, ROLLOUT_SCHEMA)
 
-  def write_history(self, pool: Pool, retained: Iterable[str]) -> None:
-    """One row a prompt of the epoch that ended; `retained` are those of the next."""
+  def write_history(self, pool: Pool, retained: Iterable[str], record: Callable[[str], int]) -> None:
+    """One row a prompt of the epoch that ended; `retained` are those of the next, `record` gives a prompt's record."""
     kept = set(retained)
     rows = [
       {
         "prompt_id": prompt,
+        "record": record(prompt),
         "domain": pool.domain,
         "epoch": pool.epoch,
         "n": seen.n,

@@ -131,7 +131,7 @@ def test_inherited_pools_go_on():
 @pytest.mark.parametrize(
   ("stage", "message"),
   [
-    (base.stage({"poetry": 1.0}), r"config.stages.stage1.mix.poetry: no prompt of this domain in the data, only of code, math"),
+    (base.stage({"poetry": 1.0}), r"config.stages.stage1.mix.poetry: no prompt of this domain in the data, only"),
     (base.stage({"math": 0.7}), r"config.stages.stage1.mix: expected shares that sum to 1"),
     (base.stage({"math": 1.0}, ramp=3), r"config.stages.stage1.ramp: expected start, ramp and mix together"),
     (base.stage({"math": 1.0}, plateau="never"), r"config.stages.stage1.plateau: expected heldout, reward or nothing"),

@@ -341,7 +341,7 @@ def test_a_purpose_draws_for_itself(checkpoint, tmp_path):
     state, *_ = run.start()
     ask = {"step": 0, "samples": 4, "temperature": 1.0, "budget": 12}
     train_, eval_ = (
-      run.collector.collect(state.params, list(run.prompts.values())[:2], purpose=purpose, **ask)[0]
+      run.collector.collect(state.params, [run.prompt("q0"), run.prompt("q1")], purpose=purpose, **ask)[0]
       for purpose in (Purpose.TRAIN, Purpose.EVAL)
     )
   for a, b in zip(train_, eval_, strict=True):

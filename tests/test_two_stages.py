@@ -121,5 +121,5 @@ def test_each_held_out_set_has_its_rows_and_a_stage_ends_with_an_evaluation(chec
 
 
 def test_an_id_in_two_train_sets_is_named(checkpoint, tmp_path):  # noqa: F811
-  with pytest.raises(InputError, match=r"id 'q0' is in problems and in problems"):
+  with pytest.raises(InputError, match=r"id 'q0' is also in tests"):
     Run(two_stages(checkpoint, data__train="tests.plugins:problems,tests.plugins:problems"), tmp_path / "x")

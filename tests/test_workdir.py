@@ -38,7 +38,7 @@ def test_rewind(tmp_path):
     files.write_eval({"step": step})
   for epoch in (0, 1):
     pool = Pool("math", ("a", "b"), epoch, 2, {"a": Outcome(4, 4), "b": Outcome(4, 1)})
-    files.write_history(pool, ["b"])
+    files.write_history(pool, ["b"], {"a": 3, "b": 7}.__getitem__)
   (tmp_path / "rollouts/step_000001.partial").write_text("cut by a kill")
   files.close()
 

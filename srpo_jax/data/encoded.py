@@ -1,8 +1,7 @@
 """Problems as the token prompts that the model is given."""
 
 import dataclasses
-import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,29 +33,13 @@ def load_tokenizer(folder: str | Path) -> Any:
     raise InputError(f"{folder}: the tokenizer cannot be loaded ({type(error).__name__}: {error})") from error
 
 
-def encode_prompts(
-  problems: Iterable[Problem], instructions: Mapping[str, str], tokenizer: Any, max_tokens: int
-) -> dict[str, Prompt]:
-  """Prompts by problem id, in order; those of more than `max_tokens` tokens are left out and counted in the log.
+def encode_prompt(problem: Problem, instructions: Mapping[str, str], tokenizer: Any) -> Prompt:
+  """A problem in the prompt template, with the instruction of its domain.
 
   Raises:
-    InputError: a domain without an instruction, or no prompt short enough.
+    InputError: a domain without an instruction.
   """
-  problems = list(problems)
-  for problem in problems:
-    if problem.domain not in instructions:
-      raise InputError(f"problem {problem.id}: no config.prompt.{problem.domain}, expected its domain's instruction")
-  texts = [format_prompt(problem.question, instructions[problem.domain]) for problem in problems]
-  encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
-  prompts = {
-    problem.id: Prompt(problem, text, np.asarray(ids, np.int32))
-    for problem, text, ids in zip(problems, texts, encoded, strict=True)
-    if len(ids) <= max_tokens
-  }
-  if not prompts:
-    shortest = min(map(len, encoded))
-    raise InputError(f"config.data.max_prompt_tokens: {max_tokens}, but the shortest prompt has {shortest} tokens")
-  if len(prompts) < len(problems):
-    dropped = len(problems) - len(prompts)
-    logging.warning("left out %d of %d prompts: over %d tokens", dropped, len(problems), max_tokens)
-  return prompts
+  if problem.domain not in instructions:
+    raise InputError(f"problem {problem.id}: no config.prompt.{problem.domain}, expected its domain's instruction")
+  text = format_prompt(problem.question, instructions[problem.domain])
+  return Prompt(problem, text, np.asarray(tokenizer(text, add_special_tokens=False)["input_ids"], np.int32))

@@ -7,7 +7,7 @@ import pytest
 
 from srpo_jax import experience
 from srpo_jax.data.dataset import load_problems
-from srpo_jax.data.encoded import encode_prompts, load_tokenizer
+from srpo_jax.data.encoded import encode_prompt, load_tokenizer
 from srpo_jax.data.prompts import DEFAULT_INSTRUCTIONS
 from srpo_jax.data.tiny_tokenizer import build_tokenizer
 from srpo_jax.experience import Collector, rewards_of
@@ -21,7 +21,7 @@ def test_a_step_on_mbpp_is_judged_by_the_real_sandbox(data_dir, tmp_path, monkey
   problems = load_problems(str(data_dir / "mbpp.jsonl"), limit=6)
   programs = [json.loads(line)["code"] for line in (data_dir / "mbpp.jsonl").read_text().splitlines()[:6]]
   tokenizer = load_tokenizer(build_tokenizer(tmp_path))
-  prompts = encode_prompts(problems, DEFAULT_INSTRUCTIONS, tokenizer, 4096)
+  prompts = [encode_prompt(problem, DEFAULT_INSTRUCTIONS, tokenizer) for problem in problems]
 
   def played(engine, params, requests, *, stop_tokens, prompt_bucket):
     """Sample 0 is the reference program, 1 does nothing, 2 never ends."""
@@ -37,7 +37,7 @@ def test_a_step_on_mbpp_is_judged_by_the_real_sandbox(data_dir, tmp_path, monkey
   with Scorer(workers=1, sandbox=SandboxOptions(min_tier="namespaces", slots=2)) as scorer:
     collector = Collector(None, scorer, tokenizer, (tokenizer.eos_token_id,), 16, 0)
     groups, _ = collector.collect(
-      None, list(prompts.values()), step=0, purpose=next(iter(Purpose)), samples=3, temperature=1.0, budget=64
+      None, prompts, step=0, purpose=next(iter(Purpose)), samples=3, temperature=1.0, budget=64
     )
   assert [[v.correct for v in group.verdicts] for group in groups] == [[1, 0, 0]] * 6
   assert [[v.pass_fraction for v in group.verdicts] for group in groups] == [[1.0, 0.0, 0.0]] * 6

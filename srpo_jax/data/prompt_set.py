@@ -1,0 +1,129 @@
+"""Problems as prompts, by id: one look at every row decides which are used; each is read and encoded when asked for.
+
+So a data set may be larger than memory, and a history index speaks of record indices.
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from srpo_jax.data import difficulty
+from srpo_jax.data.encoded import Prompt, encode_prompt
+from srpo_jax.errors import InputError
+from srpo_jax.rewards.code import runnable
+from srpo_jax.types import Problem
+
+BATCH = 1024  # rows in memory at once
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+  """Which rows a difficulty lets through: see `difficulty.select`."""
+
+  keep: Mapping[str, float]
+  max_unsolved: float
+  seed: int
+
+
+class PromptSet(Mapping[str, Prompt]):
+  """The prompts of the rows that can be used, in their order.
+
+  Attributes:
+    refused: record index -> why it is not used.
+    domains: domain -> its ids.
+    record: id -> record index.
+    longest, largest_id: tokens of the longest prompt, and the largest token id of all.
+  """
+
+  def __init__(
+    self,
+    name: str,
+    problems: Sequence[Problem],
+    *,
+    instructions: Mapping[str, str],
+    tokenizer: Any,
+    max_tokens: int,
+    check: Callable[[Problem], None],
+    selection: Selection | None = None,
+  ):
+    """Looks at every row.
+
+    Args:
+      name: of the set, for messages.
+      check: raises an InputError for a problem that the rewards cannot judge.
+
+    Raises:
+      InputError: a row of a domain without an instruction or a judge, a gold answer that cannot be used, or no row that
+        can be used.
+    """
+    self.name = name
+    self._problems, self._instructions, self._tokenizer = problems, instructions, tokenizer
+    self.refused: dict[int, str] = {}
+    self.record: dict[str, int] = {}
+    self.domains: dict[str, list[str]] = {}
+    self.longest = self.largest_id = 0
+    self._chosen = self._select(selection) if selection else np.ones(len(problems), bool)
+    digests: dict[str, Any] = {}
+    for start in range(0, len(problems), BATCH):
+      batch = problems[start : start + BATCH]
+      _, unusable = runnable(batch)
+      for index, problem in enumerate(batch, start):
+        if not self._chosen[index]:
+          continue
+        if problem.id in unusable:
+          self.refused[index] = f"its tests cannot be used: {unusable[problem.id]}"
+          continue
+        check(problem)
+        prompt = encode_prompt(problem, instructions, tokenizer)
+        if len(prompt.tokens) > max_tokens:
+          n = len(prompt.tokens)
+          self.refused[index] = f"a prompt of {n} tokens, over config.data.max_prompt_tokens {max_tokens}"
+          continue
+        self._add(index, prompt, digests)
+    self.digests = {domain: digest.hexdigest() for domain, digest in digests.items()}
+    self._report()
+
+  def _select(self, selection: Selection) -> np.ndarray:
+    labels, ids = [], []
+    for start in range(0, len(self._problems), BATCH):
+      for problem in self._problems[start : start + BATCH]:
+        labels.append(difficulty.row_label(problem.difficulty, problem.pass_rate))
+        ids.append(problem.id)
+    chosen = difficulty.select(labels, ids, **dataclasses.asdict(selection))
+    if not chosen.any():
+      raise InputError(f"{self.name}: config.data.keep leaves none of {len(ids)} rows")
+    if not chosen.all():
+      logging.info("%s: %d of %d rows are left by difficulty", self.name, chosen.sum(), len(ids))
+    return chosen
+
+  def _add(self, index: int, prompt: Prompt, digests: dict[str, Any]) -> None:
+    problem = prompt.problem
+    self.record[problem.id] = index
+    self.domains.setdefault(problem.domain, []).append(problem.id)
+    self.longest = max(self.longest, len(prompt.tokens))
+    self.largest_id = max(self.largest_id, int(prompt.tokens.max()))
+    digest = digests.setdefault(problem.domain, hashlib.sha256())
+    digest.update(json.dumps([problem.id, prompt.text, problem.answer, problem.tests]).encode())
+
+  def _report(self) -> None:
+    if not self.refused:
+      return
+    index, reason = min(self.refused.items())
+    about = f"{self.name}: {len(self.refused)} of {len(self._problems)} rows cannot be used, as row {index}: {reason}"
+    if not self.record:
+      raise InputError(about)
+    logging.warning("%s", about)
+
+  def __getitem__(self, id_: str) -> Prompt:
+    return encode_prompt(self._problems[self.record[id_]], self._instructions, self._tokenizer)
+
+  def __iter__(self) -> Iterator[str]:
+    return iter(self.record)
+
+  def __len__(self) -> int:
+    return len(self.record)
