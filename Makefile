@@ -1,10 +1,11 @@
-# Two commands: `make demo` trains the tiny model, `make test` runs the tests. Both set themselves up.
+# `make demo` trains the tiny model in both stages, `make test` runs the tests. Each sets itself up.
 
 PYTHON ?= python3
 BIN := .venv/bin
-DEMO := $(BIN)/python -m srpo_jax.launch --config=configs/tiny.py
+LAUNCH := $(BIN)/python -m srpo_jax.launch
+DEMO := $(LAUNCH) --config=configs/tiny.py:staged
 
-.PHONY: install demo demo-seeds test test-slow check bench
+.PHONY: install demo demo-seeds study test test-slow check bench
 
 install: .venv/.installed
 
@@ -22,6 +23,19 @@ demo: install
 
 demo-seeds: install
 	for seed in 0 1 2; do $(DEMO) --workdir=runs/demo-seed-$$seed --config.train.seed=$$seed || exit; done
+
+# Seven runs, one seed each: the four regimes, and three ways to choose prompts on math alone. Started again it resumes.
+STUDY := --config.eval.every=20 --config.data.eval_limit=384
+BOTH := --config.data.eval=srpo_jax.data.synthetic:heldout_problems,srpo_jax.data.synthetic_code:heldout_programs
+RESAMPLE := $(LAUNCH) --config=configs/tiny.py $(STUDY) --config.data.limit=960 --config.train.steps=0 --config.train.rollouts=110000
+
+study: install
+	for regime in math code mixed staged; do \
+	  $(LAUNCH) --config=configs/tiny.py:$$regime $(STUDY) $(BOTH) --workdir=runs/study/regime-$$regime || exit; done
+	$(RESAMPLE) --workdir=runs/study/resample-none --config.history.mode=none
+	$(RESAMPLE) --workdir=runs/study/resample-dynamic --config.history.mode=none --config.history.dynamic_sampling=True
+	$(RESAMPLE) --workdir=runs/study/resample-history
+	$(BIN)/python -m srpo_jax.analysis.study --runs runs/study
 
 test: install .venv/.installed-test
 	.ci/system-packages

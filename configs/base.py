@@ -96,6 +96,7 @@ def get_config() -> ConfigDict:
         "stage": 1,
         "steps": 0,  # 0: no limit
         "epochs": 0,
+        "rollouts": 0,
         "micro_batch": 64,
         "length_bucket": 512,
         "head_chunk": 64,

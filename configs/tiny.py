@@ -21,8 +21,8 @@ REGIMES = {  # name -> (its data, its stages)
   "staged": (
     [MATH, CODE],
     {
-      "stage1": base.stage({"math": 1.0}, steps=120),
-      "stage2": base.stage(HALF, start={"math": 1.0, "code": 0.0}, ramp=30),
+      "stage1": base.stage({"math": 1.0}, steps=110),
+      "stage2": base.stage(HALF, start={"math": 1.0, "code": 0.0}, ramp=20, steps=100),
     },
   ),
 }
@@ -61,11 +61,11 @@ def get_config(regime: str = "math") -> ConfigDict:
   config.rollout.chunk = 8
   config.rollout.prompt_bucket = 16
   config.optimizer.learning_rate = 2e-4
-  config.train.steps = 220
+  config.train.steps = 210
   config.train.micro_batch = 32
   config.train.length_bucket = 16
   config.train.skip_zero_advantage = True
-  config.eval.every = 44
+  config.eval.every = 30
   config.eval.samples = 4
   config.checkpoint.every = 50
   config.log.every = 10

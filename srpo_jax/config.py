@@ -126,6 +126,7 @@ class TrainConfig:
   stage: int  # number of the first stage in the files
   steps: int  # the run ends after this many; 0: no limit
   epochs: int  # ends when each domain of the stage has finished this many; 0: no limit
+  rollouts: int  # ends once this many are spent; 0: no limit
   micro_batch: int  # rows whose activations exist at once
   length_bucket: int  # rows are padded to multiples of this many tokens
   head_chunk: int  # response tokens a row whose logits exist at once
@@ -173,7 +174,7 @@ class Config:
 
 
 # What may change between a run and its continuation: how long it goes on and how it is watched.
-FREE_FIELDS = frozenset({"train.steps", "train.epochs"})
+FREE_FIELDS = frozenset({"train.steps", "train.epochs", "train.rollouts"})
 FREE_SECTIONS = frozenset({"checkpoint", "log"})
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -316,9 +317,10 @@ def _check_stages(config: Config) -> None:
     if stage.plateau == "heldout" and not (config.data.eval and config.eval.every):
       raise InputError(f"{where}.plateau: heldout needs config.data.eval and config.eval.every")
     ends = stage.steps or stage.epochs or stage.plateau
-    if not ends and (place < len(config.stages) or not (config.train.steps or config.train.epochs)):
+    limits = config.train
+    if not ends and (place < len(config.stages) or not (limits.steps or limits.epochs or limits.rollouts)):
       raise InputError(f"{where}.steps: no end: expected steps, epochs or a plateau here, or, for the last stage, an "
-                       "end of the run in config.train.steps or config.train.epochs")  # fmt: skip
+                       "end of the run in config.train.steps, epochs or rollouts")  # fmt: skip
 
 
 def flatten(config: Config | dict[str, Any]) -> dict[str, Any]:

@@ -146,6 +146,7 @@ class Schedule:
     return (
       at.stage >= len(self._stages)
       or bool(limits.steps and at.step - at.origin >= limits.steps)
+      or bool(limits.rollouts and at.spent >= limits.rollouts)
       or bool(limits.epochs and all(pool.epoch >= limits.epochs for pool in domains))
     )
 
@@ -153,6 +154,8 @@ class Schedule:
     """An upper bound of the step at which the run ends; None where its stages have none. Resampling shortens epochs."""
     limits, prompts = self._config.train, self._config.rollout.prompts
     bounds = [at.origin + limits.steps] if limits.steps else []
+    if limits.rollouts:
+      bounds.append(at.step + -(-(limits.rollouts - at.spent) // (prompts * self._config.rollout.group)))
     if limits.epochs:
       bounds.append(at.origin + limits.epochs * sum(math.ceil(len(ids) / prompts) for ids in self._domains.values()))
     if all(stage.steps for stage in self._stages):

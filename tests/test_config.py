@@ -76,7 +76,7 @@ def test_weights_that_let_a_wrong_response_outrank_a_correct_one():
 
 
 def test_a_run_needs_an_end():
-  refused(raw(train__steps=0), "config.train.steps", "config.train.epochs")
+  refused(raw(train__steps=0), "config.stages.stage1.steps: no end", "config.train.steps, epochs or rollouts")
 
 
 def test_numbers_for_a_scale():

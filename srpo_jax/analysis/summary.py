@@ -9,6 +9,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 
 from srpo_jax.workdir import read_rows
@@ -92,9 +93,9 @@ def plot_curves(metrics: Sequence[Row], evals: Sequence[Row], file: str | Path) 
     _lines(axes[0, 1], metrics, accuracy, "training batch: accuracy, format")
     for number, (name, rows) in enumerate(by_set(evals).items()):
       at, color = [row["step"] for row in rows], f"C{number}"
-      axes[0, 2].plot(at, [row["pass@1"] for row in rows], "o-", color=color, ms=3, label=f"{name}, temperature 1")
-      axes[0, 2].plot(at, [row["greedy"] for row in rows], "s--", color=color, ms=3, label=f"{name}, greedy")
-    axes[0, 2].set_title("held-out accuracy", fontsize=9)
+      axes[0, 2].plot(at, [row["pass@1"] for row in rows], "o-", color=color, ms=3, label=name)
+      axes[0, 2].plot(at, [row["greedy"] for row in rows], "s--", color=color, ms=3, alpha=0.6)
+    axes[0, 2].set_title("held-out accuracy (dashed: greedy)", fontsize=9)
     lengths = {f"{domain}/length_mean": domain for domain in domains}
     _lines(axes[0, 3], metrics, lengths, "mean response length, tokens")
     shares = {"groups/zero_advantage_frac": "zero advantage", "groups/all_correct_frac": "all correct",
@@ -112,8 +113,8 @@ def plot_curves(metrics: Sequence[Row], evals: Sequence[Row], file: str | Path) 
         axis.axvline(start, color="0.5", lw=0.8, ls=":")
       if axis.get_legend_handles_labels()[0]:
         axis.legend(frameon=False, fontsize=7)
-    for start in stage_starts(metrics):
-      axes[0, 0].annotate("next stage", (start, axes[0, 0].get_ylim()[0]), rotation=90, fontsize=7, color="0.4")
+    for number, start in enumerate(stage_starts(metrics), 2):
+      axes[0, 0].annotate(f" stage {number}", (start, axes[0, 0].get_ylim()[1]), fontsize=7, color="0.4", va="top")
     for axis in axes[1]:
       axis.set_xlabel("step")
     figure.savefig(file, dpi=130)
@@ -121,9 +122,17 @@ def plot_curves(metrics: Sequence[Row], evals: Sequence[Row], file: str | Path) 
 
 
 def _lines(axis: Axes, metrics: Sequence[Row], keys: dict[str, str], title: str) -> None:
-  """Curves of metrics.jsonl; where a domain is not in every batch its values are joined."""
+  """Curves of metrics.jsonl with their running means; where a domain is not in every batch its values are joined."""
   for key, label in keys.items():
     points = [(row["step"], row[key]) for row in metrics if row[key] is not None]
     if points:
-      axis.plot(*zip(*points, strict=True), lw=1.1, label=label or None)
+      steps, values = zip(*points, strict=True)
+      (line,) = axis.plot(steps, values, lw=0.7, alpha=0.35)
+      axis.plot(steps, running_mean(values), lw=1.3, color=line.get_color(), label=label or None)
   axis.set_title(title, fontsize=9)
+
+
+def running_mean(values: Sequence[float], width: int = 9) -> list[float]:
+  """The mean of each value and its neighbours, up to half of `width` on either side."""
+  half = width // 2
+  return [float(np.mean(values[max(i - half, 0) : i + half + 1])) for i in range(len(values))]

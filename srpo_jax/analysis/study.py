@@ -1,0 +1,98 @@
+"""The paper's two comparisons on finished toy runs: python -m srpo_jax.analysis.study --runs DIR [--out DIR]
+
+    DIR/regime-{math,code,mixed,staged}     held-out accuracy by domain over steps
+    DIR/resample-{none,dynamic,history}     held-out accuracy over the rollouts spent
+
+Writes regimes.png, resampling.png and study.md. `make study` makes the runs.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from srpo_jax.analysis.summary import by_set, stage_starts
+from srpo_jax.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.workdir import read_rows
+
+Row = dict[str, Any]
+
+REGIMES = {"math": "math only", "code": "code only", "mixed": "mixed from the start", "staged": "math, then code"}
+RESAMPLING = {"none": "GRPO", "dynamic": "dynamic sampling (DAPO)", "history": "history resampling (SRPO)"}
+
+
+def read_run(folder: Path) -> tuple[list[Row], list[Row]]:
+  """The rows of metrics.jsonl and of eval.jsonl.
+
+  Raises:
+    InputError: not a run that evaluated.
+  """
+  metrics, evals = read_rows(folder / "metrics.jsonl"), read_rows(folder / "eval.jsonl")
+  if not metrics or not evals:
+    raise InputError(f"{folder}: expected the workdir of a run that evaluated")
+  return metrics, evals
+
+
+def spent_at(metrics: Sequence[Row], step: int) -> int:
+  """Rollouts spent on the first `step` updates."""
+  return next((row["rollouts/spent"] for row in reversed(metrics) if row["step"] < step), 0)
+
+
+def plot(
+  runs: dict[str, tuple[list[Row], list[Row]]],
+  labels: dict[str, str],
+  place: Callable[[Sequence[Row], int], float],
+  axis_label: str,
+  file: Path,
+) -> None:
+  """One panel a held-out set, one curve a run; `place` puts an evaluation's step on the horizontal axis."""
+  sets = list(by_set(next(iter(runs.values()))[1]))
+  with plt.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+    figure, axes = plt.subplots(1, len(sets), figsize=(4.6 * len(sets), 3.4), constrained_layout=True, squeeze=False)
+    for axis, name in zip(axes[0], sets, strict=True):
+      for number, (key, (metrics, evals)) in enumerate(runs.items()):
+        rows = by_set(evals)[name]
+        at = [place(metrics, row["step"]) for row in rows]
+        axis.plot(at, [row["pass@1"] for row in rows], "o-", ms=3, color=f"C{number}", label=labels[key])
+        for start in stage_starts(metrics):
+          axis.axvline(place(metrics, start), color=f"C{number}", lw=0.8, ls=":")
+      axis.set_title(f"held-out pass@1, {name}", fontsize=9)
+      axis.set_xlabel(axis_label)
+      axis.set_ylim(0, 1.02)
+    axes[0, 0].legend(frameon=False, fontsize=8)
+    figure.savefig(file, dpi=130)
+    plt.close(figure)
+
+
+def table(runs: dict[str, tuple[list[Row], list[Row]]], labels: dict[str, str]) -> str:
+  """The last evaluation of each run, with what it cost."""
+  sets = list(by_set(next(iter(runs.values()))[1]))
+  lines = [["run", "steps", "rollouts", *sets], ["---", *["---:"] * (2 + len(sets))]]
+  for key, (metrics, evals) in runs.items():
+    last = [f"{100 * by_set(evals)[name][-1]['pass@1']:.1f} %" for name in sets]
+    lines.append([labels[key], str(len(metrics)), f"{metrics[-1]['rollouts/spent']:,}", *last])
+  return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main(args: Sequence[str]) -> None:
+  parser = ArgumentParser(description=__doc__)
+  parser.add_argument("--runs", required=True, type=Path, help="folder of the seven workdirs")
+  parser.add_argument("--out", type=Path, help="where the figures go; default --runs")
+  options = parser.parse_args(args)
+  out = options.out or options.runs
+  regimes = {name: read_run(options.runs / f"regime-{name}") for name in REGIMES}
+  resampling = {name: read_run(options.runs / f"resample-{name}") for name in RESAMPLING}
+  out.mkdir(parents=True, exist_ok=True)
+  plot(regimes, REGIMES, lambda _, step: step, "step", out / "regimes.png")
+  plot(resampling, RESAMPLING, spent_at, "rollouts spent", out / "resampling.png")
+  text = f"{table(regimes, REGIMES)}\n\n{table(resampling, RESAMPLING)}\n"
+  (out / "study.md").write_text(text)
+  print(text + f"figures: {out / 'regimes.png'}, {out / 'resampling.png'}")
+
+
+if __name__ == "__main__":
+  run_cli(main)
