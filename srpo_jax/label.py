@@ -31,7 +31,7 @@ from typing import Any
 from tqdm import tqdm
 
 from srpo_jax.config import Config, flatten
-from srpo_jax.data.dataset import RecordProblems, open_rows
+from srpo_jax.data.dataset import RecordProblems, column, open_rows
 from srpo_jax.data.difficulty import LABELS, UNLABELLED, label, pass_at_k
 from srpo_jax.data.label_parts import Parts, Tally, claim, is_parts, read_settings
 from srpo_jax.data.records import Records, write_records
@@ -222,7 +222,7 @@ def _label(
   """Samples and judges what is left of a host's batches."""
   # Imported late: a wrong option is told at once.
   from srpo_jax.cache import enable_compilation_cache
-  from srpo_jax.label_rollouts import Roller, scan
+  from srpo_jax.label_rollouts import Roller
   from srpo_jax.run import make_scorer
 
   if parts.folder.is_dir():
@@ -231,9 +231,9 @@ def _label(
       return
   enable_compilation_cache()
   with make_scorer(config) as scorer:
-    looked = scan(config, problems, scorer)
-    roller = Roller(config, scorer, looked, samples)
+    roller = Roller(config, scorer, problems, samples)
     claim(parts.folder, settings)  # not before every row was seen to be good
+    ids = column(problems, "id")
     with parts.open(host) as part:
       left = parts.left(host)
       total = sum(len(parts.batch(number)) for number in parts.of_host(host))
@@ -247,7 +247,7 @@ def _label(
       counts: Counter[str] = Counter()
       with bar:
         for number in left:
-          tallies = roller.roll_out(problems, parts.batch(number))
+          tallies = roller.roll_out([ids[index] for index in parts.batch(number)])
           part.add(number, tallies)
           counts += _counts(tallies)
           bar.set_postfix(counts, refresh=False)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from srpo_jax.data import difficulty
+from srpo_jax.data.dataset import column
 from srpo_jax.data.encoded import Prompt, encode_prompt
 from srpo_jax.errors import InputError
 from srpo_jax.rewards.code import runnable
@@ -89,11 +90,8 @@ class PromptSet(Mapping[str, Prompt]):
     self._report()
 
   def _select(self, selection: Selection) -> np.ndarray:
-    labels, ids = [], []
-    for start in range(0, len(self._problems), BATCH):
-      for problem in self._problems[start : start + BATCH]:
-        labels.append(difficulty.row_label(problem.difficulty, problem.pass_rate))
-        ids.append(problem.id)
+    ids, difficulties, rates = (column(self._problems, field) for field in ("id", "difficulty", "pass_rate"))
+    labels = [difficulty.row_label(*given) for given in zip(difficulties, rates, strict=True)]
     chosen = difficulty.select(labels, ids, **dataclasses.asdict(selection))
     if not chosen.any():
       raise InputError(f"{self.name}: config.data.keep leaves none of {len(ids)} rows")
