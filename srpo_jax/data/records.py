@@ -27,7 +27,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core import dataset_info, example_serializer
+from tensorflow_datasets.core import dataset_info
+from tensorflow_datasets.proto import tf_example_pb2, tf_feature_pb2
 
 from srpo_jax.data.sources import from_native
 from srpo_jax.errors import InputError
@@ -147,7 +148,7 @@ class Records(Sequence[dict[str, Any]]):
     self._n: int = metadata["n"]
     try:
       builder = tfds.builder_from_directory(self.folder)
-      self._info, self._features = builder.info, builder.info.features
+      self._info = builder.info
       self._source = builder.as_data_source(split=SPLIT).data_source
       shard_count = len(builder.info.splits[SPLIT].shard_lengths)
     except Exception as error:  # TFDS raises what its parsers raise
@@ -208,7 +209,7 @@ class Records(Sequence[dict[str, Any]]):
 
   def _decoded(self, record: bytes, index: int) -> dict[str, Any]:
     try:
-      return _row_of(self._features.deserialize_example_np(record))
+      return _row_of(tf_example_pb2.Example.FromString(record).features.feature)
     except Exception as error:  # whatever a spoiled record makes of itself
       raise InputError(f"{self.folder}: damaged: record {index} is not a row: {_line(error)}") from error
 
@@ -216,7 +217,8 @@ class Records(Sequence[dict[str, Any]]):
     return Records, (self.folder,)
 
 
-def _features() -> tfds.features.FeaturesDict:
+def features() -> tfds.features.FeaturesDict:
+  """The fields of a record as TFDS describes them."""
   text, optional = tfds.features.Text, ("answer", "difficulty", "source", "licence", "tests", "extra")
   return tfds.features.FeaturesDict(
     {name: text() for name in ("id", "domain", "question")}
@@ -253,15 +255,34 @@ def _example_of(row: Mapping[str, Any], fallback_id: str) -> dict[str, Any]:
   }
 
 
-def _row_of(example: Mapping[str, Any]) -> dict[str, Any]:
-  row: dict[str, Any] = {field: _text(example[field]) for field in TEXTS}
-  row["tests"] = None if example["tests"] is None else json.loads(example["tests"])
-  row["pass_rate"] = None if example["pass_rate"] is None else float(example["pass_rate"])
-  return row if example["extra"] is None else row | json.loads(example["extra"])
+# TFDS's own serializer makes the same bytes, and its parser the same values, at a third of the speed.
+def _record_of(example: Mapping[str, Any]) -> bytes:
+  given = {field: _feature(value) for field, value in example.items() if value is not None}
+  record = tf_example_pb2.Example(features=tf_feature_pb2.Features(feature=given))
+  return record.SerializeToString(deterministic=True)
 
 
-def _text(value: bytes | None) -> str | None:
-  return None if value is None else value.decode()
+def _feature(value: str | float) -> tf_feature_pb2.Feature:
+  if isinstance(value, float):
+    return tf_feature_pb2.Feature(float_list=tf_feature_pb2.FloatList(value=[value]))
+  return tf_feature_pb2.Feature(bytes_list=tf_feature_pb2.BytesList(value=[value.encode()]))
+
+
+def _row_of(found: Mapping[str, tf_feature_pb2.Feature]) -> dict[str, Any]:
+  row: dict[str, Any] = {field: _text_of(found, field) for field in TEXTS}
+  if not (row["id"] and row["domain"] and row["question"]):
+    raise ValueError("a field that every row has is absent")
+  tests, extra = _text_of(found, "tests"), _text_of(found, "extra")
+  row["tests"] = None if tests is None else json.loads(tests)
+  (row["pass_rate"],) = found["pass_rate"].float_list.value if "pass_rate" in found else (None,)
+  return row if extra is None else row | json.loads(extra)
+
+
+def _text_of(found: Mapping[str, tf_feature_pb2.Feature], field: str) -> str | None:
+  if field not in found:  # a look-up alone would add it
+    return None
+  (value,) = found[field].bytes_list.value
+  return value.decode()
 
 
 def _json(field: str, value: dict[str, Any]) -> str:
@@ -334,12 +355,11 @@ class _Shards:
 
 def _write(partial: Path, examples: Iterator[dict[str, Any]], folder: Path, name: str, shard_rows: int) -> _Written:
   """Writes the shards and the index."""
-  serializer = example_serializer.ExampleSerializer(_features().get_serialized_info())
   digest, total, shards = hashlib.sha256(), 0, _Shards(partial, shard_rows)
   waiting: list[dict[str, Any]] = []
   with pq.ParquetWriter(partial / INDEX, INDEX_SCHEMA) as index, contextlib.closing(shards):
     for example in examples:
-      record = serializer.get_tf_example(example).SerializeToString(deterministic=True)
+      record = _record_of(example)
       shards.write(record)
       digest.update(len(record).to_bytes(8, "little") + record)
       total += len(record)
@@ -360,7 +380,7 @@ def _write(partial: Path, examples: Iterator[dict[str, Any]], folder: Path, name
 
 def _describe(partial: Path, written: _Written, name: str, version: str, description: str, licence: str) -> None:
   """Writes what TFDS reads, and last our own mark of a whole folder."""
-  _features().save_config(str(partial))
+  features().save_config(str(partial))
   split = tfds.core.SplitInfo(
     name=SPLIT, shard_lengths=list(written.shard_lengths), num_bytes=written.record_bytes
   ).to_proto()
