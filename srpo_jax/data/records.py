@@ -89,8 +89,7 @@ def write_records(
   folder = Path(folder)
   if not _NAME.fullmatch(name):
     raise InputError(f"{folder}: data set name {name!r}: expected small letters, digits and underscores")
-  if not _VERSION.fullmatch(version):
-    raise InputError(f"{folder}: version {version!r}: expected three numbers, as 1.0.0")
+  check_version(folder, version)
   if shard_rows < 1:
     raise InputError(f"{folder}: shard_rows {shard_rows}: expected at least 1")
   check_target(folder)
@@ -116,6 +115,12 @@ def check_target(folder: Path) -> None:
     raise InputError(f"{folder}: expected a folder, or nothing, where the data set is to be written")
   if folder.is_dir() and any(folder.iterdir()) and not _is_ours(folder):
     raise InputError(f"{folder}: not empty and not a data set of ours, nothing was written")
+
+
+def check_version(folder: Path, version: str) -> None:
+  """Raises InputError where `write_records` would refuse a version."""
+  if not _VERSION.fullmatch(version):
+    raise InputError(f"{folder}: version {version!r}: expected three numbers, as 1.0.0")
 
 
 def is_records(path: str | Path) -> bool:
@@ -232,26 +237,30 @@ def _checked(rows: Iterable[Mapping[str, Any]], folder: Path, name: str) -> Iter
     if not isinstance(row, Mapping):
       raise InputError(f"{folder}: row {index}: expected an object with named fields, got {type(row).__name__}")
     try:
-      yield _example_of(row, f"{name}-{index:06d}")
+      yield example_of(row, f"{name}-{index:06d}")
     except InputError as error:
       raise InputError(f"{folder}: row {index}: {error}") from error
 
 
-def _example_of(row: Mapping[str, Any], fallback_id: str) -> dict[str, Any]:
-  """The fields of a record, None for those to leave out."""
+def example_of(row: Mapping[str, Any], fallback_id: str) -> dict[str, Any]:
+  """The fields of the record of a row, None for those to leave out.
+
+  Raises:
+    InputError: names the field that is malformed.
+  """
   problem = from_native(row, fallback_id)
   licence = row.get("licence")
   if licence is not None and not (is_text(licence) and licence.strip()):
     raise InputError(f"field licence: expected text, got {licence!r:.60}")
-  extra = {key: value for key, value in row.items() if key not in FIELDS}
+  extra = _extra(row)
   if problem.pass_rate is not None and float(np.float32(problem.pass_rate)) != problem.pass_rate:
     extra["pass_rate"] = problem.pass_rate
   example = {field: getattr(problem, field) for field in TEXTS if field != "licence"}
   return example | {
     "licence": licence.strip() if licence is not None else None,
-    "tests": None if problem.tests is None else _json("tests", dict(problem.tests)),
+    "tests": None if problem.tests is None else as_json("tests", dict(problem.tests)),
     "pass_rate": problem.pass_rate,
-    "extra": _json("extra", extra) if extra else None,
+    "extra": as_json("extra", extra) if extra else None,
   }
 
 
@@ -285,25 +294,22 @@ def _text_of(found: Mapping[str, tf_feature_pb2.Feature], field: str) -> str | N
   return value.decode()
 
 
-def _json(field: str, value: dict[str, Any]) -> str:
-  for key in value:
-    if not isinstance(key, str):
-      raise InputError(f"field {key!r:.60}: expected a name")
+def as_json(field: str, value: Any) -> str:
+  """A field's value as JSON text. Raises InputError that names the field where JSON cannot hold it."""
   try:
     return json.dumps(value, separators=(",", ":"))
   except (TypeError, ValueError, RecursionError) as error:
-    at = field
-    if field == "extra":
-      at = next((name for name in value if not _has_json(value[name])), field)
-    raise InputError(f"field {at}: expected what JSON can hold: {_line(error)}") from None
+    raise InputError(f"field {field}: expected what JSON can hold: {_line(error)}") from None
 
 
-def _has_json(value: Any) -> bool:
-  try:
-    json.dumps(value)
-  except (TypeError, ValueError, RecursionError):
-    return False
-  return True
+def _extra(row: Mapping[str, Any]) -> dict[str, Any]:
+  """The fields outside the schema, each of them seen to be JSON."""
+  extra = {key: value for key, value in row.items() if key not in FIELDS}
+  for key, value in extra.items():
+    if not is_text(key):
+      raise InputError(f"field {key!r:.60}: expected a name")
+    as_json(key, value)
+  return extra
 
 
 @dataclasses.dataclass(frozen=True)
