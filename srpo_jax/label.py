@@ -34,7 +34,7 @@ from srpo_jax.config import Config, flatten
 from srpo_jax.data.dataset import RecordProblems, column, open_rows
 from srpo_jax.data.difficulty import LABELS, UNLABELLED, label, pass_at_k
 from srpo_jax.data.label_parts import Parts, Tally, claim, is_parts, read_settings
-from srpo_jax.data.records import Records, write_records
+from srpo_jax.data.records import Records, as_json, check_target, check_version, example_of, write_records
 from srpo_jax.errors import ArgumentParser, InputError, run_cli
 from srpo_jax.jsonl import replaced
 from srpo_jax.launch import parse_flags
@@ -66,6 +66,7 @@ Row = Mapping[str, Any]
 
 
 def main(args: Sequence[str]) -> None:
+  """Labels as the command line says."""
   options, overrides = _options(args)
   parts_folder = options.output.with_name(options.output.name + ".parts")
   _check_output(options.output, options.input, parts_folder)
@@ -76,7 +77,7 @@ def main(args: Sequence[str]) -> None:
   host, hosts = _place(options)
   _log()
   problems, rows = open_rows(str(options.input), format=config.data.format, limit=config.data.limit)
-  _check_fields(options.input, rows)
+  _check_writable(options, rows)
   batch_rows = options.batch_rows or -(-2 * config.rollout.slots // options.samples)
   parts = Parts(parts_folder, len(problems), batch_rows, hosts)
   settings = _settings(config, options, batch_rows, hosts) | {"--input": rows_digest(problems)}
@@ -145,14 +146,14 @@ def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     raise InputError(f"--samples: expected at least 1, got {options.samples}")
   if options.batch_rows < 0:
     raise InputError(f"--batch-rows: expected 0 or more, got {options.batch_rows}")
+  for override in overrides:
+    if override.startswith("-") and not override.startswith("--config."):
+      raise InputError(f"{override}: unknown option (see --help)")
   return options, overrides
 
 
 def _config(options: argparse.Namespace, overrides: Sequence[str]) -> Config:
   """The config of training with the command line's own values in place."""
-  for override in overrides:
-    if override.startswith("-") and not override.startswith("--config."):
-      raise InputError(f"{override}: unknown option (see --help)")
   own = {
     "model.path": options.model,
     "data.train": options.input,
@@ -186,16 +187,28 @@ def _check_output(output: Path, source: Path, parts: Path) -> None:
     raise InputError(f"{parts}: expected the folder of a labelling, or nothing")
 
 
-def _check_fields(source: Path, rows: Sequence[Row]) -> None:
-  """Raises InputError for a field that could not be written, before hours of sampling."""
+def _check_writable(options: argparse.Namespace, rows: Sequence[Row]) -> None:
+  """Raises InputError for what would stop the writing, before hours of sampling."""
+  records = _to_records(options, rows)
+  if records:
+    check_target(options.output)
+    check_version(options.output, options.version or "1.0.0")
+  elif options.output.is_dir():
+    raise InputError(f"{options.output}: expected a file, or nothing, where the JSON Lines are to be written")
   if isinstance(rows, Records):
     return
   for index, row in enumerate(rows):
-    for field, value in row.items():
-      try:
-        json.dumps(value)
-      except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{source}: row {index}: field {field}: expected what JSON can hold: {error}") from None
+    try:
+      for field, value in row.items():
+        as_json(field, value)
+      if records:
+        example_of(labelled(row, Tally()), "row")
+    except InputError as error:
+      raise InputError(f"{options.input}: row {index}: {error}") from None
+
+
+def _to_records(options: argparse.Namespace, rows: Sequence[Row]) -> bool:
+  return options.format == "records" or (options.format == "auto" and isinstance(rows, Records))
 
 
 def _settings(config: Config, options: argparse.Namespace, batch_rows: int, hosts: int) -> dict[str, Any]:
@@ -261,12 +274,17 @@ def _counts(tallies: Sequence[Tally]) -> Counter[str]:
 
 def _merge_parts(options: argparse.Namespace, folder: Path) -> None:
   settings = read_settings(folder)
+  kinds = {"config.data.format": str, "config.data.limit": int, "--input": str, "--batch-rows": int, "--hosts": int}
+  for name, kind in kinds.items():
+    if type(settings.get(name)) is not kind:
+      raise InputError(f"{folder / 'settings.json'}: field {name}: expected {kind.__name__}")
   problems, rows = open_rows(
     str(options.input), format=settings["config.data.format"], limit=settings["config.data.limit"]
   )
   if rows_digest(problems) != settings["--input"]:
     raise InputError(f"{options.input}: not the rows that {folder} was made of")
   parts = Parts(folder, len(problems), settings["--batch-rows"], settings["--hosts"])
+  _check_writable(options, rows)
   _write(options, problems, rows, parts.merged())
 
 
@@ -279,7 +297,7 @@ def _write(
     return (labelled(row, tally) for row, tally in zip(rows, tallies, strict=False))
 
   source = problems.records if isinstance(problems, RecordProblems) else None
-  if options.format == "records" or (options.format == "auto" and source is not None):
+  if _to_records(options, rows):
     note = f"Labelled by {max(t.n + t.n_unjudged for t in tallies)} responses a row."
     name = source.name if source else re.sub(r"[^a-z0-9_]", "_", f"set_{options.output.stem}".lower())
     write_records(

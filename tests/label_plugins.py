@@ -34,3 +34,7 @@ def never_judged(request: ScoreRequest, verdict: Verdict) -> Verdict:
 
 def rows() -> list[Problem]:
   return [Problem(f"q{i}", "math", f"What is {i} + {i}?", str(2 * i), difficulty=f"Level {i}") for i in range(9)]
+
+
+def odd_rows() -> list[dict]:
+  return [{"domain": "math", "question": "?", "answer": "1", "odd": {1, 2}}]

@@ -290,7 +290,14 @@ def test_other_rows_and_another_model_are_refused(model, whole, log, tmp_path):
 
 
 @pytest.mark.parametrize(
-  "line", ["[]", '{"batch": 99, "rows": []}', '{"batch": 0, "rows": [[5, 1, 0, -1], [5, 1, 0, 0]]}', "nonsense"]
+  "line",
+  [
+    "[]",
+    '{"batch": 99, "rows": []}',
+    '{"batch": 0, "rows": [[5, 1, 0, -1], [5, 1, 0, 0]]}',
+    '{"batch": 0, "rows": [[5, 6, 0, 0], [5, 1, 0, 0]]}',
+    "nonsense",
+  ],
 )
 def test_a_spoiled_part_is_named(model, whole, log, tmp_path, line):
   shutil.copy(whole[0].with_name("rows.jsonl"), tmp_path / "rows.jsonl")
@@ -322,6 +329,22 @@ def test_of_hosts_that_start_at_once_one_set_of_settings_stands(tmp_path):
   assert is_parts(folder)
 
 
+def test_spoiled_settings_are_named(source, log, tmp_path):
+  (tmp_path / "out.jsonl.parts").mkdir()
+  (tmp_path / "out.jsonl.parts" / "settings.json").write_text('{"--hosts": "two"}')
+  with pytest.raises(InputError, match=r"settings\.json: field config\.data\.format"):
+    main([f"--input={source}", f"--output={tmp_path / 'out.jsonl'}", "--merge"])
+
+
+def test_rows_that_could_not_be_written_are_told_before_anything_is_sampled(model, log, tmp_path):
+  write_rows(tmp_path / "in.jsonl", [ROWS[0], ROWS[1] | {"licence": 3}])
+  with pytest.raises(InputError, match=r"in\.jsonl: row 1: field licence"):
+    main(arguments(model, tmp_path / "in.jsonl", tmp_path / "out", "--format=records"))
+  with pytest.raises(InputError, match=r"row 0: field odd"):
+    main(arguments(model, "tests.label_plugins:odd_rows", tmp_path / "out.jsonl"))
+  assert not log.exists() and not list(tmp_path.glob("out*"))
+
+
 def test_what_is_there_is_not_written_over(model, source, log, tmp_path):
   (tmp_path / "mine.jsonl").write_text("keep")
   (tmp_path / "other.parts").mkdir()
@@ -347,6 +370,9 @@ def test_what_is_there_is_not_written_over(model, source, log, tmp_path):
     (["--temperature=0"], "temperature"),
     (["--max-new-tokens=0"], "max_new_tokens"),
     (["--bogus=1"], "--bogus=1: unknown option"),
+    (["--merge", "--bogus=1"], "--bogus=1: unknown option"),
+    (["--merge"], r"settings\.json: no such file"),
+    (["--format=records", "--version=1"], "three numbers"),
     (["--config.rollout.bogus=1"], "bogus"),
     (["--model=/nowhere"], "/nowhere"),
     (["--input=/nowhere.jsonl"], r"/nowhere\.jsonl: no such file"),

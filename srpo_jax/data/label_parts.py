@@ -86,6 +86,8 @@ class Parts:
           raise ValueError
         if not all(type(n) is int and n >= 0 for tally in tallies for n in dataclasses.astuple(tally)):
           raise ValueError
+        if any(tally.n_correct > tally.n for tally in tallies):
+          raise ValueError
       except (KeyError, TypeError, ValueError):
         raise InputError(f"{file}:{number}: not a batch of this labelling") from None
       found[batch] = tallies

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import example_serializer
 
 from srpo_jax.data.dataset import RecordProblems, column, load_problems, open_problems
-from srpo_jax.data.records import INDEX, Records, write_records
+from srpo_jax.data.records import INDEX, Records, features, write_records
 from srpo_jax.errors import InputError
 from tests.conftest import ROOT
 
@@ -94,6 +95,15 @@ def test_tfds_reads_it(folder):
   assert source[1]["pass_rate"] == np.float32(1 / 3)
   assert json.loads(source[3]["tests"]) == ROWS[3]["tests"]
   assert builder.info.splits["train"].shard_lengths == [5]
+
+
+def test_the_records_are_those_of_tfds_own_serializer(folder):
+  builder = tfds.builder_from_directory(folder)
+  raw = builder.as_data_source(split="train").data_source
+  serializer = example_serializer.ExampleSerializer(features().get_serialized_info())
+  for index in range(5):
+    decoded = builder.info.features.deserialize_example_np(raw[index])
+    assert serializer.get_tf_example(decoded).SerializeToString(deterministic=True) == raw[index]
 
 
 def test_no_tensorflow(folder):
@@ -363,3 +373,10 @@ def test_arguments_that_do_not_fit_a_folder(folder, arguments, told):
 def test_a_folder_that_is_no_data_set(tmp_path):
   with pytest.raises(InputError, match=r"dataset_info\.json"):
     open_problems(str(tmp_path))
+
+
+def test_the_benchmark_reads_what_it_wrote():
+  command = [sys.executable, "benchmarks/records.py", "--rows", "2500"]
+  done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+  found = json.loads(done.stdout)
+  assert found["rows"] == found["read_rows"] == 2500 and found["bytes"] > 2500
