@@ -221,19 +221,22 @@ def test_rows_that_cannot_be_labelled_stay_without(model, log, tmp_path, capsys)
   assert [row["pass_rate"] is None for row in found] == [False, True, True, False]
   assert [row["difficulty"] is None for row in found] == [False, True, True, False]
   assert found[1]["original_difficulty"] == "Level 1" and found[2]["rollouts"]["n"] == 0
-  assert "2 of 4 rows cannot be labelled, as row 1: a prompt of" in capsys.readouterr().err
+  assert "2 of 4 rows cannot be used, as row 1: a prompt of" in capsys.readouterr().err
   load_problems(str(tmp_path / "out.jsonl"))
   write_rows(tmp_path / "none.jsonl", odd[1:3])
-  with pytest.raises(InputError, match=r"2 of 2 rows cannot be labelled"):
+  with pytest.raises(InputError, match=r"2 of 2 rows cannot be used"):
     main(arguments(model, tmp_path / "none.jsonl", tmp_path / "none.out"))
   assert not list(tmp_path.glob("none.out*"))
 
 
 def test_responses_that_are_never_judged_give_no_label(model, source, log, tmp_path):
   main(arguments(model, source, tmp_path / "out.jsonl", reward="tests.label_plugins:never_judged"))
-  for row in read(tmp_path / "out.jsonl"):
-    assert row["difficulty"] is None and row["pass_rate"] is None
-    assert row["rollouts"]["n_unjudged"] + row["rollouts"]["n"] == SAMPLES
+  rows = read(tmp_path / "out.jsonl")
+  for row in rows:  # a truncated response is wrong without a judge
+    seen = row["rollouts"]
+    assert seen["n"] == seen["n_truncated"] and seen["n_unjudged"] + seen["n"] == SAMPLES
+    assert (row["difficulty"], row["pass_rate"]) == ((None, None) if seen["n"] == 0 else ("unsolved", 0.0))
+  assert any(row["difficulty"] is None for row in rows)
 
 
 def test_the_seed_and_the_temperature_count(model, whole, source, log, tmp_path):
