@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from srpo_jax.algorithm.history import Outcome, outcome
+from srpo_jax.bars import late_bar
 from srpo_jax.data.encoded import Prompt
 from srpo_jax.errors import TrainingError
 from srpo_jax.model.qwen2 import Params
@@ -43,6 +44,7 @@ class Collector:
   stop_tokens: tuple[int, ...]
   prompt_bucket: int
   seed: int
+  show: bool = False  # progress bars while sampling and judging take long
 
   def collect(
     self,
@@ -79,7 +81,9 @@ class Collector:
     stream = sample_groups(
       self.engine, params, requests, stop_tokens=self.stop_tokens, prompt_bucket=self.prompt_bucket
     )
+    bar = late_bar("sampling", len(requests) * samples, shown=self.show)
     for rollout in stream:
+      bar.update()
       if not np.isfinite(rollout.logprobs).all():
         raise TrainingError(f"step {step}: the policy's log-probabilities are not finite: it diverged or is damaged")
       text = self._text(rollout)
@@ -96,8 +100,10 @@ class Collector:
           tests=problem.tests,
         )
       )
+    bar.close()
     generated = time.perf_counter()
-    verdicts = self.scorer.collect()
+    with late_bar("judging", len(sampled), shown=self.show) as bar:
+      verdicts = self.scorer.collect(lambda n: bar.update(n - bar.n))
     groups = [
       Group(
         prompt,

@@ -200,7 +200,8 @@ class Run:
 
     longest = max(set_.longest for set_ in (*self._train, *heldout))
     engine = make_engine(config, self.model_config, max_prompt=longest, stops=stops)
-    self.collector = Collector(engine, scorer, self.tokenizer, stops, config.rollout.prompt_bucket, config.train.seed)
+    bucket, seed, show = config.rollout.prompt_bucket, config.train.seed, config.log.progress
+    self.collector = Collector(engine, scorer, self.tokenizer, stops, bucket, seed, show)
     self.learner = make_learner(config, self.model_config)
     self.advantage: Callable[..., np.ndarray] = (
       resolve_callable(config.advantage.function)

@@ -24,6 +24,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from tqdm import tqdm
+
+from srpo_jax.bars import late_bar
 from srpo_jax.data.sources import ADAPTERS, detect_format
 from srpo_jax.errors import ArgumentParser, InputError, run_cli
 from srpo_jax.jsonl import replaced
@@ -134,6 +137,7 @@ def _score(source: Path, scorer: Scorer, verdicts: IO[str], rejects: IO[str], *,
   """Scores every row of `source`; returns how many rows were scored and how many rejected."""
   scored = refused = 0
   waiting: list[Row] = []
+  bar = late_bar("judging", None)
   for number, row in read_rows(source):
     try:
       if isinstance(row, InputError):
@@ -147,13 +151,15 @@ def _score(source: Path, scorer: Scorer, verdicts: IO[str], rejects: IO[str], *,
       rejects.write(json.dumps({"line": number, "reason": reason}) + "\n")
       refused += 1
     if len(waiting) == BATCH:
-      scored += _write(waiting, scorer, verdicts)
-  return scored + _write(waiting, scorer, verdicts), refused
+      scored += _write(waiting, scorer, verdicts, bar)
+  with bar:
+    return scored + _write(waiting, scorer, verdicts, bar), refused
 
 
-def _write(waiting: list[Row], scorer: Scorer, verdicts: IO[str]) -> int:
+def _write(waiting: list[Row], scorer: Scorer, verdicts: IO[str], bar: "tqdm[Any]") -> int:
   """Writes the verdicts on the rows in flight and empties the list; returns how many there were."""
-  found = scorer.collect()
+  before = bar.n
+  found = scorer.collect(lambda done: bar.update(before + done - bar.n))
   for row in waiting:
     verdicts.write(json.dumps(_as_row(row.id, found[row.request.id])) + "\n")
   count = len(waiting)

@@ -112,13 +112,19 @@ class Scorer:
       del self._requests[request.id]  # or collect would wait for it
       raise
 
-  def collect(self) -> dict[str, Verdict]:
+  def collect(self, waiting: Callable[[int], object] | None = None) -> dict[str, Verdict]:
     """The verdicts on everything submitted since the last collect, by id in that order; waits for the last of them.
+
+    Args:
+      waiting: called now and then with the number of verdicts that are there.
 
     Raises InputError that names the user's reward function where it fails or returns no proper verdict.
     """
     with self._changed:
-      self._changed.wait_for(lambda: len(self._verdicts) == len(self._requests))
+      while len(self._verdicts) < len(self._requests):
+        self._changed.wait()
+        if waiting is not None:
+          waiting(len(self._verdicts))
       requests, verdicts = self._requests, self._verdicts
       self._requests, self._verdicts = {}, {}
     if self._function is None:

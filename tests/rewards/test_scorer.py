@@ -392,3 +392,12 @@ def test_a_fault_of_the_checker_ends_neither_a_run_nor_its_collect(monkeypatch: 
     monkeypatch.undo()
     scorer.submit(request("b"))
   assert scorer.collect() == {}
+
+
+def test_collect_tells_how_many_verdicts_are_there():
+  told = []
+  with Scorer(workers=1) as scorer:
+    for i in range(5):
+      scorer.submit(ScoreRequest(f"r{i}", "", r"x </think> <answer>\boxed{1}</answer>", True, "math", "1"))
+    assert len(scorer.collect(told.append)) == 5
+  assert told == sorted(told) and all(0 < n <= 5 for n in told)
