@@ -144,6 +144,7 @@ def _score(source: Path, scorer: Scorer, verdicts: IO[str], rejects: IO[str], *,
         raise row
       scorer.submit(row.request)
       waiting.append(row)
+      bar.update(scored + scorer.judged - bar.n)
     except InputError as error:
       reason = str(error).removeprefix(f"request {number}: ")
       if strict:

@@ -112,6 +112,11 @@ class Scorer:
       del self._requests[request.id]  # or collect would wait for it
       raise
 
+  @property
+  def judged(self) -> int:
+    """How many of the responses submitted since the last collect have their verdict."""
+    return len(self._verdicts)
+
   def collect(self, waiting: Callable[[int], object] | None = None) -> dict[str, Verdict]:
     """The verdicts on everything submitted since the last collect, by id in that order; waits for the last of them.
 
@@ -124,7 +129,7 @@ class Scorer:
       while len(self._verdicts) < len(self._requests):
         self._changed.wait()
         if waiting is not None:
-          waiting(len(self._verdicts))
+          waiting(self.judged)
       requests, verdicts = self._requests, self._verdicts
       self._requests, self._verdicts = {}, {}
     if self._function is None:

@@ -13,6 +13,7 @@ from srpo_jax.errors import InputError
 from srpo_jax.rewards import judge, pool
 from srpo_jax.rewards.math import screen_stated
 from srpo_jax.rewards.scorer import Scorer
+from srpo_jax.sandbox.client import SandboxOptions
 from srpo_jax.types import ScoreRequest, Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -395,9 +396,12 @@ def test_a_fault_of_the_checker_ends_neither_a_run_nor_its_collect(monkeypatch: 
 
 
 def test_collect_tells_how_many_verdicts_are_there():
+  tests = {"type": "assert", "cases": ["assert f(1) == 1"], "functions": ["f"]}
+  program = "import time\ndef f(x):\n  time.sleep(0.2)\n  return x"
   told = []
-  with Scorer(workers=1) as scorer:
-    for i in range(5):
-      scorer.submit(ScoreRequest(f"r{i}", "", r"x </think> <answer>\boxed{1}</answer>", True, "math", "1"))
-    assert len(scorer.collect(told.append)) == 5
-  assert told == sorted(told) and all(0 < n <= 5 for n in told)
+  with Scorer(workers=1, sandbox=SandboxOptions(slots=1)) as scorer:
+    for i in range(3):
+      response = f"x </think> <answer>```python\n{program}\n```</answer>"
+      scorer.submit(ScoreRequest(f"r{i}", "", response, True, "code", None, tests))
+    assert {v.correct for v in scorer.collect(told.append).values()} == {1}
+  assert told == sorted(told) and told[-1] == 3
