@@ -10,4 +10,4 @@ DELAY_S = 3.0
 def late_bar(what: str, total: int | None, *, shown: bool = True) -> "tqdm[Any]":
   """A bar over responses, on a terminal, that appears once the work has taken some seconds and goes when it is done."""
   hidden = None if shown else True  # None: where there is no terminal
-  return tqdm(total=total, desc=what, unit="response", disable=hidden, delay=DELAY_S, leave=False, dynamic_ncols=True)
+  return tqdm(total=total, desc=what, unit=" responses", disable=hidden, delay=DELAY_S, leave=False, dynamic_ncols=True)
