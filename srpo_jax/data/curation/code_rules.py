@@ -1,0 +1,177 @@
+"""Rules that take out programming tasks which the sandbox cannot run, or whose tests cannot tell right from wrong.
+
+A task may say so in words, or its reference program may show it. Each rule is pure; it returns what it matched.
+"""
+
+import ast
+import re
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+
+from srpo_jax.data.curation.candidate import Candidate
+
+FLAGS = re.IGNORECASE | re.DOTALL
+
+_FILES = re.compile(
+  r"\b(?:read|write|open|load|save|parse|append|copy|delete|create|store)\w*\s+(?:\w+\s+){0,5}?(?:from|to|into|in|a|an|the)?\s*"
+  r"(?:text\s+|csv\s+|json\s+|input\s+|output\s+|given\s+|temporary\s+|binary\s+)?files?\b(?!name)"
+  r"|\b(?:file|directory|folder)\s+(?:path|system|on\s+disk)\b|\b\w+\.(?:txt|csv|dat|xlsx?|in|out)\b(?!\()"
+  r"|\b(?:list|create|delete|walk)\w*\s+(?:\w+\s+){0,3}?(?:directory|folder)\b",
+  FLAGS,
+)
+_NETWORK = re.compile(
+  r"\bhttp\s+(?:request|get|post|server|client)s?\b|\b(?:download|fetch|scrape|crawl)\w*\s+(?:\w+\s+){0,4}?(?:url|web\s*(?:site|page)|internet|api)\b"
+  r"|\b(?:tcp|udp|web)\s*sockets?\b|\bsocket\s+(?:connection|server|client)\b|\bweb\s+server\b|\brest\s+api\b|\bapi\s+(?:call|endpoint)s?\b",
+  FLAGS,
+)
+_ENVIRONMENT = re.compile(
+  r"\benvironment\s+variables?\b|\bcommand[- ]line\s+(?:argument|option|parameter)s?\b|\bsys\.argv\b|\bos\.environ\b"
+  r"|\b(?:current|today'?s)\s+(?:system\s+)?(?:date|time|working\s+directory|user|timestamp)\b"
+  r"|\b(?:pip|apt|conda)\s+install\b|\bshell\s+command\b|\bsub-?process\b|\b(?:generate|return|pick|choose)\w*\s+(?:a\s+)?random(?:ly)?\b",
+  FLAGS,
+)
+_INTERACTIVE = re.compile(
+  r"\binteractive\s+(?:problem|task|protocol)\b|\binteract(?:or|ion\s+(?:protocol|ends|begins))\b"
+  r"|\bflush(?:ing)?\s+(?:the\s+|your\s+)?(?:output|buffer|stdout)\b|\bfflush\b|\bsys\.stdout\.flush\b"
+  r"|\b(?:ask|prompt)\w*\s+the\s+user\s+(?:to|for)\b|\byou\s+(?:can|may)\s+(?:make|ask)\s+(?:at\s+most\s+)?\S+\s+quer(?:y|ies)\b",
+  FLAGS,
+)
+_SEVERAL = re.compile(
+  r"\bif\s+(?:there\s+(?:are|is|exist)|multiple|several)\s+(?:(?:multiple|several|many|more\s+than\s+one|various|different|possible|correct|valid|optimal|such)\s*)+"
+  r"[\w\s]{0,40}?(?:answer|solution|way|output|sequence|option|string|array|number|permutation|construction)s?\b[^.]{0,80}?"
+  r"\b(?:print|output|return|any|choose|find|you)\b"
+  r"|\b(?:print|output|return|find|choose)\s+any\s+(?:one\s+)?of\s+(?:them|these|the\s+(?:answers|solutions))\b"
+  r"|\bany\s+(?:valid|correct|possible|such|suitable)\s+(?:answer|solution|output|sequence|arrangement)s?\b"
+  r"|\bany\s+of\s+(?:them|these)\s+(?:is|are|will\s+be|would\s+be)\s+(?:accepted|correct|fine|ok(?:ay)?)\b"
+  r"|\byou\s+(?:can|may)\s+(?:print|output|return)\s+(?:\w+\s+){0,3}?(?:any|in\s+any\s+order|arbitrary)\b",
+  FLAGS,
+)
+_ANY_ORDER = re.compile(r"\bin\s+(?:any|arbitrary)\s+order\b", FLAGS)
+
+FILE_MODULES = frozenset(
+  "os pathlib shutil glob tempfile fileinput zipfile tarfile csv sqlite3 shelve dbm mmap".split()
+)
+NETWORK_MODULES = frozenset(
+  "socket ssl http urllib requests ftplib smtplib imaplib poplib telnetlib socketserver xmlrpc aiohttp httpx".split()
+)
+ENVIRONMENT_MODULES = frozenset(
+  "subprocess platform getpass pwd grp resource signal multiprocessing threading ctypes importlib builtins".split()
+)
+_ENVIRONMENT_NAMES = frozenset(
+  {"sys.argv", "os.environ", "os.getenv", "os.getcwd", "datetime.now", "datetime.today", "date.today", "time.time",
+   "datetime.datetime.now", "datetime.datetime.today", "datetime.date.today", "datetime.utcnow", "time.localtime"}
+)  # fmt: skip
+STANDARD = frozenset(sys.stdlib_module_names)
+
+Rule = Callable[[Candidate, ast.Module | None], str | None]
+
+
+def files(candidate: Candidate, program: ast.Module | None) -> str | None:
+  """Reads or writes files."""
+  return _imported(program, FILE_MODULES) or _called(program, "open") or _said(_FILES, candidate)
+
+
+def network(candidate: Candidate, program: ast.Module | None) -> str | None:
+  """Goes to the network."""
+  return _imported(program, NETWORK_MODULES) or _said(_NETWORK, candidate)
+
+
+def environment(candidate: Candidate, program: ast.Module | None) -> str | None:
+  """Depends on the machine, the time or chance."""
+  return (
+    _imported(program, ENVIRONMENT_MODULES) or _named(program, _ENVIRONMENT_NAMES) or _said(_ENVIRONMENT, candidate)
+  )
+
+
+def interactive(candidate: Candidate, program: ast.Module | None) -> str | None:
+  """Talks with a judge or a user; reading standard input is right where the tests give it."""
+  asks = _called(program, "input") if (candidate.problem.tests or {}).get("type") != "stdin" else None
+  return asks or _said(_INTERACTIVE, candidate)
+
+
+def several_answers(candidate: Candidate, program: ast.Module | None) -> str | None:
+  """Takes any of several answers, where the tests expect one. An assert may itself be the checker."""
+  tests = candidate.problem.tests or {}
+  if tests.get("checker"):
+    return None
+  if tests.get("type") == "assert":
+    return None if _asserts_loosely(tests) else _said(_SEVERAL, candidate)
+  return _said(_SEVERAL, candidate) or _said(_ANY_ORDER, candidate)
+
+
+RULES: Mapping[str, Rule] = {
+  "files": files,
+  "network": network,
+  "environment": environment,
+  "interactive": interactive,
+  "several_answers": several_answers,
+}
+
+
+def first_rule(
+  candidate: Candidate, names: Sequence[str], program: ast.Module | None
+) -> tuple[str, str] | None:
+  """The first of the named rules that matches, with what it matched."""
+  for name in names:
+    matched = RULES[name](candidate, program)
+    if matched is not None:
+      return name, matched
+  return None
+
+
+def forbidden_import(program: ast.Module | None, allowed: frozenset[str]) -> str | None:
+  """A module that a program imports and the config does not allow."""
+  return next((name for name in _imports(program) if name not in allowed), None)
+
+
+def parse(program: str | None) -> ast.Module | None:
+  """The syntax of a reference program; None where there is none. Raises SyntaxError or ValueError where it is bad."""
+  if program is None:
+    return None
+  with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    try:
+      return ast.parse(program)
+    except (RecursionError, MemoryError) as error:
+      raise ValueError(f"too deep: {type(error).__name__}") from None
+
+
+def _said(pattern: re.Pattern[str], candidate: Candidate) -> str | None:
+  match = pattern.search(candidate.problem.question)
+  return match.group() if match else None
+
+
+def _imports(program: ast.Module | None) -> list[str]:
+  found = []
+  for node in ast.walk(program) if program else ():
+    if isinstance(node, ast.Import):
+      found += [alias.name.partition(".")[0] for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+      found.append((node.module or ".").partition(".")[0])
+  return found
+
+
+def _imported(program: ast.Module | None, modules: frozenset[str]) -> str | None:
+  return next((f"import {name}" for name in _imports(program) if name in modules), None)
+
+
+def _called(program: ast.Module | None, name: str) -> str | None:
+  for node in ast.walk(program) if program else ():
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
+      return ast.unparse(node)
+  return None
+
+
+def _named(program: ast.Module | None, names: frozenset[str]) -> str | None:
+  for node in ast.walk(program) if program else ():
+    if isinstance(node, ast.Attribute) and ast.unparse(node) in names:
+      return ast.unparse(node)
+  return None
+
+
+def _asserts_loosely(tests: Mapping[str, object]) -> bool:
+  cases = tests.get("cases")
+  return isinstance(cases, Sequence) and all(
+    isinstance(case, str) and re.search(r"\b(?:set|sorted|Counter|any|all|in)\b", case) for case in cases
+  )
