@@ -1,16 +1,17 @@
-"""Loads a data set: a file, or a callable of the user's own, to checked problems with distinct ids."""
+"""Loads a data set: a file, a records folder or a user's own callable, to checked problems with distinct ids."""
 
 import inspect
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from srpo_jax import plugins
 from srpo_jax.data import sources
+from srpo_jax.data.records import Records, is_records
 from srpo_jax.errors import InputError
 from srpo_jax.jsonl import json_rows
 from srpo_jax.types import Problem
@@ -21,14 +22,79 @@ JSON_LINES = (".jsonl", ".json-lines")
 PlacedRow = tuple[str, Any]
 
 
+class RecordProblems(Sequence[Problem]):
+  """The problems of a records folder by record index, each read when it is asked for.
+
+  Args of the constructor:
+    folder: that `records.write_records` made.
+    limit: the first so many alone; 0 for all.
+
+  Raises InputError that names the folder, and the record where one is spoiled.
+  """
+
+  def __init__(self, folder: str | Path, limit: int = 0):
+    self.records = Records(folder)
+    self._n = min(limit or len(self.records), len(self.records))
+
+  def column(self, field: str) -> list[Any]:
+    """The id, domain, difficulty or pass_rate of every problem, without reading the problems."""
+    return self.records.column(field)[: self._n]
+
+  def __len__(self) -> int:
+    return self._n
+
+  @overload
+  def __getitem__(self, index: int) -> Problem: ...
+  @overload
+  def __getitem__(self, index: slice) -> tuple[Problem, ...]: ...
+  def __getitem__(self, index: int | slice) -> Problem | tuple[Problem, ...]:
+    places = range(self._n)[index]
+    if isinstance(places, int):
+      return self._problem(places, self.records[places])
+    return tuple(map(self._problem, places, self.records.rows(places)))
+
+  def __iter__(self) -> Iterator[Problem]:
+    return map(self._problem, range(self._n), self.records)
+
+  def _problem(self, index: int, row: Mapping[str, Any]) -> Problem:
+    try:
+      return sources.from_native(row, "")
+    except InputError as error:
+      raise InputError(f"{self.records.folder}: record {index}: {error}") from error
+
+
+def open_problems(
+  spec: str, *, format: str = "auto", limit: int = 0, kwargs: Mapping[str, Any] | None = None
+) -> Sequence[Problem]:
+  """Opens what `spec` names by record index: lazily where it is a records folder, else as `load_problems` does.
+
+  Args and errors are those of `load_problems`. The ids of all problems are distinct; `column` has them without reading
+  the problems.
+  """
+  if not is_records(spec):
+    return load_problems(spec, format=format, limit=limit, kwargs=kwargs)
+  if format not in ("auto", "native"):
+    raise InputError(f"{spec}: data format {format!r}: a records folder is native")
+  if kwargs:
+    raise InputError(f"{spec}: data kwargs ({', '.join(kwargs)}) are for a module:function only")
+  if limit < 0:
+    raise InputError(f"data limit {limit}: expected 0 (all rows) or more")
+  return RecordProblems(spec, limit)
+
+
+def column(problems: Sequence[Problem], field: str) -> list[Any]:
+  """The id, domain, difficulty or pass_rate of every problem; of a records folder without reading it."""
+  return problems.column(field) if isinstance(problems, RecordProblems) else [getattr(p, field) for p in problems]
+
+
 def load_problems(
   spec: str, *, format: str = "auto", limit: int = 0, kwargs: Mapping[str, Any] | None = None
 ) -> tuple[Problem, ...]:
   """Loads the problems that `spec` names, in their order.
 
   Args:
-    spec: a .jsonl, .json-lines or .parquet file, or `module:function`, a callable that returns an iterable of
-      `Problem` or of rows.
+    spec: a .jsonl, .json-lines or .parquet file, a records folder, or `module:function`, a callable that returns an
+      iterable of `Problem` or of rows.
     format: the adapter's name (`sources.ADAPTERS`), or "auto": a file's is told from the columns of its first row, a
       callable's rows are native.
     limit: read the first `limit` rows only; 0 for all.
@@ -44,6 +110,8 @@ def load_problems(
     raise InputError(f"data format {format!r}: expected one of auto, {', '.join(sources.ADAPTERS)}")
   if limit < 0:
     raise InputError(f"data limit {limit}: expected 0 (all rows) or more")
+  if is_records(spec):
+    return tuple(open_problems(spec, format=format, limit=limit, kwargs=kwargs))
   stem, rows, own = _open(spec, kwargs or {})
   problems = _adapt(itertools.islice(rows, limit or None), stem, "native" if own and format == "auto" else format)
   if not problems:
@@ -59,7 +127,10 @@ def _open(spec: str, kwargs: Mapping[str, Any]) -> tuple[str, Iterator[PlacedRow
   if kwargs:
     raise InputError(f"{spec}: data kwargs ({', '.join(kwargs)}) are for a module:function only")
   if path.suffix not in (*JSON_LINES, ".parquet"):
-    raise InputError(f"{spec}: expected a file ending in {', '.join(JSON_LINES)} or .parquet, or module:function")
+    raise InputError(
+      f"{spec}: expected a file ending in {', '.join(JSON_LINES)} or .parquet, a folder with a data set's "
+      "dataset_info.json, or module:function"
+    )
   if not path.is_file():
     raise InputError(f"{spec}: no such file")
   return path.stem, _parquet_rows(path) if path.suffix == ".parquet" else json_rows(path), False

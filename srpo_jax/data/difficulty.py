@@ -1,0 +1,129 @@
+"""How hard a problem is for a policy: pass@k, the label of a pass rate, and which rows to train on by it.
+
+pass@k is the chance that at least one of k responses is correct. Of n judged responses with c correct, the unbiased
+estimator (Chen et al., arXiv 2107.03374, eq. 1) is the share of the k-subsets that hold a correct one:
+
+    pass@k = 1 - C(n - c, k) / C(n, k)
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+import numpy as np
+from jaxtyping import Bool
+
+from srpo_jax.errors import InputError
+
+LABELS = ("unsolved", "hard", "medium", "easy", "solved")
+UNLABELLED = "unlabelled"
+HARD, MEDIUM = 0.25, 0.75  # the largest pass rates that these labels take
+
+
+def pass_at_k(n: int, c: int, k: int) -> float | None:
+  """The unbiased estimate of pass@k; None where fewer than k responses were judged.
+
+  >>> pass_at_k(4, 1, 2)  # of the 6 pairs, 3 hold the correct one
+  0.5
+
+  Args:
+    n: judged responses.
+    c: correct ones among them.
+    k: responses that one draws, at least 1.
+  """
+  if not 0 <= c <= n or k < 1:
+    raise ValueError(f"pass@{k} of {c} correct in {n}: expected 0 <= correct <= n and k >= 1")
+  if n < k:
+    return None
+  return float(1 - Fraction(math.comb(n - c, k), math.comb(n, k)))
+
+
+def label(pass_rate: float) -> str:
+  """unsolved (0), hard (up to 0.25), medium (up to 0.75), easy (below 1) or solved (1).
+
+  Raises:
+    InputError: not a share.
+  """
+  if not 0 <= pass_rate <= 1:
+    raise InputError(f"pass_rate {pass_rate}: expected a number from 0 to 1")
+  if pass_rate == 0:
+    return "unsolved"
+  if pass_rate == 1:
+    return "solved"
+  return "hard" if pass_rate <= HARD else "medium" if pass_rate <= MEDIUM else "easy"
+
+
+def row_label(difficulty: str | None, pass_rate: float | None) -> str | None:
+  """The label of a row: of its measured pass rate, else its difficulty where that is a label, else None.
+
+  Sets have difficulties of their own ("Level 5"), which say nothing of a policy; a measured rate outranks them.
+  """
+  if pass_rate is not None:
+    return label(pass_rate)
+  return difficulty if difficulty in LABELS else None
+
+
+def select(
+  labels: Sequence[str | None], ids: Sequence[str], *, keep: Mapping[str, float], max_unsolved: float, seed: int
+) -> Bool[np.ndarray, "rows"]:
+  """Which rows to train on.
+
+  Which of a label's rows stay is decided by a hash of (seed, id), so it does not depend on the order of the rows.
+
+  Args:
+    labels: of each row; None or a text that is no label counts as `unlabelled`.
+    ids: of each row, distinct.
+    keep: label -> the share of its rows that stays, to the nearest row: 0 filters it, 1 (and an absent label) keeps it.
+    max_unsolved: the largest share of unsolved rows among those that stay; 1 for no cap.
+    seed: of the hash.
+
+  Returns:
+    True for each row that stays; perhaps for none.
+
+  Raises:
+    InputError: an unknown label in `keep`, or a share out of range.
+  """
+  _check(keep, max_unsolved)
+  if len(labels) != len(ids):
+    raise ValueError(f"{len(labels)} labels of {len(ids)} ids")
+  rows: dict[str, list[int]] = {name: [] for name in (*LABELS, UNLABELLED)}
+  for index, name in enumerate(labels):
+    rows[name if name in LABELS else UNLABELLED].append(index)
+  staying = {
+    name: sorted(of_label, key=lambda row: _draw(seed, ids[row]))[
+      : _nearest(_exact(keep.get(name, 1.0)), len(of_label))
+    ]
+    for name, of_label in rows.items()
+  }
+  others = sum(len(of_label) for name, of_label in staying.items() if name != "unsolved")
+  cap = _exact(max_unsolved)
+  if cap < 1:
+    del staying["unsolved"][math.floor(others * cap / (1 - cap)) :]
+  chosen = np.zeros(len(labels), bool)
+  for of_label in staying.values():
+    chosen[of_label] = True
+  return chosen
+
+
+def _check(keep: Mapping[str, float], max_unsolved: float) -> None:
+  for name, share in keep.items():
+    if name not in (*LABELS, UNLABELLED):
+      raise InputError(f"keep.{name}: unknown label, expected one of {', '.join((*LABELS, UNLABELLED))}")
+    if not 0 <= share <= 1:
+      raise InputError(f"keep.{name}: expected a share from 0 to 1, got {share!r}")
+  if not 0 <= max_unsolved <= 1:
+    raise InputError(f"max_unsolved: expected a share from 0 to 1, got {max_unsolved!r}")
+
+
+def _exact(share: float) -> Fraction:
+  """The decimal that was meant: 0.3 in binary is a little less, which would cost a row."""
+  return Fraction(repr(float(share)))
+
+
+def _nearest(share: Fraction, count: int) -> int:
+  return math.floor(share * count + Fraction(1, 2))
+
+
+def _draw(seed: int, id_: str) -> bytes:
+  return hashlib.sha256(f"{seed}/{id_}".encode()).digest()
