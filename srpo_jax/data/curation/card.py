@@ -81,6 +81,8 @@ def draw_difficulty(difficulty: Mapping[tuple[str, str], int], file: Path) -> No
     axes.bar_label(bars, fontsize=8)
     axes.set_title(f"{domain}: rows by difficulty", fontsize=9)
     axes.tick_params(labelsize=8)
+    axes.tick_params(axis="x", rotation=30 if len(labels) > 3 else 0)
+    axes.set_xlim(-0.6, max(len(labels), 3) - 0.4)  # one bar does not fill the picture
     axes.margins(y=0.15)
   # No version or time in the file: the same counts give the same bytes.
   FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})

@@ -11,15 +11,19 @@ Rule = Callable[[str], str | None]
 FLAGS = re.IGNORECASE | re.DOTALL
 
 _FIGURE = r"(?:figure|diagram|picture|image|graph|drawing|illustration|sketch|chart|map)"
+# What is shown may be text that follows, a formula or lines of numbers: then nothing is missing.
+_NOT_TEXT = r"(?![^.:\n]{0,60}[.:]?\s*(?:\n\s*(?!\[asy|!\[|<img)\S|\\\[|\$\$|\\begin\{(?!asy|tikz|figure|picture)))"
 _IMAGE = re.compile(
   r"!\[[^\[\]]*\]\(|<img\b|\\includegraphics|\[/?asy\]|\\begin\{(?:asy|tikzpicture|figure|picture)\}"
   rf"|\b(?:as|is|are)\s+(?:shown|illustrated|depicted|pictured|drawn|given|indicated)\s+(?:\w+\s+)?(?:in|on|by)\s+the\s+"
   rf"(?:\w+\s+)?{_FIGURE}\b(?!\s+of\s+(?:a\s+|the\s+)?(?:function|equation|\$|y\b|f\b))"
-  rf"|\b(?:shown|illustrated|depicted|pictured)\s+(?:in\s+(?:the\s+)?{_FIGURE}|below|above|at\s+(?:the\s+)?(?:right|left)|here)\b"
+  rf"|\b(?:shown|illustrated|depicted|pictured)\s+in\s+(?:the\s+)?{_FIGURE}\b"
+  rf"|\b(?:shown|illustrated|depicted|pictured)\s+(?:below|above|at\s+(?:the\s+)?(?:right|left)|here)\b{_NOT_TEXT}"
+  r"|\bas\s+shown(?=\s*(?:[.,;?!)]|\Z))"
   rf"|\b{_FIGURE}\s+(?:shown\s+)?(?:below|above|at\s+(?:the\s+)?(?:right|left)|here)\b"
   rf"|\b(?:in|from|using|to|see|on)\s+(?:the\s+)?(?:accompanying|adjacent|adjoining|attached|following|given)\s+{_FIGURE}\b"
   r"|\b(?:in|from|see|refer(?:ring)?\s+to)\s+the\s+(?:figure|diagram)\b(?!\s+of\b)"
-  r"|\(\s*(?:see\s+)?(?:fig(?:ure)?\.?|diagram)\s*[0-9]*\s*\)|\bFig\.\s*[0-9]"
+  r"|\(\s*(?:see\s+)?(?:fig(?:ure)?\.?|diagram)\s*[0-9]*\s*\)|(?-i:\bFig\.|\bFigure|\bDiagram)\s*[0-9]"
   r"|\bthe\s+(?:figure|diagram)\s+(?:shows|represents|illustrates|depicts|consists)\b"
   r"|如[下右左上]?图|[下右左上]图|图[中示所]|见图",
   FLAGS,
@@ -40,17 +44,17 @@ _PROOF = re.compile(
 # A show, an analysis or a test that ...: the verb needs to be an order, which a comma before it does not make it.
 _NOT_AN_ORDER = re.compile(r"\b(?:to|or|and|,)\s*(?:show|demonstrate|verify)\s+that\b", FLAGS)
 _ASK = (
-  r"(?:find|determine|what|how|compute|calculate|evaluate|prove|show|solve|write|draw|sketch|express|state|is|are|does|"
-  r"which|who|when|where|why|give|list|explain|describe|estimate|simplify|factor|expand|graph|求|证明|计算|写出|若)"
+  r"(?:(?:find|determine|what|how|compute|calculate|evaluate|prove|show|solve|write|draw|sketch|express|state|is|are|does|"
+  r"which|who|when|where|why|give|list|explain|describe|estimate|simplify|factor|expand|graph)\b|求|证明|计算|写出|若|当)"
 )
 _PART_MARKS: Sequence[tuple[str, ...]] = (
-  (r"\(a\)", r"\(b\)"), (r"\(1\)", r"\(2\)"), (r"\(i\)", r"\(ii\)"), (r"(?<!\w)a\)", r"(?<!\w)b\)"),
-  (r"（1）", r"（2）"), (r"\bPart\s+\(?[aA1I]\)?[.:]?", r"\bPart\s+\(?(?:[bB2]|II)\)?[.:]?"), (r"①", r"②"),
+  (r"\(a\)", r"\(b\)"), (r"\(1\)", r"\(2\)"), (r"\(i\)", r"\(ii\)"), (r"(?<![\w(])a\)", r"(?<![\w(])b\)"),
+  (r"(?<![\w(])i\)", r"(?<![\w(])ii\)"), (r"（1）", r"（2）"), (r"\bPart\s+\(?[aA1I]\)?[.:]?", r"\bPart\s+\(?(?:[bB2]|II)\)?[.:]?"), (r"①", r"②"),
   (r"(?:^|\n)\s*a\.", r"\n\s*b\."), (r"(?:^|\n)\s*1[.)]", r"\n\s*2[.)]"),
 )  # fmt: skip
 _PARTS = [
-  re.compile(rf"(?:{first})\s*\**\s*(?:\$\s*)?(?:{_ASK}\b|{_ASK}(?=[^\x00-\x7f])|[^?]{{0,400}}?\?).{{0,2000}}?(?:{second})\s*\**\s*"
-             rf"(?:{_ASK}\b|{_ASK}(?=[^\x00-\x7f])|[^?]{{0,400}}\?)", FLAGS)
+  re.compile(rf"(?:{first})\s*\**\s*(?:\$\s*)?(?:{_ASK}|[^?？]{{0,400}}?[?？]).{{0,2000}}?(?:{second})\s*\**\s*"
+             rf"(?:{_ASK}|[^?？]{{0,400}}[?？])", FLAGS)
   for first, second in _PART_MARKS
 ]  # fmt: skip
 _OPTION_MARKS: Sequence[re.Pattern[str]] = (

@@ -1,7 +1,7 @@
 """Takes noise of markup and format out of a question, and nothing that it asks.
 
 Pure: the text and the names of what was changed. A URL is noise in mathematics; in a programming task it may be what
-the task is about, so there only a line that is nothing else goes. Markup of images and tables stays: a rule drops such
+the task is about, so there it goes only where it is a line of its own or follows a whole sentence to the line's end. Markup of images and tables stays: a rule drops such
 rows, and must see it.
 """
 
@@ -31,9 +31,11 @@ _URL_LINE = re.compile(
   rf"^[ \t]*(?:(?:source|from|see|link|problem link|original problem)\s*[:：]?\s*)?<?{_URL}>?[ \t]*$",
   re.IGNORECASE | re.MULTILINE,
 )
+_URL_AFTER = re.compile(rf"(?<=[.?!])[ \t]+{_URL}[ \t]*$", re.MULTILINE)
 _NUMBERING = re.compile(
   r"\A\s*(?:"
   r"\**(?:Problem|Exercise|Question|Example|Task)\s*(?:№|No\.?|#)?\s*[0-9]+(?:\.[0-9]+)*\s*[.:)\]]\**\s+"
+  r"|Example\s+[0-9]+\s+(?=[A-Z$\\(\[])"
   r"|[0-9]{1,3}[.)]\s+(?=[A-Z$\\(\[])"
   r"|例\s*[0-9]+[\s.:：、]*"
   r"|[\[(【（]\s*(?:[0-9]+|[a-z]+)\s*(?:points?|marks?|pts?\.?|分)\s*[\])】）]\s*"
@@ -84,7 +86,7 @@ def _without_html(text: str, domain: str) -> str:
 def _without_urls(text: str, domain: str) -> str:
   text = _URL_LINE.sub("", text)
   if domain == "code":
-    return text
+    return _URL_AFTER.sub("", text)
   kept = _IMAGE.findall(text)
   if kept:
     text = _IMAGE.sub("\0", text)

@@ -8,6 +8,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import logging
 import shutil
@@ -56,7 +57,10 @@ def curate(config: CurateConfig) -> dict[str, Any]:
   if known is not None:
     logging.info("%s is curated already: %d rows", output, known["records"]["n"])
     return known
-  index = Index(item for source, entry in eval_sources for item in items(source, entry.column))
+  found = {source.name: list(items(source, entry.column)) for source, entry in eval_sources}
+  for name, entries in found.items():
+    inputs["eval_sets"][name]["rows"] = len(entries)
+  index = Index(itertools.chain.from_iterable(found.values()))
   logging.info("%d evaluation items to compare with", len(index))
   readers = tuple(stages.reader(s.name, config.sources[s.name], _first_row(s)) for s in sources)
   work = output / WORK / digest[:16]
@@ -188,7 +192,7 @@ def _first_row(source: Source) -> dict[str, Any]:
 def _described(source: Source) -> dict[str, Any]:
   # The name alone: the card of the same file is the same wherever the file lies.
   name = source.place if source.digest.startswith("hub:") else Path(source.place).name
-  return {"file": name, "digest": source.digest, "rows": len(source)}
+  return {"file": name, "digest": source.digest, "rows": len(source)}  # an evaluation set: replaced by its items
 
 
 def _semantic(config: CurateConfig) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from srpo_jax.data.code_rows import bare_question
 from srpo_jax.data.curation import stages
 from srpo_jax.data.curation.candidate import Candidate, Drop, drop_line, dropped, to_line
 from srpo_jax.data.curation.config import CurateConfig
@@ -113,7 +114,7 @@ def process(plan: Plan, shard: Shard) -> None:
   shutil.rmtree(partial, ignore_errors=True)
   partial.mkdir()
   kept, drops, counts = _screen(plan, shard)
-  texts = [words(candidate.problem.question) for candidate in kept]
+  texts = [words(bare_question(candidate.problem.question)) for candidate in kept]
   leaks = plan.index.leaks(texts, *packed(texts))
   for number, leak in leaks.items():
     detail = {"eval_set": leak.eval_set, "eval_id": leak.item_id, "share": leak.share}
