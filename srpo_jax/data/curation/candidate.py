@@ -44,7 +44,7 @@ def dropped(candidate: Candidate, stage: str, rule: str, matched: str, **detail:
 
 def native_row(candidate: Candidate) -> dict[str, Any]:
   """The candidate in the native schema, without its reference."""
-  return dataclasses.asdict(candidate.problem)
+  return dict(vars(candidate.problem))
 
 
 def to_line(candidate: Candidate) -> str:

@@ -4,8 +4,8 @@ A task may say so in words, or its reference program may show it. Each rule is p
 """
 
 import ast
+import dataclasses
 import re
-import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 
@@ -62,35 +62,44 @@ _ENVIRONMENT_NAMES = frozenset(
   {"sys.argv", "os.environ", "os.getenv", "os.getcwd", "datetime.now", "datetime.today", "date.today", "time.time",
    "datetime.datetime.now", "datetime.datetime.today", "datetime.date.today", "datetime.utcnow", "time.localtime"}
 )  # fmt: skip
-STANDARD = frozenset(sys.stdlib_module_names)
-
-Rule = Callable[[Candidate, ast.Module | None], str | None]
 
 
-def files(candidate: Candidate, program: ast.Module | None) -> str | None:
+@dataclasses.dataclass(frozen=True)
+class Program:
+  """What a program uses: modules imported, calls of `open` and `input` by name, attributes as `a.b`."""
+
+  imports: tuple[str, ...]
+  calls: Mapping[str, str]
+  attributes: tuple[str, ...]
+
+
+Rule = Callable[[Candidate, Program | None], str | None]
+
+
+def files(candidate: Candidate, program: Program | None) -> str | None:
   """Reads or writes files."""
   return _imported(program, FILE_MODULES) or _called(program, "open") or _said(_FILES, candidate)
 
 
-def network(candidate: Candidate, program: ast.Module | None) -> str | None:
+def network(candidate: Candidate, program: Program | None) -> str | None:
   """Goes to the network."""
   return _imported(program, NETWORK_MODULES) or _said(_NETWORK, candidate)
 
 
-def environment(candidate: Candidate, program: ast.Module | None) -> str | None:
+def environment(candidate: Candidate, program: Program | None) -> str | None:
   """Depends on the machine, the time or chance."""
   return (
     _imported(program, ENVIRONMENT_MODULES) or _named(program, _ENVIRONMENT_NAMES) or _said(_ENVIRONMENT, candidate)
   )
 
 
-def interactive(candidate: Candidate, program: ast.Module | None) -> str | None:
+def interactive(candidate: Candidate, program: Program | None) -> str | None:
   """Talks with a judge or a user; reading standard input is right where the tests give it."""
   asks = _called(program, "input") if (candidate.problem.tests or {}).get("type") != "stdin" else None
   return asks or _said(_INTERACTIVE, candidate)
 
 
-def several_answers(candidate: Candidate, program: ast.Module | None) -> str | None:
+def several_answers(candidate: Candidate, program: Program | None) -> str | None:
   """Takes any of several answers, where the tests expect one. An assert may itself be the checker."""
   tests = candidate.problem.tests or {}
   if tests.get("checker"):
@@ -110,7 +119,7 @@ RULES: Mapping[str, Rule] = {
 
 
 def first_rule(
-  candidate: Candidate, names: Sequence[str], program: ast.Module | None
+  candidate: Candidate, names: Sequence[str], program: Program | None
 ) -> tuple[str, str] | None:
   """The first of the named rules that matches, with what it matched."""
   for name in names:
@@ -120,19 +129,19 @@ def first_rule(
   return None
 
 
-def forbidden_import(program: ast.Module | None, allowed: frozenset[str]) -> str | None:
+def forbidden_import(program: Program | None, allowed: frozenset[str]) -> str | None:
   """A module that a program imports and the config does not allow."""
-  return next((name for name in _imports(program) if name not in allowed), None)
+  return next((name for name in program.imports if name not in allowed), None) if program else None
 
 
-def parse(program: str | None) -> ast.Module | None:
-  """The syntax of a reference program; None where there is none. Raises SyntaxError or ValueError where it is bad."""
+def parse(program: str | None) -> Program | None:
+  """What a reference program uses; None where there is none. Raises SyntaxError or ValueError where it is bad."""
   if program is None:
     return None
   with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     try:
-      return ast.parse(program)
+      return _summary(ast.parse(program))
     except (RecursionError, MemoryError) as error:
       raise ValueError(f"too deep: {type(error).__name__}") from None
 
@@ -142,32 +151,30 @@ def _said(pattern: re.Pattern[str], candidate: Candidate) -> str | None:
   return match.group() if match else None
 
 
-def _imports(program: ast.Module | None) -> list[str]:
-  found = []
-  for node in ast.walk(program) if program else ():
+def _summary(tree: ast.Module) -> Program:
+  imports, calls, attributes = [], {}, []
+  for node in ast.walk(tree):
     if isinstance(node, ast.Import):
-      found += [alias.name.partition(".")[0] for alias in node.names]
+      imports += [alias.name.partition(".")[0] for alias in node.names]
     elif isinstance(node, ast.ImportFrom):
-      found.append((node.module or ".").partition(".")[0])
-  return found
+      imports.append((node.module or ".").partition(".")[0])
+    elif isinstance(node, ast.Attribute):
+      attributes.append(ast.unparse(node))
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("open", "input"):
+      calls.setdefault(node.func.id, ast.unparse(node))
+  return Program(tuple(imports), calls, tuple(attributes))
 
 
-def _imported(program: ast.Module | None, modules: frozenset[str]) -> str | None:
-  return next((f"import {name}" for name in _imports(program) if name in modules), None)
+def _imported(program: Program | None, modules: frozenset[str]) -> str | None:
+  return next((f"import {name}" for name in program.imports if name in modules), None) if program else None
 
 
-def _called(program: ast.Module | None, name: str) -> str | None:
-  for node in ast.walk(program) if program else ():
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
-      return ast.unparse(node)
-  return None
+def _called(program: Program | None, name: str) -> str | None:
+  return program.calls.get(name) if program else None
 
 
-def _named(program: ast.Module | None, names: frozenset[str]) -> str | None:
-  for node in ast.walk(program) if program else ():
-    if isinstance(node, ast.Attribute) and ast.unparse(node) in names:
-      return ast.unparse(node)
-  return None
+def _named(program: Program | None, names: frozenset[str]) -> str | None:
+  return next((name for name in program.attributes if name in names), None) if program else None
 
 
 def _asserts_loosely(tests: Mapping[str, object]) -> bool:

@@ -1,6 +1,7 @@
 """The configuration of a curation, made once from a ConfigDict and checked field by field. Defaults: configs/curate.py."""
 
 import dataclasses
+import functools
 import re
 from typing import Any
 
@@ -158,6 +159,7 @@ def make_config(raw: dict[str, Any]) -> CurateConfig:
   return config
 
 
+@functools.cache
 def names(text: str) -> tuple[str, ...]:
   """The names of a comma-separated list."""
   return tuple(part.strip() for part in text.split(",") if part.strip())

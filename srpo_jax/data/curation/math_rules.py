@@ -126,10 +126,12 @@ def first_rule(text: str, names: Sequence[str]) -> tuple[str, str] | None:
   lowered = text.lower()
   for name in names:
     rule, hints = RULES[name]
-    if any(hint in lowered for hint in hints):
-      matched = rule(text)
-      if matched is not None:
-        return name, matched
+    for hint in hints:
+      if hint in lowered:
+        matched = rule(text)
+        if matched is not None:
+          return name, matched
+        break
   return None
 
 

@@ -63,7 +63,7 @@ def normalise(text: str, domain: str) -> tuple[str, tuple[str, ...]]:
     step("url", _without_urls(text, domain))
   if domain == "math":
     step("numbering", _without_numbering(text))
-  step("whitespace", _BLANK_LINES.sub("\n\n", _TRAILING.sub("", text)).strip())
+  step("whitespace", _without_blanks(text))
   return text, tuple(changes)
 
 
@@ -103,3 +103,9 @@ def _without_numbering(text: str) -> str:
       break
     text = shorter
   return text
+
+
+def _without_blanks(text: str) -> str:
+  if "\n" in text:
+    text = _BLANK_LINES.sub("\n\n", _TRAILING.sub("", text))
+  return text.strip()

@@ -12,6 +12,7 @@ import itertools
 import json
 import logging
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,14 +66,25 @@ def curate(config: CurateConfig) -> dict[str, Any]:
   readers = tuple(stages.reader(s.name, config.sources[s.name], _first_row(s)) for s in sources)
   work = output / WORK / digest[:16]
   work.mkdir(parents=True, exist_ok=True)
-  done = _run_shards(shards.Plan(config, sources, readers, index), work)
+  with _timed("rules and decontamination"):
+    done = _run_shards(shards.Plan(config, sources, readers, index), work)
   _check_readable(sources, done)
-  unique = survivors.without_duplicates(config, done, work / "duplicates")
-  checked = survivors.verified(config, unique, work / "verification", cache_dir() / "curate" / "verified.sqlite")
-  tally = _write_side_files(done, unique, checked, output)
-  result = _write_result(config, output, checked, tally, inputs, digest)
+  with _timed("duplicates"):
+    unique = survivors.without_duplicates(config, done, work / "duplicates")
+  with _timed("verification"):
+    checked = survivors.verified(config, unique, work / "verification", cache_dir() / "curate" / "verified.sqlite")
+  with _timed("records, side files and card"):
+    tally = _write_side_files(done, unique, checked, output)
+    result = _write_result(config, output, checked, tally, inputs, digest)
   shutil.rmtree(output / WORK, ignore_errors=True)
   return result
+
+
+@contextlib.contextmanager
+def _timed(stage: str) -> Iterator[None]:
+  begin = time.monotonic()
+  yield
+  logging.info("%s: %.1f s", stage, time.monotonic() - begin)
 
 
 def _run_shards(plan: shards.Plan, work: Path) -> list[shards.Shard]:

@@ -115,13 +115,16 @@ def process(plan: Plan, shard: Shard) -> None:
   partial.mkdir()
   kept, drops, counts = _screen(plan, shard)
   texts = [words(bare_question(candidate.problem.question)) for candidate in kept]
-  leaks = plan.index.leaks(texts, *packed(texts))
+  hashes, starts = packed(texts)
+  leaks = plan.index.leaks(texts, hashes, starts)
   for number, leak in leaks.items():
     detail = {"eval_set": leak.eval_set, "eval_id": leak.item_id, "share": leak.share}
     drops.append(dropped(kept[number], stages.CONTAMINATION, leak.eval_set, leak.matched, **detail))
   clean = [number for number in range(len(kept)) if number not in leaks]
-  kept, texts = [kept[number] for number in clean], [texts[number] for number in clean]
-  found = fingerprints([candidate.problem for candidate in kept], texts, *packed(texts))
+  if leaks:
+    kept, texts = [kept[number] for number in clean], [texts[number] for number in clean]
+    hashes, starts = packed(texts)
+  found = fingerprints([candidate.problem for candidate in kept], texts, hashes, starts)
   with (partial / "kept.jsonl").open("w", encoding="utf-8") as file:
     file.writelines(map(to_line, kept))
   with (partial / "dropped.jsonl").open("w", encoding="utf-8") as file:

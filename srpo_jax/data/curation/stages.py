@@ -1,6 +1,7 @@
 """The stages that look at one row at a time, each pure: a candidate goes in; it, changed, or the drop of it comes out."""
 
 import dataclasses
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,7 +12,6 @@ from srpo_jax.data.curation.config import RulesConfig, SourceConfig, names
 from srpo_jax.data.curation.normalise import normalise
 from srpo_jax.data.generic_rows import generic
 from srpo_jax.data.sources import ADAPTERS, detect_format
-from srpo_jax.data.words import words
 from srpo_jax.errors import InputError
 from srpo_jax.rewards.cases import turn
 from srpo_jax.types import Problem
@@ -25,6 +25,7 @@ DUPLICATES = "duplicates"
 VERIFICATION = "verification"
 STAGES = (COMPLETENESS, NORMALISATION, MATH, CODE, CONTAMINATION, DUPLICATES, VERIFICATION)
 
+_LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 Adapter = Callable[[Mapping[str, Any], str], Problem]
 
 
@@ -81,7 +82,7 @@ def complete(
 def normalised(candidate: Candidate, max_question: int) -> tuple[Candidate | Drop, tuple[str, ...]]:
   """Takes noise out of the question; drops one of which nothing is left, or that is too long to be a question."""
   question, changes = normalise(candidate.problem.question, candidate.problem.domain)
-  if not words(question[: 4 * max_question]):
+  if not _LETTER_OR_DIGIT.search(question):
     return dropped(candidate, NORMALISATION, "empty", candidate.problem.question), changes
   if len(question) > max_question:
     text = f"{len(question)} characters, expected at most {max_question}"
