@@ -51,7 +51,9 @@ def main() -> None:
         f"{options.rows / passed:.0f} rows/s")  # fmt: skip
   used = resource.getrusage(resource.RUSAGE_CHILDREN)
   processor = used.ru_utime + used.ru_stime
-  print(f"{processor:.0f} s of processor time in all, {os.cpu_count()} cores: whatever else runs here is in the seconds only")
+  print(
+    f"{processor:.0f} s of processor time in all on {os.cpu_count()} cores; other work on them is in the seconds alone"
+  )
   print(f"{seconds:.1f} s from the file to the records: {stages}")
   print(f"peak memory {peak / 2**30:.2f} GiB, dropped {dropped}, kept {found['kept']}")
 
@@ -92,7 +94,11 @@ def rows(count: int, words: list[str], items: list[str]) -> Iterator[dict[str, A
     rng = np.random.default_rng([2, number])
     kind = number % 100
     if kind < 5:  # an earlier row again
-      yield row(f"r{number}", question(np.random.default_rng([2, number - number % 100 + 50]), words), number - number % 100 + 50)
+      yield row(
+        f"r{number}",
+        question(np.random.default_rng([2, number - number % 100 + 50]), words),
+        number - number % 100 + 50,
+      )
     elif kind < 8:  # an earlier row, two words more
       again = number - number % 100 + 60
       text = question(np.random.default_rng([2, again]), words)

@@ -114,4 +114,3 @@ def eval_set(
 def rows_within(column: str, low: int, high: int) -> dict[str, object]:
   """Takes the rows whose whole number in a column lies in a range, both ends included; no column: all rows."""
   return {"column": column, "low": low, "high": high}
-

@@ -13,6 +13,7 @@ Started again with the same config it goes on where it was. DIR then holds
 labels the difficulty of a data set's rows (see its own --help).
 """
 
+import importlib
 import logging
 from collections.abc import Sequence
 
@@ -22,9 +23,7 @@ from srpo_jax.errors import run_cli
 def main(args: Sequence[str]) -> None:
   """Curates, or hands over to the labelling, as the command line says."""
   if args and args[0] == "label":
-    from srpo_jax import label
-
-    return label.main(args[1:])
+    return importlib.import_module("srpo_jax.label").main(args[1:])
   from srpo_jax.flags import parse_config
 
   raw = parse_config("curate", __doc__ or "", args)

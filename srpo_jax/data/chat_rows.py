@@ -1,4 +1,4 @@
-r"""Adapter for rows whose prompt is a list of chat messages: DAPO-Math-17k, Eurus-2-RL-Data, and others of their layout.
+r"""Adapter for rows whose prompt is a list of chat messages: DAPO-Math-17k, Eurus-2-RL-Data, others of their layout.
 
 Columns: data_source, prompt ([{role, content}]), ability, reward_model ({ground_truth, style}), extra_info ({index}).
 The last user message is the question, wrapped in instructions about the form of an answer, which are taken off: the
@@ -46,7 +46,7 @@ def from_chat(row: Row, fallback_id: str) -> Problem:
     question=question.strip(),
     answer=None if code else _answer(truth),
     tests=io_tests(truth, "reward_model.ground_truth") if code else None,
-    source=row["data_source"].strip() if is_text(row.get("data_source")) and row["data_source"].strip() else "chat",
+    source=_text(row.get("data_source")) or "chat",
   )
 
 
@@ -66,10 +66,10 @@ def io_tests(truth: Any, field: str) -> dict[str, Any]:
   assert isinstance(inputs, list) and isinstance(outputs, list)
   if not inputs or len(inputs) != len(outputs):
     raise InputError(f"field {field}: expected as many outputs as inputs, found {len(outputs)} for {len(inputs)}")
-  name = data.get("fn_name")
-  if name:
-    if not isinstance(name, str):
-      raise InputError(f"field {field}.fn_name: expected the name of a function, found {_shown(name)}")
+  function = data.get("fn_name")
+  if function:
+    if not isinstance(function, str):
+      raise InputError(f"field {field}.fn_name: expected the name of a function, found {_shown(function)}")
     if not all(isinstance(arguments, list) for arguments in inputs):
       raise InputError(f"field {field}.inputs: expected a list of arguments a case")
     wrapped = all(isinstance(output, list) and len(output) == 1 for output in outputs)
@@ -77,7 +77,7 @@ def io_tests(truth: Any, field: str) -> dict[str, Any]:
       {"args": arguments, "expected": output[0] if wrapped else output}
       for arguments, output in zip(inputs, outputs, strict=True)
     ]
-    return {"type": "function", "entry_point": name, "cases": cases}
+    return {"type": "function", "entry_point": function, "cases": cases}
   lines = [{"input": _lines(i, field), "output": _lines(o, field)} for i, o in zip(inputs, outputs, strict=True)]
   return {"type": "stdin", "cases": lines}
 
@@ -112,7 +112,12 @@ def _answer(truth: Any) -> str:
 def _id(row: Row, fallback_id: str) -> str:
   """`extra_info.index` where it is a name of its own (DAPO: a UUID); a bare number repeats from split to split."""
   index = row["extra_info"].get("index") if isinstance(row.get("extra_info"), Mapping) else None
-  return index.strip() if is_text(index) and index.strip() and not index.strip().isdigit() else fallback_id
+  name = _text(index)
+  return name if name and not name.isdigit() else fallback_id
+
+
+def _text(value: Any) -> str:
+  return value.strip() if isinstance(value, str) and is_text(value) else ""
 
 
 def _parsed(truth: Any, field: str) -> Any:

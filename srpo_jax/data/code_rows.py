@@ -91,7 +91,7 @@ def from_livecodebench(row: Row, fallback_id: str) -> Problem:
 
 
 # What the adapters put around a question.
-_FRAMES = re.compile(r"\A" + re.escape(COMPLETE) + r"|" + re.escape(DEFINE) + r"\n    def .*\Z|" + re.escape(START) + r".*\Z", re.DOTALL)
+_FRAMES = re.compile(rf"\A{re.escape(COMPLETE)}|{re.escape(DEFINE)}\n    def .*\Z|{re.escape(START)}.*\Z", re.DOTALL)
 
 
 def bare_question(question: str) -> str:

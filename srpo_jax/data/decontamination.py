@@ -56,7 +56,9 @@ class Index:
       if len(text) < SHORT:
         self._short.setdefault(tuple(text), number)
     grams, owners = _grams([text if len(text) >= SHORT else [] for text in texts])
-    pairs = np.unique(np.stack([grams, owners.astype(np.uint64)]), axis=1) if len(grams) else np.empty((2, 0), np.uint64)
+    pairs = (
+      np.unique(np.stack([grams, owners.astype(np.uint64)]), axis=1) if len(grams) else np.empty((2, 0), np.uint64)
+    )
     self._grams, self._owners = pairs[0], pairs[1].astype(np.int64)
     self._sizes = np.bincount(self._owners, minlength=len(self._items))  # distinct grams an item
     self._filter = np.zeros(1 << _FILTER_BITS, bool)

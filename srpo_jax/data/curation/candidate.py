@@ -83,7 +83,7 @@ def reference_program(row: Mapping[str, Any], format: str, columns: Mapping[str,
     program = f"{row.get('prompt')}{row.get('canonical_solution') or ''}" if row.get("canonical_solution") else None
   else:
     program = lookup(row, columns.get("reference") or "reference")
-  return program if is_text(program) and program.strip() else None
+  return program if isinstance(program, str) and is_text(program) and program.strip() else None
 
 
 def _cut(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The data card: Markdown that says what went in, what every rule cost, and what came out. The same bytes every time."""
+"""The data card: Markdown that says what went in, what every rule cost, and what came out. Same input, same bytes."""
 
 import dataclasses
 import json
@@ -136,9 +136,7 @@ def _changes(config: CurateConfig, tally: Tally) -> list[str]:
   return ["Questions that were changed, not dropped:", "", *_table(["change", *config.used], rows), ""]
 
 
-def _evaluation(
-  config: CurateConfig, tally: Tally, inputs: Mapping[str, Mapping[str, Any]]
-) -> list[str]:
+def _evaluation(config: CurateConfig, tally: Tally, inputs: Mapping[str, Mapping[str, Any]]) -> list[str]:
   lines = ["## Evaluation sets compared with", ""]
   rows = []
   for name, entry in config.eval_sets.items():
@@ -157,8 +155,8 @@ def _verification(config: CurateConfig, tally: Tally) -> list[str]:
   lines = ["## Verified", ""]
   lines.append(f"- Gold answers are read as values and judged equal to themselves: {_yes(config.verify.gold)}.")
   lines.append(f"- Reference programs pass twice and the empty program fails: {_yes(config.verify.programs)}.")
-  for source, count in sorted(tally.unverified.items()):
-    lines.append(f"- {count:,} code rows of {source} have no reference program: only the empty one was run.")
+  for unverified, count in sorted(tally.unverified.items()):
+    lines.append(f"- {count:,} code rows of {unverified} have no reference program: only the empty one was run.")
   for name, source in config.used.items():
     if source.min_tests:
       lines.append(
@@ -176,13 +174,12 @@ def _example(entry: Mapping[str, Any]) -> str:
   row = entry["row"]
   question = row.get("question") or json.dumps(row, ensure_ascii=False) if isinstance(row, dict) else str(row)
   about = "".join(f", {key} {entry[key]}" for key in ("eval_id", "share", "of") if key in entry)
-  return f"- `{_inline(entry['matched'])}`{about} in {entry['id'] or entry['source'] + ' row ' + str(entry['index'])}: " + _escaped(
-    _cut(question)
-  )  # fmt: skip
+  place = entry["id"] or f"{entry['source']} row {entry['index']}"
+  return f"- `{_inline(entry['matched'])}`{about} in {place}: {_escaped(_cut(question))}"
 
 
 def _cut(text: str) -> str:
-  text = " ".join(text.split())
+  text = " ".join(text.encode("utf-8", "backslashreplace").decode().split())  # a lone surrogate has no UTF-8
   return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 

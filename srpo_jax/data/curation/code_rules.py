@@ -13,10 +13,13 @@ from srpo_jax.data.curation.candidate import Candidate
 
 FLAGS = re.IGNORECASE | re.DOTALL
 
+# "Write a function ... file" is how tasks begin: only what is written TO a file counts. Names of files may be data.
+_KIND = r"(?:(?:text|csv|json|input|output|given|temporary|binary|log)\s+)*"
+_NOT_A_NAME = r"(?!\s*(?:names?|extensions?|types?|sizes?|suffix|formats?)\b)"
 _FILES = re.compile(
-  r"\b(?:read|write|open|load|save|parse|append|copy|delete|create|store)\w*\s+(?:\w+\s+){0,5}?(?:from|to|into|in|a|an|the)?\s*"
-  r"(?:text\s+|csv\s+|json\s+|input\s+|output\s+|given\s+|temporary\s+|binary\s+)?files?\b(?!name)"
-  r"|\b(?:file|directory|folder)\s+(?:path|system|on\s+disk)\b|\b\w+\.(?:txt|csv|dat|xlsx?|in|out)\b(?!\()"
+  rf"\b(?:read|open|load|parse|append|copy|delete|save|process)(?:s|es|ing)?\s+(?:\w+\s+){{0,4}}?(?:a|an|the|each|from)\s+{_KIND}files?\b{_NOT_A_NAME}"
+  rf"|\bwrit(?:e|es|ten|ing)\s+(?:\w+\s+){{0,4}}?(?:to|into)\s+(?:a|an|the)\s+{_KIND}files?\b{_NOT_A_NAME}"
+  r"|\bfile\s+(?:system|on\s+disk)\b|(?<!['\"\w./-])\w+\.(?:txt|csv|dat|xlsx?)\b(?!['\"(])|\b(?:input\.in|output\.out)\b"
   r"|\b(?:list|create|delete|walk)\w*\s+(?:\w+\s+){0,3}?(?:directory|folder)\b",
   FLAGS,
 )
@@ -50,13 +53,55 @@ _SEVERAL = re.compile(
 _ANY_ORDER = re.compile(r"\bin\s+(?:any|arbitrary)\s+order\b", FLAGS)
 
 FILE_MODULES = frozenset(
-  "os pathlib shutil glob tempfile fileinput zipfile tarfile csv sqlite3 shelve dbm mmap".split()
+  (
+    "os",
+    "pathlib",
+    "shutil",
+    "glob",
+    "tempfile",
+    "fileinput",
+    "zipfile",
+    "tarfile",
+    "csv",
+    "sqlite3",
+    "shelve",
+    "dbm",
+    "mmap",
+  )
 )
 NETWORK_MODULES = frozenset(
-  "socket ssl http urllib requests ftplib smtplib imaplib poplib telnetlib socketserver xmlrpc aiohttp httpx".split()
+  (
+    "socket",
+    "ssl",
+    "http",
+    "urllib",
+    "requests",
+    "ftplib",
+    "smtplib",
+    "imaplib",
+    "poplib",
+    "telnetlib",
+    "socketserver",
+    "xmlrpc",
+    "aiohttp",
+    "httpx",
+  )
 )
 ENVIRONMENT_MODULES = frozenset(
-  "subprocess platform getpass pwd grp resource signal multiprocessing threading ctypes importlib builtins".split()
+  (
+    "subprocess",
+    "platform",
+    "getpass",
+    "pwd",
+    "grp",
+    "resource",
+    "signal",
+    "multiprocessing",
+    "threading",
+    "ctypes",
+    "importlib",
+    "builtins",
+  )
 )
 _ENVIRONMENT_NAMES = frozenset(
   {"sys.argv", "os.environ", "os.getenv", "os.getcwd", "datetime.now", "datetime.today", "date.today", "time.time",
@@ -118,9 +163,7 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-def first_rule(
-  candidate: Candidate, names: Sequence[str], program: Program | None
-) -> tuple[str, str] | None:
+def first_rule(candidate: Candidate, names: Sequence[str], program: Program | None) -> tuple[str, str] | None:
   """The first of the named rules that matches, with what it matched."""
   for name in names:
     matched = RULES[name](candidate, program)
@@ -152,7 +195,9 @@ def _said(pattern: re.Pattern[str], candidate: Candidate) -> str | None:
 
 
 def _summary(tree: ast.Module) -> Program:
-  imports, calls, attributes = [], {}, []
+  imports: list[str] = []
+  calls: dict[str, str] = {}
+  attributes: list[str] = []
   for node in ast.walk(tree):
     if isinstance(node, ast.Import):
       imports += [alias.name.partition(".")[0] for alias in node.names]

@@ -1,4 +1,4 @@
-"""The configuration of a curation, made once from a ConfigDict and checked field by field. Defaults: configs/curate.py."""
+"""The configuration of a curation, made once from a ConfigDict and checked. Defaults: configs/curate.py."""
 
 import dataclasses
 import functools
@@ -73,7 +73,9 @@ class RulesConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DuplicatesConfig:
-  jaccard: float  # of word 3-grams, from which rows with the same numbers and the same answer are near-duplicates; 0: off
+  jaccard: (
+    float  # of word 3-grams, from which rows with the same numbers and the same answer are near-duplicates; 0: off
+  )
 
 
 @dataclasses.dataclass(frozen=True)

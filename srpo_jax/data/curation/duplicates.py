@@ -61,7 +61,9 @@ def fingerprints(
   count = len(problems)
   exact = np.fromiter((_hash(f"{p.domain} {_even(p.question)}") for p in problems), np.uint64, count)
   truth = np.fromiter((_truth(p) for p in problems), np.uint64, count)
-  same = np.fromiter((_same(p, text, int(t)) for p, text, t in zip(problems, texts, truth, strict=True)), np.uint64, count)
+  same = np.fromiter(
+    (_same(p, text, int(t)) for p, text, t in zip(problems, texts, truth, strict=True)), np.uint64, count
+  )
   return Fingerprints(exact, truth, same, minhash(*gram_hashes(hashes, starts, GRAM), count))
 
 

@@ -35,7 +35,7 @@ def items(source: Source, column: str) -> Iterator[EvalItem]:
       raise InputError(f"{place}: {row}")
     name = column or next((name for name in QUESTION_COLUMNS if row.get(name) is not None), "")
     question = lookup(row, name) if name else None
-    if not is_text(question) or not question.strip():
+    if not isinstance(question, str) or not is_text(question) or not question.strip():
       raise InputError(f"{place}: field {name or ' or '.join(QUESTION_COLUMNS)}: expected the text of a question")
     id = next((row[name] for name in ID_COLUMNS if row.get(name) is not None), index)
     count += 1

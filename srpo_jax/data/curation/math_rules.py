@@ -49,7 +49,8 @@ _ASK = (
 )
 _PART_MARKS: Sequence[tuple[str, ...]] = (
   (r"\(a\)", r"\(b\)"), (r"\(1\)", r"\(2\)"), (r"\(i\)", r"\(ii\)"), (r"(?<![\w(])a\)", r"(?<![\w(])b\)"),
-  (r"(?<![\w(])i\)", r"(?<![\w(])ii\)"), (r"（1）", r"（2）"), (r"\bPart\s+\(?[aA1I]\)?[.:]?", r"\bPart\s+\(?(?:[bB2]|II)\)?[.:]?"), (r"①", r"②"),
+  (r"(?<![\w(])i\)", r"(?<![\w(])ii\)"), (r"（1）", r"（2）"),
+  (r"\bPart\s+\(?[aA1I]\)?[.:]?", r"\bPart\s+\(?(?:[bB2]|II)\)?[.:]?"), (r"①", r"②"),
   (r"(?:^|\n)\s*a\.", r"\n\s*b\."), (r"(?:^|\n)\s*1[.)]", r"\n\s*2[.)]"),
 )  # fmt: skip
 _PARTS = [
@@ -64,10 +65,13 @@ _OPTION_MARKS: Sequence[re.Pattern[str]] = (
              r"\\text(?:bf|rm|it|sf)?\s*\{\s*\(?C[).]?", re.DOTALL),
   re.compile(r"(?:^|\s)A[.．)、:]\s*\S.{0,600}?\sB[.．)、:]\s*\S.{0,600}?\sC[.．)、:]\s*\S", re.DOTALL),
 )  # fmt: skip
-_WHICH = re.compile(r"\bwhich\s+(?:one\s+)?(?:of\s+)?(?:the\s+)?(?:following|options?|choices?)\b|下列.{0,30}的是|选择题", FLAGS)
+_WHICH = re.compile(
+  r"\bwhich\s+(?:one\s+)?(?:of\s+)?(?:the\s+)?(?:following|options?|choices?)\b|下列.{0,30}的是|选择题", FLAGS
+)
 _BLANK = re.compile(
   r"(?<![\\\w{])_{3,}|(?:\\_\s*){2,}|\\(?:underline|underset\{\})\s*\{\s*(?:\\(?:hspace\*?\s*\{[^{}]*\}|q?quad|hphantom\{[^{}]*\}|"
-  r"phantom\{[^{}]*\}|text\{\s*\}|[ ,;:!]|_)\s*|~)*\s*\}|\bfill\s+in\s+the\s+blanks?\b|（[\s\u3000]*）|\(\s{2,}\)|＿{2,}|填空",
+  r"phantom\{[^{}]*\}|text\{\s*\}|[ ,;:!]|_)\s*|~)*\s*\}"
+  r"|\bfill\s+in\s+the\s+blanks?\b|（[\s\u3000]*）|\(\s{2,}\)|＿{2,}|填空",
   FLAGS,
 )
 
@@ -116,7 +120,8 @@ RULES: Mapping[str, tuple[Rule, tuple[str, ...]]] = {
   "table": (table, ("table", "tabular", "array}", "|", "表")),
   "proof": (proof, ("prove", "show that", "demonstrate that", "verify that", "justify", "proof", "证")),
   "multi_part": (multi_part, ("b)", "(2)", "ii)", "part", "（2）", "②", "b.", "2.", "2)")),
-  "multiple_choice": (multiple_choice, ("(c)", "（c）", "\\text", "c.", "c)", "c．", "c、", "c:", "which", "下列", "选择")),
+  "multiple_choice": (multiple_choice,
+                      ("(c)", "（c）", "\\text", "c.", "c)", "c．", "c、", "c:", "which", "下列", "选择")),
   "blank": (blank, ("__", "\\_", "underline", "underset", "blank", "（", "(  ", "＿", "填空")),
 }  # fmt: skip
 

@@ -1,8 +1,8 @@
 """Takes noise of markup and format out of a question, and nothing that it asks.
 
-Pure: the text and the names of what was changed. A URL is noise in mathematics; in a programming task it may be what
-the task is about, so there it goes only where it is a line of its own or follows a whole sentence to the line's end. Markup of images and tables stays: a rule drops such
-rows, and must see it.
+Pure: the text and the names of what was changed. A URL is noise in mathematics; a programming task may be about it, so
+there it goes only where it is a line of its own or follows a whole sentence to the line's end. Markup of images and
+tables stays: a rule drops such rows, and must see it.
 """
 
 import html
@@ -24,7 +24,8 @@ _URL = r"(?:https?://|www\.)[^\s<>\"'\]}，。；、）]+"
 _LINK = re.compile(rf"(?<!!)\[([^\[\]]*)\]\({_URL}\)")
 _IMAGE = re.compile(r"!\[[^\[\]]*\]\([^()]*\)")
 _CREDIT = re.compile(
-  rf"[(\[]?(?:(?:source|from|see|link|via|origin|original (?:problem|thread)|taken from|来源)\s*[:：]?\s*)?{_URL}[)\]]?",
+  rf"[(\[]?(?:(?:source|from|see|link|via|origin|original (?:problem|thread)|taken from|来源)"
+  rf"\s*[:：]?\s*)?{_URL}[)\]]?",
   re.IGNORECASE,
 )
 _URL_LINE = re.compile(

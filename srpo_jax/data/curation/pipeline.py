@@ -1,8 +1,8 @@
 """Raw sets to one curated set: every stage in order, each leaving files that the next one reads.
 
-    sources -> completeness -> normalisation -> rules -> decontamination    one row at a time, by several processes
-            -> duplicates -> verification                                   all rows
-            -> records, side files, card
+sources -> completeness -> normalisation -> rules -> decontamination    one row at a time, by several processes
+        -> duplicates -> verification                                   all rows
+        -> records, side files, card
 """
 
 import contextlib
@@ -64,7 +64,7 @@ def curate(config: CurateConfig) -> dict[str, Any]:
   index = Index(itertools.chain.from_iterable(found.values()))
   logging.info("%d evaluation items to compare with", len(index))
   readers = tuple(stages.reader(s.name, config.sources[s.name], _first_row(s)) for s in sources)
-  work = output / WORK / digest[:16]
+  work = output / WORK / f"{digest[:16]}-{config.work.shard_rows}"
   work.mkdir(parents=True, exist_ok=True)
   with _timed("rules and decontamination"):
     done = _run_shards(shards.Plan(config, sources, readers, index), work)
@@ -94,9 +94,7 @@ def _run_shards(plan: shards.Plan, work: Path) -> list[shards.Shard]:
   left = sum(shard.stop - shard.start for shard in todo)
   if left < total:
     logging.info("%d of %d rows were done before", total - left, total)
-  with tqdm(
-    desc="rules", total=total, initial=total - left, unit="row", disable=not plan.config.work.progress
-  ) as bar:
+  with tqdm(desc="rules", total=total, initial=total - left, unit="row", disable=not plan.config.work.progress) as bar:
     for shard in shards.run(plan, todo):
       bar.update(shard.stop - shard.start)
   return every
@@ -111,7 +109,7 @@ def _check_readable(sources: Sequence[Source], done: Sequence[shards.Shard]) -> 
       raise InputError(f"{source.place}: expected at least one row of config.sources.{source.name}, found none")
     if sum(count.get("complete", 0) for count in counts):
       continue
-    stage, _, line = next(_drops(folders))
+    _, _, line = next(_drops(folders))
     entry = json.loads(line)
     raise InputError(f"{source.place}: no row can be used; row {entry['index']}: {entry['matched']}")
 
@@ -144,6 +142,8 @@ def _write_result(
   config: CurateConfig, output: Path, checked: Path, tally: Tally, inputs: dict[str, Any], digest: str
 ) -> dict[str, Any]:
   licences = sorted({f"{name}: {source.licence or 'not stated'}" for name, source in config.used.items()})
+  if not (checked / survivors.KEPT).stat().st_size:
+    raise InputError(f"{output}: no row is left; dropped/ there says which rules took them")
   records = write_records(
     output / "records",
     _rows(checked, tally),
@@ -152,8 +152,6 @@ def _write_result(
     description=config.description,
     licence="; ".join(licences),
   )
-  if not records.n:
-    raise InputError(f"{output}: no row is left; dropped/ says which rules took them")
   facts = {"n": records.n, "sha256": records.sha256}
   write_card(output, config, tally, inputs, facts)
   result = {
@@ -226,7 +224,7 @@ def _digest(config: CurateConfig, inputs: dict[str, Any]) -> str:
   for folder in (Path(__file__).parent, Path(__file__).parent.parent):
     for file in sorted(folder.glob("*.py")):
       code.update(file.read_bytes())
-  facts = {"config": _semantic(config), "inputs": inputs, "code": code.hexdigest(), "rows": config.work.shard_rows}
+  facts = {"config": _semantic(config), "inputs": inputs, "code": code.hexdigest()}
   return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

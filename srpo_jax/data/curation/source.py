@@ -53,7 +53,7 @@ def open_source(name: str, config: SourceConfig | EvalSetConfig, field: str) -> 
   local = Path(path)
   suffix = local.suffix
   file = local.is_file() or path.startswith("hf://") or path.startswith(("/", "./", "../", "~")) or local.is_dir()
-  if not file and not (suffix in (*JSON_LINES, ".parquet")):
+  if not file and suffix not in (*JSON_LINES, ".parquet"):
     if not _HUB_NAME.fullmatch(path):
       raise InputError(f"{field}.path: {path}: no such file, and no name of a set on the hub")
     opened = _load(field, path, path=path, name=config.subset or None, split=config.split)
@@ -87,13 +87,10 @@ def read(source: Source, start: int, stop: int) -> Iterator[tuple[int, Row | Inp
   """Rows by index: each an object, or what is wrong with it and the text that stands there."""
   part = source.dataset.select(range(start, stop))
   for index, record in enumerate(_records(part), start=start):
-    if not source.lines:
-      row, line = record, None
-    else:
-      line = record["text"]
-      if not line.strip():
-        continue
-      row = _parsed(line)
+    line = record["text"] if source.lines else None
+    if line is not None and not line.strip():
+      continue
+    row = record if line is None else _parsed(line)
     if isinstance(row, InputError) or _within(row, source.where):
       yield index, row, line
 

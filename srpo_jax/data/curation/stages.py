@@ -1,4 +1,4 @@
-"""The stages that look at one row at a time, each pure: a candidate goes in; it, changed, or the drop of it comes out."""
+"""The stages that look at one row at a time, each pure: a candidate goes in; it, or the drop of it, comes out."""
 
 import dataclasses
 import re
@@ -49,9 +49,7 @@ def reader(name: str, config: SourceConfig, first_row: Mapping[str, Any]) -> Rea
   return Reader(name, format, ADAPTERS[format], columns)
 
 
-def complete(
-  reader: Reader, index: int, row: Mapping[str, Any] | InputError, line: str | None
-) -> Candidate | Drop:
+def complete(reader: Reader, index: int, row: Mapping[str, Any] | InputError, line: str | None) -> Candidate | Drop:
   """Reads a row: it needs a question, and a gold answer or tests.
 
   Also drops a question that was damaged before: a replacement character stands where a letter was lost.

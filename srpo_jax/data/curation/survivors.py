@@ -93,7 +93,7 @@ def _conflicts(prints: duplicates.Fingerprints, done: Sequence[Shard], begins: n
 
 
 def _differ(answer: str, other: str) -> bool:
-  """Whether two gold answers differ in value; those that only Math-Verify could tell apart agree in double precision."""
+  """Whether two gold answers differ in value. (Those that only Math-Verify could tell apart agree in doubles.)"""
   return screen_stated(other, answer)[0] == 0 and screen_stated(answer, other)[0] == 0
 
 

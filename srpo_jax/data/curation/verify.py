@@ -23,13 +23,14 @@ from srpo_jax.rewards.code import CodeJudge
 from srpo_jax.rewards.judge import MathJudge
 from srpo_jax.rewards.math import MAX_GOLD
 from srpo_jax.rewards.pool import Reply, default_workers
-from srpo_jax.rewards.value import Opaque, read_value
+from srpo_jax.rewards.value import Many, Opaque, Ordered, Value, Words, read_value
 from srpo_jax.sandbox.client import SandboxOptions
 from srpo_jax.types import ScoreRequest
 
 BATCH = 1024  # candidates between commits
+MAX_PROSE = 6  # words of plain language in a gold answer
 ATTEMPTS = 2  # at what could not be judged
-_METHOD = 1  # part of every hash: raise it when the meaning of a verdict changes
+_METHOD = 2  # part of every hash: raise it when the meaning of a verdict changes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +78,8 @@ class Cache:
 class Verifier:
   """Verifies candidates.
 
-      with Verifier(config, cache_file) as verifier:
-        for candidate, finding in verifier.verify(candidates): ...
+  with Verifier(config, cache_file) as verifier:
+    for candidate, finding in verifier.verify(candidates): ...
   """
 
   def __init__(self, config: VerifyConfig, cache: Path):
@@ -192,6 +193,8 @@ class Verifier:
     value = read_value(gold, MAX_GOLD)
     if isinstance(value, Opaque):
       return done(Reply(0, f"not read as a value: {value.why}: {gold}", 0.0))
+    if _prose(value) > MAX_PROSE:
+      return done(Reply(0, f"prose, which a right answer would have to repeat word for word: {gold}", 0.0))
     response = f"</think> <answer>\\boxed{{{gold}}}</answer>"
     self._math.submit(ScoreRequest(id, "", response, True, "math", gold), done)
 
@@ -206,6 +209,13 @@ def _finding(asked: Mapping[str, Reply]) -> Finding:
   if "empty" in asked and asked["empty"].correct:
     return Finding("empty_program_passes", f"{asked['empty'].reason} by a program without a line")
   return Finding()
+
+
+def _prose(value: Value) -> int:
+  """How many words of plain language a gold answer consists of."""
+  if isinstance(value, Words):
+    return len(value.text.split())
+  return sum(map(_prose, value.items)) if isinstance(value, (Many, Ordered)) else 0
 
 
 def _lasts(reply: Reply) -> bool:
