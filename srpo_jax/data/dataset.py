@@ -82,6 +82,25 @@ def open_problems(
   return RecordProblems(spec, limit)
 
 
+def open_rows(
+  spec: str, *, format: str = "auto", limit: int = 0, kwargs: Mapping[str, Any] | None = None
+) -> tuple[Sequence[Problem], Sequence[Mapping[str, Any]]]:
+  """The problems as `open_problems` gives them, and by the same index rows of the native schema that make them.
+
+  A native row keeps the fields that no problem has; of another format the problem's own fields are given.
+  """
+  if is_records(spec):
+    lazy = open_problems(spec, format=format, limit=limit, kwargs=kwargs)
+    assert isinstance(lazy, RecordProblems)
+    return lazy, lazy.records
+  problems, raw, format = _load(spec, format, limit, kwargs or {})
+  rows = [
+    dict(row if format == "native" else {}) | {name: v for name, v in vars(problem).items() if v is not None}
+    for row, problem in zip(raw, problems, strict=True)
+  ]
+  return problems, rows
+
+
 def column(problems: Sequence[Problem], field: str) -> list[Any]:
   """The id, domain, difficulty or pass_rate of every problem; of a records folder without reading it."""
   return problems.column(field) if isinstance(problems, RecordProblems) else [getattr(p, field) for p in problems]
@@ -106,17 +125,41 @@ def load_problems(
   Raises:
     InputError: one line that names the file and the line (or the row) and what was expected there.
   """
+  if is_records(spec):
+    return tuple(open_problems(spec, format=format, limit=limit, kwargs=kwargs))
+  return _load(spec, format, limit, kwargs or {})[0]
+
+
+def _load(
+  spec: str, format: str, limit: int, kwargs: Mapping[str, Any]
+) -> tuple[tuple[Problem, ...], list[Mapping[str, Any]], str]:
+  """The problems of a file or a callable, the rows that they were made of, and the adapter's name."""
   if format != "auto" and format not in sources.ADAPTERS:
     raise InputError(f"data format {format!r}: expected one of auto, {', '.join(sources.ADAPTERS)}")
   if limit < 0:
     raise InputError(f"data limit {limit}: expected 0 (all rows) or more")
-  if is_records(spec):
-    return tuple(open_problems(spec, format=format, limit=limit, kwargs=kwargs))
-  stem, rows, own = _open(spec, kwargs or {})
-  problems = _adapt(itertools.islice(rows, limit or None), stem, "native" if own and format == "auto" else format)
+  stem, placed, own = _open(spec, kwargs)
+  raw: list[Mapping[str, Any]] = []
+  problems: list[Problem] = []
+  first_seen: dict[str, str] = {}
+  format = "native" if own and format == "auto" else format
+  for index, (place, row) in enumerate(itertools.islice(placed, limit or None)):
+    if not isinstance(row, Mapping):
+      raise InputError(f"{place}: expected an object with named fields, got {type(row).__name__}")
+    try:
+      if format == "auto":
+        format = sources.detect_format(row)
+      problem = sources.ADAPTERS[format](row, f"{stem}-{index:06d}")
+    except InputError as error:
+      raise InputError(f"{place}: {error}") from error
+    if problem.id in first_seen:
+      raise InputError(f"{place}: field id: {problem.id!r} is already the id of {first_seen[problem.id]}")
+    first_seen[problem.id] = place
+    problems.append(problem)
+    raw.append(row)
   if not problems:
     raise InputError(f"{spec}: expected at least one row, found none")
-  return problems
+  return tuple(problems), raw, format
 
 
 def _open(spec: str, kwargs: Mapping[str, Any]) -> tuple[str, Iterator[PlacedRow], bool]:
@@ -134,25 +177,6 @@ def _open(spec: str, kwargs: Mapping[str, Any]) -> tuple[str, Iterator[PlacedRow
   if not path.is_file():
     raise InputError(f"{spec}: no such file")
   return path.stem, _parquet_rows(path) if path.suffix == ".parquet" else json_rows(path), False
-
-
-def _adapt(rows: Iterable[PlacedRow], stem: str, format: str) -> tuple[Problem, ...]:
-  problems: list[Problem] = []
-  first_seen: dict[str, str] = {}
-  for index, (place, row) in enumerate(rows):
-    if not isinstance(row, Mapping):
-      raise InputError(f"{place}: expected an object with named fields, got {type(row).__name__}")
-    try:
-      if format == "auto":
-        format = sources.detect_format(row)
-      problem = sources.ADAPTERS[format](row, f"{stem}-{index:06d}")
-    except InputError as error:
-      raise InputError(f"{place}: {error}") from error
-    if problem.id in first_seen:
-      raise InputError(f"{place}: field id: {problem.id!r} is already the id of {first_seen[problem.id]}")
-    first_seen[problem.id] = place
-    problems.append(problem)
-  return tuple(problems)
 
 
 def _parquet_rows(path: Path) -> Iterator[PlacedRow]:

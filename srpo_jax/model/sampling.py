@@ -20,6 +20,7 @@ class Purpose(enum.IntEnum):
   TRAIN = 0
   EVAL = 1
   MINIBATCH = 2
+  LABEL = 3
 
 
 def prompt_key(seed: int, purpose: Purpose, step: int, prompt_id: str) -> Key[Array, ""]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from srpo_jax.data.dataset import load_problems
+from srpo_jax.data.dataset import load_problems, open_rows
 from srpo_jax.errors import InputError
 from srpo_jax.types import Problem
 
@@ -184,3 +184,40 @@ def test_math500_keeps_level_type_and_id():
   problems = load_problems(str(DATA / "math500.jsonl"))
   assert problems[0].id == "test/algebra/4.json" and problems[0].source == "math/Algebra"
   assert Counter(p.difficulty for p in problems)["Level 5"] == 134
+
+
+def test_rows_keep_the_fields_that_no_problem_has(tmp_path):
+  file = tmp_path / "rows.jsonl"
+  file.write_text('{"domain": "math", "question": " 1 + 1? ", "answer": 2.0, "note": {"a": [null]}, "source": null}\n')
+  problems, rows = open_rows(str(file))
+  assert problems == load_problems(str(file))
+  assert rows == [
+    {
+      "id": "rows-000000",
+      "domain": "math",
+      "question": "1 + 1?",
+      "answer": "2",
+      "note": {"a": [None]},
+      "source": None,
+    }
+  ]
+
+
+def test_rows_of_another_format_become_native(tmp_path):
+  file = tmp_path / "g.jsonl"
+  file.write_text('{"question": "1 + 1?", "answer": "It is #### 2", "note": 1}\n')
+  _, rows = open_rows(str(file))
+  assert rows == [{"id": "g-000000", "domain": "math", "question": "1 + 1?", "answer": "2", "source": "gsm8k"}]
+
+
+_calls = []
+
+
+def drawn():
+  _calls.append(1)
+  yield from ({"domain": "math", "question": "?", "answer": str(len(_calls))} for _ in range(2))
+
+
+def test_rows_and_problems_of_a_callable_are_of_one_call():
+  problems, rows = open_rows("tests.data.test_dataset:drawn", limit=1)
+  assert len(problems) == len(rows) == len(_calls) == 1 and problems[0].answer == rows[0]["answer"] == "1"

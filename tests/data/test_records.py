@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import example_serializer
 
 from srpo_jax.data.dataset import RecordProblems, column, load_problems, open_problems
-from srpo_jax.data.records import INDEX, Records, write_records
+from srpo_jax.data.records import INDEX, Records, features, write_records
 from srpo_jax.errors import InputError
 from tests.conftest import ROOT
 
@@ -96,6 +97,15 @@ def test_tfds_reads_it(folder):
   assert builder.info.splits["train"].shard_lengths == [5]
 
 
+def test_the_records_are_those_of_tfds_own_serializer(folder):
+  builder = tfds.builder_from_directory(folder)
+  raw = builder.as_data_source(split="train").data_source
+  serializer = example_serializer.ExampleSerializer(features().get_serialized_info())
+  for index in range(5):
+    decoded = builder.info.features.deserialize_example_np(raw[index])
+    assert serializer.get_tf_example(decoded).SerializeToString(deterministic=True) == raw[index]
+
+
 def test_no_tensorflow(folder):
   code = (
     "import sys; from srpo_jax.data.records import Records, write_records; from pathlib import Path\n"
@@ -155,6 +165,14 @@ def test_rows_are_read_one_by_one_from_an_iterator(tmp_path):
 
   write(tmp_path / "set", (Row(i) for i in range(500)))
   assert most[0] <= 3
+
+
+@pytest.mark.parametrize("name", ["a b", "x[0:3]", "ünï", "100%", "a*?", "{SPLIT}"])
+def test_names_of_folders(tmp_path, monkeypatch, name):
+  write(tmp_path / name, many(3))
+  assert len(list(Records(tmp_path / name))) == 3
+  monkeypatch.chdir(tmp_path)
+  assert Records(name)[2]["id"] == "q2"
 
 
 @pytest.mark.parametrize(
@@ -355,3 +373,10 @@ def test_arguments_that_do_not_fit_a_folder(folder, arguments, told):
 def test_a_folder_that_is_no_data_set(tmp_path):
   with pytest.raises(InputError, match=r"dataset_info\.json"):
     open_problems(str(tmp_path))
+
+
+def test_the_benchmark_reads_what_it_wrote():
+  command = [sys.executable, "benchmarks/records.py", "--rows", "2500"]
+  done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+  found = json.loads(done.stdout)
+  assert found["rows"] == found["read_rows"] == 2500 and found["bytes"] > 2500
