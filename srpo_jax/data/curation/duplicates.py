@@ -1,12 +1,13 @@
 """Rows that ask the same: by a hash of the question, and by MinHash for those that differ in a few words.
 
-Nothing but numbers is kept of a row, about 300 bytes, whatever its length. Two questions with other numbers or
-another answer are two problems, however alike their words (GSM8K has many such): numbers and answer are part of what
-has to agree. MinHash signatures of word 3-grams estimate the Jaccard similarity; rows that agree in one of `BANDS`
-bands are compared (Broder 1997; Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, section 3.4).
+Nothing but numbers is kept of a row, about 300 bytes, whatever its length. Questions with other numbers, operators or
+another answer are other problems, however alike their words (GSM8K has many such), and so are tasks with other tests:
+these have to agree too. MinHash signatures of word 3-grams estimate the Jaccard similarity; rows that agree in one of
+`BANDS` bands are compared (Broder 1997; Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, section 3.4).
 """
 
 import dataclasses
+import json
 import re
 from collections.abc import Sequence
 
@@ -23,6 +24,8 @@ MIN_WORDS = 8  # shorter questions go by the exact hash alone
 _BLOCK = 2048  # grams whose hashes exist at once, so that they stay in the processor's cache
 _SPACE = re.compile(r"\s+")
 _MARKS = re.compile(r"[$\s]|\\(?:left|right)(?![a-z])|\\[()\[\]]")
+
+_OPERATORS = re.compile(r"[+*/=<>^]")  # a minus is a hyphen too
 
 _random = np.random.default_rng(20250421)
 _FACTORS = _random.integers(0, 1 << 63, PERMUTATIONS, np.uint64) * np.uint64(2) + np.uint64(1)
@@ -175,5 +178,7 @@ def plain_answer(answer: str) -> str:
 def _same(problem: Problem, text: Sequence[str], truth: int) -> int:
   if len(text) < MIN_WORDS:
     return 0
+  if problem.domain == "code":  # two tasks may differ in one bracket: only their tests can tell
+    return _hash(json.dumps(problem.tests, sort_keys=True, default=str)) or 1
   numbers = sorted(word for word in text if word[0].isdigit())
-  return _hash(f"{problem.domain} {truth} {' '.join(numbers)}") or 1
+  return _hash(f"{truth} {' '.join(numbers)} {''.join(sorted(_OPERATORS.findall(problem.question)))}") or 1

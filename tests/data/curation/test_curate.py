@@ -254,7 +254,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
     "eval file": ([good, f"{aime}{folder}/gone.jsonl"], "aime24.path: .*gone.jsonl: no such file"),
     "no eval path": ([good, aime], "config.eval_sets.aime24.path: missing"),
     "eval row": ([good, f"{aime}{unreadable}"], "unreadable.jsonl: row 0: expected one JSON object"),
-    "eval column": ([good, f"{aime}{wrong}", "--config.eval_sets.aime24.column=text"], "row 0: field text: expected the text"),
+    "eval column": ([good, f"{aime}{wrong}", "--config.eval_sets.aime24.column=text"], "field text: expected the text"),
     "rule": ([good, "--config.rules.math=image,colour"], "config.rules.math: unknown rule 'colour'"),
     "format": ([good, "--config.sources.gsm8k.format=tsv"], "gsm8k.format: expected one of"),
     "where": ([good, "--config.sources.gsm8k.where.column=n"], "where.column n: expected a whole number"),
@@ -266,7 +266,8 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
   }  # fmt: skip
 
 
-CASES = """no source|missing file|folder|empty file|blank lines|csv|parquet|columns|no row|eval file|no eval path|eval row
+CASES = """no source
+missing file|folder|empty file|blank lines|csv|parquet|columns|no row|eval file|no eval path|eval row
 eval column|rule|format|where|unknown field|jaccard|version|generic|nothing left"""
 
 

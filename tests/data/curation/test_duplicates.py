@@ -43,6 +43,24 @@ def test_a_near_repeat_has_the_same_numbers_and_answer():
   assert find(prints((TEXT, "72"), (near, "72")), 0.0).of.tolist() == [-1, -1]
 
 
+def test_near_repeats_have_the_same_operators():
+  text = "Let $x$ and $y$ be the two whole numbers from 1 to 9 with $x+y=9$ and the largest product. Find it at once"
+  assert repeats((text, "20"), (text.replace("at once", "soon"), "20")) == [-1, 0]
+  assert repeats((text, "20"), (text.replace("x+y", "x*y").replace("at once", "soon"), "20")) == [-1, -1]
+
+
+def test_near_repeats_of_a_task_have_the_same_tests():
+  def found(*tests: str) -> list[int]:
+    task = "brackets is a string of {}. Write a function that says whether every opening bracket has a closing one"
+    questions = [task.format("( and )"), task.format("< and >")]
+    problems = [Problem(q, "code", q, tests={"cases": [t]}) for q, t in zip(questions, tests, strict=True)]
+    texts = [words(problem.question) for problem in problems]
+    return find(fingerprints(problems, texts, *packed(texts)), 0.8).of.tolist()
+
+  assert found("assert f('()')", "assert f('<>')") == [-1, -1]
+  assert found("assert f('()')", "assert f('()')") == [-1, 0]
+
+
 def test_a_chain_leads_to_its_first():
   second = TEXT.replace("altogether", "in all")
   assert repeats(
