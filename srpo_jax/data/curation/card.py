@@ -172,7 +172,8 @@ def _yes(done: bool) -> str:
 
 def _example(entry: Mapping[str, Any]) -> str:
   row = entry["row"]
-  question = row.get("question") or json.dumps(row, ensure_ascii=False) if isinstance(row, dict) else str(row)
+  question = row.get("question") if isinstance(row, dict) else row
+  question = question if isinstance(question, str) and question else json.dumps(row, ensure_ascii=False)
   about = "".join(f", {key} {entry[key]}" for key in ("eval_id", "share", "of") if key in entry)
   place = entry["id"] or f"{entry['source']} row {entry['index']}"
   return f"- `{_inline(entry['matched'])}`{about} in {place}: {_escaped(_cut(question))}"

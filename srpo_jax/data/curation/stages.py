@@ -1,6 +1,7 @@
 """The stages that look at one row at a time, each pure: a candidate goes in; it, or the drop of it, comes out."""
 
 import dataclasses
+import json
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from srpo_jax.data.curation.normalise import normalise
 from srpo_jax.data.generic_rows import generic
 from srpo_jax.data.sources import ADAPTERS, detect_format
 from srpo_jax.errors import InputError
+from srpo_jax.jsonl import is_text
 from srpo_jax.rewards.cases import turn
 from srpo_jax.types import Problem
 
@@ -66,8 +68,13 @@ def complete(reader: Reader, index: int, row: Mapping[str, Any] | InputError, li
     problem = reader.adapt(row, f"{index:07d}")
   except InputError as error:
     return drop("incomplete", str(error))
+  except Exception as error:  # a value of a type that no column should have breaks an adapter in any way
+    return drop("unreadable", f"{type(error).__name__}: {error}")
   if problem.domain not in ("math", "code"):
     return drop("domain", f"expected math or code, found {problem.domain!r}")
+  flaw = _unwritable(problem)
+  if flaw is not None:
+    return drop("unreadable", flaw)
   if "\ufffd" in problem.question or "\ufffd" in (problem.answer or ""):
     return drop("damaged", "a character was lost: U+FFFD")
   if not problem.id.startswith(reader.source):
@@ -75,6 +82,19 @@ def complete(reader: Reader, index: int, row: Mapping[str, Any] | InputError, li
   if problem.source is None:
     problem = dataclasses.replace(problem, source=reader.source)
   return Candidate(reader.source, index, problem, reference_program(row, reader.format, reader.columns))
+
+
+def _unwritable(problem: Problem) -> str | None:
+  """Why a problem could not be written as JSON in UTF-8, or None."""
+  for name in ("id", "question", "answer", "difficulty", "source"):
+    value = getattr(problem, name)
+    if value is not None and not is_text(value):
+      return f"field {name}: expected Unicode text"
+  try:
+    json.dumps(problem.tests, ensure_ascii=False, allow_nan=False).encode()
+  except (TypeError, ValueError, RecursionError) as error:
+    return f"field tests: expected what JSON can hold: {error}"
+  return None
 
 
 def normalised(candidate: Candidate, max_question: int) -> tuple[Candidate | Drop, tuple[str, ...]]:

@@ -225,6 +225,46 @@ def test_dapo_eurus_and_generic_rows_with_repeats(run, tmp_path):
   assert "1 code rows of eurus have no reference program" in (output / "card.md").read_text()
 
 
+def test_lines_end_at_line_feeds_alone_and_rows_of_any_type_break_nothing(run, tmp_path):
+  odd = [
+    json.dumps(gsm("What is 1\u2028plus\x85 3 on day 2?", "4"), ensure_ascii=False),
+    "\ufeff" + json.dumps(gsm("What is 2 plus 5 on day 1?", "7")) + "\r",
+    "",
+    '{"question": "Why?", "answer": ' + "9" * 5000 + "}",
+    "[" * 100_000,
+    '{"question": {"a": 1}, "answer": NaN}',
+  ]
+  good = {"task_id": 601, "prompt": "Write f.", "code": "def f(x):\n  return x", "test_list": ["assert f(1) == 1"] * 3}
+  bad = [{"task_id": [1]}, {"code": 3}, {"prompt": "Caf\ud800 time"}, {"test_list": [None]}, {"test_setup_code": 3.5}]
+  mbpp = lines(tmp_path / "mbpp.jsonl", [good, *(good | change for change in bad)])
+  output = run(tmp_path / "o", "--config.verify.programs=False", gsm8k=lines(tmp_path / "g.jsonl", odd), mbpp=mbpp)
+  counts = json.loads((output / "curation.json").read_text())["counts"]
+  assert counts["gsm8k"]["read"] == 5 and counts["gsm8k"]["kept"] == {"math": 2}
+  assert counts["mbpp"]["read"] == 6
+  dropped = read_lines(output / "dropped/completeness.jsonl")
+  assert {row["index"] for row in dropped if row["source"] == "gsm8k"} == {3, 4, 5}
+  assert {row["index"] for row in dropped if row["source"] == "mbpp"} >= {2, 3, 4}
+
+
+def test_bytes_that_are_no_utf8_cost_their_row_alone(run, tmp_path):
+  (tmp_path / "g.jsonl").write_bytes(
+    b'{"question": "caf\xe9", "answer": "#### 1"}\n' + json.dumps(gsm("Why 3 or 4?")).encode()
+  )
+  output = run(tmp_path / "out", gsm8k=tmp_path / "g.jsonl")
+  (dropped,) = read_lines(output / "dropped/completeness.jsonl")
+  assert dropped["index"] == 0 and dropped["matched"] == "expected UTF-8, got the byte 0xe9"
+  assert dropped["row"] == '{"question": "caf\\xe9", "answer": "#### 1"}'
+
+
+def test_published_sources_have_their_names_on_the_hub():
+  from configs.curate import PUBLISHED, get_config
+
+  config = get_config("published")
+  assert {name for name, source in config.sources.items() if source.path} == set(PUBLISHED)
+  with pytest.raises(ValueError, match="expected configs/curate"):
+    get_config("mine")
+
+
 def test_ids_that_repeat_are_made_distinct(run, tmp_path):
   rows = [{"id": "same", "problem": f"What is the sum of {n} and {n + 3}?", "answer": str(2 * n + 3)} for n in range(3)]
   output = run(tmp_path / "out", math=lines(tmp_path / "m.jsonl", rows))
