@@ -22,7 +22,6 @@ BANDS = 16
 GRAM = 3  # words
 MIN_WORDS = 8  # shorter questions go by the exact hash alone
 _BLOCK = 2048  # grams whose hashes exist at once, so that they stay in the processor's cache
-_SPACE = re.compile(r"\s+")
 _MARKS = re.compile(r"[$\s]|\\(?:left|right)(?![a-z])|\\[()\[\]]")
 
 _OPERATORS = re.compile(r"[+*/=<>^]")  # a minus is a hyphen too
@@ -160,7 +159,7 @@ def _even(question: str) -> str:
   """The question without what only sets type: case, blanks, LaTeX's spacing. Operators and signs stay."""
   if "\\" in question or "~" in question:
     question = LAYOUT.sub(" ", SAME.sub(r"\\", question))
-  return _SPACE.sub(" ", question.casefold()).strip().rstrip(".?!")
+  return " ".join(question.casefold().split()).rstrip(".?!")
 
 
 def _truth(problem: Problem) -> int:
@@ -180,5 +179,5 @@ def _same(problem: Problem, text: Sequence[str], truth: int) -> int:
     return 0
   if problem.domain == "code":  # two tasks may differ in one bracket: only their tests can tell
     return _hash(json.dumps(problem.tests, sort_keys=True, default=str)) or 1
-  numbers = sorted(word for word in text if word[0].isdigit())
+  numbers = sorted(word for word in text if word < ":")  # those that begin with a digit: it comes after 9
   return _hash(f"{truth} {' '.join(numbers)} {''.join(sorted(_OPERATORS.findall(problem.question)))}") or 1
