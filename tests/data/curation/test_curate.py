@@ -186,7 +186,7 @@ def test_a_killed_curation_goes_on_and_leaves_no_process(tmp_path):
     "SRPO_CACHE": str(tmp_path / "c"),
   }
   process = subprocess.Popen([*arguments, f"--config.output={tmp_path / 'out'}"], env=environment)
-  deadline = time.monotonic() + 120
+  deadline = time.monotonic() + 900
   while not (started := list((tmp_path / "out").glob(".work/*/gsm8k-*"))) and time.monotonic() < deadline:
     time.sleep(0.02)
   children = [int(p) for p in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
