@@ -9,6 +9,7 @@ import binascii
 import io
 import json
 import pickle
+import re
 import warnings
 import zlib
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from srpo_jax.errors import InputError
 from srpo_jax.types import Problem
 
 Row = Mapping[str, Any]
+DEFINE, COMPLETE, START = "\nDefine:", "Complete this function:\n\n", "\n\nStart from:\n\n"
 MAX_UNPACKED = 512 << 20  # bytes of the private cases of one LiveCodeBench row
 
 
@@ -39,7 +41,7 @@ def from_mbpp(row: Row, fallback_id: str) -> Problem:
   return Problem(
     id=f"mbpp-{row['task_id']}" if row.get("task_id") is not None else fallback_id,
     domain="code",
-    question=f"{question}\nDefine:{header}" if header else question,
+    question=f"{question}{DEFINE}{header}" if header else question,
     tests={"type": "assert", "cases": cases, "functions": names},
     source="mbpp",
   )
@@ -51,7 +53,7 @@ def from_humaneval(row: Row, fallback_id: str) -> Problem:
   return Problem(
     id=_text(row, "task_id") if row.get("task_id") is not None else fallback_id,
     domain="code",
-    question=f"Complete this function:\n\n{_text(row, 'prompt')}",
+    question=f"{COMPLETE}{_text(row, 'prompt')}",
     tests={"type": "assert", "cases": _check_body(_text(row, "test"), entry_point), "functions": [entry_point]},
     source="humaneval",
   )
@@ -81,11 +83,20 @@ def from_livecodebench(row: Row, fallback_id: str) -> Problem:
   return Problem(
     id=str(row.get("question_id") or fallback_id),
     domain="code",
-    question=f"{question}\n\nStart from:\n\n{starter}" if starter.strip() else question,
+    question=f"{question}{START}{starter}" if starter.strip() else question,
     tests=tests,
     difficulty=row.get("difficulty") or None,
     source="livecodebench",
   )
+
+
+# What the adapters put around a question.
+_FRAMES = re.compile(rf"\A{re.escape(COMPLETE)}|{re.escape(DEFINE)}\n    def .*\Z|{re.escape(START)}.*\Z", re.DOTALL)
+
+
+def bare_question(question: str) -> str:
+  """The question as its data set has it, without what an adapter added: what sets are compared by."""
+  return _FRAMES.sub("", question)
 
 
 def _parse(text: str) -> ast.Module:

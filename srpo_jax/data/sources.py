@@ -3,12 +3,15 @@
     native  domain, question, and answer (math) or tests (code); id, difficulty, pass_rate, source optional
     gsm8k   question, answer: reasoning that ends in `#### n`
     math    problem, and answer or solution (its last \\boxed{}); id, level, type optional
+    deepscaler  problem, answer, solution, as math
     mbpp, humaneval, livecodebench    see `code_rows`
+    chat    prompt (chat messages) and reward_model: DAPO-Math-17k, Eurus-2-RL-Data; see `chat_rows`
 
 An adapter is pure: `adapter(row, fallback_id) -> Problem`. It raises an InputError that names the field; the caller
 knows the file and the line. A null counts as a missing field, since parquet has no other way to leave one out.
 """
 
+import dataclasses
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from srpo_jax.data.chat_rows import from_chat
 from srpo_jax.data.code_rows import from_humaneval, from_livecodebench, from_mbpp
 from srpo_jax.errors import InputError
 from srpo_jax.types import Problem
@@ -72,6 +76,11 @@ def from_math(row: Row, fallback_id: str) -> Problem:
   )
 
 
+def from_deepscaler(row: Row, fallback_id: str) -> Problem:
+  """A row of DeepScaleR: its columns are those of MATH."""
+  return dataclasses.replace(from_math(row, fallback_id), source="deepscaler")
+
+
 ADAPTERS: Mapping[str, Adapter] = {
   "native": from_native,
   "gsm8k": from_gsm8k,
@@ -79,6 +88,8 @@ ADAPTERS: Mapping[str, Adapter] = {
   "mbpp": from_mbpp,
   "humaneval": from_humaneval,
   "livecodebench": from_livecodebench,
+  "chat": from_chat,
+  "deepscaler": from_deepscaler,
 }
 
 
@@ -101,10 +112,12 @@ def detect_format(columns: Iterable[str]) -> str:
     return "humaneval"
   if {"question_content", "public_test_cases"} <= names:
     return "livecodebench"
+  if {"prompt", "reward_model"} <= names:
+    return "chat"
   raise InputError(
     f"fields {', '.join(sorted(names)) or '(none)'}: expected domain and question (native), question and answer "
     "(gsm8k), problem and answer or solution (math), code and test_list (mbpp), entry_point, prompt and test "
-    "(humaneval), or question_content and public_test_cases (livecodebench)"
+    "(humaneval), question_content and public_test_cases (livecodebench), or prompt and reward_model (chat)"
   )
 
 

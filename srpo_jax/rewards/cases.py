@@ -149,7 +149,7 @@ class _Turner:
 
   def _check(self, test: ast.expr) -> None:
     first = len(self.calls)
-    expression = self._split(_Substitute(self._constants).visit(copy.deepcopy(test)))
+    expression = self._split(_Substitute(self._constants).visit(test))
     if len(self.calls) == first:
       raise Refused("asserts nothing about the program")
     judgement.check(expression)
@@ -183,7 +183,7 @@ class _Substitute(ast.NodeTransformer):
     self._constants = constants
 
   def visit_Name(self, node: ast.Name) -> ast.expr:
-    return copy.deepcopy(self._constants.get(node.id, node))
+    return copy.deepcopy(self._constants[node.id]) if node.id in self._constants else node
 
 
 def _is_literal(node: ast.expr) -> bool:

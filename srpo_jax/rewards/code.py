@@ -48,10 +48,14 @@ class CodeJudge:
 
   def submit(self, request: ScoreRequest, done: Done) -> None:
     """Judges the program in the `<answer>` of a response by `request.tests`."""
-    suite = self._suite(request.tests)
     program = stated_program(request.response, self._validator)
     if program is None:
       return done(Reply(0, "no single program in the <answer>", 0.0, pass_fraction=0.0))
+    self.run(request.tests, program, done)
+
+  def run(self, tests: Mapping[str, Any] | None, program: str, done: Done) -> None:
+    """Judges a program by `tests`. Raises InputError where those cannot be used."""
+    suite = self._suite(tests)
     if len(program) > MAX_PROGRAM:
       return done(Reply(0, "a program of over 256 KiB", 0.0, pass_fraction=0.0))
     problem = unreadable(program)

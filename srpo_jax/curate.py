@@ -1,0 +1,46 @@
+"""Curates raw data sets into one: python -m srpo_jax.curate --config=configs/curate.py --config.output=DIR
+--config.sources.NAME.path=FILE_OR_HUB_NAME [--config.section.field=value ...]
+
+Started again with the same config it goes on where it was. DIR then holds
+
+    records/          the data set (ArrayRecord, in the layout of TensorFlow Datasets)
+    card.md           counts by stage and source, examples by rule, hashes, licences; difficulty.png
+    dropped/*.jsonl   every dropped row, by stage, with the rule and the text it matched
+    curation.json     the config, the inputs' hashes and the counts
+
+    python -m srpo_jax.curate label ...
+
+labels the difficulty of a data set's rows (see its own --help).
+"""
+
+import importlib
+import logging
+from collections.abc import Sequence
+
+from srpo_jax.errors import run_cli
+
+
+def main(args: Sequence[str]) -> None:
+  """Curates, or hands over to the labelling, as the command line says."""
+  if args and args[0] == "label":
+    return importlib.import_module("srpo_jax.label").main(args[1:])
+  from srpo_jax.flags import parse_config
+
+  raw = parse_config("curate", __doc__ or "", args)
+  # Imported late: --help and a wrong flag are told at once.
+  from srpo_jax.data.curation.config import make_config
+  from srpo_jax.data.curation.pipeline import curate
+
+  logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
+  for noisy in ("absl", "jax", "datasets", "fsspec", "huggingface_hub", "httpx"):
+    logging.getLogger(noisy).setLevel(logging.ERROR)
+  config = make_config(raw)
+  result = curate(config)
+  for name, counts in result["counts"].items():
+    dropped = sum(sum(rules.values()) for rules in counts["dropped"].values())
+    print(f"{name}: {counts['read']} rows read, {dropped} dropped, {sum(counts['kept'].values())} kept")
+  print(f"{config.output}: {result['records']['n']} rows in records/, card.md, dropped/")
+
+
+if __name__ == "__main__":
+  run_cli(main)

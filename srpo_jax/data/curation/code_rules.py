@@ -1,0 +1,229 @@
+"""Rules that take out programming tasks which the sandbox cannot run, or whose tests cannot tell right from wrong.
+
+A task may say so in words, or its reference program may show it. Each rule is pure; it returns what it matched.
+"""
+
+import ast
+import dataclasses
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+
+from srpo_jax.data.curation.candidate import Candidate
+
+FLAGS = re.IGNORECASE | re.DOTALL
+
+# "Write a function ... file" is how tasks begin: only what is written TO a file counts. Names of files may be data.
+_KIND = r"(?:(?:text|csv|json|input|output|given|temporary|binary|log)\s+)*"
+_NOT_A_NAME = r"(?!\s*(?:names?|extensions?|types?|sizes?|suffix|formats?)\b)"
+_FILES = re.compile(
+  rf"\b(?:read|open|load|parse|append|copy|delete|save|process)(?:s|es|ing)?\s+(?:\w+\s+){{0,4}}?(?:a|an|the|each|from)\s+{_KIND}files?\b{_NOT_A_NAME}"
+  rf"|\bwrit(?:e|es|ten|ing)\s+(?:\w+\s+){{0,4}}?(?:to|into)\s+(?:a|an|the)\s+{_KIND}files?\b{_NOT_A_NAME}"
+  r"|\bfile\s+(?:system|on\s+disk)\b|(?<!['\"\w./-])\w+\.(?:txt|csv|dat|xlsx?)\b(?!['\"(])|\b(?:input\.in|output\.out)\b"
+  r"|\b(?:list|create|delete|walk)\w*\s+(?:\w+\s+){0,3}?(?:directory|folder)\b",
+  FLAGS,
+)
+_NETWORK = re.compile(
+  r"\bhttp\s+(?:request|get|post|server|client)s?\b|\b(?:download|fetch|scrape|crawl)\w*\s+(?:\w+\s+){0,4}?(?:url|web\s*(?:site|page)|internet|api)\b"
+  r"|\b(?:tcp|udp|web)\s*sockets?\b|\bsocket\s+(?:connection|server|client)\b|\bweb\s+server\b|\brest\s+api\b|\bapi\s+(?:call|endpoint)s?\b",
+  FLAGS,
+)
+_ENVIRONMENT = re.compile(
+  r"\benvironment\s+variables?\b|\bcommand[- ]line\s+(?:argument|option|parameter)s?\b|\bsys\.argv\b|\bos\.environ\b"
+  r"|\b(?:current|today'?s)\s+(?:system\s+)?(?:date|time|working\s+directory|user|timestamp)\b"
+  r"|\b(?:pip|apt|conda)\s+install\b|\bshell\s+command\b|\bsub-?process\b|\b(?:generate|return|pick|choose)\w*\s+(?:a\s+)?random(?:ly)?\b",
+  FLAGS,
+)
+_INTERACTIVE = re.compile(
+  r"\binteractive\s+(?:problem|task|protocol)\b|\binteract(?:or|ion\s+(?:protocol|ends|begins))\b"
+  r"|\bflush(?:ing)?\s+(?:the\s+|your\s+)?(?:output|buffer|stdout)\b|\bfflush\b|\bsys\.stdout\.flush\b"
+  r"|\b(?:ask|prompt)\w*\s+the\s+user\s+(?:to|for)\b|\byou\s+(?:can|may)\s+(?:make|ask)\s+(?:at\s+most\s+)?\S+\s+quer(?:y|ies)\b",
+  FLAGS,
+)
+_SEVERAL = re.compile(
+  r"\bif\s+(?:there\s+(?:are|is|exist)|multiple|several)\s+(?:(?:multiple|several|many|more\s+than\s+one|various|different|possible|correct|valid|optimal|such)\s*)+"
+  r"[\w\s]{0,40}?(?:answer|solution|way|output|sequence|option|string|array|number|permutation|construction)s?\b[^.]{0,80}?"
+  r"\b(?:print|output|return|any|choose|find|you)\b"
+  r"|\b(?:print|output|return|find|choose)\s+any\s+(?:one\s+)?of\s+(?:them|these|the\s+(?:answers|solutions))\b"
+  r"|\bany\s+(?:valid|correct|possible|such|suitable)\s+(?:answer|solution|output|sequence|arrangement)s?\b"
+  r"|\bany\s+of\s+(?:them|these)\s+(?:is|are|will\s+be|would\s+be)\s+(?:accepted|correct|fine|ok(?:ay)?)\b"
+  r"|\byou\s+(?:can|may)\s+(?:print|output|return)\s+(?:\w+\s+){0,3}?(?:any|in\s+any\s+order|arbitrary)\b",
+  FLAGS,
+)
+_ANY_ORDER = re.compile(r"\bin\s+(?:any|arbitrary)\s+order\b", FLAGS)
+
+FILE_MODULES = frozenset(
+  (
+    "os",
+    "pathlib",
+    "shutil",
+    "glob",
+    "tempfile",
+    "fileinput",
+    "zipfile",
+    "tarfile",
+    "csv",
+    "sqlite3",
+    "shelve",
+    "dbm",
+    "mmap",
+  )
+)
+NETWORK_MODULES = frozenset(
+  (
+    "socket",
+    "ssl",
+    "http",
+    "urllib",
+    "requests",
+    "ftplib",
+    "smtplib",
+    "imaplib",
+    "poplib",
+    "telnetlib",
+    "socketserver",
+    "xmlrpc",
+    "aiohttp",
+    "httpx",
+  )
+)
+ENVIRONMENT_MODULES = frozenset(
+  (
+    "subprocess",
+    "platform",
+    "getpass",
+    "pwd",
+    "grp",
+    "resource",
+    "signal",
+    "multiprocessing",
+    "threading",
+    "ctypes",
+    "importlib",
+    "builtins",
+  )
+)
+_ENVIRONMENT_NAMES = frozenset(
+  {"sys.argv", "os.environ", "os.getenv", "os.getcwd", "datetime.now", "datetime.today", "date.today", "time.time",
+   "datetime.datetime.now", "datetime.datetime.today", "datetime.date.today", "datetime.utcnow", "time.localtime"}
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+  """What a program uses: modules imported, calls of `open` and `input` by name, attributes as `a.b`."""
+
+  imports: tuple[str, ...]
+  calls: Mapping[str, str]
+  attributes: tuple[str, ...]
+
+
+Rule = Callable[[Candidate, Program | None], str | None]
+
+
+def files(candidate: Candidate, program: Program | None) -> str | None:
+  """Reads or writes files."""
+  return _imported(program, FILE_MODULES) or _called(program, "open") or _said(_FILES, candidate)
+
+
+def network(candidate: Candidate, program: Program | None) -> str | None:
+  """Goes to the network."""
+  return _imported(program, NETWORK_MODULES) or _said(_NETWORK, candidate)
+
+
+def environment(candidate: Candidate, program: Program | None) -> str | None:
+  """Depends on the machine, the time or chance."""
+  return (
+    _imported(program, ENVIRONMENT_MODULES) or _named(program, _ENVIRONMENT_NAMES) or _said(_ENVIRONMENT, candidate)
+  )
+
+
+def interactive(candidate: Candidate, program: Program | None) -> str | None:
+  """Talks with a judge or a user; reading standard input is right where the tests give it."""
+  asks = _called(program, "input") if (candidate.problem.tests or {}).get("type") != "stdin" else None
+  return asks or _said(_INTERACTIVE, candidate)
+
+
+def several_answers(candidate: Candidate, program: Program | None) -> str | None:
+  """Takes any of several answers, where the tests expect one. An assert may itself be the checker."""
+  tests = candidate.problem.tests or {}
+  if tests.get("checker"):
+    return None
+  if tests.get("type") == "assert":
+    return None if _asserts_loosely(tests) else _said(_SEVERAL, candidate)
+  return _said(_SEVERAL, candidate) or _said(_ANY_ORDER, candidate)
+
+
+RULES: Mapping[str, Rule] = {
+  "files": files,
+  "network": network,
+  "environment": environment,
+  "interactive": interactive,
+  "several_answers": several_answers,
+}
+
+
+def first_rule(candidate: Candidate, names: Sequence[str], program: Program | None) -> tuple[str, str] | None:
+  """The first of the named rules that matches, with what it matched."""
+  for name in names:
+    matched = RULES[name](candidate, program)
+    if matched is not None:
+      return name, matched
+  return None
+
+
+def forbidden_import(program: Program | None, allowed: frozenset[str]) -> str | None:
+  """A module that a program imports and the config does not allow."""
+  return next((name for name in program.imports if name not in allowed), None) if program else None
+
+
+def parse(program: str | None) -> Program | None:
+  """What a reference program uses; None where there is none. Raises SyntaxError or ValueError where it is bad."""
+  if program is None:
+    return None
+  with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    try:
+      return _summary(ast.parse(program))
+    except (RecursionError, MemoryError) as error:
+      raise ValueError(f"too deep: {type(error).__name__}") from None
+
+
+def _said(pattern: re.Pattern[str], candidate: Candidate) -> str | None:
+  match = pattern.search(candidate.problem.question)
+  return match.group() if match else None
+
+
+def _summary(tree: ast.Module) -> Program:
+  imports: list[str] = []
+  calls: dict[str, str] = {}
+  attributes: list[str] = []
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Import):
+      imports += [alias.name.partition(".")[0] for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+      imports.append((node.module or ".").partition(".")[0])
+    elif isinstance(node, ast.Attribute):
+      attributes.append(ast.unparse(node))
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("open", "input"):
+      calls.setdefault(node.func.id, ast.unparse(node))
+  return Program(tuple(imports), calls, tuple(attributes))
+
+
+def _imported(program: Program | None, modules: frozenset[str]) -> str | None:
+  return next((f"import {name}" for name in program.imports if name in modules), None) if program else None
+
+
+def _called(program: Program | None, name: str) -> str | None:
+  return program.calls.get(name) if program else None
+
+
+def _named(program: Program | None, names: frozenset[str]) -> str | None:
+  return next((name for name in program.attributes if name in names), None) if program else None
+
+
+def _asserts_loosely(tests: Mapping[str, object]) -> bool:
+  cases = tests.get("cases")
+  return isinstance(cases, Sequence) and all(
+    isinstance(case, str) and re.search(r"\b(?:set|sorted|Counter|any|all|in)\b", case) for case in cases
+  )

@@ -1,0 +1,246 @@
+"""Raw sets to one curated set: every stage in order, each leaving files that the next one reads.
+
+sources -> completeness -> normalisation -> rules -> decontamination    one row at a time, by several processes
+        -> duplicates -> verification                                   all rows
+        -> records, side files, card
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import itertools
+import json
+import logging
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import xxhash
+from tqdm import tqdm
+
+from srpo_jax.cache import cache_dir
+from srpo_jax.data.curation import shards, stages, survivors
+from srpo_jax.data.curation.candidate import native_row
+from srpo_jax.data.curation.card import Tally, write_card
+from srpo_jax.data.curation.config import CurateConfig
+from srpo_jax.data.curation.eval_sets import items, open_eval_sets
+from srpo_jax.data.curation.source import Source, open_source, read
+from srpo_jax.data.decontamination import Index
+from srpo_jax.data.records import write_records
+from srpo_jax.errors import InputError
+from srpo_jax.jsonl import read_json, replaced
+
+DONE = "curation.json"  # written last: what was curated out of what, and the counts
+WORK = ".work"
+UNLABELLED = "unlabelled"
+
+
+def curate(config: CurateConfig) -> dict[str, Any]:
+  """Curates into `config.output`, or finds it done; goes on after a kill.
+
+  Returns:
+    What curation.json holds.
+
+  Raises:
+    InputError: a source or evaluation set that cannot be read, no row left, or a folder that holds something else.
+  """
+  output = Path(config.output)
+  sources = tuple(open_source(name, one, f"config.sources.{name}") for name, one in config.used.items())
+  eval_sources = open_eval_sets(config.eval_sets)
+  inputs = {
+    "sources": {source.name: _described(source) for source in sources},
+    "eval_sets": {source.name: _described(source) for source, _ in eval_sources},
+  }
+  digest = _digest(config, inputs)
+  known = _finished(output, digest)
+  if known is not None:
+    logging.info("%s is curated already: %d rows", output, known["records"]["n"])
+    return known
+  found = {source.name: list(items(source, entry.column)) for source, entry in eval_sources}
+  for name, entries in found.items():
+    inputs["eval_sets"][name]["rows"] = len(entries)
+  index = Index(itertools.chain.from_iterable(found.values()))
+  logging.info("%d evaluation items to compare with", len(index))
+  readers = tuple(stages.reader(s.name, config.sources[s.name], _first_row(s)) for s in sources)
+  work = output / WORK / f"{digest[:16]}-{config.work.shard_rows}"
+  work.mkdir(parents=True, exist_ok=True)
+  with _timed("rules and decontamination"):
+    done = _run_shards(shards.Plan(config, sources, readers, index), work)
+  _check_readable(sources, done)
+  with _timed("duplicates"):
+    unique = survivors.without_duplicates(config, done, work / "duplicates")
+  with _timed("verification"):
+    checked = survivors.verified(config, unique, work / "verification", cache_dir() / "curate" / "verified.sqlite")
+  with _timed("records, side files and card"):
+    tally = _write_side_files(done, unique, checked, output)
+    result = _write_result(config, output, checked, tally, inputs, digest)
+  shutil.rmtree(output / WORK, ignore_errors=True)
+  return result
+
+
+@contextlib.contextmanager
+def _timed(stage: str) -> Iterator[None]:
+  begin = time.monotonic()
+  yield
+  logging.info("%s: %.1f s", stage, time.monotonic() - begin)
+
+
+def _run_shards(plan: shards.Plan, work: Path) -> list[shards.Shard]:
+  every = shards.shards(plan, work)
+  todo = [shard for shard in every if not shard.folder.is_dir()]
+  total = sum(shard.stop - shard.start for shard in every)
+  left = sum(shard.stop - shard.start for shard in todo)
+  if left < total:
+    logging.info("%d of %d rows were done before", total - left, total)
+  with tqdm(desc="rules", total=total, initial=total - left, unit="row", disable=not plan.config.work.progress) as bar:
+    for shard in shards.run(plan, todo):
+      bar.update(shard.stop - shard.start)
+  return every
+
+
+def _check_readable(sources: Sequence[Source], done: Sequence[shards.Shard]) -> None:
+  """Raises InputError where no row of a source could be read: the format is wrong rather than the rows."""
+  for number, source in enumerate(sources):
+    folders = [shard.folder for shard in done if shard.source == number]
+    counts = [read_json(folder / "counts.json") for folder in folders]
+    if not sum(count.get("read", 0) for count in counts):
+      raise InputError(f"{source.place}: expected at least one row of config.sources.{source.name}, found none")
+    if sum(count.get("complete", 0) for count in counts):
+      continue
+    _, _, line = next(_drops(folders))
+    entry = json.loads(line)
+    raise InputError(f"{source.place}: no row can be used; row {entry['index']}: {entry['matched']}")
+
+
+def _write_side_files(done: Sequence[shards.Shard], unique: Path, checked: Path, output: Path) -> Tally:
+  """Writes dropped/STAGE.jsonl, each in the order of the sources and their rows, and counts."""
+  tally = Tally()
+  for shard in done:
+    source = shard.folder.name.rpartition("-")[0]
+    for name, count in read_json(shard.folder / "counts.json").items():
+      if name == "read":
+        tally.read[source] += count
+      elif name.startswith("changed:"):
+        tally.changed[source, name.removeprefix("changed:")] += count
+  folder = output / "dropped"
+  folder.mkdir(exist_ok=True)
+  with contextlib.ExitStack() as stack:
+    files = {stage: stack.enter_context(replaced(folder / f"{stage}.jsonl")) for stage in stages.STAGES}
+    for stage, _, line in _drops([shard.folder for shard in done]):
+      files[stage].write(line)
+      tally.drop(stage, json.loads(line))
+    for stage, path in ((stages.DUPLICATES, unique), (stages.VERIFICATION, checked)):
+      for line in survivors.lines([path / survivors.DROPPED]):
+        files[stage].write(line)
+        tally.drop(stage, json.loads(line))
+  return tally
+
+
+def _write_result(
+  config: CurateConfig, output: Path, checked: Path, tally: Tally, inputs: dict[str, Any], digest: str
+) -> dict[str, Any]:
+  licences = sorted({f"{name}: {source.licence or 'not stated'}" for name, source in config.used.items()})
+  if not (checked / survivors.KEPT).stat().st_size:
+    raise InputError(f"{output}: no row is left; dropped/ there says which rules took them")
+  records = write_records(
+    output / "records",
+    _rows(checked, tally),
+    name=config.name,
+    version=config.version,
+    description=config.description,
+    licence="; ".join(licences),
+  )
+  facts = {"n": records.n, "sha256": records.sha256}
+  write_card(output, config, tally, inputs, facts)
+  result = {
+    "name": config.name,
+    "version": config.version,
+    "digest": digest,
+    "records": facts,
+    "inputs": inputs,
+    "counts": tally.to_json(),
+    "config": _semantic(config),
+  }
+  with replaced(output / DONE) as file:
+    json.dump(result, file, indent=2, ensure_ascii=False)
+    file.write("\n")
+  return result
+
+
+def _rows(checked: Path, tally: Tally) -> Iterator[dict[str, Any]]:
+  """The rows in the native schema, ids made distinct, counted as they pass."""
+  seen: set[int] = set()
+  for candidate in survivors.candidates(checked / survivors.KEPT):
+    row = native_row(candidate)
+    key = xxhash.xxh3_64_intdigest(row["id"].encode())
+    if key in seen:  # some sets number their rows anew in every part
+      row["id"] = f"{row['id']}#{candidate.index}"
+      key = xxhash.xxh3_64_intdigest(row["id"].encode())
+    seen.add(key)
+    tally.kept[candidate.source, row["domain"]] += 1
+    tally.difficulty[row["domain"], row["difficulty"] or UNLABELLED] += 1
+    if row["domain"] == "code" and candidate.reference is None:
+      tally.unverified[candidate.source] += 1
+    yield row
+
+
+def _drops(folders: Sequence[Path]) -> Iterator[tuple[str, str, str]]:
+  for line in survivors.lines([folder / survivors.DROPPED for folder in folders]):
+    yield line.partition("\t")
+
+
+def _first_row(source: Source) -> dict[str, Any]:
+  """The first row that can be read; an empty one where none can, which the adapters then refuse."""
+  for _, row, _ in read(source, 0, len(source)):
+    if not isinstance(row, InputError):
+      return row
+  return {}
+
+
+def _described(source: Source) -> dict[str, Any]:
+  # The name alone: the card of the same file is the same wherever the file lies.
+  name = source.place if source.digest.startswith("hub:") else Path(source.place).name
+  return {"file": name, "digest": source.digest, "rows": len(source)}  # an evaluation set: replaced by its items
+
+
+def _semantic(config: CurateConfig) -> dict[str, Any]:
+  """The config without what does not change the result, or names places of this machine."""
+  fields = dataclasses.asdict(config)
+  del fields["output"], fields["work"]
+  fields["sources"] = {name: fields["sources"][name] for name in config.used}
+  for section in ("sources", "eval_sets"):
+    for entry in fields[section].values():
+      if Path(entry["path"]).is_file():
+        entry["path"] = Path(entry["path"]).name
+  del fields["verify"]["workers"]
+  return fields
+
+
+def _digest(config: CurateConfig, inputs: dict[str, Any]) -> str:
+  """Names a curation: the config, what it reads, and the code of the stages."""
+  code = hashlib.sha256()
+  for folder in (Path(__file__).parent, Path(__file__).parent.parent):
+    for file in sorted(folder.glob("*.py")):
+      code.update(file.read_bytes())
+  facts = {"config": _semantic(config), "inputs": inputs, "code": code.hexdigest()}
+  return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _finished(output: Path, digest: str) -> dict[str, Any] | None:
+  """What a folder's curation.json holds, where it is this curation.
+
+  Raises:
+    InputError: the folder holds another one, or something else.
+  """
+  if (output / DONE).is_file():
+    known = read_json(output / DONE)
+    if known.get("digest") != digest:
+      raise InputError(f"{output}: holds the result of another config, other inputs or other code; name another folder")
+    return known
+  if output.exists() and not output.is_dir():
+    raise InputError(f"{output}: expected a folder, or nothing there yet")
+  if output.is_dir() and not (output / WORK).is_dir() and any(output.iterdir()):
+    raise InputError(f"{output}: not empty, and not a curation that was begun; name another folder")
+  return None

@@ -1,0 +1,232 @@
+"""Verifies gold answers and reference programs: the one stage that runs things, so it is parallel and remembers.
+
+A gold answer must be read as a value and be judged equal to itself, as a response would be. A reference program must
+pass its tests twice, and the empty program must fail them. Verdicts are kept by the hash of what they depend on, in
+one SQLite file for all curations: a killed one goes on where it was, and the next set verifies only what is new.
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import platform
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from srpo_jax.data.curation.candidate import Candidate
+from srpo_jax.data.curation.config import VerifyConfig, names
+from srpo_jax.errors import InputError, TrainingError
+from srpo_jax.rewards.code import CodeJudge
+from srpo_jax.rewards.judge import MathJudge
+from srpo_jax.rewards.math import MAX_GOLD
+from srpo_jax.rewards.pool import Reply, default_workers
+from srpo_jax.rewards.value import Many, Opaque, Ordered, Value, Words, read_value
+from srpo_jax.sandbox.client import SandboxOptions
+from srpo_jax.types import ScoreRequest
+
+BATCH = 1024  # candidates between commits
+MAX_PROSE = 6  # words of plain language in a gold answer
+ATTEMPTS = 2  # at what could not be judged
+_METHOD = 2  # part of every hash: raise it when the meaning of a verdict changes
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+  """What is wrong with a row's gold answer or tests. `rule` empty: nothing."""
+
+  rule: str = ""
+  matched: str = ""
+
+
+class Cache:
+  """Findings by content hash, on disk."""
+
+  def __init__(self, file: Path):
+    """Raises InputError where the file is no such cache."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+      self._database = sqlite3.connect(file, timeout=60)
+      self._database.execute("pragma journal_mode=wal")
+      self._database.execute("pragma synchronous=normal")
+      self._database.execute("create table if not exists findings (key text primary key, rule text, matched text)")
+      self._database.commit()
+    except sqlite3.DatabaseError as error:
+      raise InputError(f"{file}: not a cache of verified rows ({error}); delete it") from None
+
+  def get(self, keys: Sequence[str]) -> dict[str, Finding]:
+    """The findings that are known."""
+    found = {}
+    for start in range(0, len(keys), 500):  # SQLite bounds the variables of a statement
+      part = keys[start : start + 500]
+      marks = ",".join("?" * len(part))
+      for key, *finding in self._database.execute(f"select * from findings where key in ({marks})", part):
+        found[key] = Finding(*finding)
+    return found
+
+  def put(self, findings: Mapping[str, Finding]) -> None:
+    rows = [(key, finding.rule, finding.matched) for key, finding in findings.items()]
+    with self._database:
+      self._database.executemany("insert or replace into findings values (?, ?, ?)", rows)
+
+  def close(self) -> None:
+    self._database.close()
+
+
+class Verifier:
+  """Verifies candidates.
+
+  with Verifier(config, cache_file) as verifier:
+    for candidate, finding in verifier.verify(candidates): ...
+  """
+
+  def __init__(self, config: VerifyConfig, cache: Path):
+    """The sandbox starts with the first program. Raises InputError as the judges do."""
+    self._config = config
+    self._cache = Cache(cache)
+    self._packages = names(config.packages)
+    self._math = MathJudge("tags", config.workers or default_workers(), config.limit_s)
+    options = SandboxOptions(
+      min_tier=config.min_tier, limit_s=config.limit_s, memory_mb=config.memory_mb, packages=self._packages
+    )
+    self._code = CodeJudge("tags", options)
+
+  def verify(self, candidates: Iterator[Candidate]) -> Iterator[tuple[Candidate, Finding]]:
+    """Each candidate with what is wrong with it, in order.
+
+    Raises:
+      TrainingError: something could not be judged, by no fault of the row.
+    """
+    while batch := list(_take(candidates, BATCH)):
+      keys = [self._key(candidate) for candidate in batch]
+      known = self._cache.get(keys)
+      new = {key: candidate for key, candidate in zip(keys, batch, strict=True) if key not in known}
+      if new:
+        findings, lasting = self._judge(new)
+        self._cache.put({key: findings[key] for key in lasting})
+        known |= findings
+      yield from zip(batch, (known[key] for key in keys), strict=True)
+
+  def close(self) -> None:
+    """Ends the workers and the sandbox."""
+    self._cache.close()
+    self._math.close()
+    self._code.close()
+
+  def __enter__(self) -> "Verifier":
+    return self
+
+  def __exit__(self, *error: object) -> None:
+    self.close()
+
+  def _key(self, candidate: Candidate) -> str:
+    """The hash of all that a finding depends on."""
+    problem = candidate.problem
+    if problem.domain == "math":
+      parts: list[Any] = ["math", problem.answer, _versions(), self._config.gold]
+    else:
+      limits = [self._config.limit_s, self._config.memory_mb, self._packages]
+      parts = ["code", problem.tests, candidate.reference, platform.python_version(), limits, self._config.programs]
+    return hashlib.sha256(json.dumps([_METHOD, *parts], sort_keys=True, default=str).encode()).hexdigest()
+
+  def _judge(self, new: Mapping[str, Candidate]) -> tuple[dict[str, Finding], list[str]]:
+    """Findings by key, and the keys of those that would be the same another time."""
+    findings: dict[str, Finding] = {}
+    lasting: list[str] = []
+    todo = dict(new)
+    for _ in range(ATTEMPTS):
+      replies = self._replies(todo)
+      for key, asked in replies.items():
+        if all(reply.correct is not None for reply in asked.values()):
+          findings[key] = _finding(asked)
+          if all(_lasts(reply) for reply in asked.values()):
+            lasting.append(key)
+      # A time limit may have hit because the machine was busy: such rows are asked once more too.
+      todo = {key: todo[key] for key in todo if key not in lasting}
+      if not todo:
+        return findings, lasting
+    unjudged = [key for key in todo if key not in findings]
+    if unjudged:
+      reasons = {reply.reason for reply in replies[unjudged[0]].values() if reply.correct is None}
+      raise TrainingError(
+        f"row {new[unjudged[0]].problem.id}: could not be verified: {'; '.join(reasons)} (verified rows are kept: "
+        "the same command goes on from there)"
+      )
+    return findings, lasting
+
+  def _replies(self, todo: Mapping[str, Candidate]) -> dict[str, dict[str, Reply]]:
+    """The replies to all that is asked of each row, by name."""
+    replies: dict[str, dict[str, Reply]] = {key: {} for key in todo}
+    waiting, changed = 0, threading.Condition()
+
+    def note(key: str, name: str, reply: Reply) -> None:
+      nonlocal waiting
+      with changed:
+        replies[key][name] = reply
+        waiting -= 1
+        changed.notify_all()
+
+    for key, candidate in todo.items():
+      for name, ask in self._questions(candidate).items():
+        with changed:
+          waiting += 1
+        ask(lambda reply, key=key, name=name: note(key, name, reply))
+    with changed:
+      changed.wait_for(lambda: waiting == 0)
+    return replies
+
+  def _questions(self, candidate: Candidate) -> dict[str, Any]:
+    problem, reference = candidate.problem, candidate.reference
+    if problem.domain == "math":
+      return {"gold": lambda done: self._ask_gold(problem.id, problem.answer or "", done)} if self._config.gold else {}
+    if not self._config.programs:
+      return {}
+    asked = {"empty": lambda done: self._code.run(problem.tests, "", done)}
+    if reference is not None:
+      for name in ("first", "second"):
+        asked[name] = lambda done: self._code.run(problem.tests, reference, done)
+    return asked
+
+  def _ask_gold(self, id: str, gold: str, done: Any) -> None:
+    value = read_value(gold, MAX_GOLD)
+    if isinstance(value, Opaque):
+      return done(Reply(0, f"not read as a value: {value.why}: {gold}", 0.0))
+    if _prose(value) > MAX_PROSE:
+      return done(Reply(0, f"prose, which a right answer would have to repeat word for word: {gold}", 0.0))
+    response = f"</think> <answer>\\boxed{{{gold}}}</answer>"
+    self._math.submit(ScoreRequest(id, "", response, True, "math", gold), done)
+
+
+def _finding(asked: Mapping[str, Reply]) -> Finding:
+  if "gold" in asked:
+    reply = asked["gold"]
+    return Finding() if reply.correct else Finding("gold", reply.reason)
+  for name in ("first", "second"):
+    if name in asked and not asked[name].correct:
+      return Finding("reference_fails", asked[name].reason)
+  if "empty" in asked and asked["empty"].correct:
+    return Finding("empty_program_passes", f"{asked['empty'].reason} by a program without a line")
+  return Finding()
+
+
+def _prose(value: Value) -> int:
+  """How many words of plain language a gold answer consists of."""
+  if isinstance(value, Words):
+    return len(value.text.split())
+  return sum(map(_prose, value.items)) if isinstance(value, (Many, Ordered)) else 0
+
+
+def _lasts(reply: Reply) -> bool:
+  """Whether another time would say the same: not where a clock or the machine decided."""
+  return reply.correct is not None and "took" not in reply.reason and "worker" not in reply.reason
+
+
+def _versions() -> list[str]:
+  return [importlib.metadata.version(name) for name in ("math-verify", "sympy")]
+
+
+def _take(candidates: Iterator[Candidate], count: int) -> Iterator[Candidate]:
+  for _, candidate in zip(range(count), candidates, strict=False):
+    yield candidate

@@ -1,0 +1,127 @@
+r"""A question as the words by which questions are compared.
+
+Case, punctuation, operators, whitespace and LaTeX's spacing and grouping go; what is left are words, numbers and
+identifiers. An identifier of one letter (Greek ones too) becomes the one symbol `SYMBOL`, so that renaming variables
+changes nothing. Letters that stand together are single letters as well where they name points or a product: capitals
+(`ABC`), and letters inside `$...$` (`xy`). Chinese, Japanese and Korean are split by character, having no spaces.
+
+    words(r"Let $x_1 = \frac{ab}{2}$. Is $\triangle ABC$ isosceles?")
+    == ["let", "·", "1", "frac", "·", "·", "2", "is", "triangle", "·", "·", "·", "isosceles"]
+"""
+
+import re
+
+import numpy as np
+import xxhash
+
+SYMBOL = "·"
+_PRODUCT = 4  # letters: more of them together are a word, inside mathematics too
+_POINTS = 5
+
+# What only sets type. The text inside \text{...} is prose, and reads as such.
+LAYOUT = re.compile(
+  r"\\(?:left|right|bigg?[lrm]?|Bigg?[lrm]?|displaystyle|textstyle|quad|qquad|limits|hspace\*?\{[^{}]*\}|[,;:!>\s])(?![a-zA-Z])"
+  r"|\\(?:,|;|:|!|>|\s)|~|&nbsp;"
+)
+_TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|operatorname|mbox|emph)\s*\{([^{}]*)\}")
+SAME = re.compile(r"\\[dt](?=frac(?![a-z]))")  # \dfrac, \tfrac
+_MATH = re.compile(r"\$\$?(.+?)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_GREEK = (
+  "alpha|beta|gamma|delta|epsilon|varepsilon|zeta|eta|theta|vartheta|iota|kappa|lambda|mu|nu|xi|rho|sigma|tau|upsilon|"
+  "phi|varphi|chi|psi|omega|ell"
+)
+_SYMBOLS = re.compile(rf"\\(?:{_GREEK})(?![a-z])", re.IGNORECASE)
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
+_WORD = re.compile(
+  rf"\d+(?:\.\d+)?|[{_CJK}]|[^\W\d_{_CJK}]+(?:['’](?=[^\W\d_])[^\W\d_]+)?|{SYMBOL}"  # a word, or `don't`
+)
+_ASCII_WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|[0-9]+(?:\.[0-9]+)?")  # the same for plain English, twice as fast
+_THOUSANDS = re.compile(r"([0-9])(?:,|\{,\}|\\,)(?=[0-9]{3}(?![0-9]))")
+_PROSE = re.compile(r"(\\(?:text|textbf|textit|textrm|mathrm|operatorname|mbox)\s*\{[^{}]*\})")
+# What comes before is looked at last: few places get that far.
+_CAPITALS = re.compile(rf"[A-Z](?<![A-Za-z\\'’][A-Z])[A-Z]{{1,{_POINTS - 1}}}(?![A-Za-z])")
+_LETTERS = re.compile(rf"[A-Za-z](?<![A-Za-z\\][A-Za-z])[A-Za-z]{{1,{_PRODUCT - 1}}}(?![A-Za-z])")
+
+
+def words(text: str) -> list[str]:
+  """The normalised words of a text, in order; none where it has no letter and no digit."""
+  if "," in text:
+    text = _THOUSANDS.sub(r"\1", text)
+  if "\\" in text or "$" in text or "~" in text:
+    text = SAME.sub(r"\\", text)
+    text = _MATH.sub(_spaced_products, text)
+    if "\\" in text or "~" in text:
+      text = _SYMBOLS.sub(f" {SYMBOL} ", _TEXT.sub(r" \1 ", LAYOUT.sub(" ", text)))
+  text = _CAPITALS.sub(_apart, text)
+  found = _ASCII_WORD.findall(text.lower()) if text.isascii() else _WORD.findall(text.casefold())
+  return [word if len(word) > 1 or not _is_letter(word) else SYMBOL for word in found]
+
+
+def _is_letter(word: str) -> bool:
+  return word.isalpha() and not ("\u3040" <= word <= "\ufaff")
+
+
+def _spaced_products(match: re.Match[str]) -> str:
+  """The letters of a product or a polygon apart; words set by \\text or a command's name stay whole."""
+  inner = next(group for group in match.groups() if group is not None)
+  if "\\" not in inner:
+    return f" {_products(inner)} "
+  parts = _PROSE.split(inner)
+  return " " + "".join(part if part.startswith("\\") and "{" in part else _products(part) for part in parts) + " "
+
+
+def _products(text: str) -> str:
+  return _LETTERS.sub(_apart, text)
+
+
+def _apart(match: re.Match[str]) -> str:
+  return " ".join(match.group())
+
+
+def word_hashes(items: list[str]) -> np.ndarray:
+  """A 64-bit hash a word, the same on every machine: uint64 [word]."""
+  return np.fromiter(map(_hashes.__getitem__, items), np.uint64, len(items))
+
+
+class _Hashes(dict[str, int]):
+  """Hashes of the words seen: looking one up takes a quarter of the time. It stops growing at some 100 MB."""
+
+  def __missing__(self, word: str) -> int:
+    found = xxhash.xxh3_64_intdigest(word.encode())
+    if len(self) < 1 << 19:
+      self[word] = found
+    return found
+
+
+_hashes = _Hashes()
+
+
+def gram_hashes(hashes: np.ndarray, starts: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+  """Hashes of all runs of `n` words that stand in one text.
+
+  Args:
+    hashes: the words of all texts, one text after the other; uint64 [word].
+    starts: where each text begins, and the end of the last; int64 [text + 1].
+    n: words a gram.
+
+  Returns:
+    The hashes, uint64 [gram], in order, and the text that each is of, int32 [gram].
+  """
+  total = len(hashes) - n + 1
+  if total <= 0:
+    return np.empty(0, np.uint64), np.empty(0, np.int32)
+  grams = np.zeros(total, np.uint64)
+  for offset in range(n):  # a polynomial in an odd base, modulo 2^64
+    grams *= np.uint64(0x9E3779B97F4A7C15)
+    grams += hashes[offset : offset + total]
+  grams = _mixed(grams)
+  lengths = np.diff(starts)
+  owners = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+  whole = owners[:total] == owners[n - 1 :]
+  return grams[whole], owners[:total][whole]
+
+
+def _mixed(hashes: np.ndarray) -> np.ndarray:
+  hashes = hashes ^ (hashes >> np.uint64(32))
+  hashes *= np.uint64(0xD6E8FEB86659FD93)
+  return hashes ^ (hashes >> np.uint64(32))
