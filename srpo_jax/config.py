@@ -6,15 +6,13 @@ Defaults live in `configs/`, not here, so that a config file shows every number 
 
 import dataclasses
 import json
-import math
-import types
-import typing
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from srpo_jax.errors import InputError
+from srpo_jax.fields import build
 from srpo_jax.jsonl import read_json
 from srpo_jax.model.qwen2 import REMAT_POLICIES
 from srpo_jax.plugins import resolve_callable
@@ -220,44 +218,9 @@ def make_config(raw: ConfigDict | dict[str, Any]) -> Config:
     InputError: a field that is unknown, missing, of another type, or out of range; each is named.
   """
   raw = raw.to_dict() if isinstance(raw, ConfigDict) else raw
-  config = _build(Config, raw, "config")
+  config = build(Config, raw, "config")
   _check(config)
   return config
-
-
-def _build(kind: type, raw: Any, where: str) -> Any:
-  if not isinstance(raw, dict):
-    raise InputError(f"{where}: expected a section with fields, got {raw!r}")
-  hints = typing.get_type_hints(kind)
-  for name in raw:
-    if name not in hints:
-      raise InputError(f"{where}.{name}: unknown field, expected one of {', '.join(hints)}")
-  for name in hints:
-    if name not in raw:
-      raise InputError(f"{where}.{name}: missing field")
-  return kind(**{name: _convert(hint, raw[name], f"{where}.{name}") for name, hint in hints.items()})
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-  if dataclasses.is_dataclass(hint):
-    return _build(typing.cast(type, hint), value, where)
-  if isinstance(hint, types.UnionType):  # str | float; a flag gives either as text
-    try:
-      value, hint = float(value), float
-    except (TypeError, ValueError):
-      hint = str
-  if typing.get_origin(hint) is dict:
-    if not isinstance(value, dict):
-      raise InputError(f"{where}: expected fields, got {value!r}")
-    of = typing.get_args(hint)[1]
-    return {name: item if of is Any else _convert(of, item, f"{where}.{name}") for name, item in value.items()}
-  if hint is float and isinstance(value, int) and not isinstance(value, bool):
-    return float(value)
-  if type(value) is not hint:
-    raise InputError(f"{where}: expected {hint.__name__}, got {value!r}")
-  if hint is float and not math.isfinite(value):
-    raise InputError(f"{where}: expected a finite number, got {value!r}")
-  return value
 
 
 def _check(config: Config) -> None:

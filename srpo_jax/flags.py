@@ -1,7 +1,7 @@
 """The command line of an entry point with a config file: --config=configs/X.py --config.section.field=value."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,16 @@ from srpo_jax.errors import InputError
 
 
 def parse_config(program: str, doc: str, args: Sequence[str]) -> dict[str, Any]:
-  """The plain values of the config file that `args` names, with its overrides; --help prints `doc` and exits.
+  """The plain values of the config file that `args` names, with its overrides; --help prints `doc` and exits."""
+  return parse_config_and(program, doc, args, {})[0]
+
+
+def parse_config_and(
+  program: str, doc: str, args: Sequence[str], options: Mapping[str, str]
+) -> tuple[dict[str, Any], str, dict[str, str | None]]:
+  """The same, with the config's name and the values of more flags (name -> help), None where one is not given.
+
+  The name is that of the file, and of what stands after its colon: tiny-staged of configs/tiny.py:staged.
 
   Raises:
     InputError: anything that absl or ml_collections would end with a traceback.
@@ -23,12 +32,14 @@ def parse_config(program: str, doc: str, args: Sequence[str]) -> dict[str, Any]:
   values = flags.FlagValues()
   argv = [program, *args]
   config_flags.DEFINE_config_file("config", None, "The config file.", flag_values=values, sys_argv=argv)
+  for name, help in options.items():
+    flags.DEFINE_string(name, None, help, flag_values=values)
   file = next((a.partition("=")[2] for a in args if a.startswith("--config=")), None)
   if file is None and "--config" in args[:-1]:
     file = args[args.index("--config") + 1]
   if not file:
     raise InputError("--config: missing, expected --config=configs/NAME.py")
-  file = file.partition(":")[0]
+  file, _, variant = file.partition(":")
   if not Path(file).is_file():
     raise InputError(f"--config: {file}: no such file")
   try:
@@ -37,11 +48,13 @@ def parse_config(program: str, doc: str, args: Sequence[str]) -> dict[str, Any]:
   except InputError:
     raise
   except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-    raise InputError(f"flags: {error}") from None
+    last = str(error).strip().splitlines()[-1]  # of a traceback, where the config file itself raised
+    raise InputError(f"flags: {last}") from None
   except SyntaxError as error:
     raise InputError(f"{file}:{error.lineno}: {error.msg}") from None
   except (ImportError, NameError, RuntimeError, LookupError, ArithmeticError, AssertionError) as error:
     raise InputError(f"{file}: {type(error).__name__}: {error}") from error
   if extra:
     raise InputError(f"{extra[0]}: unexpected argument, expected --config.section.field=value")
-  return raw.to_dict()
+  name = f"{Path(file).stem}{variant and '-'}{variant}"
+  return raw.to_dict(), name, {option: values[option].value for option in options}

@@ -4,15 +4,12 @@ Started again on the same workdir it resumes.
 """
 
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
-from ml_collections import config_flags
-
 from srpo_jax.config import Config, make_config
-from srpo_jax.errors import InputError, run_cli
+from srpo_jax.errors import run_cli
+from srpo_jax.flags import parse_config_and
 
 
 def parse_flags(args: Sequence[str]) -> tuple[Config, Path]:
@@ -21,32 +18,9 @@ def parse_flags(args: Sequence[str]) -> tuple[Config, Path]:
   Raises:
     InputError: anything that absl or ml_collections would end with a traceback.
   """
-  values = flags.FlagValues()
-  argv = ["launch", *args]
-  config_flags.DEFINE_config_file("config", None, "The config file.", flag_values=values, sys_argv=argv)
-  flags.DEFINE_string("workdir", None, "Where the run's files go; default runs/NAME.", flag_values=values)
-  if "--help" in args or "-h" in args:
-    print(__doc__)
-    sys.exit(0)
-  file = next((a.partition("=")[2] for a in args if a.startswith("--config=")), None)
-  if file is None and "--config" in args[:-1]:
-    file = args[args.index("--config") + 1]
-  if not file:
-    raise InputError("--config: missing, expected --config=configs/NAME.py")
-  if not Path(file.partition(":")[0]).is_file():
-    raise InputError(f"--config: {file}: no such file")
-  try:
-    extra = values(argv)[1:]
-    raw = values.config
-  except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-    raise InputError(f"flags: {error}") from None
-  except SyntaxError as error:
-    raise InputError(f"{file}:{error.lineno}: {error.msg}") from None
-  except (ImportError, NameError, RuntimeError, LookupError, ArithmeticError, AssertionError) as error:
-    raise InputError(f"{file}: {type(error).__name__}: {error}") from error
-  if extra:
-    raise InputError(f"{extra[0]}: unexpected argument, expected --config.section.field=value")
-  return make_config(raw), Path(values.workdir or Path("runs") / Path(file).stem)
+  workdir_help = "Where the run's files go; default runs/NAME."
+  raw, name, given = parse_config_and("launch", __doc__ or "", args, {"workdir": workdir_help})
+  return make_config(raw), Path(given["workdir"] or Path("runs") / name)
 
 
 def main(args: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +27,16 @@ def workdir(checkpoint, tmp_path_factory):  # noqa: F811
 
 def call(module, *args):
   return subprocess.run([sys.executable, "-m", f"srpo_jax.{module}", *args], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_the_default_workdir_is_named_after_the_config_and_its_regime():
+  for config, name in ((TINY, "tiny"), (f"{TINY}:staged", "tiny-staged")):
+    assert launch.parse_flags([config])[1] == Path("runs") / name
+
+
+def test_an_unknown_regime_is_one_line():
+  with pytest.raises(InputError, match=r"^flags: ValueError: nope: expected one of the regimes math, code, mixed"):
+    launch.parse_flags([f"{TINY}:nope"])
 
 
 @pytest.mark.parametrize(
