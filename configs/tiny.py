@@ -22,7 +22,7 @@ REGIMES = {  # name -> (its data, its stages)
     [MATH, CODE],
     {
       "stage1": base.stage({"math": 1.0}, steps=110),
-      "stage2": base.stage(HALF, start={"math": 1.0, "code": 0.0}, ramp=20, steps=100),
+      "stage2": base.stage(HALF, start={"math": 1.0, "code": 0.0}, ramp=20),
     },
   ),
 }

@@ -313,10 +313,12 @@ def check_same_run(config: Config, file: Path) -> None:
     InputError: naming each differing field with both values.
   """
   old, new = flatten(read_config(file)), flatten(config)
+  last = list(config.stages)[-1]
+  free = FREE_FIELDS | {f"stages.{last}.steps", f"stages.{last}.epochs"}
   changed = [
     f"{name} ({old.get(name)!r} there, {new.get(name)!r} here)"
     for name in {**old, **new}
-    if old.get(name) != new.get(name) and name not in FREE_FIELDS and name.split(".")[0] not in FREE_SECTIONS
+    if old.get(name) != new.get(name) and name not in free and name.split(".")[0] not in FREE_SECTIONS
   ]
   if changed:
     raise InputError(f"{file}: this workdir belongs to another config: {', '.join(changed)}")

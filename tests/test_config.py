@@ -99,6 +99,20 @@ def test_round_trip_and_the_refusal_of_another_config(tmp_path):
   assert "train.seed (0 there, 9 here)" in str(error.value)
 
 
+def test_of_the_stages_only_the_last_may_end_elsewhere(tmp_path):
+  def staged(**steps):
+    stages = tiny.get_config("staged").stages.to_dict()
+    for name, n in steps.items():
+      stages[name]["steps"] = n
+    return make_config(tiny.get_config("staged").to_dict() | {"stages": stages})
+
+  file = tmp_path / "config.json"
+  file.write_text(to_json(staged()))
+  check_same_run(staged(stage2=7), file)
+  with pytest.raises(InputError, match=r"stages\.stage1\.steps \(110 there, 7 here\)"):
+    check_same_run(staged(stage1=7), file)
+
+
 def test_flatten_names_every_field():
   flat = flatten(make_config(raw()))
   assert flat["rollout.group"] == 16 and len(flat) > 50

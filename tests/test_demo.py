@@ -20,7 +20,7 @@ def launch(workdir, *args, regime=""):
 
 @pytest.mark.slow
 def test_the_demo_learns_in_both_stages(tmp_path):
-  steps = ["--config.stages.stage1.steps=60", "--config.stages.stage2.steps=60", "--config.train.steps=120"]
+  steps = ["--config.stages.stage1.steps=60", "--config.train.steps=120"]
   out, log = launch(tmp_path / "d", *steps, "--config.data.limit=960", regime="staged")
   evals = by_set(read_rows(tmp_path / "d" / "eval.jsonl"))
   at = {name: {row["step"]: row["pass@1"] for row in rows} for name, rows in evals.items()}
