@@ -25,7 +25,7 @@ def test_table():
 def test_table_of_two_stages():
   evals = [row(0, 0.25), row(2, 0.3), row(4, 0.5), row(9, 0.375)]
   lines = comparison_table(evals, stage_starts([{"step": s, "stage": 1 + (s >= 4)} for s in range(9)])).splitlines()
-  assert lines[0] == "| held-out, 8 problems | base | step 4 | step 9 | change in part 1 | change in part 2 |"
+  assert lines[0] == "| held-out, 8 problems | base | step 4 | step 9 | change to step 4 | change to step 9 |"
   assert "| pass@1, temperature 1 | 25.0 % | 50.0 % | 37.5 % | +25.0 | -12.5 |" in lines
 
 

@@ -62,7 +62,7 @@ def comparison_table(evals: Sequence[Row], starts: Sequence[int] = ()) -> str:
     lines.append((f"{level}, temperature 1", [row["by"][level] for row in marks]))
     lines.append((f"{level}, greedy", [row["greedy_by"][level] for row in marks]))
   first = "base" if marks[0]["step"] == 0 else f"step {marks[0]['step']}"
-  changes = ["change"] if len(marks) == 2 else [f"change in part {i}" for i in range(1, len(marks))]
+  changes = ["change"] if len(marks) == 2 else [f"change to step {row['step']}" for row in marks[1:]]
   title = f"{marks[0]['set']}, {marks[0]['n']} problems"
   head = [title, first, *(f"step {row['step']}" for row in marks[1:]), *changes]
   rows = [head, ["---", *["---:"] * (len(head) - 1)]]
