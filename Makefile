@@ -55,3 +55,6 @@ bench: install
 	$(BIN)/python benchmarks/step.py --model runs/bench/model --prompts runs/bench/prompts.jsonl --max-prompt-tokens 96
 	$(BIN)/python benchmarks/longtail.py --model runs/bench/model
 	$(BIN)/python benchmarks/sandbox.py
+	$(BIN)/python benchmarks/curation.py --rows 1000000 --out runs/bench-curation
+	$(BIN)/python benchmarks/decontamination.py
+	$(BIN)/python benchmarks/records.py
