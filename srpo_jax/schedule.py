@@ -12,6 +12,7 @@ from srpo_jax.algorithm.stages import (
   Plateau,
   Position,
   batch_counts,
+  batch_parts,
   has_plateaued,
   reward_with_retired,
   shares,
@@ -68,8 +69,9 @@ class Schedule:
     stage = self.stage(at)
     share = shares(stage.start or stage.mix, stage.mix, stage.ramp, at.step - at.begun)
     offset = np.random.default_rng((self._config.train.seed, Purpose.MIX, at.step)).random()
+    sizes = {domain: len(pool.prompts) for domain, pool in at.pools.items()}
     left = {domain: pool.left for domain, pool in at.pools.items()}
-    return batch_counts(share, self._config.rollout.prompts, left, float(offset))
+    return batch_counts(batch_parts(share, self._config.rollout.prompts, sizes), left, float(offset))
 
   def record(self, at: Position, outcomes: Mapping[str, Mapping[str, Outcome]], rollouts: int) -> Position:
     """The position after a step that saw these outcomes (domain -> prompt id -> outcome); epochs are not ended yet."""

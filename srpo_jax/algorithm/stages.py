@@ -22,25 +22,47 @@ def shares(first: Mapping[str, float], last: Mapping[str, float], ramp: int, ste
   return {d: (1 - way) * first.get(d, 0.0) + way * last.get(d, 0.0) for d in sorted({*first, *last})}
 
 
-def batch_counts(share: Mapping[str, float], prompts: int, left: Mapping[str, int], offset: float) -> dict[str, int]:
-  """How many prompts of each domain make the batch: the share times the batch's size, to within one prompt.
+def batch_parts(share: Mapping[str, float], prompts: int, sizes: Mapping[str, int]) -> dict[str, float]:
+  """Each domain's part of a full batch, in prompts: its share, but no more than its pool holds.
+
+  What a small pool cannot fill goes to the others by their shares: resampling empties a domain that is nearly solved,
+  and batches of a handful of prompts would do harm. An empty pool has no part.
+
+  >>> batch_parts({"math": 0.5, "code": 0.5}, 32, {"math": 900, "code": 3})
+  {'code': 3.0, 'math': 29.0}
+  """
+  open_ = {domain: part for domain, part in sorted(share.items()) if part > 0 and sizes.get(domain, 0) > 0}
+  parts: dict[str, float] = {}
+  while open_:
+    rest = prompts - sum(parts.values())
+    total = sum(open_.values())
+    full = [domain for domain, part in open_.items() if sizes[domain] < rest * part / total]
+    if not full:
+      parts |= {domain: rest * part / total for domain, part in open_.items()}
+      break
+    for domain in full:
+      parts[domain] = float(sizes[domain])
+      del open_[domain]
+  return dict(sorted(parts.items()))
+
+
+def batch_counts(parts: Mapping[str, float], left: Mapping[str, int], offset: float) -> dict[str, int]:
+  """How many prompts of each domain make the batch: its part, to within one prompt.
 
   An epoch's last batch is short. Where a domain has fewer prompts left in its epoch than its part, the whole batch
-  shrinks, so that the mix stays. A domain with nothing left in its pool is out of the mix.
+  shrinks, so that the mix stays.
 
   Args:
-    share: by domain, zero or more; what they sum to does not matter.
-    prompts: of a full batch.
+    parts: of a full batch, in prompts, by domain; positive.
     left: prompts that each domain's current epoch has yet to visit.
-    offset: in [0, 1), where the rounding of shares to prompts starts: over uniform offsets a part is exact on average.
+    offset: in [0, 1), where the rounding to prompts starts: over uniform offsets a part is exact on average.
   """
-  mixed = {d: s for d, s in share.items() if s > 0 and left.get(d, 0) > 0}
-  total = sum(mixed.values())
-  for size in range(prompts, 0, -1):
+  total = sum(parts.values())
+  for size in range(round(total), 0, -1):
     counts, before, reached = {}, 0, 0.0
-    for place, (domain, part) in enumerate(mixed.items()):
+    for place, (domain, part) in enumerate(parts.items()):
       reached += part / total
-      upto = size if place == len(mixed) - 1 else math.floor(size * reached + offset)
+      upto = size if place == len(parts) - 1 else math.floor(size * reached + offset)
       counts[domain], before = upto - before, upto
     if all(n <= left[d] for d, n in counts.items()):
       return counts

@@ -11,6 +11,7 @@ from srpo_jax.algorithm.stages import (
   Plateau,
   Position,
   batch_counts,
+  batch_parts,
   has_plateaued,
   reward_with_retired,
   shares,
@@ -31,6 +32,21 @@ def test_shares_by_hand():
 PLENTY = {"a": 10**6, "b": 10**6, "c": 10**6}
 
 
+def counts_of(share, prompts, left, offset, sizes=None):
+  return batch_counts(batch_parts(share, prompts, sizes or left), left, offset)
+
+
+def test_parts_by_hand():
+  half = {"a": 0.5, "b": 0.5}
+  assert batch_parts(half, 8, PLENTY) == {"a": 4.0, "b": 4.0}
+  assert batch_parts(half, 8, {"a": 100, "b": 3}) == {"a": 5.0, "b": 3.0}
+  assert batch_parts(half, 8, {"a": 100, "b": 0}) == {"a": 8.0}  # every prompt of b is solved
+  assert batch_parts(half, 8, {"a": 2, "b": 3}) == {"a": 2.0, "b": 3.0}
+  # c's lack goes to a and b as 2 to 1, and then b cannot fill its part either
+  assert batch_parts({"a": 0.4, "b": 0.2, "c": 0.4}, 10, {"a": 99, "b": 2, "c": 1}) == {"a": 7.0, "b": 2.0, "c": 1.0}
+  assert batch_parts({"a": 1.0, "b": 0.0}, 8, PLENTY) == {"a": 8.0} and batch_parts(half, 8, {}) == {}
+
+
 @pytest.mark.parametrize("prompts", [1, 2, 7, 32, 256])
 def test_a_full_batch_has_its_size_and_every_part_within_one(prompts):
   rng = np.random.default_rng(prompts)
@@ -38,7 +54,7 @@ def test_a_full_batch_has_its_size_and_every_part_within_one(prompts):
     share = dict(zip("abc", rng.dirichlet([1, 1, 1]) * rng.choice([0, 1, 1], 3), strict=True))
     if not sum(share.values()):
       continue
-    counts = batch_counts(share, prompts, PLENTY, rng.random())
+    counts = counts_of(share, prompts, PLENTY, rng.random())
     assert sum(counts.values()) == prompts
     for domain, part in share.items():
       assert abs(counts.get(domain, 0) - prompts * part / sum(share.values())) < 1
@@ -47,24 +63,23 @@ def test_a_full_batch_has_its_size_and_every_part_within_one(prompts):
 
 def test_a_small_share_gets_its_prompts_on_average():
   offsets = (np.arange(1000) + 0.5) / 1000
-  counts = [batch_counts({"a": 0.97, "b": 0.03}, 8, PLENTY, offset)["b"] for offset in offsets]
+  counts = [counts_of({"a": 0.97, "b": 0.03}, 8, PLENTY, offset)["b"] for offset in offsets]
   assert set(counts) == {0, 1} and np.mean(counts) == pytest.approx(0.24, abs=2e-3)
 
 
 def test_a_batch_shrinks_with_the_domain_whose_epoch_ends_and_keeps_the_mix():
   half = {"a": 0.5, "b": 0.5}
-  assert batch_counts(half, 8, {"a": 9, "b": 3}, 0.0) == {"a": 3, "b": 3}
-  assert batch_counts(half, 8, {"a": 9, "b": 0}, 0.0) == {"a": 8}  # every prompt of b is solved
-  assert batch_counts(half, 8, {"a": 5}, 0.5) == {"a": 5}
-  assert batch_counts(half, 8, {"a": 0, "b": 0}, 0.5) == {}
+  assert counts_of(half, 8, {"a": 9, "b": 3}, 0.0, PLENTY) == {"a": 3, "b": 3}
+  assert counts_of(half, 8, {"a": 3, "b": 9}, 0.5, PLENTY) == {"a": 3, "b": 3}
+  assert counts_of({"a": 1.0}, 8, {"a": 5}, 0.5, PLENTY) == {"a": 5}
+  assert batch_counts({}, {}, 0.5) == {}
+  share = {"a": 0.8, "b": 0.2}
   for left, offset in itertools.product(range(1, 9), (0.0, 0.3, 0.9)):
-    counts = batch_counts({"a": 0.8, "b": 0.2}, 10, {"a": left, "b": 1}, offset)
+    counts = counts_of(share, 10, {"a": left, "b": 1}, offset, PLENTY)
     size = sum(counts.values())
     assert size >= 1 and counts["a"] <= left and counts["b"] <= 1 and abs(counts["a"] - 0.8 * size) < 1
-    # the largest that fits, by brute force over sizes
-    assert not any(batch_counts({"a": 0.8, "b": 0.2}, n, PLENTY, offset)["a"] <= left
-                   and batch_counts({"a": 0.8, "b": 0.2}, n, PLENTY, offset)["b"] <= 1
-                   for n in range(size + 1, 11))  # fmt: skip
+    larger = [counts_of(share, n, PLENTY, offset) for n in range(size + 1, 11)]
+    assert not any(other["a"] <= left and other["b"] <= 1 for other in larger)  # the largest that fits
 
 
 def feed(series, window=1):
