@@ -1,11 +1,13 @@
 """Shares, batches and plateaus against hand-worked numbers, brute force and a simulated run."""
 
+import doctest
 import itertools
 import json
 
 import numpy as np
 import pytest
 
+from srpo_jax.algorithm import stages
 from srpo_jax.algorithm.history import Outcome, Pool, epoch_is_over, next_prompts, record, resample, restore
 from srpo_jax.algorithm.stages import (
   Plateau,
@@ -164,3 +166,8 @@ def test_a_position_survives_json():
   pool = Pool("math", ("a",), 2, 1, {"a": Outcome(3, 1, 1, 0, 0.1)}, ("b",), ("c",))
   at = Position({"math": pool}, 7, 99, 1, 5, 2, Plateau((0.1, 1 / 3), (0.7,), {"math": 2}))
   assert Position.from_json(json.loads(json.dumps(at.to_json()))) == at
+
+
+def test_doctests():
+  found = doctest.testmod(stages)
+  assert found.attempted == 2 and found.failed == 0
