@@ -102,8 +102,8 @@ def plot_curves(metrics: Sequence[Row], evals: Sequence[Row], file: str | Path) 
               "groups/all_wrong_frac": "all wrong"}  # fmt: skip
     _lines(axes[1, 0], metrics, shares, "share of groups")
     pools = {f"{domain}/pool_size": domain for domain in domains}
-    _lines(axes[1, 1], metrics, pools, "prompts in the pool (resampled each epoch)")
-    _lines(axes[1, 2], metrics, {"batch/code_share": ""}, "code's share of the batch")
+    _lines(axes[1, 1], metrics, pools, "prompts in the pool (resampled each epoch)", width=1)
+    _lines(axes[1, 2], metrics, {"batch/code_share": ""}, "code's share of the batch", width=1)
     _lines(axes[1, 3], metrics, {"policy/entropy": ""}, "policy entropy, nats a token")
     for axis in (axes[0, 1], axes[0, 2], axes[1, 0], axes[1, 2]):
       axis.set_ylim(0, 1.02)
@@ -121,18 +121,18 @@ def plot_curves(metrics: Sequence[Row], evals: Sequence[Row], file: str | Path) 
     plt.close(figure)
 
 
-def _lines(axis: Axes, metrics: Sequence[Row], keys: dict[str, str], title: str) -> None:
+def _lines(axis: Axes, metrics: Sequence[Row], keys: dict[str, str], title: str, *, width: int = 9) -> None:
   """Curves of metrics.jsonl with their running means; where a domain is not in every batch its values are joined."""
   for key, label in keys.items():
     points = [(row["step"], row[key]) for row in metrics if row[key] is not None]
     if points:
       steps, values = zip(*points, strict=True)
       (line,) = axis.plot(steps, values, lw=0.7, alpha=0.35)
-      axis.plot(steps, running_mean(values), lw=1.3, color=line.get_color(), label=label or None)
+      axis.plot(steps, running_mean(values, width), lw=1.3, color=line.get_color(), label=label or None)
   axis.set_title(title, fontsize=9)
 
 
-def running_mean(values: Sequence[float], width: int = 9) -> list[float]:
+def running_mean(values: Sequence[float], width: int) -> list[float]:
   """The mean of each value and its neighbours, up to half of `width` on either side."""
   half = width // 2
   return [float(np.mean(values[max(i - half, 0) : i + half + 1])) for i in range(len(values))]
