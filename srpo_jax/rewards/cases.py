@@ -223,6 +223,11 @@ def _scripts(tests: Mapping[str, Any]) -> Suite:
     if not isinstance(case, Mapping) or not all(isinstance(case.get(name), str) for name in ("input", "output")):
       raise InputError(f"{where}: expected an object with input and output, both text, found {_shown(case)}")
     _check_size(len(case["output"]), where)
+    for name in ("input", "output"):
+      try:
+        case[name].encode()
+      except UnicodeEncodeError as error:  # JSON can escape half of a surrogate pair; standard input is bytes
+        raise InputError(f"{where}.{name}: expected Unicode text, found a lone surrogate at {error.start}") from None
     inputs.append(case["input"])
     outputs.append(case["output"])
   return Suite("stdin", inputs=tuple(inputs), outputs=tuple(outputs))

@@ -289,8 +289,8 @@ class Sandbox:
 
 
 def _outcome(header: dict[str, Any], payload: bytes) -> Outcome:
-  if "failed" in header:
-    return Outcome(None, header["failed"])
+  if "outcomes" not in header:
+    return Outcome(None, str(header.get("failed", header.get("error", "an answer without outcomes"))))
   executions, place = [], 0
   for one in header["outcomes"]:
     if one["end"] == "setup":

@@ -1,6 +1,10 @@
-"""A warm process that forks a confined child for each execution, waits for it, and leaves nothing of it behind.
+"""A warm process that serves jobs: for each it forks a runner, which forks a confined child for every execution.
 
-It knows the program and the inputs, never the answers. One job at a time comes through its socket.
+    zygote -> runner (reads one job, watches its children, replies, ends) -> child (confined; runs the program)
+
+A child is a copy of its runner's memory. The zygote itself never reads a job, so no child finds there the program, the
+inputs or the values of an earlier response, which in a group of responses to one prompt would be the answers. The
+runner knows the program and the inputs, never what is expected. One job at a time comes through the socket.
 """
 
 import contextlib
@@ -55,14 +59,37 @@ class Zygote:
     gc.freeze()  # what is here stays: children share its pages rather than touch them
 
   def serve(self) -> None:
-    while (message := frames.read(self._control.recv)) is not None:
-      job = message[0]
-      try:
-        outcomes = self._run(job)
-      except ControlLostError:
+    """Returns where the supervisor is gone, or where a runner ended without its reply."""
+    while self._asked():
+      pid = os.fork()
+      if pid == 0:
+        self._be_runner()
+      if os.waitpid(pid, 0)[1] != 0:
         return
-      payload = b"".join(part for outcome in outcomes for part in (outcome.results, outcome.stdout))
-      self._control.sendall(frames.pack({"outcomes": [outcome.header() for outcome in outcomes]}, payload))
+
+  def _asked(self) -> bool:
+    """Waits for a job without reading it; False where the supervisor is gone."""
+    return bool(self._control.recv(1, socket.MSG_PEEK))
+
+  def _be_runner(self) -> None:
+    """In the forked process: serves one job; never returns."""
+    status = 1
+    try:
+      tiers.prepare_runner()
+      message = frames.read(self._control.recv)
+      if message is not None:
+        outcomes = self._run(message[0])
+        payload = b"".join(part for outcome in outcomes for part in (outcome.results, outcome.stdout))
+        self._control.sendall(frames.pack({"outcomes": [outcome.header() for outcome in outcomes]}, payload))
+        status = 0
+    except ControlLostError:
+      pass
+    except Exception as error:
+      with contextlib.suppress(OSError):
+        self._control.sendall(frames.pack({"failed": f"the runner failed: {type(error).__name__}: {error}"}))
+        status = 0
+    finally:
+      os._exit(status)
 
   def _run(self, job: dict[str, Any]) -> list[Outcome]:
     """One outcome for a job of calls; one for each input of a script, the last where it first takes too long."""
@@ -109,7 +136,10 @@ class Zygote:
       with contextlib.suppress(OSError):
         os.write(guest.RESULTS, f"E{type(error).__name__}: {error}".encode())
       os._exit(70)
-    guest.run(job, case)
+    try:
+      guest.run(job, case)
+    finally:  # what a program makes the guest raise must not run on in the code of the runner
+      os._exit(70)
 
   def _become_bubblewrap(self) -> None:
     for descriptor in self._place.groups:

@@ -185,6 +185,13 @@ def test_equality(left, right, same):
   assert equal(right, left) is same
 
 
+@pytest.mark.parametrize("field", ["input", "output"])
+def test_half_a_surrogate_pair_cannot_be_sent_to_a_script(field):
+  case = {"input": "1", "output": "1"} | {field: "a\ud800"}
+  with pytest.raises(InputError, match=rf"cases\[0\].{field}: expected Unicode text"):
+    turn({"type": "stdin", "cases": [case]})
+
+
 def test_json_knows_no_tuples():
   assert equal((1, (2,)), [1, [2]], loose=True) and not equal((1, 2), [1], loose=True)
 

@@ -29,6 +29,12 @@ def sandbox():
     yield running
 
 
+@pytest.fixture(scope="module")
+def scripts():
+  with Sandbox(slots=1, tier="namespaces") as best, Sandbox(slots=1, tier="bubblewrap", min_tier="bubblewrap") as next:
+    yield {"namespaces": best, "bubblewrap": next}
+
+
 def calls(program: str, *expressions: str) -> dict[str, Any]:
   return {"mode": "calls", "program": program, "calls": [{"expression": text} for text in expressions]}
 
@@ -158,6 +164,76 @@ def test_executions_share_nothing(sandbox):
     assert value(sandbox, write, "f()") == 1
     files, pi = value(sandbox, read, "f()")
     assert files == [] and pi > 3.1
+
+
+SEARCH = r"""
+import re, sys
+def frames():
+  frame, found = sys._getframe(), []
+  while frame is not None:
+    found += [repr(value).encode() for value in frame.f_locals.values()]
+    frame = frame.f_back
+  return found
+def memory():
+  found = []
+  try: lines = list(open("/proc/self/maps"))
+  except OSError: return []
+  for line in lines:
+    first, last = [int(word, 16) for word in line.split()[0].split("-")]
+    if " rw" in line:
+      with open("/proc/self/mem", "rb") as file:
+        file.seek(first)
+        try: found.append(file.read(last - first))
+        except OSError: pass
+  return found
+def f():
+  return [sum(len(re.findall(b"7318" + tail, data)) for data in frames() + memory()) for tail in (b"2645", b"0264", b"4059")]
+own = 73184059
+"""
+
+
+@pytest.mark.parametrize("tier", ["namespaces", "bubblewrap", "landlock"])
+def test_a_program_finds_nothing_of_the_one_before(tier):
+  """Neither in the frames above it nor in its memory: in a group of responses to one prompt that would be the answer."""
+  before = "def f(x):\n  return x + 73180000  # 73180264\n"
+  with Sandbox(slots=1, tier=tier, min_tier=tier) as running:
+    for _ in range(3):
+      assert value(running, before, "f(2645)") == 73182645
+    returned, source, own = value(running, SEARCH, "f()")
+  assert (returned, source) == (0, 0)
+  assert own > 0  # the search does find what is there
+
+
+def test_a_job_that_breaks_a_runner_gives_none_and_stops_nothing(sandbox):
+  before = sandbox.pids()
+  for _ in range(3):
+    outcome = submit(sandbox, {"mode": "stdin", "program": "print(1)", "inputs": ["\ud800"]})[0]()
+    assert outcome.executions is None and "UnicodeEncodeError" in outcome.reason
+  assert value(sandbox, DOUBLE, "f(4)") == 8
+  assert (sandbox.pids(), sandbox.restarts) == (before, 0)
+
+
+def test_an_answer_that_is_none_is_not_an_outcome():
+  assert client._outcome({"id": 0, "error": "broken"}, b"") == Outcome(None, "broken")
+  assert client._outcome({"id": 0}, b"").executions is None
+
+
+@pytest.mark.parametrize(
+  "program",
+  [
+    "print(int(input()) + 1)\nexit()\nprint('no')",
+    "print(int(input()) + 1)\nquit(0)\nprint('no')",
+    "import atexit\natexit.register(lambda: print(int(input()) + 1))",
+    "print(int(open(0).read()) + 1)",
+    "print(int(open('/dev/stdin').readline()) + 1)",
+    "import os\nprint(int(os.read(0, 100)) + 1)",
+    "import sys\nsys.stdout.write(str(int(sys.stdin.buffer.read()) + 1) + '\\n')\nsys.stdout.close()",
+  ],
+)
+@pytest.mark.parametrize("tier", ["namespaces", "bubblewrap"])
+def test_the_idioms_of_scripts_work(scripts, tier, program):
+  (found,) = ask(scripts[tier], {"mode": "stdin", "program": program, "inputs": ["41\n"]})
+  assert (found.stdout, found.end, found.code) == (b"42\n", "exit", 0), found.results
 
 
 @pytest.mark.parametrize(
