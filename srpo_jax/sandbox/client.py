@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import json
 import logging
 import os
@@ -189,7 +190,7 @@ class Sandbox:
 
   def _start(self) -> None:
     """Starts a supervisor and waits for its word. Raises StartError."""
-    ours, theirs = socket.socketpair()
+    ours, theirs = map(_above_standard, socket.socketpair())
     arguments = [str(_ROOT), str(theirs.fileno()), json.dumps(self._options)]
     try:
       process = subprocess.Popen(
@@ -300,6 +301,12 @@ def _outcome(header: dict[str, Any], payload: bytes) -> Outcome:
     executions.append(Execution(one["end"], one["code"], payload[place:middle], payload[middle:end], one["time_s"]))
     place = end
   return Outcome(tuple(executions))
+
+
+def _above_standard(connection: socket.socket) -> socket.socket:
+  """The same under a number that is no standard stream's, which a process whose own are closed gives out first."""
+  with connection:
+    return socket.socket(fileno=fcntl.fcntl(connection.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))
 
 
 def _explained(reasons: Mapping[str, str]) -> str:

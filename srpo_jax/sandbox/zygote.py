@@ -293,6 +293,6 @@ def _memory_file(stack: contextlib.ExitStack, data: bytes) -> int:
 
 def _place_descriptors(descriptors: list[int]) -> None:
   """Makes these the descriptors 0, 1, 2, ... of this process."""
-  high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 100) for descriptor in descriptors]
+  high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, len(descriptors)) for descriptor in descriptors]
   for number, descriptor in enumerate(high):
     os.dup2(descriptor, number)

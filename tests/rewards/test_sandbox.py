@@ -389,6 +389,24 @@ with Sandbox(slots=1) as sandbox:
   assert done.stdout == "100001\n", done.stderr
 
 
+@pytest.mark.parametrize("tier", ["namespaces", "bubblewrap", "landlock"])
+@pytest.mark.parametrize("setting", ["resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))", "os.closerange(0, 3)"])
+def test_few_descriptors_and_closed_standard_streams_are_no_obstacle(tier, setting, tmp_path):
+  script = f"""
+import os, resource, sys, threading
+{setting}
+sys.path.insert(0, {str(ROOT)!r})
+from srpo_jax.sandbox.client import Sandbox
+with Sandbox(slots=2, tier={tier!r}, min_tier={tier!r}) as sandbox:
+  done = threading.Event()
+  job = {{"mode": "stdin", "program": "print(input())", "inputs": ["right"]}}
+  sandbox.submit(job, lambda outcome: (open({str(tmp_path / "out")!r}, "wb").write(outcome.executions[0].stdout), done.set()))
+  done.wait(20)
+"""
+  done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+  assert (tmp_path / "out").read_bytes() == b"right\n", done.stderr
+
+
 def test_closing_ends_every_process_and_leaves_no_descriptor_or_cgroup():
   before = len(os.listdir("/proc/self/fd")), set(Path("/sys/fs/cgroup").glob("**/srpo-sandbox-*"))
   running = Sandbox(slots=2)
