@@ -20,7 +20,7 @@ from typing import Any
 from srpo_jax.sandbox import cgroup, frames, interpreter, linux, tiers
 from srpo_jax.sandbox.limits import Limits
 from srpo_jax.sandbox.probe import PROBE_JOB, verdict
-from srpo_jax.sandbox.zygote import SETUP_S, SWEEP_S, Zygote
+from srpo_jax.sandbox.zygote import SETUP_S, SWEEP_S, Zygote, children
 
 ATTEMPTS = 2
 _READY_S = 30.0
@@ -227,7 +227,10 @@ class Supervisor:
 
   def _serve(self) -> None:
     while True:
-      for key, _ in self._selector.select(timeout=1.0):
+      events = self._selector.select(timeout=1.0)
+      if not events:
+        self._reap_strays()
+      for key, _ in events:
         if key.data is None:
           if not self._receive():
             return
@@ -275,6 +278,13 @@ class Supervisor:
       return
     assert slot.socket is not None
     self._selector.register(slot.socket, selectors.EVENT_READ, slot)
+
+  def _reap_strays(self) -> None:
+    """What a killed zygote left behind is ours as the nearest subreaper's: it has ended with it, and is let go."""
+    known = {slot.pid for slot in self._slots}
+    for pid in set(children()) - known:
+      with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
 
   def _fail(self, job: Job, reason: str) -> None:
     self._tell({"id": job.header["id"], "failed": reason})

@@ -157,7 +157,7 @@ class Zygote:
     with contextlib.suppress(ChildProcessError):
       os.waitpid(pid, 0)
     deadline = time.monotonic() + SWEEP_S
-    while (left := _children()) and time.monotonic() < deadline:
+    while (left := children()) and time.monotonic() < deadline:
       self._kill_uid()
       for number in (signal.SIGSTOP, signal.SIGKILL):
         for other in left:
@@ -263,7 +263,7 @@ class _Watch:
     return outcome
 
 
-def _children() -> list[int]:
+def children() -> list[int]:
   """The direct children of this process, zombies included."""
   try:
     with open(f"/proc/self/task/{os.getpid()}/children") as file:

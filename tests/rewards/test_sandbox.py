@@ -309,6 +309,17 @@ def test_a_killed_zygote_is_replaced_and_its_job_judged_once():
     assert len(found) == 1 and running.restarts == 0
 
 
+def test_a_killed_zygote_leaves_no_zombie_behind():
+  with Sandbox(slots=1, tier="landlock", min_tier="landlock") as running:
+    wait, _ = submit(running, calls("import time\ndef f():\n  time.sleep(0.5)\n  return 1\n", "f()"))
+    time.sleep(0.2)
+    supervisor, zygote = running.pids()
+    os.kill(zygote, signal.SIGKILL)
+    assert wait().executions[0].end == "exit"
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children")
+    wait_until(lambda: len(children.read_text().split()) == 1)
+
+
 def test_a_killed_supervisor_is_restarted_and_what_was_in_flight_is_judged_once():
   with Sandbox(slots=2, limits=Limits(wall_s=3)) as running:
     old = running.pids()
