@@ -191,7 +191,6 @@ class _Turner:
       return False
     return not hasattr(builtins, root.id) and root.id not in self._modules and root.id not in judgement.FUNCTIONS
 
-
   def _may_judge_itself(self, test: ast.expr) -> bool:
     """Whether it is `close(f(1), 0.5)`, true or not: nobody says that `close` is not the program's own."""
     match test:

@@ -167,14 +167,14 @@ def check(node: ast.expr) -> None:
   _check_constants(node)
 
 
-def _check_constants(node: ast.expr) -> None:
+def _check_constants(node: ast.AST) -> None:
   """Raises Refused where a part without holes has no value here: the test could never pass."""
-  if not isinstance(node, (ast.expr, ast.keyword)) or isinstance(node, (Hole, ast.Constant)):
+  if isinstance(node, (Hole, ast.Constant)):
     return
-  if any(isinstance(inner, Hole) for inner in ast.walk(node)) or dotted(node) in (*FUNCTIONS, *_CONSTANT_FUNCTIONS):
+  if not isinstance(node, ast.expr) or any(isinstance(inner, Hole) for inner in ast.walk(node)):
     for child in ast.iter_child_nodes(node):
       _check_constants(child)
-  elif not isinstance(node, ast.keyword) and dotted(node) not in MODULES:
+  elif dotted(node) not in (*FUNCTIONS, *_CONSTANT_FUNCTIONS, *MODULES):
     try:
       evaluate(node, {})
     except Exception as error:
@@ -254,9 +254,9 @@ def _arithmetic(kind: type, left: Any, right: Any) -> Any:
       raise Refused("a long repetition")
     return left * right
   _numbers((left, right))
-  if kind is ast.Pow and isinstance(left, int) and isinstance(right, int):
-    if left.bit_length() * abs(right) > MAX_POWER_BITS:
-      raise Refused("a large power")
+  whole = isinstance(left, int) and isinstance(right, int)
+  if kind is ast.Pow and whole and left.bit_length() * abs(right) > MAX_POWER_BITS:
+    raise Refused("a large power")
   return _ARITHMETIC[kind](left, right)
 
 

@@ -45,7 +45,7 @@ _SELF = {
 _KILL, _TKILL, _TGKILL, _CLONE, _PRCTL, _PRLIMIT, _CLONE3 = 62, 200, 234, 56, 157, 302, 435
 _PR_NAMES = (15, 16)  # PR_SET_NAME, PR_GET_NAME: what threads use
 _IOCTL, _FCNTL, _SENDTO = 16, 72, 44
-_TERMINAL_AND_CLOSING = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIO*CLEX
+_TERMINAL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIO*CLEX
 _OWN_COMMANDS = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1031, 1032)  # none that makes the kernel signal somebody
 
 _AUDIT_ARCH_X86_64 = 0xC000003E
@@ -101,7 +101,7 @@ def filter_program(pid: int) -> bytes:
     (_PRCTL, _PR_NAMES),
   ):
     code += _argument(number, _FIRST, allowed)
-  code += _argument(_IOCTL, _SECOND, _TERMINAL_AND_CLOSING)
+  code += _argument(_IOCTL, _SECOND, _TERMINAL)
   code += _argument(_FCNTL, _SECOND, _OWN_COMMANDS)
   code += _without_address(_SENDTO)
   for first, last in _ranges({**_FILES, **_MEMORY, **_TIME, **_SELF}.values()):

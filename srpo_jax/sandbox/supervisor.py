@@ -28,10 +28,20 @@ _READY_S = 30.0
 
 @dataclasses.dataclass
 class Job:
-  """One job, with the frame that describes it."""
+  """One job as it came, and how often it was given to a zygote."""
 
   header: dict[str, Any]
   attempts: int = 0
+
+  def frame(self) -> bytes:
+    """For a zygote: the sizes of the parts alone in the header, which it reads; the parts, which its children read.
+
+    Raises UnicodeEncodeError for an input that is not text.
+    """
+    inputs = [text.encode() for text in self.header.get("inputs", ())]
+    body = json.dumps({name: value for name, value in self.header.items() if name != "inputs"}).encode()
+    header = {"mode": self.header["mode"], "body": len(body), "inputs": [len(text) for text in inputs]}
+    return frames.pack(header, b"".join([body, *inputs]))
 
 
 class Slot:
@@ -106,7 +116,7 @@ class Slot:
     cases = len(job.header.get("inputs", ())) or 1
     limit = SETUP_S + SWEEP_S + self._place.limits.wall_s
     self.deadline = time.monotonic() + 5 + cases * limit
-    self.socket.sendall(frames.pack(job.header))
+    self.socket.sendall(job.frame())
 
   def end(self) -> None:
     """Kills the zygote, and with it what it runs."""
@@ -300,6 +310,9 @@ class Supervisor:
         job.attempts += 1
         try:
           slot.give(job)
+        except UnicodeEncodeError as error:
+          slot.job = None
+          self._fail(job, f"an input cannot be sent: {type(error).__name__}")
         except OSError:
           self._replace(slot)
 

@@ -101,12 +101,6 @@ def prepare_zygote(place: Place) -> None:
     root.enter(place.paths)
 
 
-def prepare_runner() -> None:
-  """In a process forked from the zygote: ends with it, and takes in what its children leave behind. Raises OSError."""
-  linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
-  linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
-
-
 def fork_child(place: Place, own_pid_namespace: int | None) -> int:
   """Forks; in the tier `namespaces` the child is the first process of a new pid namespace, which ends with it."""
   if place.tier == "namespaces":

@@ -146,7 +146,7 @@ def doubled() -> list:
 )
 def test_rows_that_would_break_or_fill_the_reader_are_refused(fields, words):
   """The memory of a process of its own is bounded: what is not refused at once ends it."""
-  script = f"""
+  script = """
 import resource, sys
 from srpo_jax.data.sources import ADAPTERS
 from srpo_jax.errors import InputError

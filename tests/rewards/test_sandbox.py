@@ -128,7 +128,7 @@ def f():
   assert environment == {"d": []} and (pid, uid, folder, files) == (1, 1000, "/tmp", [])
   assert not {"home", "var", "etc_passwd", "work", "srv", "sys"} & set(names) and {"tmp", "proc", "dev"} <= set(names)
   assert rest[:4] == ["0" * 16, "0" * 16, "1", "2"] and rest[4] == ["1"]
-  assert sorted(rest[5]) == ["null", "random", "urandom", "zero"]
+  assert sorted(rest[5]) == ["fd", "null", "random", "stderr", "stdin", "stdout", "urandom", "zero"]
 
 
 def test_every_mount_but_the_temporary_folder_and_proc_is_read_only(sandbox):
@@ -187,14 +187,15 @@ def memory():
         except OSError: pass
   return found
 def f():
-  return [sum(len(re.findall(b"7318" + tail, data)) for data in frames() + memory()) for tail in (b"2645", b"0264", b"4059")]
+  data = b" ".join(frames() + memory())  # before the patterns below are themselves in memory
+  return [len(re.findall(b"7318" + tail, data)) for tail in (b"2645", b"0264", b"4059")]
 own = 73184059
 """
 
 
 @pytest.mark.parametrize("tier", ["namespaces", "bubblewrap", "landlock"])
 def test_a_program_finds_nothing_of_the_one_before(tier):
-  """Neither in the frames above it nor in its memory: in a group of responses to one prompt that would be the answer."""
+  """Neither in the frames above it nor in its memory: in a group of responses to one prompt that is the answer."""
   before = "def f(x):\n  return x + 73180000  # 73180264\n"
   with Sandbox(slots=1, tier=tier, min_tier=tier) as running:
     for _ in range(3):
@@ -208,7 +209,7 @@ def test_a_job_that_breaks_a_runner_gives_none_and_stops_nothing(sandbox):
   before = sandbox.pids()
   for _ in range(3):
     outcome = submit(sandbox, {"mode": "stdin", "program": "print(1)", "inputs": ["\ud800"]})[0]()
-    assert outcome.executions is None and "UnicodeEncodeError" in outcome.reason
+    assert outcome.executions is None and "UnicodeEncodeError" in outcome.reason, outcome
   assert value(sandbox, DOUBLE, "f(4)") == 8
   assert (sandbox.pids(), sandbox.restarts) == (before, 0)
 
@@ -411,7 +412,8 @@ from srpo_jax.sandbox.client import Sandbox
 with Sandbox(slots=2, tier={tier!r}, min_tier={tier!r}) as sandbox:
   done = threading.Event()
   job = {{"mode": "stdin", "program": "print(input())", "inputs": ["right"]}}
-  sandbox.submit(job, lambda outcome: (open({str(tmp_path / "out")!r}, "wb").write(outcome.executions[0].stdout), done.set()))
+  file = open({str(tmp_path / "out")!r}, "wb", buffering=0)
+  sandbox.submit(job, lambda outcome: (file.write(outcome.executions[0].stdout), done.set()))
   done.wait(20)
 """
   done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
