@@ -21,6 +21,7 @@ from srpo_jax.sandbox.limits import Limits
 from srpo_jax.sandbox.tiers import SLOTS, TIERS
 
 IN_FLIGHT = 512  # jobs sent and not yet answered; submitting more waits
+BYTES_IN_FLIGHT = 256 << 20  # of those jobs: the inputs of one problem may be megabytes
 ATTEMPTS = 2  # supervisors that a job is given to
 RETRY_AFTER_S = 5.0  # a sandbox that could not start answers None for so long before it tries again
 START_S = 60.0
@@ -69,6 +70,24 @@ class _Flight:
   frame: bytes
   done: Done
   attempts: int = 1
+
+
+class _Room:
+  """Bounds how many jobs, and how many bytes of them, are under way; one job always fits."""
+
+  def __init__(self, jobs: int, size: int):
+    self._jobs, self._size, self._whole = jobs, size, size
+    self._changed = threading.Condition()
+
+  def enter(self, size: int) -> None:
+    with self._changed:
+      self._changed.wait_for(lambda: self._jobs > 0 and (size <= self._size or self._size == self._whole))
+      self._jobs, self._size = self._jobs - 1, self._size - size
+
+  def leave(self, size: int) -> None:
+    with self._changed:
+      self._jobs, self._size = self._jobs + 1, self._size + size
+      self._changed.notify_all()
 
 
 class StartError(Exception):
@@ -128,7 +147,7 @@ class Sandbox:
     self._next = 0
     self._lock = threading.RLock()
     self._sending = threading.Lock()  # apart from the other: sending may wait until the reader has read
-    self._room = threading.Semaphore(IN_FLIGHT)
+    self._room = _Room(IN_FLIGHT, BYTES_IN_FLIGHT)
     self._closing = False
     self._broken_until, self._broken = 0.0, ""
     self._process: subprocess.Popen[bytes] | None = None
@@ -148,13 +167,14 @@ class Sandbox:
       job: `mode` "calls" (`program`, `calls`: a list of {"expression"} or {"entry_point", "arguments"}, `imports`), or
         "stdin" (`program`, `inputs`: a list of texts).
     """
-    self._room.acquire()
+    with self._lock:
+      number, self._next = self._next, self._next + 1
+    flight = _Flight(frames.pack({"id": number, **job}), done)
+    self._room.enter(len(flight.frame))
     with self._lock:
       if self._closing:
-        self._room.release()
+        self._room.leave(len(flight.frame))
         raise RuntimeError("the sandbox is closed")
-      number, self._next = self._next, self._next + 1
-      flight = _Flight(frames.pack({"id": number, **job}), done)
       alive = self._socket is not None or self._restarted()
       connection = self._socket
       if alive:
@@ -282,7 +302,7 @@ class Sandbox:
         connection.sendall(flight.frame)
 
   def _answer(self, flight: _Flight, outcome: Outcome) -> None:
-    self._room.release()
+    self._room.leave(len(flight.frame))
     try:
       flight.done(outcome)
     except Exception:  # or nobody else's outcome would ever be read

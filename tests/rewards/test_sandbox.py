@@ -488,6 +488,19 @@ def test_the_queue_is_bounded(monkeypatch):
     wait_until(lambda: len(found) == 8)
 
 
+def test_the_bytes_in_flight_are_bounded_and_one_job_always_fits(monkeypatch):
+  monkeypatch.setattr(client, "BYTES_IN_FLIGHT", 1000)
+  with Sandbox(slots=1) as running:
+    found: list[Outcome] = []
+    sent: list[int] = []
+    for size in (5000, 300, 300, 5000):
+      program = f"import time\ndef f():\n  time.sleep(0.1)\n#{'x' * size}"
+      running.submit(calls(program, "f()"), found.append)
+      sent.append(len(found))
+    assert sent[1] == 1 and sent[3] == 3, sent  # each waited until the larger ones were answered
+    wait_until(lambda: len(found) == 4)
+
+
 def test_options_start_a_sandbox_with_their_limits():
   running = SandboxOptions(min_tier="namespaces", slots=1, limit_s=0.5, memory_mb=300).start()
   with running:
