@@ -142,9 +142,13 @@ def _score(source: Path, scorer: Scorer, verdicts: IO[str], rejects: IO[str], *,
     try:
       if isinstance(row, InputError):
         raise row
+      if row.request.domain == "code":
+        _start_sandbox(scorer)
       scorer.submit(row.request)
       waiting.append(row)
       bar.update(scored + scorer.judged - bar.n)
+    except SandboxError as error:
+      raise InputError(str(error)) from None
     except InputError as error:
       reason = str(error).removeprefix(f"request {number}: ")
       if strict:
@@ -155,6 +159,17 @@ def _score(source: Path, scorer: Scorer, verdicts: IO[str], rejects: IO[str], *,
       scored += _write(waiting, scorer, verdicts, bar)
   with bar:
     return scored + _write(waiting, scorer, verdicts, bar), refused
+
+
+class SandboxError(Exception):
+  """This host cannot run programs as asked: no fault of a row."""
+
+
+def _start_sandbox(scorer: Scorer) -> None:
+  try:
+    scorer.start_sandbox()
+  except InputError as error:
+    raise SandboxError(str(error)) from None
 
 
 def _write(waiting: list[Row], scorer: Scorer, verdicts: IO[str], bar: "tqdm[Any]") -> int:

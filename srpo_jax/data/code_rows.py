@@ -6,10 +6,13 @@ No question shows a test: what a prompt tells, a policy can write down instead o
 import ast
 import base64
 import binascii
+import contextlib
 import io
 import json
 import pickle
+import pickletools
 import re
+import reprlib
 import warnings
 import zlib
 from collections.abc import Mapping
@@ -21,6 +24,7 @@ from srpo_jax.types import Problem
 Row = Mapping[str, Any]
 DEFINE, COMPLETE, START = "\nDefine:", "Complete this function:\n\n", "\n\nStart from:\n\n"
 MAX_UNPACKED = 512 << 20  # bytes of the private cases of one LiveCodeBench row
+MAX_STEPS = 1_000_000  # of a pickle; a pickled text takes five
 
 
 def from_mbpp(row: Row, fallback_id: str) -> Problem:
@@ -68,8 +72,10 @@ def from_livecodebench(row: Row, fallback_id: str) -> Problem:
   cases = _cases(row, "public_test_cases") + _cases(row, "private_test_cases")
   if not cases:
     raise InputError("field public_test_cases: expected at least one case here or in private_test_cases")
-  kinds = {case.get("testtype") for case in cases}
+  kinds = {str(case.get("testtype")) for case in cases}
   starter = row.get("starter_code") or ""
+  if not isinstance(starter, str):
+    raise InputError(f"field starter_code: expected text, found {_shown(starter)}")
   if kinds == {"stdin"}:
     tests: dict[str, Any] = {
       "type": "stdin",
@@ -121,7 +127,8 @@ def _signature(program: str, name: str) -> str | None:
     return None
   for node in body:
     if isinstance(node, ast.FunctionDef) and node.name == name:
-      return f"{name}({ast.unparse(node.args)})"
+      with contextlib.suppress(RecursionError):
+        return f"{name}({ast.unparse(node.args)})"
   return None
 
 
@@ -135,7 +142,10 @@ def _check_body(test: str, entry_point: str) -> list[str]:
   for node in body:
     if isinstance(node, ast.FunctionDef) and node.name == "check" and len(node.args.args) == 1:
       renamed = _Rename(node.args.args[0].arg, entry_point)
-      return imports + [ast.unparse(renamed.visit(statement)) for statement in node.body]
+      try:
+        return imports + [ast.unparse(renamed.visit(statement)) for statement in node.body]
+      except RecursionError:
+        raise InputError("field test: expected expressions that are not nested too deep") from None
   raise InputError("field test: expected a function check(candidate)")
 
 
@@ -153,7 +163,7 @@ def _cases(row: Row, field: str) -> list[dict[str, Any]]:
     return []
   if isinstance(value, str):
     try:
-      value = json.loads(value)
+      value = _json(value)
     except ValueError:
       value = _unpacked(value, field)
   if not isinstance(value, list) or not all(isinstance(case, dict) for case in value):
@@ -168,14 +178,35 @@ def _unpacked(text: str, field: str) -> Any:
     data = unzip.decompress(base64.b64decode(text, validate=True), MAX_UNPACKED)
     if unzip.unconsumed_tail:
       raise InputError(f"field {field}: expected at most {MAX_UNPACKED >> 20} MiB unpacked")
+    _check_pickle(data)
     value = _StrUnpickler(io.BytesIO(data)).load()
-    return json.loads(value) if isinstance(value, (str, bytes)) else value
+    return _json(value) if isinstance(value, (str, bytes)) else value
   except InputError:
     raise
   except (binascii.Error, zlib.error, pickle.UnpicklingError, ValueError, EOFError, MemoryError) as error:
     raise InputError(f"field {field}: expected JSON, or it packed by pickle, zlib and base64: {error}") from None
   except Exception as error:  # a damaged pickle fails in any way it likes
     raise InputError(f"field {field}: expected a pickle of a str, found {type(error).__name__}") from None
+
+
+def _json(text: str | bytes) -> Any:
+  """Raises ValueError for text that is not JSON, or nested too deep to be read."""
+  try:
+    return json.loads(text)
+  except RecursionError:
+    raise ValueError("nested too deep") from None
+
+
+def _check_pickle(data: bytes) -> None:
+  """Raises UnpicklingError for a pickle that would take far more memory or time than its size.
+
+  An unpickler makes a table as long as the largest number that is to be remembered: ten bytes can ask for 32 GiB.
+  """
+  for count, (step, argument, _) in enumerate(pickletools.genops(data)):
+    if count > MAX_STEPS:
+      raise pickle.UnpicklingError(f"it has more than {MAX_STEPS} steps")
+    if step.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= int(argument or 0) <= count:
+      raise pickle.UnpicklingError(f"it remembers a value as number {argument} at step {count}")
 
 
 class _StrUnpickler(pickle.Unpickler):
@@ -192,7 +223,7 @@ def _entry_point(row: Row, starter: str) -> str:
   metadata = row.get("metadata")
   if isinstance(metadata, str):
     try:
-      metadata = json.loads(metadata)
+      metadata = _json(metadata)
     except ValueError:
       raise InputError(f"field metadata: expected a JSON object, found {_shown(metadata)}") from None
   name = metadata.get("func_name") if isinstance(metadata, Mapping) else None
@@ -204,8 +235,8 @@ def _entry_point(row: Row, starter: str) -> str:
 def _call(case: Mapping[str, Any]) -> dict[str, Any]:
   """A case of a function: each line of the input is an argument in JSON, the output is the value in JSON."""
   try:
-    arguments = [json.loads(line) for line in _case_text(case, "input").split("\n") if line.strip()]
-    return {"args": arguments, "expected": json.loads(_case_text(case, "output"))}
+    arguments = [_json(line) for line in _case_text(case, "input").split("\n") if line.strip()]
+    return {"args": arguments, "expected": _json(_case_text(case, "output"))}
   except ValueError as error:
     raise InputError(f"field public_test_cases: expected JSON in every line of a functional case: {error}") from None
 
@@ -231,6 +262,10 @@ def _texts(row: Row, field: str) -> list[str]:
   return list(value)
 
 
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+
+
 def _shown(value: Any) -> str:
-  text = repr(value)
+  text = _SHORT.repr(value)  # bounded: lists that hold one another twice are short to write and endless to show
   return text if len(text) <= 60 else text[:57] + "..."

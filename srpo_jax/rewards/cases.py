@@ -10,6 +10,7 @@ import ast
 import builtins
 import copy
 import dataclasses
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -84,13 +85,16 @@ def turn(tests: Mapping[str, Any] | None) -> Suite:
   if not isinstance(cases, Sequence) or isinstance(cases, str) or not cases:
     raise InputError(f"field tests.cases: expected a list of at least one case, found {_shown(cases)}")
   kinds = {"assert": _asserts, "function": _functions, "stdin": _scripts}
-  if tests.get("type") not in kinds:
+  if not isinstance(tests.get("type"), str) or tests["type"] not in kinds:
     raise InputError(f"field tests.type: expected one of {', '.join(kinds)}, found {_shown(tests.get('type'))}")
   return kinds[tests["type"]](tests)
 
 
 def _asserts(tests: Mapping[str, Any]) -> Suite:
-  turner = _Turner(frozenset(tests.get("functions") or ()))
+  functions = tests.get("functions") or ()
+  if not isinstance(functions, (list, tuple)) or not all(isinstance(name, str) for name in functions):
+    raise InputError(f"field tests.functions: expected a list of names, found {_shown(functions)}")
+  turner = _Turner(frozenset(functions))
   for number, case in enumerate(tests["cases"]):
     where = f"field tests.cases[{number}]"
     if not isinstance(case, str):
@@ -113,6 +117,10 @@ def parse(text: str) -> ast.Module:
   with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     return ast.parse(text)
+
+
+# Roots of calls that are never the program's, imported by the tests or not.
+_LIBRARIES = sys.stdlib_module_names | {"np", "numpy", "pd", "pandas", "scipy", "sympy", "torch", "pytest", "unittest"}
 
 
 class _Turner:
@@ -149,6 +157,12 @@ class _Turner:
 
   def _check(self, test: ast.expr) -> None:
     first = len(self.calls)
+    hidden = {inner.id for inner in ast.walk(test) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)}
+    hidden |= {inner.arg for inner in ast.walk(test) if isinstance(inner, ast.arg)}
+    if hidden & self._constants.keys():
+      raise Refused(f"gives {', '.join(sorted(hidden & self._constants.keys()))} another meaning")
+    if not self._functions and self._may_judge_itself(test):
+      raise Refused("may hand the answer to the program: say whose function it is in tests.functions")
     expression = self._split(_Substitute(self._constants).visit(test))
     if len(self.calls) == first:
       raise Refused("asserts nothing about the program")
@@ -171,9 +185,22 @@ class _Turner:
       root = root.func if isinstance(root, ast.Call) else root.value
     if not isinstance(root, ast.Name):
       return False
-    if root.id in self._functions:
-      return True
+    if self._functions:
+      return root.id in self._functions
+    if isinstance(call.func, ast.Attribute) and call.func.value is root and root.id in _LIBRARIES:
+      return False
     return not hasattr(builtins, root.id) and root.id not in self._modules and root.id not in judgement.FUNCTIONS
+
+  def _may_judge_itself(self, test: ast.expr) -> bool:
+    """Whether it is `close(f(1), 0.5)`, true or not: nobody says that `close` is not the program's own."""
+    match test:
+      case ast.UnaryOp(op=ast.Not(), operand=call) | ast.Compare(left=call, comparators=[ast.Constant(value=bool())]):
+        return self._may_judge_itself(call)
+      case ast.Call(func=ast.Name()) if self._is_candidates(test):
+        parts = [*test.args, *(keyword.value for keyword in test.keywords)]
+        asks = [any(isinstance(n, ast.Call) and self._is_candidates(n) for n in ast.walk(part)) for part in parts]
+        return any(asks) and not all(asks)
+    return False
 
 
 class _Substitute(ast.NodeTransformer):
@@ -201,7 +228,7 @@ def _functions(tests: Mapping[str, Any]) -> Suite:
   calls, checks = [], []
   for number, case in enumerate(tests["cases"]):
     where = f"field tests.cases[{number}]"
-    if not isinstance(case, Mapping) or not isinstance(case.get("args"), Sequence) or "expected" not in case:
+    if not isinstance(case, Mapping) or not isinstance(case.get("args"), (list, tuple)) or "expected" not in case:
       raise InputError(f"{where}: expected an object with args and expected, found {_shown(case)}")
     try:
       arguments = [plain.dumps(argument) for argument in case["args"]]
@@ -223,6 +250,11 @@ def _scripts(tests: Mapping[str, Any]) -> Suite:
     if not isinstance(case, Mapping) or not all(isinstance(case.get(name), str) for name in ("input", "output")):
       raise InputError(f"{where}: expected an object with input and output, both text, found {_shown(case)}")
     _check_size(len(case["output"]), where)
+    for name in ("input", "output"):
+      try:
+        case[name].encode()
+      except UnicodeEncodeError as error:  # JSON can escape half of a surrogate pair; standard input is bytes
+        raise InputError(f"{where}.{name}: expected Unicode text, found a lone surrogate at {error.start}") from None
     inputs.append(case["input"])
     outputs.append(case["output"])
   return Suite("stdin", inputs=tuple(inputs), outputs=tuple(outputs))

@@ -16,6 +16,8 @@ from srpo_jax.rewards.match import equal
 from srpo_jax.sandbox.plain import spread
 
 MAX_BITS = 4096  # of integers in arithmetic on a candidate's values
+MAX_POWER_BITS = 1 << 16  # of an integer power
+MAX_DIGITS = 1000  # that a number may be rounded to, before or after the point
 MAX_REPEATED = 1 << 20  # items of text or a list times a number
 
 
@@ -41,6 +43,16 @@ def _pairs(values: Any) -> list[Any]:
   pairs = [tuple(pair) for pair in values]
   spread([key for key, _ in pairs])
   return pairs
+
+
+def _round(value: Any, ndigits: Any = None) -> Any:
+  if ndigits is not None and abs(ndigits) > MAX_DIGITS:
+    raise Refused("many digits")
+  return round(value, ndigits)
+
+
+def _sum(values: Any, start: Any = 0) -> Any:
+  return sum(_numbers(list(values)), *_numbers((start,)))
 
 
 def _is(left: Any, right: Any) -> bool:
@@ -87,9 +99,9 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
   "dict": lambda values=(): dict(values) if isinstance(values, dict) else dict(_pairs(values)),
   "sorted": sorted,
   "len": len,
-  "sum": lambda values: sum(_numbers(values)),
+  "sum": _sum,
   "abs": abs,
-  "round": round,
+  "round": _round,
   "min": min,
   "max": max,
   "str": str,
@@ -107,7 +119,16 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
   "math.sqrt": math.sqrt,
   "isclose": math.isclose,
 }
-_CONSTANT_FUNCTIONS = {"range": range}  # of literals alone: a value could make one endless
+
+
+def _range(*bounds: int) -> range:
+  found = range(*bounds)
+  if len(found) > MAX_REPEATED:
+    raise Refused("a long range")
+  return found
+
+
+_CONSTANT_FUNCTIONS = {"range": _range}  # of literals alone: a value could make one endless
 _ATTRIBUTES = {"math.pi": math.pi, "math.e": math.e, "math.inf": math.inf}
 MODULES = ("math", "collections")
 
@@ -130,7 +151,7 @@ def check(node: ast.expr) -> None:
         raise Refused(f"calls {name or ast.unparse(child.func)[:40]}")
       if name in _CONSTANT_FUNCTIONS and any(isinstance(inner, Hole) for inner in ast.walk(child)):
         raise Refused(f"calls {name} on what the program returned")
-      if any(keyword.arg not in ("rel_tol", "abs_tol", "ndigits", "reverse") for keyword in child.keywords):
+      if any(keyword.arg not in _KEYWORDS.get(name, ()) for keyword in child.keywords):
         raise Refused(f"calls {name} with keywords")
     elif isinstance(child, ast.Attribute):
       if dotted(child) not in _ATTRIBUTES and dotted(child) not in FUNCTIONS:
@@ -141,10 +162,32 @@ def check(node: ast.expr) -> None:
     elif isinstance(child, ast.operator):
       if type(child) not in _ARITHMETIC:
         raise Refused(f"uses the operator {type(child).__name__}")
-    elif not isinstance(child, _KNOWN):
+    elif not isinstance(child, _KNOWN) or (isinstance(child, ast.Dict) and None in child.keys):
       raise Refused(f"uses {type(child).__name__}")
+  _check_constants(node)
 
 
+def _check_constants(node: ast.AST) -> None:
+  """Raises Refused where a part without holes has no value here: the test could never pass."""
+  if isinstance(node, (Hole, ast.Constant)):
+    return
+  if not isinstance(node, ast.expr) or any(isinstance(inner, Hole) for inner in ast.walk(node)):
+    for child in ast.iter_child_nodes(node):
+      _check_constants(child)
+  elif dotted(node) not in (*FUNCTIONS, *_CONSTANT_FUNCTIONS, *MODULES):
+    try:
+      evaluate(node, {})
+    except Exception as error:
+      raise Refused(f"holds {ast.unparse(node)[:40]}, which has no value: {error or type(error).__name__}") from None
+
+
+_KEYWORDS = {
+  "math.isclose": ("rel_tol", "abs_tol"),
+  "isclose": ("rel_tol", "abs_tol"),
+  "round": ("ndigits",),
+  "sorted": ("reverse",),
+  "sum": ("start",),
+}
 _KNOWN = (
   *(Hole, ast.Constant, ast.Tuple, ast.List, ast.Set, ast.Dict, ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.Compare),
   *(ast.Subscript, ast.Slice, ast.keyword, ast.Load, ast.USub, ast.UAdd, ast.Not, ast.And, ast.Or, ast.cmpop),
@@ -211,8 +254,9 @@ def _arithmetic(kind: type, left: Any, right: Any) -> Any:
       raise Refused("a long repetition")
     return left * right
   _numbers((left, right))
-  if kind is ast.Pow and abs(right) > 64:
-    raise Refused("a large exponent")
+  whole = isinstance(left, int) and isinstance(right, int)
+  if kind is ast.Pow and whole and left.bit_length() * abs(right) > MAX_POWER_BITS:
+    raise Refused("a large power")
   return _ARITHMETIC[kind](left, right)
 
 

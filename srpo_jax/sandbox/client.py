@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ from srpo_jax.sandbox.limits import Limits
 from srpo_jax.sandbox.tiers import SLOTS, TIERS
 
 IN_FLIGHT = 512  # jobs sent and not yet answered; submitting more waits
+BYTES_IN_FLIGHT = 256 << 20  # of those jobs: the inputs of one problem may be megabytes
 ATTEMPTS = 2  # supervisors that a job is given to
 RETRY_AFTER_S = 5.0  # a sandbox that could not start answers None for so long before it tries again
 START_S = 60.0
@@ -68,6 +70,24 @@ class _Flight:
   frame: bytes
   done: Done
   attempts: int = 1
+
+
+class _Room:
+  """Bounds how many jobs, and how many bytes of them, are under way; one job always fits."""
+
+  def __init__(self, jobs: int, size: int):
+    self._jobs, self._size, self._whole = jobs, size, size
+    self._changed = threading.Condition()
+
+  def enter(self, size: int) -> None:
+    with self._changed:
+      self._changed.wait_for(lambda: self._jobs > 0 and (size <= self._size or self._size == self._whole))
+      self._jobs, self._size = self._jobs - 1, self._size - size
+
+  def leave(self, size: int) -> None:
+    with self._changed:
+      self._jobs, self._size = self._jobs + 1, self._size + size
+      self._changed.notify_all()
 
 
 class StartError(Exception):
@@ -127,7 +147,7 @@ class Sandbox:
     self._next = 0
     self._lock = threading.RLock()
     self._sending = threading.Lock()  # apart from the other: sending may wait until the reader has read
-    self._room = threading.Semaphore(IN_FLIGHT)
+    self._room = _Room(IN_FLIGHT, BYTES_IN_FLIGHT)
     self._closing = False
     self._broken_until, self._broken = 0.0, ""
     self._process: subprocess.Popen[bytes] | None = None
@@ -147,13 +167,14 @@ class Sandbox:
       job: `mode` "calls" (`program`, `calls`: a list of {"expression"} or {"entry_point", "arguments"}, `imports`), or
         "stdin" (`program`, `inputs`: a list of texts).
     """
-    self._room.acquire()
+    with self._lock:
+      number, self._next = self._next, self._next + 1
+    flight = _Flight(frames.pack({"id": number, **job}), done)
+    self._room.enter(len(flight.frame))
     with self._lock:
       if self._closing:
-        self._room.release()
+        self._room.leave(len(flight.frame))
         raise RuntimeError("the sandbox is closed")
-      number, self._next = self._next, self._next + 1
-      flight = _Flight(frames.pack({"id": number, **job}), done)
       alive = self._socket is not None or self._restarted()
       connection = self._socket
       if alive:
@@ -189,7 +210,7 @@ class Sandbox:
 
   def _start(self) -> None:
     """Starts a supervisor and waits for its word. Raises StartError."""
-    ours, theirs = socket.socketpair()
+    ours, theirs = map(_above_standard, socket.socketpair())
     arguments = [str(_ROOT), str(theirs.fileno()), json.dumps(self._options)]
     try:
       process = subprocess.Popen(
@@ -281,7 +302,7 @@ class Sandbox:
         connection.sendall(flight.frame)
 
   def _answer(self, flight: _Flight, outcome: Outcome) -> None:
-    self._room.release()
+    self._room.leave(len(flight.frame))
     try:
       flight.done(outcome)
     except Exception:  # or nobody else's outcome would ever be read
@@ -289,8 +310,8 @@ class Sandbox:
 
 
 def _outcome(header: dict[str, Any], payload: bytes) -> Outcome:
-  if "failed" in header:
-    return Outcome(None, header["failed"])
+  if "outcomes" not in header:
+    return Outcome(None, str(header.get("failed", header.get("error", "an answer without outcomes"))))
   executions, place = [], 0
   for one in header["outcomes"]:
     if one["end"] == "setup":
@@ -300,6 +321,12 @@ def _outcome(header: dict[str, Any], payload: bytes) -> Outcome:
     executions.append(Execution(one["end"], one["code"], payload[place:middle], payload[middle:end], one["time_s"]))
     place = end
   return Outcome(tuple(executions))
+
+
+def _above_standard(connection: socket.socket) -> socket.socket:
+  """The same under a number that is no standard stream's, which a process whose own are closed gives out first."""
+  with connection:
+    return socket.socket(fileno=fcntl.fcntl(connection.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))
 
 
 def _explained(reasons: Mapping[str, str]) -> str:

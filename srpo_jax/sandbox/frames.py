@@ -1,6 +1,8 @@
 """Messages between our own processes: a JSON header and bytes, each behind its length. Written whole, read whole."""
 
 import json
+import mmap
+import socket
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +12,13 @@ MAX_FRAME = 1 << 30
 
 
 def pack(header: dict[str, Any], payload: bytes = b"") -> bytes:
+  return lengths(header, len(payload)) + payload
+
+
+def lengths(header: dict[str, Any], size: int) -> bytes:
+  """A message up to its payload, which is of `size` bytes and must follow."""
   text = json.dumps(header).encode()
-  return _LENGTHS.pack(len(text), len(payload)) + text + payload
+  return _LENGTHS.pack(len(text), size) + text
 
 
 def read(receive: Callable[[int], bytes]) -> tuple[dict[str, Any], bytes] | None:
@@ -22,6 +29,28 @@ def read(receive: Callable[[int], bytes]) -> tuple[dict[str, Any], bytes] | None
   text = _exactly(receive, _LENGTHS.unpack(lengths)[0])
   payload = _exactly(receive, _LENGTHS.unpack(lengths)[1])
   return None if text is None or payload is None else (json.loads(text), payload)
+
+
+def receive(connection: socket.socket) -> tuple[dict[str, Any], mmap.mmap] | None:
+  """As `read`, the payload in a mapping of its own: closed, it is nowhere in this process. The caller closes it."""
+  numbers = _exactly(connection.recv, _LENGTHS.size)
+  if numbers is None:
+    return None
+  text = _exactly(connection.recv, _LENGTHS.unpack(numbers)[0])
+  size = _LENGTHS.unpack(numbers)[1]
+  memory = mmap.mmap(-1, max(1, size), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+  with memoryview(memory) as view:
+    place = 0
+    while text is not None and place < size:
+      with view[place:size] as rest:
+        count = connection.recv_into(rest)
+      if not count:
+        text = None
+      place += count
+  if text is None:
+    memory.close()
+    return None
+  return json.loads(text), memory
 
 
 def _exactly(receive: Callable[[int], bytes], size: int) -> bytes | None:

@@ -3,6 +3,8 @@
 Nothing here decides anything. The candidate may break all of it: what comes out is plain data that others compare.
 """
 
+import atexit
+import builtins
 import io
 import os
 import sys
@@ -27,6 +29,8 @@ def run(job: Mapping[str, Any], case: int) -> None:
     job: `mode`: "calls", every call of `calls` in one process, or "stdin", standard input is `inputs[case]`.
   """
   sys.setrecursionlimit(10_000)  # programs of this field recurse deeper than Python's 1,000
+  for name in ("exit", "quit"):  # which an interpreter started without `site` lacks
+    setattr(builtins, name, sys.exit)
   _write(RESULTS, READY)
   if job["mode"] == "calls":
     _run_calls(job["program"], job["calls"], job.get("imports", []))
@@ -102,7 +106,9 @@ def _run_script(program: str) -> int:
     for thread in threading.enumerate():  # a main function started in a thread with a large stack is a common idiom
       if thread is not threading.main_thread() and not thread.daemon:
         thread.join()
-    sys.stdout.flush()
+    atexit._run_exitfuncs()  # where some programs write all of their output
+    if not sys.stdout.closed:
+      sys.stdout.flush()
   except BaseException as error:
     _report(error)
     status = 1

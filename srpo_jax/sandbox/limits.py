@@ -18,8 +18,8 @@ class Limits:
   processes: int = 32  # threads, where a tier allows processes these too
 
 
-def apply(limits: Limits, *, processes: int | None) -> None:
-  """Sets this process's resource limits, soft and hard alike. `processes` None: left as it is."""
+def apply(limits: Limits, *, processes: int) -> None:
+  """Sets this process's resource limits, soft and hard alike."""
   pairs = {
     resource.RLIMIT_AS: limits.memory,
     resource.RLIMIT_CPU: math.ceil(limits.wall_s) + 1,
@@ -29,9 +29,8 @@ def apply(limits: Limits, *, processes: int | None) -> None:
     resource.RLIMIT_MEMLOCK: 0,
     resource.RLIMIT_MSGQUEUE: 0,
     resource.RLIMIT_SIGPENDING: 256,
+    resource.RLIMIT_NPROC: processes,
   }
-  if processes is not None:
-    pairs[resource.RLIMIT_NPROC] = processes
   for kind, value in pairs.items():
     hard = resource.getrlimit(kind)[1]
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)

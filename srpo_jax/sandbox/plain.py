@@ -9,6 +9,7 @@ here it never reaches one. JSON writes what it can; the rest is one object with 
 """
 
 import collections
+import itertools
 import json
 import math
 import types
@@ -39,7 +40,10 @@ _EMPTY: dict[Any, Any] = {}
 _STREAMS = frozenset(
   {map, filter, zip, range, enumerate, types.GeneratorType}
   | {type(_EMPTY.keys()), type(_EMPTY.values()), type(_EMPTY.items()), type(reversed([])), type(iter(range(0)))}
-  | {type(iter([])), type(iter(())), type(iter(_EMPTY)), type(iter(set())), type(iter(""))}
+  | {type(iter([])), type(iter(())), type(iter(_EMPTY)), type(iter(set())), type(iter("")), type(iter("é"))}
+  | {type(iter(b"")), type(iter(_EMPTY.values())), type(iter(_EMPTY.items())), type(reversed(_EMPTY))}
+  | {collections.deque}
+  | {kind for kind in vars(itertools).values() if isinstance(kind, type)}
 )
 
 

@@ -38,6 +38,8 @@ def verdict(tier: str, message: tuple[dict[str, Any], bytes] | None) -> str | No
   """None where the probe shows what the tier promises, else what is wrong."""
   if message is None:
     return "the zygote died over the probe"
+  if "outcomes" not in message[0]:
+    return str(message[0].get("failed", "the zygote failed over the probe"))
   (outcome,) = message[0]["outcomes"]
   if outcome["end"] != "exit":
     return outcome["detail"] or f"the probe ended by {outcome['end']} {outcome['code']}"

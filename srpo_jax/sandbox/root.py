@@ -25,6 +25,9 @@ def enter(paths: Paths) -> None:
     _bind(sources[path], path)
   for path in _DEVICES:
     _touch(_PLACE + path)
+  for number, name in enumerate(("stdin", "stdout", "stderr")):
+    os.symlink(f"/proc/self/fd/{number}", f"{_PLACE}/dev/{name}")
+  os.symlink("/proc/self/fd", f"{_PLACE}/dev/fd")
   linux.make_read_only(_PLACE)
   for path in _DEVICES:  # after that: a mount without devices could not show them
     _bind(sources[path], path)

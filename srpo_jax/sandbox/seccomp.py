@@ -15,8 +15,8 @@ from srpo_jax.sandbox import linux
 # Numbers of the x86_64 calls that are allowed whatever their arguments.
 _FILES = {
   "read": 0, "write": 1, "open": 2, "close": 3, "stat": 4, "fstat": 5, "lstat": 6, "poll": 7, "lseek": 8,
-  "ioctl": 16, "pread64": 17, "pwrite64": 18, "readv": 19, "writev": 20, "access": 21, "pipe": 22, "select": 23,
-  "dup": 32, "dup2": 33, "sendfile": 40, "fcntl": 72, "flock": 73, "fsync": 74, "fdatasync": 75, "truncate": 76,
+  "pread64": 17, "pwrite64": 18, "readv": 19, "writev": 20, "access": 21, "pipe": 22, "select": 23,
+  "dup": 32, "dup2": 33, "sendfile": 40, "flock": 73, "fsync": 74, "fdatasync": 75, "truncate": 76,
   "ftruncate": 77, "getdents": 78, "getcwd": 79, "chdir": 80, "fchdir": 81, "rename": 82, "mkdir": 83, "rmdir": 84,
   "creat": 85, "link": 86, "unlink": 87, "symlink": 88, "readlink": 89, "chmod": 90, "fchmod": 91, "umask": 95,
   "mknod": 133, "statfs": 137, "fstatfs": 138, "getdents64": 217, "fadvise64": 221, "epoll_create": 213,
@@ -39,11 +39,14 @@ _SELF = {
   "getresgid": 120, "getpgid": 121, "getsid": 124, "rt_sigpending": 127, "rt_sigtimedwait": 128, "rt_sigsuspend": 130,
   "sigaltstack": 131, "getpriority": 140, "arch_prctl": 158, "gettid": 186, "futex": 202, "sched_getaffinity": 204,
   "set_tid_address": 218, "restart_syscall": 219, "exit_group": 231, "waitid": 247, "set_robust_list": 273,
-  "get_robust_list": 274, "socketpair": 53, "sendto": 44, "recvfrom": 45, "shutdown": 48, "getrandom": 318,
+  "get_robust_list": 274, "socketpair": 53, "recvfrom": 45, "shutdown": 48, "getrandom": 318,
   "membarrier": 324, "rseq": 334, "getcpu": 309,
 }  # fmt: skip
 _KILL, _TKILL, _TGKILL, _CLONE, _PRCTL, _PRLIMIT, _CLONE3 = 62, 200, 234, 56, 157, 302, 435
 _PR_NAMES = (15, 16)  # PR_SET_NAME, PR_GET_NAME: what threads use
+_IOCTL, _FCNTL, _SENDTO = 16, 72, 44
+_TERMINAL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIO*CLEX
+_OWN_COMMANDS = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1031, 1032)  # none that makes the kernel signal somebody
 
 _AUDIT_ARCH_X86_64 = 0xC000003E
 _X32_BIT = 0x40000000
@@ -61,7 +64,7 @@ _CLONE_NAMESPACES = (
 _LOAD, _EQUAL, _AT_LEAST, _AND, _RETURN = 0x20, 0x15, 0x35, 0x54, 0x06
 _ALLOW, _KILL_PROCESS, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _DENY = _ERRNO | errno.EPERM
-_NUMBER, _ARCH, _FIRST = 0, 4, 16  # offsets in struct seccomp_data
+_NUMBER, _ARCH, _FIRST, _SECOND, _FIFTH = 0, 4, 16, 24, 48  # offsets in struct seccomp_data
 _SECCOMP_SET_MODE_FILTER, _SECCOMP_CALL = 1, 317
 
 
@@ -97,7 +100,10 @@ def filter_program(pid: int) -> bytes:
     (_PRLIMIT, (0, pid)),
     (_PRCTL, _PR_NAMES),
   ):
-    code += _first_argument(number, allowed)
+    code += _argument(number, _FIRST, allowed)
+  code += _argument(_IOCTL, _SECOND, _TERMINAL)
+  code += _argument(_FCNTL, _SECOND, _OWN_COMMANDS)
+  code += _without_address(_SENDTO)
   for first, last in _ranges({**_FILES, **_MEMORY, **_TIME, **_SELF}.values()):
     code += [
       (_AT_LEAST, 1, 0, first),
@@ -120,12 +126,25 @@ def _ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
   return found
 
 
-def _first_argument(number: int, allowed: tuple[int, ...]) -> list[tuple[int, int, int, int]]:
-  """The call is allowed where the low half of its first argument is one of these. (Pids and options are ints.)"""
-  body = [(_LOAD, 0, 0, _FIRST)]
+def _argument(number: int, offset: int, allowed: tuple[int, ...]) -> list[tuple[int, int, int, int]]:
+  """The call is allowed where the low half of an argument is one of these. (Pids, options and commands are ints.)"""
+  body = [(_LOAD, 0, 0, offset)]
   for value in allowed:
     body += [(_EQUAL, 0, 1, value), (_RETURN, 0, 0, _ALLOW)]
   body.append((_RETURN, 0, 0, _DENY))
+  return [(_EQUAL, 0, len(body), number), *body]
+
+
+def _without_address(number: int) -> list[tuple[int, int, int, int]]:
+  """`sendto` goes to the other end alone: a datagram socket of a pair could name any socket of the host's files."""
+  body = [
+    (_LOAD, 0, 0, _FIFTH),
+    (_EQUAL, 0, 3, 0),
+    (_LOAD, 0, 0, _FIFTH + 4),
+    (_EQUAL, 0, 1, 0),
+    (_RETURN, 0, 0, _ALLOW),
+    (_RETURN, 0, 0, _DENY),
+  ]
   return [(_EQUAL, 0, len(body), number), *body]
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from srpo_jax.sandbox import cgroup, frames, interpreter, linux, tiers
 from srpo_jax.sandbox.limits import Limits
 from srpo_jax.sandbox.probe import PROBE_JOB, verdict
-from srpo_jax.sandbox.zygote import SETUP_S, SWEEP_S, Zygote
+from srpo_jax.sandbox.zygote import SETUP_S, SWEEP_S, Zygote, children
 
 ATTEMPTS = 2
 _READY_S = 30.0
@@ -28,10 +28,20 @@ _READY_S = 30.0
 
 @dataclasses.dataclass
 class Job:
-  """One job, with the frame that describes it."""
+  """One job as it came, and how often it was given to a zygote."""
 
   header: dict[str, Any]
   attempts: int = 0
+
+  def frame(self) -> bytes:
+    """For a zygote: the sizes of the parts alone in the header, which it reads; the parts, which its children read.
+
+    Raises UnicodeEncodeError for an input that is not text.
+    """
+    inputs = [text.encode() for text in self.header.get("inputs", ())]
+    body = json.dumps({name: value for name, value in self.header.items() if name != "inputs"}).encode()
+    header = {"mode": self.header["mode"], "body": len(body), "inputs": [len(text) for text in inputs]}
+    return frames.pack(header, b"".join([body, *inputs]))
 
 
 class Slot:
@@ -106,7 +116,7 @@ class Slot:
     cases = len(job.header.get("inputs", ())) or 1
     limit = SETUP_S + SWEEP_S + self._place.limits.wall_s
     self.deadline = time.monotonic() + 5 + cases * limit
-    self.socket.sendall(frames.pack(job.header))
+    self.socket.sendall(job.frame())
 
   def end(self) -> None:
     """Kills the zygote, and with it what it runs."""
@@ -227,7 +237,10 @@ class Supervisor:
 
   def _serve(self) -> None:
     while True:
-      for key, _ in self._selector.select(timeout=1.0):
+      events = self._selector.select(timeout=1.0)
+      if not events:
+        self._reap_strays()
+      for key, _ in events:
         if key.data is None:
           if not self._receive():
             return
@@ -276,6 +289,13 @@ class Supervisor:
     assert slot.socket is not None
     self._selector.register(slot.socket, selectors.EVENT_READ, slot)
 
+  def _reap_strays(self) -> None:
+    """What a killed zygote left behind is ours as the nearest subreaper's: it has ended with it, and is let go."""
+    known = {slot.pid for slot in self._slots}
+    for pid in set(children()) - known:
+      with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
   def _fail(self, job: Job, reason: str) -> None:
     self._tell({"id": job.header["id"], "failed": reason})
 
@@ -290,6 +310,9 @@ class Supervisor:
         job.attempts += 1
         try:
           slot.give(job)
+        except UnicodeEncodeError as error:
+          slot.job = None
+          self._fail(job, f"an input cannot be sent: {type(error).__name__}")
         except OSError:
           self._replace(slot)
 

@@ -128,7 +128,7 @@ def confine(place: Place) -> None:
   lock(place, processes=_process_limit(place, uid))
 
 
-def lock(place: Place, *, processes: int | None) -> None:
+def lock(place: Place, *, processes: int) -> None:
   """The layers that need no privilege: resource limits, capabilities, Landlock, seccomp; the last steps of any tier."""
   limits.apply(place.limits, processes=processes)
   linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
@@ -181,11 +181,11 @@ def _map_ids(inside: int, uid: int, gid: int) -> None:
       file.write(f"{inside} {outside} 1")
 
 
-def _process_limit(place: Place, uid: int | None) -> int | None:
+def _process_limit(place: Place, uid: int | None) -> int:
   """RLIMIT_NPROC counts all that the uid runs: where that is the user's own, room is left for what is there."""
   if place.tier == "namespaces" or uid is not None:
     return place.limits.processes
-  return _running(os.getuid()) + place.limits.processes if place.tier == "unsafe" else None
+  return _running(os.getuid()) + place.limits.processes
 
 
 def _running(uid: int) -> int:

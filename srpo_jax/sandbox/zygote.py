@@ -1,12 +1,17 @@
 """A warm process that forks a confined child for each execution, waits for it, and leaves nothing of it behind.
 
-It knows the program and the inputs, never the answers. One job at a time comes through its socket.
+A child is a copy of its zygote's memory, and in a group of responses to one prompt the values and the text of an
+earlier response would be the answers. So neither ever lies in memory that a child could find: a job stays in a mapping
+that is unmapped after it, which the child alone reads, and what comes back goes through mappings that no fork copies.
+The zygote never knows what is expected. One job at a time comes through its socket.
 """
 
 import contextlib
 import dataclasses
 import fcntl
 import gc
+import json
+import mmap
 import os
 import select
 import signal
@@ -18,27 +23,55 @@ from srpo_jax.sandbox import boot, frames, guest, seccomp, tiers
 
 SETUP_S = 20.0  # to confine a child, on a busy machine; not part of any program's limit
 SWEEP_S = 5.0  # to end what a child of a weak tier left behind
+PIECE = 1 << 16  # bytes read at once
+MAX_REPLY = 64 << 20  # bytes of all executions of a job; what is beyond counts as too much output
+_HELD = 4 << 20  # bytes of a mapping that are kept for the next job
+_MAP_NORESERVE = 0x4000
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 @dataclasses.dataclass
 class Outcome:
-  """How one execution ended, with what it wrote."""
+  """How one execution ended, with how much of what it wrote is in the reply."""
 
   end: str = ""  # exit | signal | timeout | output | setup
   code: int = 0  # exit status or signal
   detail: str = ""
   time_s: float = 0.0
-  results: bytes = b""
-  stdout: bytes = b""
-
-  def header(self) -> dict[str, Any]:
-    sizes = {"results": len(self.results), "stdout": len(self.stdout)}
-    return {"end": self.end, "code": self.code, "detail": self.detail, "time_s": self.time_s, **sizes}
+  results: int = 0  # bytes
+  stdout: int = 0  # bytes
 
 
 class ControlLostError(Exception):
   """The supervisor is gone."""
+
+
+class Area:
+  """Bytes in a mapping that no child has. `view` gives what was added since `clear`."""
+
+  def __init__(self, capacity: int):
+    self.capacity, self.size = capacity, 0
+    self._memory = mmap.mmap(-1, capacity, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
+    self._memory.madvise(mmap.MADV_DONTFORK)
+    self._view = memoryview(self._memory)
+
+  def view(self) -> memoryview:
+    return self._view[: self.size]
+
+  def add(self, data: memoryview) -> None:
+    self._view[self.size : self.size + len(data)] = data
+    self.size += len(data)
+
+  def read(self, descriptor: int) -> int:
+    """Adds what can be read at once; how much that was."""
+    count = os.readv(descriptor, [self._view[self.size : self.size + PIECE]])
+    self.size += count
+    return count
+
+  def clear(self) -> None:
+    if self.size > _HELD:
+      self._memory.madvise(mmap.MADV_DONTNEED)
+    self.size = 0
 
 
 class Zygote:
@@ -47,6 +80,8 @@ class Zygote:
   def __init__(self, place: tiers.Place, control: socket.socket):
     self._place = place
     self._control = control
+    self._areas = (Area(place.limits.output + 2 * PIECE), Area(place.limits.output + 2 * PIECE))  # results, output
+    self._reply = Area(MAX_REPLY)
     self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     tiers.prepare_zygote(place)
     self._namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC) if place.tier == "namespaces" else None
@@ -55,50 +90,74 @@ class Zygote:
     gc.freeze()  # what is here stays: children share its pages rather than touch them
 
   def serve(self) -> None:
-    while (message := frames.read(self._control.recv)) is not None:
-      job = message[0]
+    while (message := frames.receive(self._control)) is not None:
+      header, job = message
+      self._reply.clear()
       try:
-        outcomes = self._run(job)
+        outcomes = self._run(header, job)
+        reply: dict[str, Any] = {"outcomes": [dataclasses.asdict(outcome) for outcome in outcomes]}
       except ControlLostError:
         return
-      payload = b"".join(part for outcome in outcomes for part in (outcome.results, outcome.stdout))
-      self._control.sendall(frames.pack({"outcomes": [outcome.header() for outcome in outcomes]}, payload))
+      except Exception as error:
+        self._reply.clear()
+        reply = {"failed": f"the zygote failed: {type(error).__name__}: {error}"}
+      finally:
+        job.close()
+      self._control.sendall(frames.lengths(reply, self._reply.size))
+      self._control.sendall(self._reply.view())
 
-  def _run(self, job: dict[str, Any]) -> list[Outcome]:
+  def _run(self, header: dict[str, Any], job: mmap.mmap) -> list[Outcome]:
     """One outcome for a job of calls; one for each input of a script, the last where it first takes too long."""
     outcomes = []
-    for case in range(len(job["inputs"]) if job["mode"] == "stdin" else 1):
-      outcomes.append(self._execute(job, case))
+    for case in range(len(header["inputs"]) if header["mode"] == "stdin" else 1):
+      outcomes.append(self._execute(header, job, case))
       if outcomes[-1].end in ("timeout", "setup"):
         break
     return outcomes
 
-  def _execute(self, job: dict[str, Any], case: int) -> Outcome:
+  def _execute(self, header: dict[str, Any], job: mmap.mmap, case: int) -> Outcome:
     with contextlib.ExitStack() as stack:
       results, results_end = _pipe(stack)
       output, output_end = _pipe(stack)
-      source = self._null
-      if job["mode"] == "stdin":
-        source = _memory_file(stack, job["inputs"][case].encode("utf-8", "surrogateescape"))
-      descriptors = [source, output_end if job["mode"] == "stdin" else self._null, self._null, results_end]
-      if self._place.tier == "bubblewrap":
-        descriptors.append(_memory_file(stack, boot.pack(self._place, job | {"inputs": []}, case)))
       try:
         pid = tiers.fork_child(self._place, self._namespace)
       except OSError as error:
+        os.close(results_end)
+        os.close(output_end)
         return Outcome("setup", detail=f"fork: {error.strerror}")
       if pid == 0:
-        self._child(job, case, descriptors)
+        self._child(header, job, case, output_end, results_end)
       os.close(results_end)
       os.close(output_end)
+      for area in self._areas:
+        area.clear()
+      streams = dict(zip((results, output), self._areas, strict=True))
       try:
-        return _Watch(self._place, self._control, pid, results, output).until_end()
+        outcome = _Watch(self._place, self._control, pid, streams, results).until_end()
       finally:
         self._clear(pid)
+      return self._kept(outcome)
 
-  def _child(self, job: dict[str, Any], case: int, descriptors: list[int]) -> None:
+  def _kept(self, outcome: Outcome) -> Outcome:
+    """The outcome with the sizes of what is added to the reply: the results, and after them the output."""
+    limit = self._place.limits.output
+    parts = [self._areas[0].view()[1 : 1 + limit], self._areas[1].view()[:limit]]
+    if self._reply.size + sum(map(len, parts)) > self._reply.capacity:
+      return dataclasses.replace(outcome, end="output")
+    for part in parts:
+      self._reply.add(part)
+    return dataclasses.replace(outcome, results=len(parts[0]), stdout=len(parts[1]))
+
+  def _child(self, header: dict[str, Any], job: mmap.mmap, case: int, output_end: int, results_end: int) -> None:
     """In the child; never returns."""
     try:
+      work = json.loads(job[: header["body"]])
+      descriptors = [self._null, self._null, self._null, results_end]
+      if header["mode"] == "stdin":
+        first = header["body"] + sum(header["inputs"][:case])
+        descriptors[:2] = [_memory_file(job[first : first + header["inputs"][case]]), output_end]
+      if self._place.tier == "bubblewrap":
+        descriptors.append(_memory_file(boot.pack(self._place, work, case)))
       _place_descriptors(descriptors)
       if self._place.tier == "bubblewrap":
         self._become_bubblewrap()
@@ -107,9 +166,13 @@ class Zygote:
       os.environ.clear()
     except BaseException as error:
       with contextlib.suppress(OSError):
+        os.write(results_end, f"E{type(error).__name__}: {error}".encode())
         os.write(guest.RESULTS, f"E{type(error).__name__}: {error}".encode())
       os._exit(70)
-    guest.run(job, case)
+    try:
+      guest.run(work, case)
+    finally:  # what a program makes the guest raise must not run on in the code of the zygote
+      os._exit(70)
 
   def _become_bubblewrap(self) -> None:
     for descriptor in self._place.groups:
@@ -127,7 +190,7 @@ class Zygote:
     with contextlib.suppress(ChildProcessError):
       os.waitpid(pid, 0)
     deadline = time.monotonic() + SWEEP_S
-    while (left := _children()) and time.monotonic() < deadline:
+    while (left := children()) and time.monotonic() < deadline:
       self._kill_uid()
       for number in (signal.SIGSTOP, signal.SIGKILL):
         for other in left:
@@ -156,13 +219,13 @@ class Zygote:
 class _Watch:
   """Reads what a child writes until it ends, or until it is over a limit."""
 
-  def __init__(self, place: tiers.Place, control: socket.socket, pid: int, results: int, output: int):
+  def __init__(self, place: tiers.Place, control: socket.socket, pid: int, streams: dict[int, Area], results: int):
     self._limits = place.limits
     self._tier = place.tier
     self._control = control.fileno()
     self._pid = pid
-    self._results, self._output = results, output
-    self._data = {results: bytearray(), output: bytearray()}
+    self._streams = streams
+    self._results = results
     self._deadline = time.monotonic() + SETUP_S
     self._began: float | None = None
 
@@ -175,7 +238,7 @@ class _Watch:
 
   def _watch(self, ended: int) -> Outcome:
     poll = select.poll()
-    for descriptor in (self._results, self._output, ended):
+    for descriptor in (*self._streams, ended):
       poll.register(descriptor, select.POLLIN)
     poll.register(self._control, 0)
     while True:
@@ -186,7 +249,7 @@ class _Watch:
       for descriptor, _ in events:
         if descriptor == self._control:
           raise ControlLostError
-        if descriptor in self._data and not self._read(descriptor):
+        if descriptor in self._streams and not self._read(descriptor):
           poll.unregister(descriptor)
       if self._too_much():
         return Outcome("output")
@@ -196,29 +259,28 @@ class _Watch:
   def _read(self, descriptor: int) -> bool:
     """Takes what is there; whether more may come."""
     try:
-      piece = os.read(descriptor, 1 << 16)
+      count = self._streams[descriptor].read(descriptor)
     except BlockingIOError:
       return True
-    self._data[descriptor] += piece
-    if self._began is None and self._data[self._results][:1] == guest.READY:
+    if self._began is None and self._streams[self._results].view()[:1] == guest.READY:
       self._began = time.monotonic()
       self._deadline = self._began + self._limits.wall_s
-    return bool(piece)
+    return count > 0
 
   def _too_much(self) -> bool:
-    return any(len(data) > self._limits.output for data in self._data.values())
+    return any(area.size > self._limits.output for area in self._streams.values())
 
   def _ended(self) -> Outcome:
-    for descriptor, data in self._data.items():
-      while len(data) <= self._limits.output:
-        before = len(data)
+    for descriptor, area in self._streams.items():
+      while area.size <= self._limits.output:
+        before = area.size
         self._read(descriptor)
-        if len(data) == before:
+        if area.size == before:
           break
     if self._too_much():
       return Outcome("output")
     if self._began is None:
-      reason = bytes(self._data[self._results][1:]).decode("utf-8", "replace")
+      reason = bytes(self._streams[self._results].view()[1:]).decode("utf-8", "replace")
       return Outcome("setup", detail=reason or "ended before it was confined")
     status = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
     assert status is not None
@@ -228,12 +290,10 @@ class _Watch:
 
   def _finished(self, outcome: Outcome) -> Outcome:
     outcome.time_s = time.monotonic() - self._began if self._began else 0.0
-    outcome.results = bytes(self._data[self._results][1 : self._limits.output])
-    outcome.stdout = bytes(self._data[self._output][: self._limits.output])
     return outcome
 
 
-def _children() -> list[int]:
+def children() -> list[int]:
   """The direct children of this process, zombies included."""
   try:
     with open(f"/proc/self/task/{os.getpid()}/children") as file:
@@ -250,10 +310,9 @@ def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
   return reader, writer
 
 
-def _memory_file(stack: contextlib.ExitStack, data: bytes) -> int:
+def _memory_file(data: bytes) -> int:
   """A file without a name that holds `data` and cannot be changed, read from its beginning."""
   descriptor = os.memfd_create("input", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-  stack.callback(os.close, descriptor)
   with open(descriptor, "wb", closefd=False) as file:
     file.write(data)
   os.lseek(descriptor, 0, os.SEEK_SET)
@@ -263,6 +322,6 @@ def _memory_file(stack: contextlib.ExitStack, data: bytes) -> int:
 
 def _place_descriptors(descriptors: list[int]) -> None:
   """Makes these the descriptors 0, 1, 2, ... of this process."""
-  high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 100) for descriptor in descriptors]
+  high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, len(descriptors)) for descriptor in descriptors]
   for number, descriptor in enumerate(high):
     os.dup2(descriptor, number)

@@ -4,6 +4,8 @@ import base64
 import json
 import os
 import pickle
+import subprocess
+import sys
 import tempfile
 import zlib
 
@@ -114,6 +116,51 @@ def test_private_cases_that_are_not_plain_are_refused(private, message):
   with pytest.raises(InputError, match=message):
     adapt(lcb(private=private))
   assert not os.path.exists(WAS_RUN)
+
+
+def sent(data: bytes) -> str:
+  return base64.b64encode(zlib.compress(data)).decode()
+
+
+def doubled() -> list:
+  value: list = []
+  for _ in range(60):
+    value = [value, value]
+  return value
+
+
+@pytest.mark.parametrize(
+  ("fields", "words"),
+  [
+    ({"private_test_cases": sent(b"\x80\x04\x8c\x01ar\xff\xff\xff\x7f.")}, "remembers a value as number 2147483647"),
+    ({"private_test_cases": sent(b"\x80\x04\x8c\x02[]p4000000000\n.")}, "remembers a value as number 4000000000"),
+    ({"private_test_cases": sent(b"\x80\x04" + b"N0" * 600_000 + b"N.")}, "more than 1000000 steps"),
+    ({"private_test_cases": sent(pickle.dumps(doubled()))}, "expected a list of objects"),
+    ({"private_test_cases": packed("[" * 100_000)}, "field private_test_cases: expected JSON"),
+    ({"public_test_cases": "[" * 100_000}, "field public_test_cases: expected JSON"),
+    ({"public_test_cases": [{"input": "1", "output": "1", "testtype": ["stdin"]}]}, "expected testtype"),
+    ({"public_test_cases": [{"input": "[" * 100_000, "output": "1", "testtype": "functional"}]}, "in every line"),
+    ({"metadata": "[" * 100_000}, "field metadata"),
+    ({"starter_code": ["class Solution"]}, "field starter_code: expected text"),
+  ],
+)
+def test_rows_that_would_break_or_fill_the_reader_are_refused(fields, words):
+  """The memory of a process of its own is bounded: what is not refused at once ends it."""
+  script = """
+import resource, sys
+from srpo_jax.data.sources import ADAPTERS
+from srpo_jax.errors import InputError
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+try:
+  ADAPTERS["livecodebench"](eval(sys.stdin.read()), "?")
+except InputError as error:
+  print(str(error)[:500])
+"""
+  row = lcb("functional", metadata='{"func_name": "f"}') | fields
+  done = subprocess.run(
+    [sys.executable, "-c", script], input=repr(row), capture_output=True, text=True, timeout=60, check=False
+  )
+  assert words in done.stdout, done.stderr[-500:]
 
 
 def test_the_pickle_that_is_refused_would_have_run():

@@ -106,6 +106,7 @@ def f(host):
 import threading
 def f(host):
   gate, started = threading.Event(), 0
+  threading.stack_size(1 << 15)  # so that it is not the memory that ends it
   for _ in range(300):
     try:
       threading.Thread(target=gate.wait, daemon=True).start()
@@ -206,7 +207,9 @@ def f(host):
     socket.socket(socket.AF_UNIX).connect(host["abstract"])
   def netlink():
     socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)
-  return attempts(tcp=tcp, udp=udp, abstract=abstract, netlink=netlink)
+  def datagram():
+    socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0].sendto(b"x", host["datagram"])
+  return attempts(tcp=tcp, udp=udp, abstract=abstract, netlink=netlink, datagram=datagram)
 """,
   ),
   contained(
@@ -253,8 +256,10 @@ def f(host):
     "kill(-1) and the parent",
     """
 def f(host):
+  import fcntl
   number = host["signal"]
-  return attempts(all=lambda: os.kill(-1, number), parent=lambda: os.kill(os.getppid(), number),
+  return attempts(owner=lambda: fcntl.fcntl(os.pipe()[0], fcntl.F_SETOWN, host["pid"]),
+                  all=lambda: os.kill(-1, number), parent=lambda: os.kill(os.getppid(), number),
                   supervisor=lambda: os.kill(host["pid"], number),
                   pidfd=lambda: signal.pidfd_send_signal(os.pidfd_open(host["pid"]), number))
 """,

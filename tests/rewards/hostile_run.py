@@ -97,11 +97,15 @@ class Host:
     self._unix.bind(f"\0srpo-test-{os.getpid()}")
     self._unix.listen()
     self._secret = _secret_file()
+    self._datagram = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    self._datagram.bind(f"{self._secret}.socket")
+    os.chmod(f"{self._secret}.socket", 0o777)
     paths = [f"{ROOT}/", str(Path(__file__)), f"{ROOT}/srpo_jax/rewards/code.py", "/etc/passwd", "/home/", self._secret]
     self.facts = {
       "tcp": self._tcp.getsockname()[1],
       "udp": self._udp.getsockname()[1],
       "abstract": f"\0srpo-test-{os.getpid()}",
+      "datagram": f"{self._secret}.socket",
       "paths": [path for path in paths if os.path.exists(path)],
       "pid": pids[0],
       "token": os.getpid(),
@@ -129,6 +133,7 @@ class Host:
 
   def close(self) -> None:
     os.unlink(self._secret)
+    os.unlink(f"{self._secret}.socket")
 
   def clean(self) -> None:
     for folder in FOLDERS:

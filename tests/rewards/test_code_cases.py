@@ -78,6 +78,31 @@ def test_a_function_that_has_the_name_of_a_builtin_is_the_candidates_where_the_r
     asserts("assert sum([1]) == 1")
 
 
+def test_only_the_functions_that_a_row_names_are_the_candidates():
+  with pytest.raises(InputError, match="calls same"):
+    asserts("assert same(f(1), 42)", functions=["f"])
+  assert asked(asserts("assert same(f(1), 42)", functions=["f", "same"])) == ["same(f(1), 42)"]
+  assert asked(asserts("assert ordered(sort([2, 1])) and decode(encode('a')) == 'a'")) == [
+    "ordered(sort([2, 1]))",
+    "decode(encode('a'))",
+  ]
+
+
+@pytest.mark.parametrize(
+  "tests",
+  [
+    {"type": ["assert"], "cases": ["assert f(1)"]},
+    {"type": "assert", "cases": ["assert f(1)"], "functions": "f"},
+    {"type": "assert", "cases": ["assert f(1)"], "functions": [["f"]]},
+    {"type": "assert", "cases": ["assert f(1)"], "functions": 5},
+    {"type": "function", "entry_point": "f", "cases": [{"args": "ab", "expected": 1}]},
+  ],
+)
+def test_fields_of_the_wrong_kind_are_named(tests):
+  with pytest.raises(InputError, match=r"field tests\."):
+    turn(tests)
+
+
 def test_imports_go_to_the_calls():
   suite = asserts("import math", "assert f(math.pi) == 3")
   assert suite.imports == ("import math",) and asked(suite) == ["f(math.pi)"]
@@ -98,6 +123,18 @@ def test_imports_go_to_the_calls():
     ("assert sorted(f(1), key=len) == []", "calls sorted with keywords"),
     ("x = f(1)\nassert x == 1", "has a Assign statement"),
     ("assert True", "expected an assert on a call"),
+    ("assert f(1) == 2 ** 10 ** 9", r"holds 2 \*\* 10 \*\* 9, which has no value: a large power"),
+    ("assert f(1) == list(range(10 ** 12))", "which has no value: a long range"),
+    ("assert f(1) == {**{1: 2}}", "uses Dict"),
+    ("assert max(f(1), sum(1)) == 2", r"holds sum\(1\), which has no value"),
+    ("assert dict(f(1), rel_tol=1) == 2", "calls dict with keywords"),
+    ("x = 1\nassert f([x for x in range(3)]) == 1", "gives x another meaning"),
+    ("x = 1\nassert f(lambda x: x) == 1", "gives x another meaning"),
+    ("assert np.allclose(f(1), [1, 2])", "calls np.allclose"),
+    ("assert re.match('4', f(1))", "calls re.match"),
+    ("assert almost(f(1), 3.14)", "may hand the answer to the program"),
+    ("assert not differ(f(1), other=3.14)", "may hand the answer to the program"),
+    ("assert almost(f(1), 3.14) is True", "may hand the answer to the program"),
     ("assert (", "expected Python"),
     (5, "expected the text of an assert, found 5"),
   ],
@@ -143,7 +180,8 @@ def test_nan_passes_nothing(case, value):
     ("assert 'x' * f(1) != 'x'", 1 << 40),
     ("assert set(f(1)) != 0", [n * (2**61 - 1) for n in range(1, 20_000)]),  # all of one hash: a set takes minutes
     ("assert Counter(f(1)) != 0", [n * (2**61 - 1) for n in range(1, 20_000)]),
-    ("assert f(1) ** 10000 > 1", 10),
+    ("assert f(1) ** 100000 > 1", 10),
+    ("assert round(5, f(1)) == 0", -(10**9)),
     ("assert f(1) * f(1) > 1", 1 << 5000),
     ("assert f(1) % 7 == '1'", "%1000000000d"),
     ("assert sum(f(1)) == []", [[], []]),
@@ -183,6 +221,13 @@ def test_arithmetic_on_what_a_program_returned_cannot_grow(case, value):
 def test_equality(left, right, same):
   assert equal(left, right) is same
   assert equal(right, left) is same
+
+
+@pytest.mark.parametrize("field", ["input", "output"])
+def test_half_a_surrogate_pair_cannot_be_sent_to_a_script(field):
+  case = {"input": "1", "output": "1"} | {field: "a\ud800"}
+  with pytest.raises(InputError, match=rf"cases\[0\].{field}: expected Unicode text"):
+    turn({"type": "stdin", "cases": [case]})
 
 
 def test_json_knows_no_tuples():

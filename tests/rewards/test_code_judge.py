@@ -4,6 +4,8 @@ import ast
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -67,6 +69,48 @@ def test_the_fraction_stands_beside_the_verdict(best):
   assert "SyntaxError" in reasons[4] and "1 of 4 tests: took too long" in reasons[5]
   assert [v.reward for v in found[:2]] == [pytest.approx(1.1), pytest.approx(0.1)]
   assert all(v.format == 1 for v in found)
+
+
+FORMS = [  # a right program, a wrong one, and the tests
+  ("def f(x): return 2 ** x", "def f(x): return 2 * x", "assert f(100) == 2 ** 100"),
+  ("def f(x): return 3 ** x", "def f(x): return x", "assert f(3000) == 3 ** 3000 and len(str(f(200))) > 90"),
+  ("def f(x): return [x]", "def f(x): return [0]", "assert sum(f(1), 2) == 3\nassert sum(f(1), start=5) == 6"),
+  ("def f(x): return x / 3", "def f(x): return x", "assert 0.3 < f(1) < 0.4 != f(2)"),
+  ("def f(x): return [x]", "def f(x): return []", "assert not f(1) == []\nassert len(f(1)) == 1, f'message {1}'"),
+  ("def f(*, n=0): return n", "def f(*, n=0): return 0", "assert f(n=3) == 3 and f(**{'n': 4}) == 4"),
+  ("def f(x): return x", "def f(x): return 0", "x = [1, 2]\nassert f(x)[::-1] == [2, 1] and f(x) is not None"),
+  ("def f(x): return x", "def f(x): return 'b'", "assert f('a') in ['a', 'c'] and f('a') not in 'bcd'"),
+  ("def f(x): return x + 1e-9", "def f(x): return x + 1e-2", "import math\nassert math.isclose(f(2.0), 2.0)"),
+  ("def f(x): return x + 1e-9", "def f(x): return x - 1e-2", "from math import isclose\nassert isclose(f(1.5), 3 / 2)"),
+  ("def f(x): return x", "def f(x): return [x]", "from math import *\nassert f(floor(1.5)) == 1"),
+  ("import itertools\ndef f(x): return itertools.chain(x, x)", "def f(x): return x", "assert list(f([1])) == [1, 1]"),
+  ("from itertools import *\ndef f(x): return permutations(x)", "def f(x): return ''", "assert len(set(f('ab'))) == 2"),
+  ("def f(x): return iter({1: x}.items())", "def f(x): return iter([x])", "assert sorted(f(2)) == [(1, 2)]"),
+  ("from collections import deque as d\ndef f(x): return d(x)", "def f(x): return []", "assert list(f([3])) == [3]"),
+  ("def f(x): return iter(b'ab')", "def f(x): return iter(b'b')", "assert max(f(1)) == 98 and tuple(f(1)) == (97, 98)"),
+  ("class A:\n  def g(self): return [1]", "class A:\n  def g(self): return [2]", "assert A().g() == [1]"),
+  ("def f(x): return x\ndef g(x): return x", "def f(x): return 1\ndef g(x): return x", "assert f(g('a')) == 'a'"),
+  ("def f(x): return (x, [x])", "def f(x): return [x, [x]]", "assert f(1) == (1, [1])"),
+  ("def f(x): return {x: -0.0}", "def f(x): return {x: None}", "assert f(1) == {1: 0.0}"),
+  ("def f(x): return b'a'", "def f(x): return 'a'", "assert f(1) == b'a'"),
+  ("def f(x): return '\\udc80'", "def f(x): return '?'", "assert f(1) == '\\udc80'"),
+  ("def f(x): return {1, True, x}", "def f(x): return [1, x]", "assert f(2) == {2, 1}"),
+  ("def f(x): return None", "def f(x): return False", "assert f(1) is None"),
+  ("def f(x): return True", "def f(x): return 0", "assert f(1) == 1"),
+  ("def f(x): return 7", "def f(x): return None", "assert abs(f(1) - 7) < 1e-6 and round(f(1) / 3, 2) == 2.33"),
+  ("def f(x): return x or exit()", "def f(x): return exit()", "assert f(1) == 1"),
+]
+
+
+@pytest.mark.parametrize(("right", "wrong", "tests"), FORMS, ids=lambda text: text[-30:])
+def test_a_turned_assert_judges_as_python_itself_does(best, right, wrong, tests):
+  """The oracle: program and asserts run as they are, in a process of their own. (These programs are ours.)"""
+  found = verdicts(
+    best, *(request(str(n), p, {"type": "assert", "cases": [tests]}) for n, p in enumerate((right, wrong)))
+  )
+  texts = [f"{program}\n{tests}\nprint('held')" for program in (right, wrong)]
+  real = [subprocess.run([sys.executable, "-I", "-c", text], capture_output=True, check=False).stdout for text in texts]
+  assert [v.correct for v in found] == [int(out == b"held\n") for out in real] == [1, 0], [v.reason for v in found]
 
 
 def test_a_response_without_a_program_or_cut_short_is_wrong(best):

@@ -67,5 +67,12 @@ def test_explain_names_a_line_that_is_no_row(tmp_path):
   assert "rows.jsonl:2: expected a JSON object" in done.stderr
 
 
+def test_a_sandbox_that_cannot_start_ends_the_run_and_rejects_no_row(tmp_path):
+  file = write(tmp_path / "in.jsonl", [row("a", "def f(x): return 2 * x")])
+  done = run("--input", file, "--output", tmp_path / "o.jsonl", "--packages", "no_such_package", code=2)
+  assert "sandbox.packages: expected installed packages" in done.stderr and len(done.stderr.splitlines()) == 1
+  assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
 def test_no_output_is_an_error_unless_explaining(tmp_path):
   assert "--output" in run("--input", write(tmp_path / "in.jsonl", []), code=2).stderr

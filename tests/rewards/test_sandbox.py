@@ -29,6 +29,12 @@ def sandbox():
     yield running
 
 
+@pytest.fixture(scope="module")
+def scripts():
+  with Sandbox(slots=1, tier="namespaces") as best, Sandbox(slots=1, tier="bubblewrap", min_tier="bubblewrap") as next:
+    yield {"namespaces": best, "bubblewrap": next}
+
+
 def calls(program: str, *expressions: str) -> dict[str, Any]:
   return {"mode": "calls", "program": program, "calls": [{"expression": text} for text in expressions]}
 
@@ -122,7 +128,7 @@ def f():
   assert environment == {"d": []} and (pid, uid, folder, files) == (1, 1000, "/tmp", [])
   assert not {"home", "var", "etc_passwd", "work", "srv", "sys"} & set(names) and {"tmp", "proc", "dev"} <= set(names)
   assert rest[:4] == ["0" * 16, "0" * 16, "1", "2"] and rest[4] == ["1"]
-  assert sorted(rest[5]) == ["null", "random", "urandom", "zero"]
+  assert sorted(rest[5]) == ["fd", "null", "random", "stderr", "stdin", "stdout", "urandom", "zero"]
 
 
 def test_every_mount_but_the_temporary_folder_and_proc_is_read_only(sandbox):
@@ -158,6 +164,77 @@ def test_executions_share_nothing(sandbox):
     assert value(sandbox, write, "f()") == 1
     files, pi = value(sandbox, read, "f()")
     assert files == [] and pi > 3.1
+
+
+SEARCH = r"""
+import re, sys
+def frames():
+  frame, found = sys._getframe(), []
+  while frame is not None:
+    found += [repr(value).encode() for value in frame.f_locals.values()]
+    frame = frame.f_back
+  return found
+def memory():
+  found = []
+  try: lines = list(open("/proc/self/maps"))
+  except OSError: return []
+  for line in lines:
+    first, last = [int(word, 16) for word in line.split()[0].split("-")]
+    if " rw" in line:
+      with open("/proc/self/mem", "rb") as file:
+        file.seek(first)
+        try: found.append(file.read(last - first))
+        except OSError: pass
+  return found
+def f():
+  data = b" ".join(frames() + memory())  # before the patterns below are themselves in memory
+  return [len(re.findall(b"7318" + tail, data)) for tail in (b"2645", b"0264", b"4059")]
+own = 73184059
+"""
+
+
+@pytest.mark.parametrize("tier", ["namespaces", "bubblewrap", "landlock"])
+def test_a_program_finds_nothing_of_the_one_before(tier):
+  """Neither in the frames above it nor in its memory: in a group of responses to one prompt that is the answer."""
+  before = "def f(x):\n  return x + 73180000  # 73180264\n"
+  with Sandbox(slots=1, tier=tier, min_tier=tier) as running:
+    for _ in range(3):
+      assert value(running, before, "f(2645)") == 73182645
+    returned, source, own = value(running, SEARCH, "f()")
+  assert (returned, source) == (0, 0)
+  assert own > 0  # the search does find what is there
+
+
+def test_a_job_that_breaks_a_runner_gives_none_and_stops_nothing(sandbox):
+  before = sandbox.pids()
+  for _ in range(3):
+    outcome = submit(sandbox, {"mode": "stdin", "program": "print(1)", "inputs": ["\ud800"]})[0]()
+    assert outcome.executions is None and "UnicodeEncodeError" in outcome.reason, outcome
+  assert value(sandbox, DOUBLE, "f(4)") == 8
+  assert (sandbox.pids(), sandbox.restarts) == (before, 0)
+
+
+def test_an_answer_that_is_none_is_not_an_outcome():
+  assert client._outcome({"id": 0, "error": "broken"}, b"") == Outcome(None, "broken")
+  assert client._outcome({"id": 0}, b"").executions is None
+
+
+@pytest.mark.parametrize(
+  "program",
+  [
+    "print(int(input()) + 1)\nexit()\nprint('no')",
+    "print(int(input()) + 1)\nquit(0)\nprint('no')",
+    "import atexit\natexit.register(lambda: print(int(input()) + 1))",
+    "print(int(open(0).read()) + 1)",
+    "print(int(open('/dev/stdin').readline()) + 1)",
+    "import os\nprint(int(os.read(0, 100)) + 1)",
+    "import sys\nsys.stdout.write(str(int(sys.stdin.buffer.read()) + 1) + '\\n')\nsys.stdout.close()",
+  ],
+)
+@pytest.mark.parametrize("tier", ["namespaces", "bubblewrap"])
+def test_the_idioms_of_scripts_work(scripts, tier, program):
+  (found,) = ask(scripts[tier], {"mode": "stdin", "program": program, "inputs": ["41\n"]})
+  assert (found.stdout, found.end, found.code) == (b"42\n", "exit", 0), found.results
 
 
 @pytest.mark.parametrize(
@@ -231,6 +308,17 @@ def test_a_killed_zygote_is_replaced_and_its_job_judged_once():
     assert wait().executions[0].results == b'[0, "value", 1]\n'
     assert value(running, DOUBLE, "f(4)") == 8
     assert len(found) == 1 and running.restarts == 0
+
+
+def test_a_killed_zygote_leaves_no_zombie_behind():
+  with Sandbox(slots=1, tier="landlock", min_tier="landlock") as running:
+    wait, _ = submit(running, calls("import time\ndef f():\n  time.sleep(0.5)\n  return 1\n", "f()"))
+    time.sleep(0.2)
+    supervisor, zygote = running.pids()
+    os.kill(zygote, signal.SIGKILL)
+    assert wait().executions[0].end == "exit"
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children")
+    wait_until(lambda: len(children.read_text().split()) == 1)
 
 
 def test_a_killed_supervisor_is_restarted_and_what_was_in_flight_is_judged_once():
@@ -313,6 +401,25 @@ with Sandbox(slots=1) as sandbox:
   assert done.stdout == "100001\n", done.stderr
 
 
+@pytest.mark.parametrize("tier", ["namespaces", "bubblewrap", "landlock"])
+@pytest.mark.parametrize("setting", ["resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))", "os.closerange(0, 3)"])
+def test_few_descriptors_and_closed_standard_streams_are_no_obstacle(tier, setting, tmp_path):
+  script = f"""
+import os, resource, sys, threading
+{setting}
+sys.path.insert(0, {str(ROOT)!r})
+from srpo_jax.sandbox.client import Sandbox
+with Sandbox(slots=2, tier={tier!r}, min_tier={tier!r}) as sandbox:
+  done = threading.Event()
+  job = {{"mode": "stdin", "program": "print(input())", "inputs": ["right"]}}
+  file = open({str(tmp_path / "out")!r}, "wb", buffering=0)
+  sandbox.submit(job, lambda outcome: (file.write(outcome.executions[0].stdout), done.set()))
+  done.wait(20)
+"""
+  done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+  assert (tmp_path / "out").read_bytes() == b"right\n", done.stderr
+
+
 def test_closing_ends_every_process_and_leaves_no_descriptor_or_cgroup():
   before = len(os.listdir("/proc/self/fd")), set(Path("/sys/fs/cgroup").glob("**/srpo-sandbox-*"))
   running = Sandbox(slots=2)
@@ -379,6 +486,19 @@ def test_the_queue_is_bounded(monkeypatch):
       running.submit(calls("import time\ndef f():\n  time.sleep(0.1)\n", "f()"), found.append)
     assert time.monotonic() - begin > 0.3  # the later half waited for the earlier
     wait_until(lambda: len(found) == 8)
+
+
+def test_the_bytes_in_flight_are_bounded_and_one_job_always_fits(monkeypatch):
+  monkeypatch.setattr(client, "BYTES_IN_FLIGHT", 1000)
+  with Sandbox(slots=1) as running:
+    found: list[Outcome] = []
+    sent: list[int] = []
+    for size in (5000, 300, 300, 5000):
+      program = f"import time\ndef f():\n  time.sleep(0.1)\n#{'x' * size}"
+      running.submit(calls(program, "f()"), found.append)
+      sent.append(len(found))
+    assert sent[1] == 1 and sent[3] == 3, sent  # each waited until the larger ones were answered
+    wait_until(lambda: len(found) == 4)
 
 
 def test_options_start_a_sandbox_with_their_limits():
