@@ -95,6 +95,11 @@ def make_learner(config: Config, model_config: Any) -> Learner:
   return Learner(model_config, optimizer, options)
 
 
+def packages(config: Config) -> tuple[str, ...]:
+  """What programs may import beside the standard library."""
+  return tuple(filter(None, map(str.strip, config.sandbox.packages.split(","))))
+
+
 def make_scorer(config: Config) -> Scorer:
   return Scorer(
     format_weight=config.reward.format_weight,
@@ -107,7 +112,7 @@ def make_scorer(config: Config) -> Scorer:
       slots=config.sandbox.slots,
       limit_s=config.sandbox.limit_s,
       memory_mb=config.sandbox.memory_mb,
-      packages=tuple(filter(None, config.sandbox.packages.split(","))),
+      packages=packages(config),
     ),
     function=resolve_callable(config.reward.function) if config.reward.function else None,
   )
@@ -133,6 +138,7 @@ def prompt_set(
     tokenizer=tokenizer,
     max_tokens=config.data.max_prompt_tokens,
     check=check,
+    packages=packages(config),
     selection=selection,
   )
 

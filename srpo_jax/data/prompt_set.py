@@ -50,6 +50,7 @@ class PromptSet(Mapping[str, Prompt]):
     tokenizer: Any,
     max_tokens: int,
     check: Callable[[Problem], None],
+    packages: Sequence[str] = (),
     selection: Selection | None = None,
   ):
     """Looks at every row.
@@ -57,6 +58,7 @@ class PromptSet(Mapping[str, Prompt]):
     Args:
       name: of the set, for messages.
       check: raises an InputError for a problem that the rewards cannot judge.
+      packages: what programs may import beside the standard library.
 
     Raises:
       InputError: a row of a domain without an instruction or a judge, a gold answer that cannot be used, or no row that
@@ -72,7 +74,7 @@ class PromptSet(Mapping[str, Prompt]):
     digests: dict[str, Any] = {}
     for start in range(0, len(problems), BATCH):
       batch = problems[start : start + BATCH]
-      _, unusable = runnable(batch)
+      _, unusable = runnable(batch, packages)
       for index, problem in enumerate(batch, start):
         if not self._chosen[index]:
           continue

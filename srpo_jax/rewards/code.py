@@ -1,7 +1,9 @@
 """Code responses: the program in the answer is run on every test of its problem, in the sandbox."""
 
+import ast
 import collections
 import re
+import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -80,7 +82,7 @@ class CodeJudge:
       if known is not None:
         self._suites.move_to_end(id(tests))
         return known[1]
-    suite = turn(tests)
+    suite = _allowed(turn(tests), self._options.packages)
     with self._lock:
       assert tests is not None
       self._suites[id(tests)] = tests, suite  # holding the object keeps its id from being another's
@@ -121,17 +123,33 @@ def unreadable(program: str) -> str | None:
   return None
 
 
-def runnable(problems: Iterable[Problem]) -> tuple[list[Problem], dict[str, str]]:
-  """The problems that can be trained on, and the others: id -> why their tests cannot be turned."""
+def runnable(problems: Iterable[Problem], packages: Sequence[str] = ()) -> tuple[list[Problem], dict[str, str]]:
+  """The problems that can be trained on, and the others: id -> why their tests cannot be used.
+
+  `packages`: what programs may import beside the standard library.
+  """
   kept, refused = [], {}
   for problem in problems:
     try:
       if problem.domain == "code":
-        turn(problem.tests)
+        _allowed(turn(problem.tests), packages)
       kept.append(problem)
     except InputError as error:
       refused[problem.id] = str(error)
   return kept, refused
+
+
+def _allowed(suite: Suite, packages: Sequence[str]) -> Suite:
+  """The same tests. Raises InputError where they import what no program may: then every program would fail."""
+  for statement in suite.imports:
+    for node in ast.walk(ast.parse(statement)):
+      names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+      names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+      for name in names:
+        root = name.partition(".")[0]
+        if root not in sys.stdlib_module_names and root not in packages:
+          raise InputError(f"field tests: import {root}, which is not among the allowed packages")
+  return suite
 
 
 def _judged_safely(suite: Suite, outcome: Outcome) -> Reply:

@@ -182,6 +182,15 @@ def test_problems_that_cannot_be_judged_are_counted():
   assert [p.id for p in kept] == ["a", "c"] and list(refused) == ["b"] and "expected an assert" in refused["b"]
 
 
+def test_tests_that_import_what_no_program_may_are_refused(best):
+  cases = ["import numpy as np", "from math import pi", "assert f(1) == 1"]
+  problem = Problem("a", "code", "?", tests={"type": "assert", "cases": cases, "functions": ["f"]})
+  assert "import numpy, which is not among the allowed packages" in runnable([problem])[1]["a"]
+  assert runnable([problem], packages=["numpy"]) == ([problem], {})
+  with pytest.raises(InputError, match="request a: field tests: import numpy"):
+    best.submit(request("a", "x", problem.tests))
+
+
 def test_a_sandbox_that_fails_gives_none_and_no_reward(best, monkeypatch):
   sandbox = best.start_sandbox()
   monkeypatch.setattr(sandbox, "submit", lambda job, done: done(Outcome(None, "no space left")))
