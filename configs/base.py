@@ -38,6 +38,7 @@ def get_config() -> ConfigDict:
         "dtype": "bfloat16",  # computation and rollouts
         "remat": "full",
       },
+      "mesh": {"data": 1, "fsdp": 1, "tensor": 1},  # devices along each axis
       "data": {
         "train": "",  # .jsonl, .parquet or module:function
         "eval": "",

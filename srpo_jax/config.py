@@ -31,6 +31,15 @@ class ModelConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class MeshConfig:
+  """Devices along each axis; their product is the number of devices, or 1. A run may go on under another mesh."""
+
+  data: int  # copies of the model, each working on its rows
+  fsdp: int  # rows too are split over these, and each weight with its moments
+  tensor: int  # heads, MLP features and vocabulary are split over these
+
+
+@dataclasses.dataclass(frozen=True)
 class DataConfig:
   train: str  # .jsonl or .parquet file, or module:function() -> rows; several with commas between
   eval: str  # the same, for the held-out sets; empty: no evaluation
@@ -156,6 +165,7 @@ class LogConfig:
 @dataclasses.dataclass(frozen=True)
 class Config:
   model: ModelConfig
+  mesh: MeshConfig
   data: DataConfig
   prompt: dict[str, str]  # domain -> {instruction} of the prompt template
   rollout: RolloutConfig
@@ -173,9 +183,9 @@ class Config:
   init_from: str  # workdir whose last checkpoint the run goes on from, with its history; empty: the base model
 
 
-# What may change between a run and its continuation: how long it goes on and how it is watched.
+# What may change between a run and its continuation: how long it goes on, on what, and how it is watched.
 FREE_FIELDS = frozenset({"train.steps", "train.epochs", "train.rollouts"})
-FREE_SECTIONS = frozenset({"checkpoint", "log"})
+FREE_SECTIONS = frozenset({"checkpoint", "log", "mesh"})
 
 CHOICES: dict[str, tuple[str, ...]] = {
   "model.param_dtype": ("float32", "bfloat16"),
@@ -188,6 +198,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 POSITIVE = frozenset(
   {
+    "mesh.data",
+    "mesh.fsdp",
+    "mesh.tensor",
     "data.max_prompt_tokens",
     "rollout.prompts",
     "rollout.group",
@@ -281,6 +294,10 @@ def _check(config: Config) -> None:
   for name in ("loss.clip_low", "optimizer.b1", "optimizer.b2"):
     if flat[name] >= 1:
       raise InputError(f"config.{name}: expected less than 1, got {flat[name]}")
+  ways = config.mesh.data * config.mesh.fsdp
+  for name in ("train.micro_batch", "rollout.slots"):
+    if flat[name] % ways:
+      raise InputError(f"config.{name}: expected a multiple of mesh.data x mesh.fsdp, {ways}, got {flat[name]}")
   _check_stages(config)
   if config.rollout.group < 2:
     raise InputError("config.rollout.group: expected at least 2, an advantage is relative to its group")

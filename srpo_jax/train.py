@@ -31,11 +31,13 @@ def train(run: Run) -> None:
   with Progress(run, at) as progress:
     while True:
       reached = at
-      at = run.schedule.advance(evaluate_if_due(run, state.params, at))
+      policy = run.collector.engine.load_params(state.params)
+      at = run.schedule.advance(evaluate_if_due(run, policy, at))
       if run.schedule.is_finished(at):
         break
       started, met = time.perf_counter(), at
-      groups, in_use, at, times = roll_out(run, state.params, at)
+      groups, in_use, at, times = roll_out(run, policy, at)
+      run.collector.engine.free_params()
       advantages = advantages_of(run, groups, in_use)
       updating = time.perf_counter()
       state, updates, trained = update(run, state, groups, advantages, in_use, at.step)

@@ -6,8 +6,10 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +18,19 @@ import optax
 
 from srpo_jax.batch import make_micro_batches
 from srpo_jax.cache import enable_compilation_cache
+from srpo_jax.export import load_policy
 from srpo_jax.learner import Learner, LearnerOptions, TrainState, make_optimizer
 from srpo_jax.model import qwen2
-from srpo_jax.model.sharding import make_mesh, param_shardings
+from srpo_jax.model.sampling import Purpose, prompt_key, uniforms
+from srpo_jax.model.sharding import SERVING_RULES, make_mesh, param_shardings
+from srpo_jax.rollout.engine import InProcessEngine
+from srpo_jax.rollout.sampler import GroupRequest, sample_groups
+from srpo_jax.run import Run
+from srpo_jax.train import train
 from srpo_jax.types import Rollout
+from srpo_jax.workdir import read_rows
 from tests.conftest import ROOT
+from tests.test_train import timeless, toy
 
 LEARNING_RATE = 1e-3
 MESHES = [(d, f, 8 // d // f) for d in (1, 2, 4, 8) for f in (1, 2, 4, 8) if d * f <= 8]
@@ -140,6 +150,138 @@ def case_step(shapes, tied, layers=2, kv_heads=2, wrong=""):
       "constraints": constraints,
     }
   return found
+
+
+NEW_TOKENS, PROMPT = 10, 8
+STOP = (11, 12, 13)
+
+
+def prompt_requests():
+  rng = np.random.default_rng(3)
+  prompts = [rng.integers(0, 64, n).astype(np.int32) for n in (3, 8, 6, 1, 5)]
+  keys = [prompt_key(7, Purpose.TRAIN, 0, f"p{i}") for i in range(5)]
+  return [GroupRequest(f"p{i}", ids, 4, keys[i], NEW_TOKENS) for i, ids in enumerate(prompts)]
+
+
+def make_engine(config, dtype=jnp.float32, engine_type=InProcessEngine):
+  sizes = {"slots": 16, "max_prompt": PROMPT, "max_new": NEW_TOKENS, "chunk": 4, "group": 4}
+  return engine_type(config, stop_tokens=STOP, dtype=dtype, **sizes)
+
+
+def roll_out(config, params, shape, dtype=jnp.float32):
+  """(prompt, sample) -> Rollout, on a mesh; the engine reads what `load_params` makes of the trainer's arrays."""
+  with on_mesh(shape) as mesh:
+    engine, trainer = make_engine(config, dtype), place(params, mesh)
+    serving = engine.load_params(trainer)
+    rollouts = sample_groups(engine, serving, prompt_requests(), stop_tokens=STOP, prompt_bucket=4)
+    return {(r.prompt_id, r.sample): r for r in rollouts}
+
+
+def edge_distance(config, params, rollout, at):
+  """How far a draw's uniform is from the nearest edge of its token's interval of the CDF, by the full forward pass."""
+  row = np.concatenate([rollout.prompt_tokens, rollout.tokens[:at]])[None]
+  hidden = qwen2.forward(params, config, row, np.arange(row.shape[1])[None], np.ones_like(row))
+  p = np.asarray(jax.nn.softmax(qwen2.logits(params, hidden)[0, -1]), np.float64)
+  key = jax.random.fold_in(prompt_key(7, Purpose.TRAIN, 0, rollout.prompt_id), rollout.sample)
+  u, upper = float(uniforms(key[None], np.array([at]))[0]), np.cumsum(p)
+  token = rollout.tokens[at]
+  return float(min(abs(u - upper[token]), abs(u - upper[token] + p[token])))
+
+
+def case_rollout(shapes, kv_heads=2):
+  """mesh -> responses, those that differ from one device's (their draws' distance from an edge), the log-prob gap."""
+  config, params = make_model(tied=False, kv_heads=kv_heads)
+  expected = roll_out(config, params, (1, 1, 1))
+  found = {}
+  for shape in shapes:
+    got, edges, gap = roll_out(config, params, shape), [], 0.0
+    for key, a in got.items():
+      b = expected[key]
+      n = min(len(a.tokens), len(b.tokens))
+      differ = np.flatnonzero(a.tokens[:n] != b.tokens[:n])
+      same = differ[0] if len(differ) else n
+      gap = max(gap, float(np.abs(a.logprobs[:same] - b.logprobs[:same]).max(initial=0)))
+      if len(differ) or len(a.tokens) != len(b.tokens):
+        edges.append(edge_distance(config, params, a, same))
+    lengths = sorted({len(r.tokens) for r in got.values()})
+    found["x".join(map(str, shape))] = {"responses": len(got), "lengths": lengths, "edges": edges, "gap": gap}
+  return found
+
+
+def collectives(program) -> list[int]:
+  """The elements of each collective's result in a compiled program."""
+  pattern = r"= (\(?[a-z0-9]+\[.*?) (?:all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
+  results = re.findall(pattern, program.as_text())
+  sizes = [re.findall(r"[a-z0-9]+\[([\d,]*)\]", result) for result in results]
+  return [max(int(np.prod([int(n) for n in s.split(",") if n])) for s in shapes) for shapes in sizes]
+
+
+def case_programs(shapes):
+  """mesh -> the collectives of the engine's programs, and the elements of a cache on one device."""
+  config, params = make_model(tied=False)
+  found = {}
+  for shape in shapes:
+    with on_mesh(shape) as mesh:
+      engine = make_engine(config)
+      serving, state = engine.load_params(place(params, mesh)), engine.init_decode_state()
+      prefix = engine.prefill(params=serving, padded_tokens=np.ones(PROMPT, np.int32), true_length=5)
+      four = np.zeros(4, np.int32)
+      programs = {
+        "generate": engine._generate.lower(serving, state=state),
+        "insert": engine._insert.lower(prefix, state, four, four),
+      }
+      found["x".join(map(str, shape))] = {name: collectives(p.compile()) for name, p in programs.items()}
+      found["x".join(map(str, shape))]["cache"] = state.k[0].addressable_shards[0].data.size
+  return found
+
+
+def case_serving(shape):
+  """What `load_params` makes of the trainer's arrays, and does to them."""
+  config, params = make_model(tied=False)
+  with on_mesh(shape) as mesh:
+    trainer = place(params, mesh)
+    made = {}
+    for name in ("float32", "bfloat16"):
+      engine = make_engine(config, jnp.dtype(name))
+      engine._reshard.lower(trainer).compile()
+      with jax.transfer_guard("disallow"):
+        first = engine.load_params(trainer)
+        second = engine.load_params(trainer)
+      wanted = param_shardings(params, mesh, SERVING_RULES)
+      jax.tree.map(_assert_sharding, second, wanted)
+      made[name] = {
+        "dtypes": sorted({str(leaf.dtype) for leaf in jax.tree.leaves(second)}),
+        "first_freed": all(leaf.is_deleted() for leaf in jax.tree.leaves(first)),
+        "values": all(
+          np.array_equal(got, np.asarray(master).astype(name))
+          for got, master in zip(jax.tree.leaves(second), jax.tree.leaves(params), strict=True)
+        ),
+      }
+      engine.free_params()
+      made[name]["second_freed"] = all(leaf.is_deleted() for leaf in jax.tree.leaves(second))
+    jax.tree.map(np.testing.assert_array_equal, host(trainer), host(params))  # the masters are alive, and the same
+  return made
+
+
+def case_elastic(checkpoint, folder, meshes):
+  """A run of one more step on each mesh in turn: what it saved, as the next mesh reads it, and its metrics."""
+  found = []
+  saved = None
+  for i, shape in enumerate(meshes):
+    sizes = dict(zip(("mesh__data", "mesh__fsdp", "mesh__tensor"), shape, strict=True))
+    config = toy(checkpoint, train__steps=2 * (i + 1), checkpoint__every=1, rollout__backend="inprocess", **sizes)
+    with Run(config, folder) as run:
+      state, at = run.start()
+      equal = saved is None or all(
+        np.array_equal(a, b) for a, b in zip(jax.tree.leaves(saved), jax.tree.leaves(host(state)), strict=True)
+      )
+      jax.tree.map(_assert_sharding, state, param_shardings(state, run._mesh))
+      found.append({"from": at.step, "equal": equal, "devices": len(state.params["embed"].sharding.device_set)})
+    with Run(config, folder) as run:
+      train(run)
+      saved = host(run.checkpoints.restore(2 * (i + 1), run._like())[0])
+  rows = [timeless([row])[0] for row in read_rows(Path(folder) / "metrics.jsonl")]
+  return {"starts": found, "metrics": rows, "policy_step": load_policy(folder)[2]}
 
 
 if __name__ == "__main__":
