@@ -100,6 +100,7 @@ def get_config() -> ConfigDict:
         "rollouts": 0,
         "micro_batch": 64,
         "length_bucket": 512,
+        "pack_tokens": 0,
         "head_chunk": 64,
         "skip_zero_advantage": False,
       },

@@ -138,6 +138,7 @@ class TrainConfig:
   rollouts: int  # ends once this many are spent; 0: no limit
   micro_batch: int  # rows whose activations exist at once
   length_bucket: int  # rows are padded to multiples of this many tokens
+  pack_tokens: int  # rows instead hold several responses, up to this many tokens, all of one shape; 0: one a row
   head_chunk: int  # response tokens a row whose logits exist at once
   skip_zero_advantage: bool  # responses without gradient skip the update's forward pass, not the loss's denominator
 
@@ -298,6 +299,12 @@ def _check(config: Config) -> None:
   for name in ("train.micro_batch", "rollout.slots"):
     if flat[name] % ways:
       raise InputError(f"config.{name}: expected a multiple of mesh.data x mesh.fsdp, {ways}, got {flat[name]}")
+  longest = config.data.max_prompt_tokens + config.rollout.max_new_tokens
+  if config.train.pack_tokens and config.train.pack_tokens < longest:
+    raise InputError(
+      f"config.train.pack_tokens: expected 0, or at least data.max_prompt_tokens + rollout.max_new_tokens, {longest}, "
+      f"got {config.train.pack_tokens}"
+    )
   _check_stages(config)
   if config.rollout.group < 2:
     raise InputError("config.rollout.group: expected at least 2, an advantage is relative to its group")
