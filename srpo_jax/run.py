@@ -198,6 +198,8 @@ class Run:
       raise InputError(f"{folder}: the tokenizer has ids beyond the model's vocab_size {self.model_config.vocab_size}")
     if self._mesh is not None:
       opened.enter_context(jax.set_mesh(self._mesh))
+    elif jax.device_count() > 1:
+      logging.warning("config.mesh names one device: the other %d are not used", jax.device_count() - 1)
     self._initial = None if config.init_from else self._load_params(folder)
     self.schedule = Schedule(config, by_domain(self._train))
 

@@ -3,9 +3,10 @@
 import pytest
 
 from srpo_jax.errors import InputError
+from srpo_jax.export import load_policy
 from srpo_jax.run import Run
-from tests.sharded import on_eight_devices
-from tests.test_train import checkpoint, launch, metrics, toy  # noqa: F401
+from tests.sharded import digest, on_eight_devices
+from tests.test_train import checkpoint, launch, metrics, timeless, toy  # noqa: F401
 
 
 @pytest.mark.slow
@@ -15,11 +16,14 @@ def test_a_run_moves_between_meshes(checkpoint, tmp_path):  # noqa: F811
   assert found["starts"] == [
     {"from": 2 * i, "equal": True, "devices": 1 if mesh == (1, 1, 1) else 8} for i, mesh in enumerate(meshes)
   ]
-  assert found["policy_step"] == 8
+  # A process with one device reads what eight have written, and the run goes on there.
+  params, _, step = load_policy(tmp_path / "r")
+  assert (step, digest(params)) == (8, found["digest"])
+  launch(toy(checkpoint, train__steps=9), tmp_path / "r")
   # The same run on one device: counts are equal, and numbers but for the order of sums.
-  alone = metrics(launch(toy(checkpoint, train__steps=8), tmp_path / "alone"))
-  assert [row["step"] for row in found["metrics"]] == list(range(8))
-  for got, expected in zip(found["metrics"], alone, strict=True):
+  alone = metrics(launch(toy(checkpoint, train__steps=9), tmp_path / "alone"))
+  assert [row["step"] for row in metrics(tmp_path / "r")] == list(range(9))
+  for got, expected in zip(timeless(metrics(tmp_path / "r")), timeless(alone), strict=True):
     for name, value in got.items():
       if isinstance(value, float):
         assert value == pytest.approx(expected[name], rel=1e-4, abs=1e-5), (got["step"], name)

@@ -23,9 +23,9 @@ def test_tokens_on_eight_devices_are_those_of_one():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kv_heads", [2, 4])
-def test_tokens_on_every_mesh_of_eight_are_those_of_one(kv_heads):
-  found = on_eight_devices("rollout", shapes=MESHES, kv_heads=kv_heads)
+@pytest.mark.parametrize(("kv_heads", "jetstream"), [(2, False), (4, True)])
+def test_tokens_on_every_mesh_of_eight_are_those_of_one(kv_heads, jetstream):
+  found = on_eight_devices("rollout", shapes=MESHES, kv_heads=kv_heads, jetstream=jetstream)
   assert len(found) == 10
   check_rollouts(found)
 
