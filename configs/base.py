@@ -38,6 +38,7 @@ def get_config() -> ConfigDict:
         "dtype": "bfloat16",  # computation and rollouts
         "remat": "full",
       },
+      "mesh": {"data": 1, "fsdp": 1, "tensor": 1},  # devices along each axis
       "data": {
         "train": "",  # .jsonl, .parquet or module:function
         "eval": "",
@@ -99,6 +100,7 @@ def get_config() -> ConfigDict:
         "rollouts": 0,
         "micro_batch": 64,
         "length_bucket": 512,
+        "pack_tokens": 0,
         "head_chunk": 64,
         "skip_zero_advantage": False,
       },

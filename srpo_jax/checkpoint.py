@@ -61,4 +61,10 @@ class Checkpoints:
 
 
 def _restore_args(tree: Any) -> ocp.args.StandardRestore:
-  return ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, tree))
+  """Every leaf names its sharding: left out, orbax would want the devices that the checkpoint was written on."""
+  here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+
+  def wanted(leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding or here)
+
+  return ocp.args.StandardRestore(jax.tree.map(wanted, tree))

@@ -29,6 +29,15 @@ class ModelConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class MeshConfig:
+  """Devices along each axis; their product is the number of devices, or 1. A run may go on under another mesh."""
+
+  data: int  # copies of the model, each working on its rows
+  fsdp: int  # rows too are split over these, and each weight with its moments
+  tensor: int  # heads, MLP features and vocabulary are split over these
+
+
+@dataclasses.dataclass(frozen=True)
 class DataConfig:
   train: str  # .jsonl or .parquet file, or module:function() -> rows; several with commas between
   eval: str  # the same, for the held-out sets; empty: no evaluation
@@ -127,6 +136,7 @@ class TrainConfig:
   rollouts: int  # ends once this many are spent; 0: no limit
   micro_batch: int  # rows whose activations exist at once
   length_bucket: int  # rows are padded to multiples of this many tokens
+  pack_tokens: int  # rows instead hold several responses, up to this many tokens, all of one shape; 0: one a row
   head_chunk: int  # response tokens a row whose logits exist at once
   skip_zero_advantage: bool  # responses without gradient skip the update's forward pass, not the loss's denominator
 
@@ -154,6 +164,7 @@ class LogConfig:
 @dataclasses.dataclass(frozen=True)
 class Config:
   model: ModelConfig
+  mesh: MeshConfig
   data: DataConfig
   prompt: dict[str, str]  # domain -> {instruction} of the prompt template
   rollout: RolloutConfig
@@ -171,9 +182,9 @@ class Config:
   init_from: str  # workdir whose last checkpoint the run goes on from, with its history; empty: the base model
 
 
-# What may change between a run and its continuation: how long it goes on and how it is watched.
+# What may change between a run and its continuation: how long it goes on, on what, and how it is watched.
 FREE_FIELDS = frozenset({"train.steps", "train.epochs", "train.rollouts"})
-FREE_SECTIONS = frozenset({"checkpoint", "log"})
+FREE_SECTIONS = frozenset({"checkpoint", "log", "mesh"})
 
 CHOICES: dict[str, tuple[str, ...]] = {
   "model.param_dtype": ("float32", "bfloat16"),
@@ -186,6 +197,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 POSITIVE = frozenset(
   {
+    "mesh.data",
+    "mesh.fsdp",
+    "mesh.tensor",
     "data.max_prompt_tokens",
     "rollout.prompts",
     "rollout.group",
@@ -244,6 +258,16 @@ def _check(config: Config) -> None:
   for name in ("loss.clip_low", "optimizer.b1", "optimizer.b2"):
     if flat[name] >= 1:
       raise InputError(f"config.{name}: expected less than 1, got {flat[name]}")
+  ways = config.mesh.data * config.mesh.fsdp
+  for name in ("train.micro_batch", "rollout.slots"):
+    if flat[name] % ways:
+      raise InputError(f"config.{name}: expected a multiple of mesh.data x mesh.fsdp, {ways}, got {flat[name]}")
+  longest = config.data.max_prompt_tokens + config.rollout.max_new_tokens
+  if config.train.pack_tokens and config.train.pack_tokens < longest:
+    raise InputError(
+      f"config.train.pack_tokens: expected 0, or at least data.max_prompt_tokens + rollout.max_new_tokens, {longest}, "
+      f"got {config.train.pack_tokens}"
+    )
   _check_stages(config)
   if config.rollout.group < 2:
     raise InputError("config.rollout.group: expected at least 2, an advantage is relative to its group")

@@ -19,6 +19,7 @@ from srpo_jax.algorithm.loss import importance_weight, policy_loss
 from srpo_jax.arrays import Array
 from srpo_jax.model import qwen2
 from srpo_jax.model.qwen2 import Params, Qwen2Config
+from srpo_jax.model.sharding import constrain, constrain_params
 
 
 class MicroBatch(NamedTuple):
@@ -90,6 +91,7 @@ def target_logprobs(
   rows, length = target.shape
   chunk = min(chunk, length)
   padding = -length % chunk
+  head = qwen2.gather_head(params)
 
   def chunks(x: Array) -> Array:
     x = jnp.pad(x, [(0, 0), (0, padding)] + [(0, 0)] * (x.ndim - 2))
@@ -97,7 +99,7 @@ def target_logprobs(
 
   @jax.checkpoint
   def one(hidden: Array, target: Array) -> tuple[Array, Array]:
-    logits = qwen2.logits(params, hidden) / temperature
+    logits = qwen2.logits(head, hidden) / temperature
     total = jax.nn.logsumexp(logits, axis=-1)
     logprob = jnp.take_along_axis(logits, target[..., None], axis=-1)[..., 0] - total
     fixed = jax.lax.stop_gradient(logits)
@@ -113,6 +115,7 @@ def batch_logprobs(
   params: Params, config: Qwen2Config, options: LearnerOptions, batch: MicroBatch
 ) -> tuple[Float[Array, "B R"], Float[Array, "B R"]]:
   """The trainer's log-probabilities of a micro-batch's targets, and entropies."""
+  batch = MicroBatch(*(constrain(x, "batch", "length") for x in batch))
   hidden = qwen2.forward(
     params, config, batch.tokens, batch.positions, batch.segments, dtype=options.dtype, remat=options.remat
   )
@@ -139,7 +142,7 @@ def micro_batch_loss(
     clip_high=options.clip_high,
     weight=weight,
   )
-  return loss, Stats(loss, clipped, jnp.sum(jnp.where(batch.in_loss, entropy, 0.0)), logprob)
+  return loss, Stats(loss, clipped, jnp.sum(jnp.where(batch.in_loss, entropy, 0.0)), constrain(logprob))
 
 
 class Learner:
@@ -151,17 +154,18 @@ class Learner:
 
     def accumulate(params: Params, total: Params, batch: MicroBatch, n_tokens: Array) -> tuple[Params, Stats]:
       (_, stats), grads = jax.value_and_grad(loss, has_aux=True)(params, batch, n_tokens)
-      return jax.tree.map(jnp.add, total, grads), stats
+      return constrain_params(jax.tree.map(jnp.add, total, grads)), stats
 
     def apply(state: TrainState, grads: Params) -> tuple[TrainState, Array]:
       updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-      return TrainState(optax.apply_updates(state.params, updates), opt_state), optax.tree.norm(grads)
+      state = TrainState(optax.apply_updates(state.params, updates), opt_state)
+      return constrain_params(state), optax.tree.norm(grads)
 
     self.accumulate = jax.jit(accumulate, donate_argnums=1)
-    self.logprobs = jax.jit(lambda params, batch: batch_logprobs(params, config, options, batch)[0])
+    self.logprobs = jax.jit(lambda params, batch: constrain(batch_logprobs(params, config, options, batch)[0]))
     self._apply = jax.jit(apply, donate_argnums=0)
-    self._zeros = jax.jit(lambda params: jax.tree.map(jnp.zeros_like, params))
-    self._init = jax.jit(optimizer.init)
+    self._zeros = jax.jit(lambda params: constrain_params(jax.tree.map(jnp.zeros_like, params)))
+    self._init = jax.jit(lambda params: constrain_params(optimizer.init(params)))
 
   def init(self, params: Params) -> TrainState:
     return TrainState(params, self._init(params))

@@ -26,6 +26,7 @@ from srpo_jax.experience import Collector
 from srpo_jax.jsonl import read_json
 from srpo_jax.learner import Learner, LearnerOptions, TrainState, make_optimizer
 from srpo_jax.model import hf, qwen2
+from srpo_jax.model.sharding import make_mesh, param_shardings
 from srpo_jax.plugins import is_callable_spec, resolve_callable
 from srpo_jax.rewards.pool import default_workers
 from srpo_jax.rewards.scorer import Scorer
@@ -187,6 +188,7 @@ class Run:
     held = open_sets(data.eval, limit=data.eval_limit) if config.eval.every else []
     if len({set_name(spec) for spec, _ in held}) < len(held):
       raise InputError(f"config.data.eval: {data.eval}: two sets of one name, expected each name once")
+    self._mesh = make_mesh(**dataclasses.asdict(config.mesh))
     scorer = opened.enter_context(make_scorer(config))
     folder = self._base(config)
     self._check_source(folder)
@@ -200,8 +202,11 @@ class Run:
     self.heldout = {set_name(set_.name): list(set_.values()) for set_ in heldout}
     if max(*stops, *(set_.largest_id for set_ in (*self._train, *heldout))) >= self.model_config.vocab_size:
       raise InputError(f"{folder}: the tokenizer has ids beyond the model's vocab_size {self.model_config.vocab_size}")
-    dtype = jnp.dtype(config.model.param_dtype)
-    self._initial = None if config.init_from else hf.load_params(folder, self.model_config, dtype)
+    if self._mesh is not None:
+      opened.enter_context(jax.set_mesh(self._mesh))
+    elif jax.device_count() > 1:
+      logging.warning("config.mesh names one device: the other %d are not used", jax.device_count() - 1)
+    self._initial = None if config.init_from else self._load_params(folder)
     self.schedule = Schedule(config, by_domain(self._train))
 
     longest = max(set_.longest for set_ in (*self._train, *heldout))
@@ -248,6 +253,11 @@ class Run:
       if (folder / name).is_file() and not (self.path / "model" / name).is_file():
         shutil.copyfile(folder / name, self.path / "model" / name)
 
+  def _load_params(self, folder: Path) -> qwen2.Params:
+    """A base's weights, each where the mesh wants it."""
+    shardings = param_shardings(self._param_shapes(), self._mesh) if self._mesh else None
+    return hf.load_params(folder, self.model_config, jnp.dtype(self.config.model.param_dtype), shardings=shardings)
+
   def start(self) -> tuple[TrainState, Position]:
     """The last checkpoint's state and position, or a new run's; the files are brought back to it."""
     own = self.checkpoints.latest()
@@ -289,12 +299,19 @@ class Run:
         )
     return state, Position.from_json(host["position"])
 
-  def _like(self) -> TrainState:
-    """The shapes of the training state."""
+  def _param_shapes(self) -> qwen2.Params:
     dtype = jnp.dtype(self.config.model.param_dtype)
     shapes = jax.eval_shape(lambda: qwen2.init_params(self.model_config, jax.random.key(0)))
-    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), shapes)
-    return jax.eval_shape(self.learner.init, shapes)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), shapes)
+
+  def _like(self) -> TrainState:
+    """The shapes of the training state, and where this run's mesh wants each array: whatever mesh it was saved on."""
+    like = jax.eval_shape(self.learner.init, self._param_shapes())
+    return jax.tree.map(
+      lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+      like,
+      param_shardings(like, self._mesh),
+    )
 
   def prompt(self, prompt_id: str) -> Prompt:
     """A prompt of the train sets."""

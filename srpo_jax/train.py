@@ -13,11 +13,12 @@ import numpy as np
 
 from srpo_jax.algorithm.history import Outcome, next_prompts
 from srpo_jax.algorithm.stages import Position
-from srpo_jax.batch import make_micro_batches
+from srpo_jax.batch import Response, make_micro_batches, pack_micro_batches
+from srpo_jax.config import TrainConfig
 from srpo_jax.errors import InputError, TrainingError
 from srpo_jax.experience import Group, rewards_of
 from srpo_jax.heldout import evaluate
-from srpo_jax.learner import TrainState, UpdateMetrics
+from srpo_jax.learner import MicroBatch, TrainState, UpdateMetrics
 from srpo_jax.metrics import Row, domain_metrics, group_metrics, policy_metrics, time_metrics
 from srpo_jax.model.qwen2 import Params
 from srpo_jax.model.sampling import Purpose
@@ -31,11 +32,13 @@ def train(run: Run) -> None:
   with Progress(run, at) as progress:
     while True:
       reached = at
-      at = run.schedule.advance(evaluate_if_due(run, state.params, at))
+      policy = run.collector.engine.load_params(state.params)
+      at = run.schedule.advance(evaluate_if_due(run, policy, at))
       if run.schedule.is_finished(at):
         break
       started, met = time.perf_counter(), at
-      groups, in_use, at, times = roll_out(run, state.params, at)
+      groups, in_use, at, times = roll_out(run, policy, at)
+      run.collector.engine.free_params()
       advantages = advantages_of(run, groups, in_use)
       updating = time.perf_counter()
       state, updates, trained = update(run, state, groups, advantages, in_use, at.step)
@@ -127,8 +130,7 @@ def update(
     if config.train.skip_zero_advantage:
       part = [(rollout, advantage) for rollout, advantage in part if advantage]
     if n_tokens:
-      rows, bucket = config.train.micro_batch, config.train.length_bucket
-      parts.append((make_micro_batches(part, rows=rows, length_bucket=bucket), n_tokens))
+      parts.append((cut(part, config.train), n_tokens))
   if not parts:
     logging.warning("step %d: no token in the loss, no update", step)
   if n_updates > 1:
@@ -142,7 +144,14 @@ def update(
         f"checkpoint of {run.path} is of step {run.checkpoints.latest()}"
       )
     metrics.append(metric)
-  return state, metrics, sum(int(batch.segments.sum()) for batches, _ in parts for batch in batches)
+  return state, metrics, sum(int(np.count_nonzero(batch.segments)) for batches, _ in parts for batch in batches)
+
+
+def cut(responses: Sequence[Response], config: TrainConfig) -> list[MicroBatch]:
+  """The micro-batches of one optimizer step."""
+  if config.pack_tokens:
+    return pack_micro_batches(responses, rows=config.micro_batch, row_tokens=config.pack_tokens)
+  return make_micro_batches(responses, rows=config.micro_batch, length_bucket=config.length_bucket)
 
 
 def outcomes(groups: Sequence[Group]) -> dict[str, dict[str, Outcome]]:

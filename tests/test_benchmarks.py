@@ -29,3 +29,11 @@ def test_longtail(checkpoint):
   args = ["--responses", 20, "--slots", 4, "--short", 4, "--chunk", 2, "--turns", 1]
   got = run("longtail", "--model", checkpoint, *args)
   assert got["ratio"] > 0
+
+
+def test_packing(checkpoint):
+  got = run("packing", "--model", checkpoint, "--responses", 24, "--mean", 8, "--limit", 32, "--rows", 2, "--steps", 1)
+  packed, padded, to_limit = got["packed"], got["padded"], got["padded_to_limit"]
+  assert abs(packed["loss"] - padded["loss"]) < 1e-4 and abs(to_limit["loss"] - padded["loss"]) < 1e-4
+  assert packed["programs"] == to_limit["programs"] == 1
+  assert 0 <= packed["padding"] < to_limit["padding"]

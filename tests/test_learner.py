@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from srpo_jax.batch import make_micro_batches
+from srpo_jax.batch import make_micro_batches, pack_micro_batches
 from srpo_jax.learner import Learner, LearnerOptions, make_optimizer, micro_batch_loss
 from srpo_jax.model import qwen2
 from srpo_jax.types import Rollout
@@ -80,6 +80,32 @@ def expected(model, rollouts):
 def test_gradient_is_the_same_however_the_batch_is_cut(model, rollouts, expected, rows):
   got, _ = gradients(model, cut(rollouts, rows), n_tokens(rollouts))
   assert_close(got, expected)
+
+
+@pytest.mark.parametrize(("rows", "row_tokens"), [(1, 25), (2, 40), (1, 128)])
+def test_gradient_is_the_same_packed(model, rollouts, expected, rows, row_tokens):
+  batches = pack_micro_batches(list(zip(rollouts, ADVANTAGES, strict=True)), rows=rows, row_tokens=row_tokens)
+  assert max(int(b.segments.max()) for b in batches) >= 2  # some responses share a row
+  got, loss = gradients(model, batches, n_tokens(rollouts))
+  assert_close(got, expected)
+  assert loss == pytest.approx(gradients(model, cut(rollouts, 3), n_tokens(rollouts))[1], rel=1e-5)
+
+
+def test_packed_responses_that_saw_each_other_would_be_seen(model, rollouts, expected):
+  (batch,) = pack_micro_batches(list(zip(rollouts, ADVANTAGES, strict=True)), rows=1, row_tokens=128)
+  wrong = gradients(model, [batch._replace(segments=np.minimum(batch.segments, 1))], n_tokens(rollouts))[0]
+  with pytest.raises(AssertionError):
+    assert_close(wrong, expected, 1e-2)
+
+
+def test_packed_batches_compile_once(model, rollouts):
+  config, params = model
+  learner = Learner(config, make_optimizer(**ADAMW), OPTIONS)
+  state = learner.init(jax.tree.map(jnp.copy, params))
+  for some in (rollouts, rollouts[:2], rollouts[3:]):
+    batches = pack_micro_batches([(r, 1.0) for r in some], rows=2, row_tokens=32)
+    state, _ = learner.update(state, batches, n_tokens(some))
+  assert learner.accumulate._cache_size() == 1
 
 
 def test_a_normalisation_per_micro_batch_would_be_seen(model, rollouts, expected):

@@ -106,6 +106,17 @@ def done(checkpoint, tmp_path_factory):
   return launch(toy(checkpoint), tmp_path_factory.mktemp("run") / "a")
 
 
+def test_packed_rows_train_as_padded_ones(done, checkpoint, tmp_path):
+  """The same first step, and updates so alike that the later steps sample the same tokens."""
+  sizes = {"data__max_prompt_tokens": 1012, "train__pack_tokens": 1024, "train__micro_batch": 1}
+  packed = launch(toy(checkpoint, **sizes), tmp_path / "packed")
+  for got, expected in zip(metrics(packed), metrics(done), strict=True):
+    for name in ("reward/mean", "policy/loss", "policy/grad_norm", "policy/entropy", "policy/logprob_gap_max"):
+      assert got[name] == pytest.approx(expected[name], rel=1e-3, abs=2e-6), (got["step"], name)
+  with pytest.raises(InputError, match=r"config\.train\.pack_tokens: .*1024, got 1023"):
+    toy(checkpoint, **sizes | {"train__pack_tokens": 1023})
+
+
 def test_files_hold_what_happened(done, checkpoint):
   rows = metrics(done)
   assert [row["step"] for row in rows] == [0, 1, 2, 3]

@@ -4,6 +4,9 @@ Every slot holds one response with its own length, budget, temperature and key. 
 the next step emits it and feeds it to the model, so the first token, drawn from the prefill's logits when the prompt is
 inserted, takes the same path as all others.
 
+On a mesh the slots are split over `data` and `fsdp`, heads and vocabulary over `tensor`; a prefilled prompt and what
+the host reads (tokens, log-probs) are whole on every device along the slots.
+
 Axes: S slots, L layers, N key/value heads, P positions of a padded prompt, T positions of the cache, D features of a
 head, V vocabulary, K tokens of a chunk, G slots of an insert.
 """
@@ -19,6 +22,7 @@ from srpo_jax.model import qwen2
 from srpo_jax.model.attention import cached_attention, causal_attention
 from srpo_jax.model.qwen2 import Params, Qwen2Config
 from srpo_jax.model.sampling import draw, uniforms
+from srpo_jax.model.sharding import constrain
 
 
 class Prefix(NamedTuple):
@@ -57,10 +61,19 @@ class Chunk(NamedTuple):
   lengths: Int[Array, "S"]  # tokens of the response so far
 
 
+def split_slots(state: DecodeState) -> DecodeState:
+  """The state as it lies on the mesh."""
+
+  def cache(layers: list[Array]) -> list[Array]:
+    return [constrain(layer, "batch", "kv_heads", "length", "head_dim") for layer in layers]
+
+  return DecodeState(cache(state.k), cache(state.v), *(constrain(x, *("batch", "length")[: x.ndim]) for x in state[2:]))
+
+
 def init_state(config: Qwen2Config, slots: int, positions: int, chunk: int, dtype: Any = jnp.float32) -> DecodeState:
   """Empty slots. `positions` bounds prompt + response of each."""
   shape = (slots, config.num_key_value_heads, positions, config.head_dim)
-  return DecodeState(
+  state = DecodeState(
     k=[jnp.zeros(shape, dtype) for _ in range(config.num_hidden_layers)],
     v=[jnp.zeros(shape, dtype) for _ in range(config.num_hidden_layers)],
     length=jnp.zeros(slots, jnp.int32),
@@ -73,6 +86,7 @@ def init_state(config: Qwen2Config, slots: int, positions: int, chunk: int, dtyp
     active=jnp.zeros(slots, bool),
     logprobs=jnp.zeros((slots, chunk), jnp.float32),
   )
+  return split_slots(state)
 
 
 def prefill(
@@ -95,7 +109,8 @@ def prefill(
 
   x, (k, v) = qwen2.apply_layers(params, config, qwen2.embed(params, tokens[None], dtype), at, attend)
   hidden = qwen2.final_norm(params, config, jnp.take(x[0], length - 1, axis=0))
-  return Prefix(k, v, qwen2.logits(params, hidden), length, key, budget, temperature)
+  k, v = (constrain(x, "layer", "kv_heads", "length", "head_dim") for x in (k, v))
+  return Prefix(k, v, constrain(qwen2.logits(params, hidden)), length, key, budget, temperature)
 
 
 def insert(
@@ -118,7 +133,7 @@ def insert(
   def put_cache(caches: list[Array], new: Array) -> list[Array]:
     return [c.at[slots, :, :padded].set(layer, mode="drop") for c, layer in zip(caches, new, strict=True)]
 
-  return state._replace(
+  state = state._replace(
     k=put_cache(state.k, prefix.k),
     v=put_cache(state.v, prefix.v),
     length=put(state.length, prefix.length),
@@ -130,6 +145,7 @@ def insert(
     key=put(state.key, keys),
     active=put(state.active, prefix.budget > 0),
   )
+  return split_slots(state)
 
 
 def generate(
@@ -146,16 +162,16 @@ def generate(
   """
   slots, chunk = state.logprobs.shape
   layers = jax.tree.map(lambda leaf: leaf.astype(dtype), qwen2.unstack_layers(params, config))
-  row = jnp.arange(slots)
+  # By vmap, not by an index of slots: then each device knows that it writes its own slots, and gathers no other's.
+  append = jax.vmap(lambda cache, at, new: cache.at[:, at].set(new, mode="drop"))
 
   def forward(token: Array, state: DecodeState) -> tuple[Array, list[Array], list[Array]]:
     x, positions = qwen2.embed(params, token, dtype)[:, None], state.length[:, None]
     k_cache, v_cache = list(state.k), list(state.v)
 
     def attend(q: Array, k: Array, v: Array, layer: int) -> tuple[Array, None]:
-      at = (row, slice(None), state.length)
-      k_cache[layer] = k_cache[layer].at[at].set(k[:, 0], mode="drop")
-      v_cache[layer] = v_cache[layer].at[at].set(v[:, 0], mode="drop")
+      k_cache[layer] = append(k_cache[layer], state.length, k[:, 0])
+      v_cache[layer] = append(v_cache[layer], state.length, v[:, 0])
       return cached_attention(q[:, 0], k_cache[layer], v_cache[layer], state.length + 1)[:, None], None
 
     for i, layer_params in enumerate(layers):
@@ -169,7 +185,8 @@ def generate(
     stopped = jnp.isin(state.token, jnp.array(stop_tokens, jnp.int32)) | (emitted >= state.budget)
     active = state.active & ~stopped
     logits, k, v = forward(state.token, state)
-    token, logprob = draw(logits, uniforms(state.key, emitted), state.temperature)
+    # A draw wants the whole distribution: gathering it once is cheaper than the steps of a search across devices.
+    token, logprob = draw(constrain(logits, "batch", None), uniforms(state.key, emitted), state.temperature)
     state = state._replace(
       k=k,
       v=v,
@@ -180,8 +197,10 @@ def generate(
       active=active,
       logprobs=state.logprobs.at[:, i].set(state.logprob),
     )
-    return i + 1, state, out
+    return i + 1, split_slots(state), out
 
   empty = Chunk(jnp.zeros((slots, chunk), jnp.int32), jnp.zeros((slots, chunk), bool), state.emitted)
-  _, state, out = jax.lax.while_loop(lambda c: (c[0] < chunk) & c[1].active.any(), step, (jnp.int32(0), state, empty))
-  return state, out
+  empty = Chunk(*(constrain(x, *("batch", "length")[: x.ndim]) for x in empty))
+  start = (jnp.int32(0), split_slots(state), empty)
+  _, state, out = jax.lax.while_loop(lambda c: (c[0] < chunk) & c[1].active.any(), step, start)
+  return split_slots(state)._replace(logprobs=constrain(state.logprobs)), out

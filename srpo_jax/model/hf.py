@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -198,8 +199,13 @@ def _tensor_names(file: Path) -> list[str]:
     raise InputError(f"{file}: not a readable safetensors file ({error})") from None
 
 
-def load_params(folder: str | Path, config: Qwen2Config, dtype: Any = jnp.float32) -> Params:
+def load_params(
+  folder: str | Path, config: Qwen2Config, dtype: Any = jnp.float32, *, shardings: Any = None
+) -> Params:
   """The parameters of a Hugging Face folder as our tree, cast to `dtype`.
+
+  Args:
+    shardings: of each leaf, in a tree like the parameters'; None: the default device.
 
   Raises:
     InputError: naming the tensor that is unknown, missing, or of another shape.
@@ -244,11 +250,17 @@ def load_params(folder: str | Path, config: Qwen2Config, dtype: Any = jnp.float3
 
   params: Params = {}
   for path, leaf in leaves.items():
-    node = params
+    node, sharding = params, shardings
     for key in path[:-1]:
       node = node.setdefault(key, {})
-    node[path[-1]] = jnp.asarray(leaf)
+    for key in path if shardings is not None else ():
+      sharding = sharding[key]
+    node[path[-1]] = jnp.asarray(leaf) if shardings is None else _place(leaf, sharding)
   return params
+
+
+def _place(leaf: np.ndarray, sharding: jax.sharding.Sharding) -> jax.Array:
+  return jax.make_array_from_callback(leaf.shape, sharding, lambda index: leaf[index])
 
 
 def _stored_tensors(params: Params, config: Qwen2Config, dtype: Any) -> Iterator[tuple[str, np.ndarray]]:

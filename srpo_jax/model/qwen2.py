@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 
 from srpo_jax.arrays import Array
 from srpo_jax.model.attention import causal_attention
+from srpo_jax.model.sharding import constrain
 
 Params = dict[str, Any]
 # (q [B T H D], k [B T N D], v [B T N D], what this layer was given) -> (out [B T H D], what this layer keeps)
@@ -96,19 +97,22 @@ class Block(nn.Module):
     for name, n in heads.items():
       kernel = self.param(f"{name}_kernel", init, (c.hidden_size, n, c.head_dim)).astype(x.dtype)
       bias = self.param(f"{name}_bias", nn.initializers.zeros, (n, c.head_dim)).astype(x.dtype)
-      qkv[name] = linear(h, kernel) + bias
+      split = "heads" if name == "q" else "kv_heads"
+      qkv[name] = constrain(linear(h, kernel) + bias, "batch", "length", split, "head_dim")
     q, k = (rope(qkv[name], positions, c.rope_theta) for name in "qk")
     out, kept = attend(q, k, qkv["v"], given)
+    out = constrain(out, "batch", "length", "heads", "head_dim")
     kernel = self.param("o_kernel", init, (c.num_attention_heads, c.head_dim, c.hidden_size)).astype(x.dtype)
-    x = x + linear(out.reshape(*out.shape[:2], -1), kernel, inputs=2)
+    x = constrain(x + linear(out.reshape(*out.shape[:2], -1), kernel, inputs=2), "batch", "length", "features")
 
     h = RMSNorm(c.rms_norm_eps, name="mlp_norm")(x)
     gate, up = (
       linear(h, self.param(f"{name}_kernel", init, (c.hidden_size, c.intermediate_size)).astype(x.dtype))
       for name in ("gate", "up")
     )
+    hidden = constrain(nn.silu(gate) * up, "batch", "length", "mlp")
     down = self.param("down_kernel", init, (c.intermediate_size, c.hidden_size)).astype(x.dtype)
-    return x + linear(nn.silu(gate) * up, down), kept
+    return constrain(x + linear(hidden, down), "batch", "length", "features"), kept
 
 
 def init_params(config: Qwen2Config, key: Array) -> Params:
@@ -137,8 +141,13 @@ def unstack_layers(params: Params, config: Qwen2Config) -> list[Params]:
   return [jax.tree.unflatten(tree, [leaf[i] for leaf in leaves]) for i in range(config.num_hidden_layers)]
 
 
+def _batch_axes(n: int) -> tuple[str, ...]:
+  return ("batch", "length")[:n]
+
+
 def embed(params: Params, tokens: Int[Array, "*batch"], dtype: Any) -> Float[Array, "*batch M"]:
-  return params["embed"][tokens].astype(dtype)
+  table = constrain(params["embed"], "vocab", "features")  # whole rows: the looked-up ones are split over the batch
+  return constrain(table[tokens].astype(dtype), *_batch_axes(tokens.ndim), "features")
 
 
 def apply_layers(
@@ -173,6 +182,13 @@ def final_norm(params: Params, config: Qwen2Config, x: Float[Array, "*batch M"])
   return cast(Array, RMSNorm(config.rms_norm_eps).apply({"params": {"weight": params["final_norm"]}}, x))
 
 
+def gather_head(params: Params) -> Params:
+  """The parameters that `logits` reads, gathered over fsdp: for loops that would gather them at every turn."""
+  if "head" in params:
+    return {"head": constrain(params["head"], "features", "vocab")}
+  return {"embed": constrain(params["embed"], "vocab", "features")}
+
+
 def logits(params: Params, hidden: Float[Array, "*batch M"]) -> Float[Array, "*batch V"]:
   """Next-token logits in fp32 of hidden states after the final norm."""
   flat = hidden.reshape(-1, hidden.shape[-1])
@@ -180,7 +196,7 @@ def logits(params: Params, hidden: Float[Array, "*batch M"]) -> Float[Array, "*b
     out = jnp.dot(flat, params["head"].astype(flat.dtype), preferred_element_type=jnp.float32)
   else:
     out = jnp.einsum("nm,vm->nv", flat, params["embed"].astype(flat.dtype), preferred_element_type=jnp.float32)
-  return out.reshape(*hidden.shape[:-1], -1)
+  return constrain(out.reshape(*hidden.shape[:-1], -1), *_batch_axes(hidden.ndim - 1), "vocab")
 
 
 def forward(

@@ -17,6 +17,7 @@ from srpo_jax.arrays import Array
 from srpo_jax.model import decode
 from srpo_jax.model.decode import DecodeState, Prefix
 from srpo_jax.model.qwen2 import Params, Qwen2Config
+from srpo_jax.model.sharding import SERVING_RULES, constrain, constrain_params
 
 
 class Result(NamedTuple):
@@ -63,11 +64,37 @@ class InProcessEngine:
       donate_argnames="state",
     )
     self._pack = jax.jit(
-      lambda out: jnp.concatenate([out.tokens, out.valid.astype(jnp.int32), out.lengths[:, None]], axis=1)
+      lambda out: constrain(jnp.concatenate([out.tokens, out.valid.astype(jnp.int32), out.lengths[:, None]], axis=1))
     )
+    positions = max_prompt + max_new
+    self._init = jax.jit(lambda: decode.init_state(config, slots, positions, chunk, dtype))
+    self._reshard = jax.jit(
+      lambda params: constrain_params(jax.tree.map(lambda leaf: leaf.astype(dtype), params), SERVING_RULES)
+    )
+    self._loaded: list[jax.Array] = []  # buffers of our own, not the trainer's
+
+  def load_params(self, params: Params) -> Params:
+    """The trainer's parameters in the type and the layout of rollouts, by one program on the devices they lie on.
+
+    The parameters that the last call returned are freed before; those of the trainer never are. Where the trainer's
+    own are what rollouts read (one device, one type), they are returned themselves and nothing is copied.
+    """
+    self.free_params()
+    leaves = jax.tree.leaves(params)
+    if jax.sharding.get_abstract_mesh().empty and all(leaf.dtype == self.dtype for leaf in leaves):
+      return params
+    loaded = self._reshard(params)
+    self._loaded = jax.tree.leaves(loaded)
+    return loaded
+
+  def free_params(self) -> None:
+    """Frees what `load_params` made, so that an update has the memory."""
+    for leaf in self._loaded:
+      leaf.delete()
+    self._loaded = []
 
   def init_decode_state(self) -> DecodeState:
-    return decode.init_state(self.config, self.slots, self.max_prompt + self.max_new, self.chunk, self.dtype)
+    return self._init()
 
   def prefill(
     self,

@@ -17,7 +17,6 @@ from jetstream.engine import engine_api, tokenizer_pb2  # noqa: E402 (between sa
 _root.setLevel(_level)
 _root.handlers[:] = _handlers
 
-from srpo_jax.model.qwen2 import Params  # noqa: E402
 from srpo_jax.rollout.engine import InProcessEngine  # noqa: E402
 
 
@@ -26,12 +25,10 @@ class JetStreamEngine(InProcessEngine, engine_api.Engine):
 
   result_type = engine_api.ResultTokens
 
-  def load_params(self, params: Params) -> Params:
-    """The parameters are the trainer's own arrays: nothing is loaded or copied."""
-    return params
-
   def get_prefix_destination_sharding(self) -> Any:
-    return jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    if jax.sharding.get_abstract_mesh().empty:
+      return jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec())
 
   def get_tokenizer(self) -> tokenizer_pb2.TokenizerParameters:
     raise NotImplementedError("prompts reach this engine as tokens")
@@ -50,6 +47,9 @@ class JetStreamEngine(InProcessEngine, engine_api.Engine):
 
   @property
   def mesh(self) -> jax.sharding.Mesh:
+    ambient = jax.sharding.get_mesh()
+    if not ambient.empty:
+      return ambient
     return jax.make_mesh((1,), ("data",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:1])
 
   @property

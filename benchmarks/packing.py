@@ -1,0 +1,101 @@
+"""The update on packed rows against padded ones, on a long-tailed distribution of lengths. Prints one JSON line.
+
+    python benchmarks/packing.py --model DIR
+
+Lengths are log-normal, as the published runs' were long-tailed (a mean far below the limit), prompts short beside. All
+three ways train the same responses to the same loss: rows packed with several responses (one compiled program), a
+response a row padded to its micro-batch's longest (several), and a response a row padded to the limit (one).
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from srpo_jax.batch import make_micro_batches, pack_micro_batches
+from srpo_jax.cache import enable_compilation_cache
+from srpo_jax.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.learner import Learner, LearnerOptions, MicroBatch, make_optimizer
+from srpo_jax.model import hf
+from srpo_jax.rollout.sampler import round_up
+from srpo_jax.types import Rollout
+
+PROMPT = 64  # tokens, at most
+
+
+def make_responses(n: int, mean: float, limit: int, vocab: int) -> list[tuple[Rollout, float]]:
+  rng = np.random.default_rng(0)
+  sigma = 0.8
+  lengths = np.clip(rng.lognormal(np.log(mean) - sigma**2 / 2, sigma, n), 1, limit).astype(int)
+
+  def tokens(length: int) -> np.ndarray:
+    return rng.integers(0, vocab, length).astype(np.int32)
+
+  def rollout(length: int) -> Rollout:
+    prompt = tokens(int(rng.integers(PROMPT // 4, PROMPT)))
+    return Rollout("", 0, prompt, tokens(length), np.zeros(length, np.float32), truncated=False)
+
+  return [(rollout(length), rng.normal()) for length in lengths.tolist()]
+
+
+def cost(batches: list[MicroBatch]) -> dict[str, float]:
+  """What micro-batches compute beyond the responses' tokens, and how many programs they need."""
+  trained = sum(int(np.count_nonzero(b.segments)) for b in batches)
+  computed = sum(b.segments.size for b in batches)
+  return {
+    "padding": round(computed / trained - 1, 4),
+    "programs": len({b.tokens.shape + b.target.shape for b in batches}),
+  }
+
+
+def main(args: Sequence[str]) -> None:
+  parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--model", required=True, type=Path, help="Hugging Face folder")
+  parser.add_argument("--responses", type=int, default=96)
+  parser.add_argument("--mean", type=int, default=96, help="tokens of a response")
+  parser.add_argument("--limit", type=int, default=448, help="tokens of the longest response")
+  parser.add_argument("--rows", type=int, default=2, help="of a micro-batch")
+  parser.add_argument("--steps", type=int, default=3, help="turns that are timed, after one that compiles")
+  options = parser.parse_args(args)
+  for name in ("responses", "mean", "limit", "rows", "steps"):
+    if getattr(options, name) < 1:
+      raise InputError(f"--{name}: expected at least 1, got {getattr(options, name)}")
+  enable_compilation_cache()
+  config = hf.read_config(options.model)
+  params = hf.load_params(options.model, config)
+  responses = make_responses(options.responses, options.mean, options.limit, config.vocab_size)
+  n_tokens = sum(len(rollout.tokens) for rollout, _ in responses)
+  row = PROMPT + options.limit
+  cuts = {
+    "packed": pack_micro_batches(responses, rows=options.rows, row_tokens=row),
+    "padded": make_micro_batches(responses, rows=options.rows, length_bucket=round_up(row, 8) // 8),
+    "padded_to_limit": make_micro_batches(responses, rows=options.rows, length_bucket=row),
+  }
+  optimizer = make_optimizer(learning_rate=1e-6, b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.0, clip_norm=1.0)
+  learner = Learner(config, optimizer, LearnerOptions(head_chunk=64))
+  seconds: dict[str, list[float]] = {name: [] for name in cuts}
+  losses: dict[str, float] = {}
+  for turn in range(options.steps + 1):  # turn by turn: what else the machine does falls on all of them
+    for name, batches in cuts.items():
+      state = learner.init(jax.tree.map(jax.numpy.copy, params))
+      started = time.perf_counter()
+      _, metrics = learner.update(state, batches, n_tokens)
+      if turn:
+        seconds[name].append(time.perf_counter() - started)
+      losses[name] = metrics.loss
+  found: dict[str, object] = {"responses": len(responses), "tokens": n_tokens}
+  for name, batches in cuts.items():
+    found[name] = {"step_s": round(statistics.median(seconds[name]), 4), "loss": losses[name]} | cost(batches)
+  print(json.dumps(found))
+
+
+if __name__ == "__main__":
+  run_cli(main)

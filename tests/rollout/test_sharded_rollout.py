@@ -1,0 +1,68 @@
+"""Rollouts on a mesh: from the trainer's own arrays, the tokens of one device."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from srpo_jax.rollout.engine import InProcessEngine
+from srpo_jax.rollout.jetstream_engine import JetStreamEngine
+from tests.sharded import MESHES, NEW_TOKENS, make_engine, on_eight_devices
+
+
+def check_rollouts(found):
+  """As one device's, but that a draw on the very edge between two tokens may fall to either side."""
+  for mesh, of in found.items():
+    assert of["responses"] == 20 and of["lengths"][0] < 4 and of["lengths"][-1] == NEW_TOKENS, (mesh, of)
+    assert len(of["edges"]) <= 1 and all(edge < 1e-4 for edge in of["edges"]), (mesh, of)
+    assert of["gap"] < 1e-4, (mesh, of)
+
+
+def test_tokens_on_eight_devices_are_those_of_one():
+  check_rollouts(on_eight_devices("rollout", shapes=[(2, 2, 2)]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kv_heads", "jetstream"), [(2, False), (4, True)])
+def test_tokens_on_every_mesh_of_eight_are_those_of_one(kv_heads, jetstream):
+  found = on_eight_devices("rollout", shapes=MESHES, kv_heads=kv_heads, jetstream=jetstream)
+  assert len(found) == 10
+  check_rollouts(found)
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 2), (8, 1, 1)])  # the second: training's layout is that of rollouts
+def test_serving_parameters(shape):
+  made = on_eight_devices("serving", shape=shape)
+  for dtype in ("float32", "bfloat16"):
+    assert made[dtype] == {"dtypes": [dtype], "first_freed": True, "values": True, "second_freed": True}
+
+
+@pytest.mark.slow
+def test_no_collective_carries_a_cache():
+  for mesh, of in on_eight_devices("programs", shapes=[(2, 2, 2), (1, 1, 8), (8, 1, 1)]).items():
+    assert of["insert"] == [], mesh
+    # a sum for the embedding and two a layer of [slots, features] over `tensor`, one gathering of the logits, whether
+    # any slot is active, and the chunk's log-probs
+    assert len(of["generate"]) <= 8 and max(of["generate"]) < min(of["cache"], 16 * 64 + 1), (mesh, of)
+
+
+@pytest.mark.parametrize("engine_type", [InProcessEngine, JetStreamEngine])
+def test_on_one_device_of_one_type_the_trainers_arrays_are_served(model, engine_type):
+  config, params = model
+  engine = make_engine(config, engine_type=engine_type)
+  assert engine.load_params(params) is params
+  engine.free_params()
+  assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(params))
+
+
+def test_on_one_device_another_type_is_cast_once_and_freed(model):
+  config, params = model
+  engine = make_engine(config, jnp.bfloat16)
+  first = engine.load_params(params)
+  second = engine.load_params(params)
+  assert all(leaf.is_deleted() for leaf in jax.tree.leaves(first))
+  for got, master in zip(jax.tree.leaves(second), jax.tree.leaves(params), strict=True):
+    np.testing.assert_array_equal(got, np.asarray(master).astype(jnp.bfloat16))
+  engine.free_params()
+  assert all(leaf.is_deleted() for leaf in jax.tree.leaves(second))
+  assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(params))

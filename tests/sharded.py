@@ -1,0 +1,295 @@
+"""Run in a process of its own with eight CPU devices: steps and rollouts on meshes against those of one device.
+
+`python -m tests.sharded CASE '{"argument": ...}'` prints what the case found as one JSON line; the tests judge it.
+"""
+
+import contextlib
+import hashlib
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from srpo_jax.batch import make_micro_batches
+from srpo_jax.cache import enable_compilation_cache
+from srpo_jax.learner import Learner, LearnerOptions, TrainState, make_optimizer
+from srpo_jax.model import qwen2
+from srpo_jax.model.sampling import Purpose, prompt_key, uniforms
+from srpo_jax.model.sharding import SERVING_RULES, make_mesh, param_shardings
+from srpo_jax.rollout.engine import InProcessEngine
+from srpo_jax.rollout.sampler import GroupRequest, sample_groups
+from srpo_jax.run import Run
+from srpo_jax.train import train
+from srpo_jax.types import Rollout
+from tests.conftest import ROOT
+from tests.test_train import toy
+
+LEARNING_RATE = 1e-3
+MESHES = [(d, f, 8 // d // f) for d in (1, 2, 4, 8) for f in (1, 2, 4, 8) if d * f <= 8]
+ROWS = 8  # of a micro-batch
+
+
+def on_eight_devices(case: str, **arguments):
+  """What a case finds, in a new process: the number of devices is settled when JAX starts."""
+  env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+  command = [sys.executable, "-m", "tests.sharded", case, json.dumps(arguments)]
+  done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr[-4000:]
+  return json.loads(done.stdout)
+
+
+def make_model(*, tied: bool, heads: int = 8, kv_heads: int = 2, layers: int = 2):
+  """A model that every mesh of eight divides; weights and biases are all of a size that matters."""
+  config = qwen2.Qwen2Config(64, 32, 48, layers, heads, kv_heads, 8, 1e4, 1e-6, tied)
+  params = qwen2.init_params(config, jax.random.key(0))
+  leaves, tree = jax.tree.flatten(params)
+  keys = jax.random.split(jax.random.key(1), len(leaves))
+  noise = [0.2 * jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
+  return config, jax.tree.map(jnp.add, params, jax.tree.unflatten(tree, noise))
+
+
+def make_rollouts(n: int = 14) -> list[tuple[Rollout, float]]:
+  """Responses of very different lengths, with advantages: micro-batches hold very different numbers of tokens."""
+  rng = np.random.default_rng(0)
+  made = []
+  for i in range(n):
+    prompt, length = rng.integers(0, 64, rng.integers(2, 9)), int(rng.choice([1, 3, 17, 2, 9, 5, 12]))
+    tokens, logprobs = rng.integers(0, 64, length), rng.normal(-4, 1, length)
+    rollout = Rollout(str(i), 0, prompt.astype(np.int32), tokens.astype(np.int32), logprobs.astype(np.float32), False)
+    made.append((rollout, float(rng.normal())))
+  return made
+
+
+@contextlib.contextmanager
+def on_mesh(shape):
+  """The ambient mesh of `shape`, or none for a single device."""
+  mesh = make_mesh(*shape)
+  with jax.set_mesh(mesh) if mesh else contextlib.nullcontext():
+    yield mesh
+
+
+def place(params, mesh):
+  """A copy of the parameters where training wants them."""
+  return jax.device_put(jax.tree.map(np.asarray, params), param_shardings(params, mesh))
+
+
+def make_learner(config):
+  adamw = make_optimizer(learning_rate=LEARNING_RATE, b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.0, clip_norm=1.0)
+  return Learner(config, adamw, LearnerOptions(head_chunk=4, remat="full"))
+
+
+def host(tree):
+  return jax.tree.map(np.asarray, jax.device_get(tree))
+
+
+def step(config, params, shape, *, wrong=""):
+  """(gradients, new state, how many sharding constraints the gradient's program states) of one update on a mesh."""
+  batches = make_micro_batches(make_rollouts(), rows=ROWS, length_bucket=4)
+  n_tokens = sum(int(batch.in_loss.sum()) for batch in batches)
+  with on_mesh(shape) as mesh:
+    learner, grads = make_learner(config), None
+    placed = place(params, mesh)
+    for batch in batches:
+      grads = learner._zeros(placed) if grads is None else grads
+      n = int(batch.in_loss.sum()) * len(batches) if wrong == "per micro-batch" else n_tokens
+      grads, _ = learner.accumulate(placed, grads, batch, np.float32(n))
+    text = learner.accumulate.lower(placed, grads, batches[0], np.float32(1)).as_text()
+    state = learner.init(placed)
+    if wrong:  # the accumulation above is the wrong one, or the update that changes nothing
+      state = learner._apply(state, grads)[0] if wrong == "per micro-batch" else state
+    else:
+      before = jax.tree.leaves(state)
+      state, _ = learner.update(state, batches, n_tokens)
+      assert all(leaf.is_deleted() for leaf in before), "the old state outlived the update"
+    expected = param_shardings(state, mesh)
+    jax.tree.map(lambda leaf, sharding: _assert_sharding(leaf, sharding), (state, grads), (expected, expected.params))
+    return host(grads), host(state), text.count("sharding_constraint")
+
+
+def _assert_sharding(leaf, sharding):
+  assert leaf.sharding.is_equivalent_to(sharding, leaf.ndim), (leaf.shape, leaf.sharding, sharding)
+
+
+def deviation(got, expected):
+  """The largest over leaves, relative to the leaf's largest magnitude."""
+  pairs = zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True)
+  return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
+
+
+def update_deviation(params, got: TrainState, expected: TrainState, grads):
+  """The largest difference of an update, in learning rates, where the gradient exceeds 1e-4 of its leaf's largest."""
+  largest = 0.0
+  for old, a, b, g in zip(*map(jax.tree.leaves, (params, got.params, expected.params, grads)), strict=True):
+    strong = np.abs(g) > 1e-4 * np.abs(g).max()
+    largest = max(largest, float(np.abs((a - old) - (b - old))[strong].max()) / LEARNING_RATE)
+  return largest
+
+
+def case_step(shapes, tied, layers=2, kv_heads=2, wrong=""):
+  """mesh -> its largest deviations from one device."""
+  config, params = make_model(tied=tied, layers=layers, kv_heads=kv_heads)
+  params = host(params)
+  grads, state, constraints = step(config, params, (1, 1, 1))
+  assert constraints == 0
+  found = {}
+  for shape in shapes:
+    got_grads, got, constraints = step(config, params, shape, wrong=wrong)
+    moments = [optax.tree.get(s.opt_state, name) for s in (got, state) for name in ("mu", "nu")]
+    found["x".join(map(str, shape))] = {
+      "gradients": deviation(got_grads, grads),
+      "moments": deviation(moments[:2], moments[2:]),
+      "updates": update_deviation(params, got, state, grads),
+      "constraints": constraints,
+    }
+  return found
+
+
+NEW_TOKENS, PROMPT = 10, 8
+STOP = (11, 12, 13)
+
+
+def prompt_requests():
+  rng = np.random.default_rng(3)
+  prompts = [rng.integers(0, 64, n).astype(np.int32) for n in (3, 8, 6, 1, 5)]
+  keys = [prompt_key(7, Purpose.TRAIN, 0, f"p{i}") for i in range(5)]
+  return [GroupRequest(f"p{i}", ids, 4, keys[i], NEW_TOKENS) for i, ids in enumerate(prompts)]
+
+
+def make_engine(config, dtype=jnp.float32, engine_type=InProcessEngine):
+  sizes = {"slots": 16, "max_prompt": PROMPT, "max_new": NEW_TOKENS, "chunk": 4, "group": 4}
+  return engine_type(config, stop_tokens=STOP, dtype=dtype, **sizes)
+
+
+def roll_out(config, params, shape, engine_type=InProcessEngine):
+  """(prompt, sample) -> Rollout, on a mesh; the engine reads what `load_params` makes of the trainer's arrays."""
+  with on_mesh(shape) as mesh:
+    engine, trainer = make_engine(config, engine_type=engine_type), place(params, mesh)
+    serving = engine.load_params(trainer)
+    rollouts = sample_groups(engine, serving, prompt_requests(), stop_tokens=STOP, prompt_bucket=4)
+    return {(r.prompt_id, r.sample): r for r in rollouts}
+
+
+def edge_distance(config, params, rollout, at):
+  """How far a draw's uniform is from the nearest edge of its token's interval of the CDF, by the full forward pass."""
+  row = np.concatenate([rollout.prompt_tokens, rollout.tokens[:at]])[None]
+  hidden = qwen2.forward(params, config, row, np.arange(row.shape[1])[None], np.ones_like(row))
+  p = np.asarray(jax.nn.softmax(qwen2.logits(params, hidden)[0, -1]), np.float64)
+  key = jax.random.fold_in(prompt_key(7, Purpose.TRAIN, 0, rollout.prompt_id), rollout.sample)
+  u, upper = float(uniforms(key[None], np.array([at]))[0]), np.cumsum(p)
+  token = rollout.tokens[at]
+  return float(min(abs(u - upper[token]), abs(u - upper[token] + p[token])))
+
+
+def case_rollout(shapes, kv_heads=2, jetstream=False):
+  """mesh -> responses, those that differ from one device's (their draws' distance from an edge), the log-prob gap."""
+  config, params = make_model(tied=False, kv_heads=kv_heads)
+  expected = roll_out(config, params, (1, 1, 1))
+  engine_type = InProcessEngine
+  if jetstream:
+    engine_type = importlib.import_module("srpo_jax.rollout.jetstream_engine").JetStreamEngine
+  found = {}
+  for shape in shapes:
+    got, edges, gap = roll_out(config, params, shape, engine_type), [], 0.0
+    for key, a in got.items():
+      b = expected[key]
+      n = min(len(a.tokens), len(b.tokens))
+      differ = np.flatnonzero(a.tokens[:n] != b.tokens[:n])
+      same = differ[0] if len(differ) else n
+      gap = max(gap, float(np.abs(a.logprobs[:same] - b.logprobs[:same]).max(initial=0)))
+      if len(differ) or len(a.tokens) != len(b.tokens):
+        edges.append(edge_distance(config, params, a, same))
+    lengths = sorted({len(r.tokens) for r in got.values()})
+    found["x".join(map(str, shape))] = {"responses": len(got), "lengths": lengths, "edges": edges, "gap": gap}
+  return found
+
+
+def collectives(program) -> list[int]:
+  """The elements of each collective's result in a compiled program."""
+  pattern = r"= (\(?[a-z0-9]+\[.*?) (?:all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
+  results = re.findall(pattern, program.as_text())
+  sizes = [re.findall(r"[a-z0-9]+\[([\d,]*)\]", result) for result in results]
+  return [max(int(np.prod([int(n) for n in s.split(",") if n])) for s in shapes) for shapes in sizes]
+
+
+def case_programs(shapes):
+  """mesh -> the collectives of the engine's programs, and the elements of a cache on one device."""
+  config, params = make_model(tied=False)
+  found = {}
+  for shape in shapes:
+    with on_mesh(shape) as mesh:
+      engine = make_engine(config)
+      serving, state = engine.load_params(place(params, mesh)), engine.init_decode_state()
+      prefix = engine.prefill(params=serving, padded_tokens=np.ones(PROMPT, np.int32), true_length=5)
+      four = np.zeros(4, np.int32)
+      programs = {
+        "generate": engine._generate.lower(serving, state=state),
+        "insert": engine._insert.lower(prefix, state, four, four),
+      }
+      found["x".join(map(str, shape))] = {name: collectives(p.compile()) for name, p in programs.items()}
+      found["x".join(map(str, shape))]["cache"] = state.k[0].addressable_shards[0].data.size
+  return found
+
+
+def case_serving(shape):
+  """What `load_params` makes of the trainer's arrays, and does to them."""
+  config, params = make_model(tied=False)
+  with on_mesh(shape) as mesh:
+    trainer = place(params, mesh)
+    made = {}
+    for name in ("float32", "bfloat16"):
+      engine = make_engine(config, jnp.dtype(name))
+      engine._reshard.lower(trainer).compile()
+      with jax.transfer_guard("disallow"):
+        first = engine.load_params(trainer)
+        second = engine.load_params(trainer)
+      wanted = param_shardings(params, mesh, SERVING_RULES)
+      jax.tree.map(_assert_sharding, second, wanted)
+      made[name] = {
+        "dtypes": sorted({str(leaf.dtype) for leaf in jax.tree.leaves(second)}),
+        "first_freed": all(leaf.is_deleted() for leaf in jax.tree.leaves(first)),
+        "values": all(
+          np.array_equal(got, np.asarray(master).astype(name))
+          for got, master in zip(jax.tree.leaves(second), jax.tree.leaves(params), strict=True)
+        ),
+      }
+      engine.free_params()
+      made[name]["second_freed"] = all(leaf.is_deleted() for leaf in jax.tree.leaves(second))
+    jax.tree.map(np.testing.assert_array_equal, host(trainer), host(params))  # the masters are alive, and the same
+  return made
+
+
+def case_elastic(checkpoint, folder, meshes):
+  """A run of one more step on each mesh in turn: what it saved, as the next mesh reads it."""
+  found = []
+  saved = None
+  for i, shape in enumerate(meshes):
+    sizes = dict(zip(("mesh__data", "mesh__fsdp", "mesh__tensor"), shape, strict=True))
+    config = toy(checkpoint, train__steps=2 * (i + 1), checkpoint__every=1, rollout__backend="inprocess", **sizes)
+    with Run(config, folder) as run:
+      state, at = run.start()
+      equal = saved is None or all(
+        np.array_equal(a, b) for a, b in zip(jax.tree.leaves(saved), jax.tree.leaves(host(state)), strict=True)
+      )
+      jax.tree.map(_assert_sharding, state, param_shardings(state, run._mesh))
+      found.append({"from": at.step, "equal": equal, "devices": len(state.params["embed"].sharding.device_set)})
+    with Run(config, folder) as run:
+      train(run)
+      saved = host(run.checkpoints.restore(2 * (i + 1), run._like())[0])
+  return {"starts": found, "digest": digest(saved.params)}
+
+
+def digest(params) -> str:
+  """Of all bits."""
+  return hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(params))).hexdigest()
+
+
+if __name__ == "__main__":
+  enable_compilation_cache()
+  print(json.dumps(globals()[f"case_{sys.argv[1]}"](**json.loads(sys.argv[2]))))
