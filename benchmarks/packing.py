@@ -28,7 +28,7 @@ from srpo_jax.model import hf
 from srpo_jax.rollout.sampler import round_up
 from srpo_jax.types import Rollout
 
-PROMPT = 64  # tokens, at most
+PROMPT = 16  # tokens, at most
 
 
 def make_responses(n: int, mean: float, limit: int, vocab: int) -> list[tuple[Rollout, float]]:
@@ -60,8 +60,8 @@ def main(args: Sequence[str]) -> None:
   parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--model", required=True, type=Path, help="Hugging Face folder")
   parser.add_argument("--responses", type=int, default=96)
-  parser.add_argument("--mean", type=int, default=96, help="tokens of a response")
-  parser.add_argument("--limit", type=int, default=448, help="tokens of the longest response")
+  parser.add_argument("--mean", type=int, default=48, help="tokens of a response")
+  parser.add_argument("--limit", type=int, default=192, help="tokens of the longest response")
   parser.add_argument("--rows", type=int, default=2, help="of a micro-batch")
   parser.add_argument("--steps", type=int, default=3, help="turns that are timed, after one that compiles")
   options = parser.parse_args(args)
