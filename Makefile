@@ -54,6 +54,7 @@ bench: install
 	$(BIN)/python benchmarks/workload.py --out runs/bench
 	$(BIN)/python benchmarks/step.py --model runs/bench/model --prompts runs/bench/prompts.jsonl --max-prompt-tokens 96
 	$(BIN)/python benchmarks/longtail.py --model runs/bench/model
+	$(BIN)/python benchmarks/packing.py --model runs/bench/model
 	$(BIN)/python benchmarks/sandbox.py
 	$(BIN)/python benchmarks/curation.py --rows 1000000 --out runs/bench-curation
 	$(BIN)/python benchmarks/decontamination.py
