@@ -66,7 +66,7 @@ def get_config() -> ConfigDict:
         "mix_weight": 0.1,  # [I]
         "validator": "tags",
         "limit_s": 4.0,
-        "workers": 0,  # half of the cores
+        "workers": 0,  # half of the cores, from 2 to 8
         "function": "",
       },
       "sandbox": {  # of programs that a policy writes

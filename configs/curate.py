@@ -70,7 +70,7 @@ def get_config(sources: str = "") -> ConfigDict:
     "verify": {
       "gold": True,
       "programs": True,
-      "workers": 0,  # half of the cores
+      "workers": 0,  # half of the cores, from 2 to 8
       "limit_s": 4.0,
       "min_tier": "bubblewrap",
       "memory_mb": 1024,

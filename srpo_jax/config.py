@@ -67,7 +67,7 @@ class RewardConfig:
   mix_weight: float  # [I: 0.1]
   validator: str  # tags | json
   limit_s: float  # seconds one response may take to judge
-  workers: int  # judging processes; 0: half of the cores
+  workers: int  # judging processes; 0: half of the cores, from 2 to 8
   function: str  # module:function(request, verdict) -> Verdict, after the built-in reward; empty: none
 
 

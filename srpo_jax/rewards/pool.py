@@ -36,8 +36,8 @@ Done = Callable[[Reply], None]
 
 
 def default_workers() -> int:
-  """Half of the cores, at most 8: what is judged is little, and the sampler needs the rest."""
-  return max(1, min(8, (os.cpu_count() or 1) // 2))
+  """Half of the cores, from 2 to 8: what is judged is little, and the sampler needs the rest."""
+  return max(2, min(8, (os.cpu_count() or 1) // 2))
 
 
 class WorkerPool:

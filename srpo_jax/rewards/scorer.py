@@ -31,7 +31,7 @@ class Scorer:
     format_weight, mix_weight: of the two smaller parts of the reward; their sum is below 1.
     validator: the form an answer must have, `tags` or `json`.
     limit_s: seconds that judging one math response may take.
-    workers: processes that judge math; None: half of the cores.
+    workers: processes that judge math; None: half of the cores, from 2 to 8.
     sandbox: how programs are run; it starts with the first code response, or by `start_sandbox`.
     function: a user's own reward, `(request, verdict) -> verdict`, applied to each built-in verdict.
 

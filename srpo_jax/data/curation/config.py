@@ -82,7 +82,7 @@ class DuplicatesConfig:
 class VerifyConfig:
   gold: bool  # gold answers
   programs: bool  # reference programs, in the sandbox
-  workers: int  # processes that judge math; 0: half of the cores
+  workers: int  # processes that judge math; 0: half of the cores, from 2 to 8
   limit_s: float  # seconds an answer or a program may take
   min_tier: str  # the weakest sandbox to accept
   memory_mb: int
