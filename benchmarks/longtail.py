@@ -19,7 +19,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from srpo_jax.cache import enable_compilation_cache
-from srpo_jax.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.errors import ArgumentParser, check_positive, run_cli
 from srpo_jax.model import hf
 from srpo_jax.model.sampling import Purpose, prompt_key
 from srpo_jax.rollout.engine import InProcessEngine
@@ -35,9 +35,7 @@ def main(args: Sequence[str]) -> None:
   parser.add_argument("--chunk", type=int, default=8)
   parser.add_argument("--turns", type=int, default=3)
   options = parser.parse_args(args)
-  for name in ("responses", "slots", "short", "chunk", "turns"):
-    if getattr(options, name) < 1:
-      raise InputError(f"--{name}: expected at least 1, got {getattr(options, name)}")
+  check_positive(options, "responses", "slots", "short", "chunk", "turns")
   enable_compilation_cache()
   config = hf.read_config(options.model)
   params = hf.load_params(options.model, config)

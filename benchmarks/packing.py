@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from srpo_jax.batch import make_micro_batches, pack_micro_batches
 from srpo_jax.cache import enable_compilation_cache
-from srpo_jax.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.errors import ArgumentParser, check_positive, run_cli
 from srpo_jax.learner import Learner, LearnerOptions, MicroBatch, make_optimizer
 from srpo_jax.model import hf
 from srpo_jax.rollout.sampler import round_up
@@ -65,9 +65,7 @@ def main(args: Sequence[str]) -> None:
   parser.add_argument("--rows", type=int, default=2, help="of a micro-batch")
   parser.add_argument("--steps", type=int, default=3, help="turns that are timed, after one that compiles")
   options = parser.parse_args(args)
-  for name in ("responses", "mean", "limit", "rows", "steps"):
-    if getattr(options, name) < 1:
-      raise InputError(f"--{name}: expected at least 1, got {getattr(options, name)}")
+  check_positive(options, "responses", "mean", "limit", "rows", "steps")
   enable_compilation_cache()
   config = hf.read_config(options.model)
   params = hf.load_params(options.model, config)

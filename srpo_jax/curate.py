@@ -14,10 +14,10 @@ labels the difficulty of a data set's rows (see its own --help).
 """
 
 import importlib
-import logging
 from collections.abc import Sequence
 
 from srpo_jax.errors import run_cli
+from srpo_jax.logs import start_logging
 
 
 def main(args: Sequence[str]) -> None:
@@ -31,9 +31,7 @@ def main(args: Sequence[str]) -> None:
   from srpo_jax.data.curation.config import make_config
   from srpo_jax.data.curation.pipeline import curate
 
-  logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
-  for noisy in ("absl", "jax", "datasets", "fsspec", "huggingface_hub", "httpx"):
-    logging.getLogger(noisy).setLevel(logging.ERROR)
+  start_logging()
   config = make_config(raw)
   result = curate(config)
   for name, counts in result["counts"].items():

@@ -120,6 +120,14 @@ class Collector:
     return self.tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
 
+def by_domain(groups: Sequence[Group]) -> dict[str, list[Group]]:
+  """The groups of each domain, in their order."""
+  domains: dict[str, list[Group]] = {}
+  for group in groups:
+    domains.setdefault(group.prompt.problem.domain, []).append(group)
+  return domains
+
+
 def rewards_of(groups: Sequence[Group]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """(rewards, judged, truncated), each [prompt, sample]."""
   rewards = np.array([[v.reward for v in g.verdicts] for g in groups], np.float64)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
+import jax.numpy as jnp
 
 from srpo_jax.checkpoint import Checkpoints
 from srpo_jax.config import read_config
@@ -28,9 +28,7 @@ def load_policy(workdir: str | Path, step: int | None = None) -> tuple[qwen2.Par
     if latest is None:
       raise InputError(f"{checkpoints.folder}: no checkpoint yet")
     step = latest if step is None else step
-    dtype = jax.numpy.dtype(config.model.param_dtype)
-    like = jax.eval_shape(lambda: qwen2.init_params(model_config, jax.random.key(0)))
-    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), like)
+    like = hf.param_shapes(model_config, jnp.dtype(config.model.param_dtype))
     return checkpoints.restore_params(step, like), model_config, step
   finally:
     checkpoints.close()

@@ -1,6 +1,7 @@
 """Frozen dataclasses out of the plain values of a config: each unknown, missing or mistyped field is named."""
 
 import dataclasses
+import functools
 import math
 import types
 import typing
@@ -9,6 +10,12 @@ from typing import Any, TypeVar
 from srpo_jax.errors import InputError
 
 T = TypeVar("T")
+
+
+@functools.cache
+def names(text: str) -> tuple[str, ...]:
+  """The names of a comma-separated list."""
+  return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def build(kind: type[T], raw: Any, where: str) -> T:

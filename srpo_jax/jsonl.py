@@ -1,8 +1,9 @@
-"""JSON files: rows with their place, one object, and an output that replaces the old one only when it is whole."""
+"""JSON files: rows with their place, one object; and outputs that are there only when they are whole."""
 
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -20,20 +21,25 @@ def json_rows(path: Path) -> Iterator[tuple[str, Any]]:
     with path.open("rb") as file:  # as bytes: text lines would also end at characters that JSON allows in a string
       for number, line in enumerate(file, start=1):
         if line.strip():
-          yield f"{path}:{number}", _parse(line, f"{path}:{number}")
+          try:
+            row = parse_line(line)
+          except InputError as error:
+            raise InputError(f"{path}:{number}: {error}") from error
+          yield f"{path}:{number}", row
   except OSError as error:
     raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _parse(line: bytes, place: str) -> Any:
+def parse_line(line: bytes) -> Any:
+  """What a line of a JSON Lines file holds. Raises InputError, which names no place, where it is not JSON in UTF-8."""
   try:
     return json.loads(line.decode("utf-8-sig"))
   except UnicodeDecodeError as error:
-    raise InputError(f"{place}: expected UTF-8, got the byte 0x{error.object[error.start]:02x}") from error
+    raise InputError(f"expected UTF-8, got the byte 0x{error.object[error.start]:02x}") from error
   except json.JSONDecodeError as error:
-    raise InputError(f"{place}: expected one JSON object, but {error.msg} at column {error.colno}") from error
+    raise InputError(f"expected one JSON object, but {error.msg} at column {error.colno}") from error
   except (ValueError, RecursionError) as error:  # an integer of thousands of digits, brackets thousands deep
-    raise InputError(f"{place}: expected one JSON object of ordinary size") from error
+    raise InputError("expected one JSON object of ordinary size") from error
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -50,6 +56,17 @@ def read_json(file: Path) -> dict[str, Any]:
 def is_text(value: Any) -> bool:
   """Whether a value is Unicode text: JSON can escape half of a surrogate pair, which no tokenizer takes."""
   return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
+
+
+@contextlib.contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+  """A folder to fill that takes the name of `target` when all went well; one that is there already goes."""
+  partial = target.with_name(f".{target.name}.{os.getpid()}")
+  shutil.rmtree(partial, ignore_errors=True)
+  partial.mkdir(parents=True)
+  yield partial
+  shutil.rmtree(target, ignore_errors=True)
+  partial.rename(target)
 
 
 @contextlib.contextmanager

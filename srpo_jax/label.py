@@ -21,7 +21,6 @@ import argparse
 import dataclasses
 import hashlib
 import json
-import logging
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,9 +34,10 @@ from srpo_jax.data.dataset import RecordProblems, column, open_rows
 from srpo_jax.data.difficulty import LABELS, UNLABELLED, label, pass_at_k
 from srpo_jax.data.label_parts import Parts, Tally, claim, is_parts, read_settings
 from srpo_jax.data.records import Records, as_json, check_target, check_version, example_of, write_records
-from srpo_jax.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.errors import ArgumentParser, InputError, check_positive, run_cli
 from srpo_jax.jsonl import replaced
 from srpo_jax.launch import parse_flags
+from srpo_jax.logs import start_logging
 from srpo_jax.types import Problem
 
 KS = (1, 4, 16)
@@ -75,7 +75,7 @@ def main(args: Sequence[str]) -> None:
     return
   config = _config(options, overrides)
   host, hosts = _place(options)
-  _log()
+  start_logging()
   problems, rows = open_rows(str(options.input), format=config.data.format, limit=config.data.limit)
   _check_writable(options, rows)
   batch_rows = options.batch_rows or -(-2 * config.rollout.slots // options.samples)
@@ -142,8 +142,7 @@ def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
   options, overrides = parser.parse_known_args(args)
   if options.model is None and not options.merge:
     raise InputError("--model: missing, expected a Hugging Face folder")
-  if options.samples < 1:
-    raise InputError(f"--samples: expected at least 1, got {options.samples}")
+  check_positive(options, "samples")
   if options.batch_rows < 0:
     raise InputError(f"--batch-rows: expected 0 or more, got {options.batch_rows}")
   for override in overrides:
@@ -221,12 +220,6 @@ def _settings(config: Config, options: argparse.Namespace, batch_rows: int, host
     "--hosts": hosts,
     "--model": model_digest(options.model),
   }
-
-
-def _log() -> None:
-  logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
-  for noisy in ("absl", "jax", "orbax", "transformers"):
-    logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
 def _label(

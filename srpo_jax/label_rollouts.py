@@ -9,12 +9,11 @@ from srpo_jax.algorithm.history import Outcome
 from srpo_jax.config import Config
 from srpo_jax.data.encoded import load_tokenizer
 from srpo_jax.data.label_parts import Tally
-from srpo_jax.errors import InputError
 from srpo_jax.experience import Collector
 from srpo_jax.model import hf
 from srpo_jax.model.sampling import Purpose
 from srpo_jax.rewards.scorer import Scorer
-from srpo_jax.run import make_engine, prompt_set, stop_tokens
+from srpo_jax.run import check_vocabulary, make_engine, prompt_set, stop_tokens
 from srpo_jax.types import Problem
 
 
@@ -32,8 +31,7 @@ class Roller:
     self._prompts = prompt_set(config, config.data.train, problems, scorer, tokenizer, selection=None)
     model_config = hf.read_config(folder)
     stops = stop_tokens(folder, tokenizer)
-    if max(*stops, self._prompts.largest_id) >= model_config.vocab_size:
-      raise InputError(f"{folder}: the tokenizer has ids beyond the model's vocab_size {model_config.vocab_size}")
+    check_vocabulary(folder, model_config, stops, [self._prompts])
     # Every use casts them to the type of the computation: master weights of twice the size would change no bit.
     narrow = "bfloat16" if config.model.param_dtype == "bfloat16" else config.model.dtype
     self._params = hf.load_params(folder, model_config, jnp.dtype(narrow))

@@ -3,13 +3,13 @@
 Started again on the same workdir it resumes.
 """
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from srpo_jax.config import Config, make_config
 from srpo_jax.errors import run_cli
 from srpo_jax.flags import parse_config_and
+from srpo_jax.logs import start_logging
 
 
 def parse_flags(args: Sequence[str]) -> tuple[Config, Path]:
@@ -25,9 +25,7 @@ def parse_flags(args: Sequence[str]) -> tuple[Config, Path]:
 
 def main(args: Sequence[str]) -> None:
   config, workdir = parse_flags(args)
-  logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
-  for noisy in ("absl", "jax", "orbax", "transformers"):
-    logging.getLogger(noisy).setLevel(logging.ERROR)
+  start_logging()
   # Imported late: a wrong flag is told at once.
   from srpo_jax.analysis.summary import summarize
   from srpo_jax.cache import enable_compilation_cache

@@ -23,6 +23,7 @@ from srpo_jax.data.encoded import Prompt, load_tokenizer
 from srpo_jax.data.prompt_set import PromptSet, Selection
 from srpo_jax.errors import InputError
 from srpo_jax.experience import Collector
+from srpo_jax.fields import names
 from srpo_jax.jsonl import read_json
 from srpo_jax.learner import Learner, LearnerOptions, TrainState, make_optimizer
 from srpo_jax.model import hf, qwen2
@@ -48,6 +49,14 @@ def stop_tokens(folder: str | Path, tokenizer: Any) -> tuple[int, ...]:
   if not all(type(id_) is int and id_ >= 0 for id_ in ids):
     raise InputError(f"{file}: eos_token_id is {eos!r}, expected token ids")
   return tuple(sorted(ids))
+
+
+def check_vocabulary(
+  folder: Path, model_config: qwen2.Qwen2Config, stops: Sequence[int], sets: Sequence[PromptSet]
+) -> None:
+  """Raises InputError where the stop tokens or the prompts have ids that the model does not know."""
+  if max(*stops, *(set_.largest_id for set_ in sets)) >= model_config.vocab_size:
+    raise InputError(f"{folder}: the tokenizer has ids beyond the model's vocab_size {model_config.vocab_size}")
 
 
 def base_folder(config: Config) -> Path:
@@ -96,11 +105,6 @@ def make_learner(config: Config, model_config: Any) -> Learner:
   return Learner(model_config, optimizer, options)
 
 
-def packages(config: Config) -> tuple[str, ...]:
-  """What programs may import beside the standard library."""
-  return tuple(filter(None, map(str.strip, config.sandbox.packages.split(","))))
-
-
 def make_scorer(config: Config) -> Scorer:
   return Scorer(
     format_weight=config.reward.format_weight,
@@ -113,7 +117,7 @@ def make_scorer(config: Config) -> Scorer:
       slots=config.sandbox.slots,
       limit_s=config.sandbox.limit_s,
       memory_mb=config.sandbox.memory_mb,
-      packages=packages(config),
+      packages=names(config.sandbox.packages),
     ),
     function=resolve_callable(config.reward.function) if config.reward.function else None,
   )
@@ -121,7 +125,7 @@ def make_scorer(config: Config) -> Scorer:
 
 def open_sets(specs: str, *, format: str = "auto", limit: int = 0) -> list[tuple[str, Sequence[Problem]]]:
   """Each of `specs` (commas between) with its problems."""
-  return [(spec, open_problems(spec, format=format, limit=limit)) for spec in map(str.strip, specs.split(",")) if spec]
+  return [(spec, open_problems(spec, format=format, limit=limit)) for spec in names(specs)]
 
 
 def prompt_set(
@@ -139,7 +143,7 @@ def prompt_set(
     tokenizer=tokenizer,
     max_tokens=config.data.max_prompt_tokens,
     check=check,
-    packages=packages(config),
+    packages=names(config.sandbox.packages),
     selection=selection,
   )
 
@@ -200,8 +204,7 @@ class Run:
     heldout = [prompt_set(config, *set_, scorer, self.tokenizer, None) for set_ in held]
     self._set_of = {id_: set_ for set_ in self._train for id_ in set_}
     self.heldout = {set_name(set_.name): list(set_.values()) for set_ in heldout}
-    if max(*stops, *(set_.largest_id for set_ in (*self._train, *heldout))) >= self.model_config.vocab_size:
-      raise InputError(f"{folder}: the tokenizer has ids beyond the model's vocab_size {self.model_config.vocab_size}")
+    check_vocabulary(folder, self.model_config, stops, (*self._train, *heldout))
     if self._mesh is not None:
       opened.enter_context(jax.set_mesh(self._mesh))
     elif jax.device_count() > 1:
@@ -300,9 +303,7 @@ class Run:
     return state, Position.from_json(host["position"])
 
   def _param_shapes(self) -> qwen2.Params:
-    dtype = jnp.dtype(self.config.model.param_dtype)
-    shapes = jax.eval_shape(lambda: qwen2.init_params(self.model_config, jax.random.key(0)))
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), shapes)
+    return hf.param_shapes(self.model_config, jnp.dtype(self.config.model.param_dtype))
 
   def _like(self) -> TrainState:
     """The shapes of the training state, and where this run's mesh wants each array: whatever mesh it was saved on."""

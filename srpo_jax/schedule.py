@@ -111,7 +111,8 @@ class Schedule:
 
   def why_over(self, at: Position) -> str | None:
     """Why the current stage is over, in words; None: it is not."""
-    stage, pools = self.stage(at), [at.pools[domain] for domain in {**self.stage(at).start, **self.stage(at).mix}]
+    stage = self.stage(at)
+    pools = [at.pools[domain] for domain in {**stage.start, **stage.mix}]
     if not any(pool.prompts for pool in pools):
       return "every prompt of its domains is solved"
     if stage.steps and at.step - at.begun >= stage.steps:

@@ -29,6 +29,7 @@ from tqdm import tqdm
 from srpo_jax.bars import late_bar
 from srpo_jax.data.sources import ADAPTERS, detect_format
 from srpo_jax.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.fields import names
 from srpo_jax.jsonl import replaced
 from srpo_jax.rewards.cases import turn
 from srpo_jax.rewards.format import VALIDATORS
@@ -91,8 +92,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _sandbox(options: argparse.Namespace) -> SandboxOptions:
-  packages = tuple(filter(None, options.packages.split(",")))
-  return SandboxOptions(min_tier=options.min_tier, limit_s=options.limit_s, packages=packages)
+  return SandboxOptions(min_tier=options.min_tier, limit_s=options.limit_s, packages=names(options.packages))
 
 
 def explain(source: Path) -> None:
@@ -156,9 +156,9 @@ def _score(source: Path, scorer: Scorer, verdicts: IO[str], rejects: IO[str], *,
       rejects.write(json.dumps({"line": number, "reason": reason}) + "\n")
       refused += 1
     if len(waiting) == BATCH:
-      scored += _write(waiting, scorer, verdicts, bar)
+      scored = _write(waiting, scored, scorer, verdicts, bar)
   with bar:
-    return scored + _write(waiting, scorer, verdicts, bar), refused
+    return _write(waiting, scored, scorer, verdicts, bar), refused
 
 
 class SandboxError(Exception):
@@ -172,15 +172,14 @@ def _start_sandbox(scorer: Scorer) -> None:
     raise SandboxError(str(error)) from None
 
 
-def _write(waiting: list[Row], scorer: Scorer, verdicts: IO[str], bar: "tqdm[Any]") -> int:
-  """Writes the verdicts on the rows in flight and empties the list; returns how many there were."""
-  before = bar.n
-  found = scorer.collect(lambda done: bar.update(before + done - bar.n))
+def _write(waiting: list[Row], scored: int, scorer: Scorer, verdicts: IO[str], bar: "tqdm[Any]") -> int:
+  """Writes the verdicts on the rows in flight and empties the list; returns how many are scored then, of `scored`."""
+  found = scorer.collect(lambda done: bar.update(scored + done - bar.n))
   for row in waiting:
     verdicts.write(json.dumps(_as_row(row.id, found[row.request.id])) + "\n")
-  count = len(waiting)
+  scored += len(waiting)
   waiting.clear()
-  return count
+  return scored
 
 
 def _as_row(id: str | int, verdict: Verdict) -> dict[str, Any]:

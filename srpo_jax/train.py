@@ -16,10 +16,10 @@ from srpo_jax.algorithm.stages import Position
 from srpo_jax.batch import Response, make_micro_batches, pack_micro_batches
 from srpo_jax.config import TrainConfig
 from srpo_jax.errors import InputError, TrainingError
-from srpo_jax.experience import Group, rewards_of
+from srpo_jax.experience import Group, by_domain, rewards_of
 from srpo_jax.heldout import evaluate
 from srpo_jax.learner import MicroBatch, TrainState, UpdateMetrics
-from srpo_jax.metrics import Row, domain_metrics, group_metrics, policy_metrics, time_metrics
+from srpo_jax.metrics import Row, domain_metrics, group_metrics, mean, policy_metrics, time_metrics
 from srpo_jax.model.qwen2 import Params
 from srpo_jax.model.sampling import Purpose
 from srpo_jax.progress import Progress
@@ -156,19 +156,15 @@ def cut(responses: Sequence[Response], config: TrainConfig) -> list[MicroBatch]:
 
 def outcomes(groups: Sequence[Group]) -> dict[str, dict[str, Outcome]]:
   """domain -> prompt id -> what the step saw of it."""
-  seen: dict[str, dict[str, Outcome]] = {}
-  for group in groups:
-    seen.setdefault(group.prompt.problem.domain, {})[group.prompt.problem.id] = group.outcome()
-  return seen
+  return {domain: {g.prompt.problem.id: g.outcome() for g in own} for domain, own in by_domain(groups).items()}
 
 
 def mean_rewards(groups: Sequence[Group]) -> dict[str, float | None]:
   """domain -> mean reward of its judged responses."""
-  rewards: dict[str, list[float]] = {}
-  for group in groups:
-    judged = [v.reward for v in group.verdicts if v.correct is not None]
-    rewards.setdefault(group.prompt.problem.domain, []).extend(judged)
-  return {domain: float(np.mean(values)) if values else None for domain, values in rewards.items()}
+  return {
+    domain: mean([v.reward for g in own for v in g.verdicts if v.correct is not None])
+    for domain, own in by_domain(groups).items()
+  }
 
 
 def end_epochs(run: Run, at: Position) -> Position:

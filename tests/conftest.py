@@ -1,6 +1,8 @@
 """What tests share: shapes checked at every call, small checkpoints in Hugging Face form, the real data folder."""
 
+import json
 import os
+import shutil
 from pathlib import Path
 
 from jaxtyping import install_import_hook
@@ -40,6 +42,13 @@ def make_checkpoint(folder: Path, *, seed: int = 0, dtype: str = "float32", std:
     for name, parameter in model.named_parameters():
       parameter.normal_(1.0 if "norm" in name else 0.0, std)
   model.to(getattr(torch, dtype)).save_pretrained(folder)
+  return folder
+
+
+def make_talkative(checkpoint: Path, folder: Path) -> Path:
+  """A copy with many stop tokens, so that a random policy ends most of its responses."""
+  shutil.copytree(checkpoint, folder)
+  (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": list(range(120, 200))}))
   return folder
 
 

@@ -17,7 +17,7 @@ from srpo_jax.data.label_parts import Tally, claim, is_parts, read_settings
 from srpo_jax.data.records import Records, write_records
 from srpo_jax.errors import InputError
 from srpo_jax.label import labelled, main
-from tests.conftest import ROOT
+from tests.conftest import ROOT, make_talkative
 from tests.label_plugins import rows
 
 SAMPLES = 5
@@ -26,11 +26,7 @@ ROWS = [{"id": p.id, "domain": p.domain, "question": p.question, "answer": p.ans
 
 @pytest.fixture(scope="module")
 def model(checkpoint, tmp_path_factory) -> Path:
-  """A small model with many stop tokens, so that a random policy ends most of its responses."""
-  folder = tmp_path_factory.mktemp("talkative") / "model"
-  shutil.copytree(checkpoint, folder)
-  (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": list(range(120, 200))}))
-  return folder
+  return make_talkative(checkpoint, tmp_path_factory.mktemp("talkative") / "model")
 
 
 def arguments(model, source, output, *more, reward="tests.label_plugins:logged") -> list[str]:

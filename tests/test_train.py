@@ -22,7 +22,7 @@ from srpo_jax.model.sampling import Purpose
 from srpo_jax.run import Run
 from srpo_jax.train import train
 from srpo_jax.workdir import read_rows
-from tests.conftest import ROOT
+from tests.conftest import ROOT, make_talkative
 
 STEPS = 4
 
@@ -58,11 +58,7 @@ def toy(checkpoint, **changes):
 
 @pytest.fixture(scope="session")
 def checkpoint(checkpoint, tmp_path_factory) -> Path:
-  """The small model with many stop tokens, so that a random policy ends most of its responses."""
-  folder = tmp_path_factory.mktemp("talkative") / "model"
-  shutil.copytree(checkpoint, folder)
-  (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": list(range(120, 200))}))
-  return folder
+  return make_talkative(checkpoint, tmp_path_factory.mktemp("talkative") / "model")
 
 
 def launch(config, workdir):

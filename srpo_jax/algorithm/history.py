@@ -100,7 +100,7 @@ def record(pool: Pool, outcomes: Mapping[str, Outcome]) -> Pool:
 
 
 def epoch_is_over(pool: Pool) -> bool:
-  return pool.cursor >= len(pool.prompts)
+  return pool.left <= 0
 
 
 def resample(pool: Pool, *, mode: str = "srpo") -> Pool:

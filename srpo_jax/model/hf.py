@@ -19,7 +19,7 @@ from safetensors.flax import save_file
 
 from srpo_jax.errors import InputError
 from srpo_jax.jsonl import read_json
-from srpo_jax.model.qwen2 import Params, Qwen2Config
+from srpo_jax.model.qwen2 import Params, Qwen2Config, init_params
 
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
@@ -197,6 +197,12 @@ def _tensor_names(file: Path) -> list[str]:
       return list(handle.keys())
   except SafetensorError as error:
     raise InputError(f"{file}: not a readable safetensors file ({error})") from None
+
+
+def param_shapes(config: Qwen2Config, dtype: Any = jnp.float32) -> Params:
+  """The tree of the parameters, of shapes alone."""
+  shapes = jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
+  return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), shapes)
 
 
 def load_params(

@@ -53,6 +53,7 @@ class Suite:
     calls: what is asked; each is {"expression"}, or {"entry_point", "arguments"} with arguments as `plain` text.
     checks: the tests on the values of the calls.
     imports: statements that the expressions of the calls need.
+    modules: what those import, by the first part of each name; "." of a package that there is not.
     inputs, outputs: of stdin problems, one pair a test.
   """
 
@@ -60,6 +61,7 @@ class Suite:
   calls: tuple[dict[str, Any], ...] = ()
   checks: tuple[Check, ...] = ()
   imports: tuple[str, ...] = ()
+  modules: tuple[str, ...] = ()
   inputs: tuple[str, ...] = ()
   outputs: tuple[str, ...] = ()
 
@@ -71,6 +73,12 @@ class Suite:
     if self.mode == "stdin":
       return {"mode": "stdin", "program": program, "inputs": self.inputs}
     return {"mode": "calls", "program": program, "calls": self.calls, "imports": self.imports}
+
+
+def imported_modules(node: ast.Import | ast.ImportFrom) -> list[str]:
+  """The modules that a statement imports, by the first part of each name; "." for a relative import."""
+  whole = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or "."]
+  return [name.partition(".")[0] for name in whole]
 
 
 def turn(tests: Mapping[str, Any] | None) -> Suite:
@@ -109,7 +117,7 @@ def _asserts(tests: Mapping[str, Any]) -> Suite:
   if not turner.checks:
     raise InputError("field tests.cases: expected an assert on a call of the program's own")
   calls = tuple({"expression": expression} for expression in turner.calls)
-  return Suite("calls", calls, tuple(turner.checks), tuple(turner.imports))
+  return Suite("calls", calls, tuple(turner.checks), tuple(turner.imports), tuple(turner.modules))
 
 
 def parse(text: str) -> ast.Module:
@@ -133,11 +141,13 @@ class _Turner:
     self.calls: list[str] = []
     self.checks: list[Check] = []
     self.imports: list[str] = []
+    self.modules: list[str] = []
 
   def statement(self, node: ast.stmt) -> None:
     match node:
       case ast.Import() | ast.ImportFrom():
         self.imports.append(ast.unparse(node))
+        self.modules += imported_modules(node)
         self._modules.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
       case ast.Assign(targets=[ast.Name(id=name)], value=value) if _is_literal(value):
         self._constants[name] = value

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from srpo_jax.data.curation.config import NONE, CurateConfig, names
+from srpo_jax.data.curation.config import NONE, CurateConfig
 from srpo_jax.data.curation.stages import STAGES
+from srpo_jax.fields import names
 from srpo_jax.jsonl import replaced
 
 EXAMPLES = 3  # a rule

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 from srpo_jax.data.curation.candidate import Candidate
+from srpo_jax.rewards.cases import imported_modules
 
 FLAGS = re.IGNORECASE | re.DOTALL
 
@@ -172,11 +173,6 @@ def first_rule(candidate: Candidate, names: Sequence[str], program: Program | No
   return None
 
 
-def forbidden_import(program: Program | None, allowed: frozenset[str]) -> str | None:
-  """A module that a program imports and the config does not allow."""
-  return next((name for name in program.imports if name not in allowed), None) if program else None
-
-
 def parse(program: str | None) -> Program | None:
   """What a reference program uses; None where there is none. Raises SyntaxError or ValueError where it is bad."""
   if program is None:
@@ -199,10 +195,8 @@ def _summary(tree: ast.Module) -> Program:
   calls: dict[str, str] = {}
   attributes: list[str] = []
   for node in ast.walk(tree):
-    if isinstance(node, ast.Import):
-      imports += [alias.name.partition(".")[0] for alias in node.names]
-    elif isinstance(node, ast.ImportFrom):
-      imports.append((node.module or ".").partition(".")[0])
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+      imports += imported_modules(node)
     elif isinstance(node, ast.Attribute):
       attributes.append(ast.unparse(node))
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("open", "input"):

@@ -1,7 +1,6 @@
 """The configuration of a curation, made once from a ConfigDict and checked. Defaults: configs/curate.py."""
 
 import dataclasses
-import functools
 import re
 from typing import Any
 
@@ -161,12 +160,6 @@ def make_config(raw: dict[str, Any]) -> CurateConfig:
   return config
 
 
-@functools.cache
-def names(text: str) -> tuple[str, ...]:
-  """The names of a comma-separated list."""
-  return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
 def _check_source(where: str, name: str, source: SourceConfig) -> None:
   if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
     raise InputError(f"{where}: expected a name of letters, digits, _ and -")
@@ -187,7 +180,7 @@ def _check_source(where: str, name: str, source: SourceConfig) -> None:
 
 def _check_rules(rules: RulesConfig) -> None:
   for domain, known in (("math", math_rules.RULES), ("code", code_rules.RULES)):
-    for name in names(getattr(rules, domain)):
+    for name in fields.names(getattr(rules, domain)):
       if name not in known:
         raise InputError(f"config.rules.{domain}: unknown rule {name!r}, expected some of {', '.join(known)}")
   for field in ("max_question", "max_answer", "min_tests"):

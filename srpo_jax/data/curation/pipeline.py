@@ -104,7 +104,7 @@ def _check_readable(sources: Sequence[Source], done: Sequence[shards.Shard]) -> 
   """Raises InputError where no row of a source could be read: the format is wrong rather than the rows."""
   for number, source in enumerate(sources):
     folders = [shard.folder for shard in done if shard.source == number]
-    counts = [read_json(folder / "counts.json") for folder in folders]
+    counts = [read_json(folder / shards.COUNTS) for folder in folders]
     if not sum(count.get("read", 0) for count in counts):
       raise InputError(f"{source.place}: expected at least one row of config.sources.{source.name}, found none")
     if sum(count.get("complete", 0) for count in counts):
@@ -119,7 +119,7 @@ def _write_side_files(done: Sequence[shards.Shard], unique: Path, checked: Path,
   tally = Tally()
   for shard in done:
     source = shard.folder.name.rpartition("-")[0]
-    for name, count in read_json(shard.folder / "counts.json").items():
+    for name, count in read_json(shard.folder / shards.COUNTS).items():
       if name == "read":
         tally.read[source] += count
       elif name.startswith("changed:"):
@@ -132,7 +132,7 @@ def _write_side_files(done: Sequence[shards.Shard], unique: Path, checked: Path,
       files[stage].write(line)
       tally.drop(stage, json.loads(line))
     for stage, path in ((stages.DUPLICATES, unique), (stages.VERIFICATION, checked)):
-      for line in survivors.lines([path / survivors.DROPPED]):
+      for line in survivors.lines([path / shards.DROPPED]):
         files[stage].write(line)
         tally.drop(stage, json.loads(line))
   return tally
@@ -142,7 +142,7 @@ def _write_result(
   config: CurateConfig, output: Path, checked: Path, tally: Tally, inputs: dict[str, Any], digest: str
 ) -> dict[str, Any]:
   licences = sorted({f"{name}: {source.licence or 'not stated'}" for name, source in config.used.items()})
-  if not (checked / survivors.KEPT).stat().st_size:
+  if not (checked / shards.KEPT).stat().st_size:
     raise InputError(f"{output}: no row is left; dropped/ there says which rules took them")
   records = write_records(
     output / "records",
@@ -172,7 +172,7 @@ def _write_result(
 def _rows(checked: Path, tally: Tally) -> Iterator[dict[str, Any]]:
   """The rows in the native schema, ids made distinct, counted as they pass."""
   seen: set[int] = set()
-  for candidate in survivors.candidates(checked / survivors.KEPT):
+  for candidate in survivors.candidates(checked / shards.KEPT):
     row = native_row(candidate)
     key = xxhash.xxh3_64_intdigest(row["id"].encode())
     if key in seen:  # some sets number their rows anew in every part
@@ -187,7 +187,7 @@ def _rows(checked: Path, tally: Tally) -> Iterator[dict[str, Any]]:
 
 
 def _drops(folders: Sequence[Path]) -> Iterator[tuple[str, str, str]]:
-  for line in survivors.lines([folder / survivors.DROPPED for folder in folders]):
+  for line in survivors.lines([folder / shards.DROPPED for folder in folders]):
     yield line.partition("\t")
 
 

@@ -14,7 +14,6 @@ import json
 import multiprocessing
 import multiprocessing.connection
 import os
-import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -32,6 +31,9 @@ from srpo_jax.data.curation.source import Source, read
 from srpo_jax.data.decontamination import Index, packed
 from srpo_jax.data.words import words
 from srpo_jax.errors import TrainingError
+from srpo_jax.jsonl import new_folder
+
+KEPT, DROPPED, FINGERPRINTS, COUNTS = "kept.jsonl", "dropped.jsonl", "fingerprints.npz", "counts.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,9 +112,6 @@ def _process(shard: Shard) -> None:
 
 def process(plan: Plan, shard: Shard) -> None:
   """Takes the rows of a shard through the stages and writes its folder."""
-  partial = shard.folder.with_name(f".{shard.folder.name}.{os.getpid()}")
-  shutil.rmtree(partial, ignore_errors=True)
-  partial.mkdir()
   kept, drops, counts = _screen(plan, shard)
   texts = [words(bare_question(candidate.problem.question)) for candidate in kept]
   hashes, starts = packed(texts)
@@ -125,22 +124,21 @@ def process(plan: Plan, shard: Shard) -> None:
     kept, texts = [kept[number] for number in clean], [texts[number] for number in clean]
     hashes, starts = packed(texts)
   found = fingerprints([candidate.problem for candidate in kept], texts, hashes, starts)
-  with (partial / "kept.jsonl").open("w", encoding="utf-8") as file:
-    file.writelines(map(to_line, kept))
-  with (partial / "dropped.jsonl").open("w", encoding="utf-8") as file:
-    for drop in sorted(drops, key=lambda drop: drop.index):
-      file.write(f"{drop.stage}\t{drop_line(drop)}")
-  np.savez(partial / "fingerprints.npz", **dataclasses.asdict(found))  # type: ignore[arg-type]
-  (partial / "counts.json").write_text(json.dumps(counts))
-  shutil.rmtree(shard.folder, ignore_errors=True)
-  partial.rename(shard.folder)
+  with new_folder(shard.folder) as folder:
+    with (folder / KEPT).open("w", encoding="utf-8") as file:
+      file.writelines(map(to_line, kept))
+    with (folder / DROPPED).open("w", encoding="utf-8") as file:
+      for drop in sorted(drops, key=lambda drop: drop.index):
+        file.write(f"{drop.stage}\t{drop_line(drop)}")
+    np.savez(folder / FINGERPRINTS, **dataclasses.asdict(found))  # type: ignore[arg-type]
+    (folder / COUNTS).write_text(json.dumps(counts))
 
 
 def load_fingerprints(done: Sequence[Shard]) -> tuple[Fingerprints, np.ndarray]:
   """Of all shards in order, and where each shard's rows begin: int64 [shard + 1]."""
   columns: dict[str, list[np.ndarray]] = {field.name: [] for field in dataclasses.fields(Fingerprints)}
   for shard in done:
-    with np.load(shard.folder / "fingerprints.npz") as file:
+    with np.load(shard.folder / FINGERPRINTS) as file:
       for name, parts in columns.items():
         parts.append(file[name])
   begins = np.cumsum([0, *map(len, columns["exact"])], dtype=np.int64)

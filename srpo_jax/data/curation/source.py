@@ -7,7 +7,6 @@ one schema, as tests of several types do not.
 
 import dataclasses
 import hashlib
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from srpo_jax.data.curation.config import EvalSetConfig, SourceConfig, WhereConf
 from srpo_jax.data.dataset import JSON_LINES
 from srpo_jax.data.generic_rows import lookup
 from srpo_jax.errors import InputError
+from srpo_jax.jsonl import parse_line
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+|[\w-]+")
 
@@ -102,13 +102,9 @@ def _records(part: datasets.Dataset) -> Iterator[dict[str, Any]]:
 
 def _parsed(line: str) -> Row | InputError:
   try:
-    row = json.loads(line.encode("latin-1").decode("utf-8-sig"))
-  except UnicodeDecodeError as error:
-    return InputError(f"expected UTF-8, got the byte 0x{error.object[error.start]:02x}")
-  except json.JSONDecodeError as error:
-    return InputError(f"expected one JSON object, but {error.msg} at column {error.colno}")
-  except (ValueError, RecursionError):
-    return InputError("expected one JSON object of ordinary size")
+    row = parse_line(line.encode("latin-1"))
+  except InputError as error:
+    return error
   return row if isinstance(row, dict) else InputError(f"expected a JSON object, found {type(row).__name__}")
 
 

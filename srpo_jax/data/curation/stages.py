@@ -9,11 +9,12 @@ from typing import Any
 
 from srpo_jax.data.curation import code_rules, math_rules
 from srpo_jax.data.curation.candidate import Candidate, Drop, dropped, reference_program
-from srpo_jax.data.curation.config import RulesConfig, SourceConfig, names
+from srpo_jax.data.curation.config import RulesConfig, SourceConfig
 from srpo_jax.data.curation.normalise import normalise
 from srpo_jax.data.generic_rows import generic
 from srpo_jax.data.sources import ADAPTERS, detect_format
 from srpo_jax.errors import InputError
+from srpo_jax.fields import names
 from srpo_jax.jsonl import is_text
 from srpo_jax.rewards.cases import turn
 from srpo_jax.types import Problem
@@ -140,13 +141,11 @@ def _screened_code(candidate: Candidate, rules: RulesConfig, min_tests: int) -> 
     with warnings.catch_warnings():
       warnings.simplefilter("ignore")
       suite = turn(candidate.problem.tests)
-      imports = code_rules.parse("\n".join(suite.imports))
-  except (InputError, SyntaxError, ValueError) as error:
+  except InputError as error:
     return dropped(candidate, CODE, "tests", str(error))
   allowed = frozenset(names(rules.imports))
-  for parsed in (program, imports):
-    module = code_rules.forbidden_import(parsed, allowed)
-    if module is not None:
+  for module in (*(program.imports if program else ()), *suite.modules):
+    if module not in allowed:
       return dropped(candidate, CODE, "imports", f"import {module}")
   if len(suite) < min_tests:
     return dropped(candidate, CODE, "few_tests", f"{len(suite)} tests, expected at least {min_tests}")

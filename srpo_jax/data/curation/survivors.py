@@ -4,8 +4,6 @@ Rows pass from file to file; a stage's folder is complete or absent, so that a k
 """
 
 import contextlib
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
@@ -16,12 +14,10 @@ from tqdm import tqdm
 from srpo_jax.data.curation import duplicates, stages
 from srpo_jax.data.curation.candidate import Candidate, drop_line, dropped, from_line, to_line
 from srpo_jax.data.curation.config import CurateConfig
-from srpo_jax.data.curation.shards import Shard, load_fingerprints
+from srpo_jax.data.curation.shards import DROPPED, KEPT, Shard, load_fingerprints
 from srpo_jax.data.curation.verify import Verifier
+from srpo_jax.jsonl import new_folder
 from srpo_jax.rewards.math import screen_stated
-
-KEPT = "kept.jsonl"
-DROPPED = "dropped.jsonl"
 
 
 def without_duplicates(config: CurateConfig, done: Sequence[Shard], folder: Path) -> Path:
@@ -123,9 +119,9 @@ def _count(path: Path) -> int:
 @contextlib.contextmanager
 def _stage(folder: Path) -> Iterator[tuple[IO[str], IO[str]]]:
   """Files for the kept and the dropped rows of a stage, in a folder that takes its name when all went well."""
-  partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-  shutil.rmtree(partial, ignore_errors=True)
-  partial.mkdir(parents=True)
-  with (partial / KEPT).open("w", encoding="utf-8") as kept, (partial / DROPPED).open("w", encoding="utf-8") as drops:
+  with (
+    new_folder(folder) as partial,
+    (partial / KEPT).open("w", encoding="utf-8") as kept,
+    (partial / DROPPED).open("w", encoding="utf-8") as drops,
+  ):
     yield kept, drops
-  partial.rename(folder)

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from srpo_jax.data.curation.candidate import Candidate
-from srpo_jax.data.curation.config import VerifyConfig, names
+from srpo_jax.data.curation.config import VerifyConfig
 from srpo_jax.errors import InputError, TrainingError
+from srpo_jax.fields import names
 from srpo_jax.rewards.code import CodeJudge
 from srpo_jax.rewards.judge import MathJudge
 from srpo_jax.rewards.math import MAX_GOLD
