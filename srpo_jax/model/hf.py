@@ -7,7 +7,7 @@ same shapes, and writing is its inverse, so import then export gives the stored 
 import json
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,10 @@ from srpo_jax.model.qwen2 import Params, Qwen2Config, init_params
 
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
+EMBEDDING, TIED_HEAD = "model.embed_tokens.weight", "lm_head.weight"
+BLOCK_BYTES = 32 * 2**20  # of a stored tensor, read at once
+CPU_ALIGNMENT = 64
+Part = tuple[range, ...]  # of an array: the indices along each axis
 # What travels with the weights unchanged: everything a tokenizer or generation may need.
 COMPANION_FILES = (
   "config.json",
@@ -48,8 +52,28 @@ class Slot(NamedTuple):
   shape: tuple[int, ...]
   stored_shape: tuple[int, ...]
 
-  def to_ours(self, stored: np.ndarray) -> np.ndarray:
-    return (stored.T if self.transposed else stored).reshape(self.shape)
+  def stored_part(self, part: Part) -> Part:
+    """The part of the stored tensor that holds a part of ours.
+
+    Raises:
+      ValueError: a head is cut, which the rules of sharding never do.
+    """
+    joined, inner = [], list(zip(part, self.shape, strict=True))
+    for size in self.stored_shape[::-1] if self.transposed else self.stored_shape:
+      at, held = inner.pop(0)
+      while held < size:  # the heads, and the features of each: one axis as stored
+        features, many = inner.pop(0)
+        if len(features) < many:
+          raise ValueError(f"{self.path}: {part} of {self.shape} cuts an axis that is stored inside another")
+        at, held = range(at.start * many, at.stop * many), held * many
+      joined.append(at)
+    return tuple(joined[::-1] if self.transposed else joined)
+
+  def put_rows(self, ours: np.ndarray, start: int, stored: np.ndarray) -> None:
+    """Writes rows of (a part of) the stored tensor, from its row `start` on, into (that part of) ours."""
+    columns = stored.shape[1:]
+    flat = ours.reshape(*columns, -1).T if self.transposed else ours.reshape(-1, *columns)
+    flat[start : start + len(stored)] = stored
 
   def to_stored(self, ours: np.ndarray) -> np.ndarray:
     flat = ours.reshape(self.stored_shape[::-1] if self.transposed else self.stored_shape)
@@ -72,11 +96,11 @@ def tensor_table(config: Qwen2Config) -> dict[str, Slot]:
     c.vocab_size,
   )
   table = {
-    "model.embed_tokens.weight": Slot(("embed",), None, (v, m), (v, m)),
+    EMBEDDING: Slot(("embed",), None, (v, m), (v, m)),
     "model.norm.weight": Slot(("final_norm",), None, (m,), (m,)),
   }
   if not c.tie_word_embeddings:
-    table["lm_head.weight"] = Slot(("head",), None, (m, v), (v, m))
+    table[TIED_HEAD] = Slot(("head",), None, (m, v), (v, m))
   per_layer = {
     "input_layernorm.weight": (("attention_norm", "weight"), (m,), (m,)),
     "post_attention_layernorm.weight": (("mlp_norm", "weight"), (m,), (m,)),
@@ -210,63 +234,131 @@ def load_params(
 ) -> Params:
   """The parameters of a Hugging Face folder as our tree, cast to `dtype`.
 
+  Every header is checked before a weight is read. Then each leaf is made device by device, of the slices of the stored
+  tensors that the device holds: a host reads what its own devices need, and beside their arrays its memory holds a block
+  of BLOCK_BYTES, mapped and copied, and, where the devices' memory is not the host's, one device's part of one leaf.
+
   Args:
     shardings: of each leaf, in a tree like the parameters'; None: the default device.
 
   Raises:
-    InputError: naming the tensor that is unknown, missing, or of another shape.
+    InputError: naming the tensor that is unknown, missing, of another shape or dtype, or not in its file.
   """
+  files = _check_tensors(folder, config)
+  wanted = param_shapes(config, jnp.dtype(dtype))
+  if shardings is None:
+    shardings = jax.tree.map(lambda _: None, wanted)
+  if config.tie_word_embeddings and TIED_HEAD in files:
+    _check_tied_head(files, config, shardings["embed"])
+  stored: dict[tuple[str, ...], dict[int | None, tuple[str, Slot]]] = {}  # leaf -> layer -> its tensor
+  for name, slot in tensor_table(config).items():
+    stored.setdefault(slot.path, {})[slot.layer] = name, slot
+
+  def load(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding | None) -> jax.Array:
+    tensors = stored[tuple(key.key for key in path)]
+
+    def read_part(part: Part) -> np.ndarray:
+      out = _aligned_empty(tuple(map(len, part)), leaf.dtype)
+      if None in tensors:
+        name, slot = tensors[None]
+        _read_into(out, files[name], name, slot, part)
+      else:
+        for i, layer in enumerate(part[0]):
+          name, slot = tensors[layer]
+          _read_into(out[i], files[name], name, slot, part[1:])
+      return out
+
+    return _make_array(leaf.shape, sharding, read_part)
+
+  leaves, tree = jax.tree_util.tree_flatten_with_path(wanted)
+  places = jax.tree.leaves(shardings, is_leaf=lambda leaf: leaf is None)
+  return jax.tree.unflatten(tree, [load(path, leaf, at) for (path, leaf), at in zip(leaves, places, strict=True)])
+
+
+def _check_tensors(folder: str | Path, config: Qwen2Config) -> dict[str, Path]:
+  """`weight_files`, after a look at every header; no weight is read."""
   table, files = tensor_table(config), weight_files(folder)
-  tied_head = config.tie_word_embeddings and "lm_head.weight" in files
+  if config.tie_word_embeddings:
+    table[TIED_HEAD] = table[EMBEDDING]
   for file in sorted(set(files.values())):
     for name in _tensor_names(file):
       if files.get(name) != file:
         raise InputError(f"{file}: tensor {name} is not what {INDEX_FILE} says is there")
   for name in files:
-    if name not in table and not (tied_head and name == "lm_head.weight"):
+    if name not in table:
       raise InputError(f"{files[name]}: unknown tensor {name}, expected those of Qwen2 with this config.json")
-  for name in table:
+  for name in tensor_table(config):
     if name not in files:
       raise InputError(f"{folder}: missing tensor {name}")
-
-  dtype = jnp.dtype(dtype)
-  leaves: dict[tuple[str, ...], np.ndarray] = {}
   for file in sorted(set(files.values())):
-    with safe_open(file, framework="flax") as handle:
+    with safe_open(file, framework="numpy") as handle:
       for name in handle.keys():  # noqa: SIM118 (not a mapping)
-        if name not in table:
-          continue
-        slot = table[name]
         stored, kind = handle.get_slice(name).get_shape(), handle.get_slice(name).get_dtype()
         if kind not in ("F32", "BF16", "F16"):
           raise InputError(f"{file}: tensor {name} has dtype {kind}, expected F32, BF16 or F16")
-        if tuple(stored) != slot.stored_shape:
-          raise InputError(f"{file}: tensor {name} has shape {list(stored)}, expected {list(slot.stored_shape)}")
-        ours = slot.to_ours(np.asarray(handle.get_tensor(name))).astype(dtype)
-        if slot.layer is None:
-          leaves[slot.path] = ours
-        else:
-          shape = (config.num_hidden_layers, *slot.shape)
-          leaves.setdefault(slot.path, np.empty(shape, dtype))[slot.layer] = ours
-  if tied_head:
-    with safe_open(files["lm_head.weight"], framework="flax") as handle:
-      head = np.asarray(handle.get_tensor("lm_head.weight")).astype(dtype)
-    if not np.array_equal(head, leaves[("embed",)]):
-      raise InputError(f"{files['lm_head.weight']}: tensor lm_head.weight differs from the embedding it is tied to")
-
-  params: Params = {}
-  for path, leaf in leaves.items():
-    node, sharding = params, shardings
-    for key in path[:-1]:
-      node = node.setdefault(key, {})
-    for key in path if shardings is not None else ():
-      sharding = sharding[key]
-    node[path[-1]] = jnp.asarray(leaf) if shardings is None else _place(leaf, sharding)
-  return params
+        if tuple(stored) != table[name].stored_shape:
+          raise InputError(f"{file}: tensor {name} has shape {list(stored)}, expected {list(table[name].stored_shape)}")
+  return files
 
 
-def _place(leaf: np.ndarray, sharding: jax.sharding.Sharding) -> jax.Array:
-  return jax.make_array_from_callback(leaf.shape, sharding, lambda index: leaf[index])
+def _check_tied_head(files: Mapping[str, Path], config: Qwen2Config, sharding: jax.sharding.Sharding | None) -> None:
+  """Refuses a stored head that is not the embedding, in what this host's devices hold of it."""
+  for rows, columns in _local_parts((config.vocab_size, config.hidden_size), sharding):
+    for block in _blocks(rows, 4 * config.hidden_size):
+      embed, head = (_read(files[name], name, (block, columns)) for name in (EMBEDDING, TIED_HEAD))
+      if not np.array_equal(head, embed):
+        raise InputError(f"{files[TIED_HEAD]}: tensor {TIED_HEAD} differs from the embedding it is tied to")
+
+
+def _read_into(out: np.ndarray, file: Path, name: str, slot: Slot, part: Part) -> None:
+  """Fills `out` with that part of our form of a tensor, block by block of the rows that are stored."""
+  rows, *columns = slot.stored_part(part)
+  for block in _blocks(rows, 4 * math.prod(slot.stored_shape[1:])):
+    slot.put_rows(out, block.start - rows.start, _read(file, name, (block, *columns)))
+
+
+def _read(file: Path, name: str, part: Part) -> np.ndarray:
+  """A part of a stored tensor. The file is open for this alone: while it is, the pages read count as our memory."""
+  with safe_open(file, framework="numpy") as handle:
+    return handle.get_slice(name)[tuple(slice(at.start, at.stop) for at in part)]
+
+
+def _blocks(rows: range, row_bytes: int) -> Iterator[range]:
+  """Consecutive parts of `rows`, of BLOCK_BYTES or one row each."""
+  step = max(1, BLOCK_BYTES // row_bytes)
+  return (rows[start : start + step] for start in range(0, len(rows), step))
+
+
+def _local_parts(
+  shape: tuple[int, ...], sharding: jax.sharding.Sharding | None
+) -> dict[Part, list[jax.Device | None]]:
+  """The parts of an array that this host's devices hold, each with those devices; None is the default device."""
+  if sharding is None:
+    return {tuple(map(range, shape)): [None]}
+  parts: dict[Part, list[jax.Device | None]] = {}
+  for device, index in sharding.addressable_devices_indices_map(shape).items():
+    part = tuple(range(*at.indices(size)) for at, size in zip(index or (), shape, strict=True))
+    parts.setdefault(part, []).append(device)
+  return parts
+
+
+def _make_array(
+  shape: tuple[int, ...], sharding: jax.sharding.Sharding | None, read_part: Callable[[Part], np.ndarray]
+) -> jax.Array:
+  """An array whose parts are read one after the other, each gone from the host before the next is read."""
+  placed: list[jax.Array] = []
+  for part, devices in _local_parts(shape, sharding).items():
+    values = read_part(part)
+    placed += [jax.device_put(values, device).block_until_ready() for device in devices]
+  return placed[0] if sharding is None else jax.make_array_from_single_device_arrays(shape, sharding, placed)
+
+
+def _aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+  """Memory that JAX's CPU devices take over as it is: at any other alignment they would copy it."""
+  size = math.prod(shape) * dtype.itemsize
+  raw = np.empty(size + CPU_ALIGNMENT, np.uint8)
+  start = -raw.ctypes.data % CPU_ALIGNMENT
+  return raw[start : start + size].view(dtype).reshape(shape)
 
 
 def _stored_tensors(params: Params, config: Qwen2Config, dtype: Any) -> Iterator[tuple[str, np.ndarray]]:
