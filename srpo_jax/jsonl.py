@@ -60,13 +60,16 @@ def is_text(value: Any) -> bool:
 
 @contextlib.contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-  """A folder to fill that takes the name of `target` when all went well; one that is there already goes."""
+  """A folder to fill that takes the name of `target` when all went well, else goes; one that is there already goes."""
   partial = target.with_name(f".{target.name}.{os.getpid()}")
   shutil.rmtree(partial, ignore_errors=True)
   partial.mkdir(parents=True)
-  yield partial
-  shutil.rmtree(target, ignore_errors=True)
-  partial.rename(target)
+  try:
+    yield partial
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+  finally:
+    shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -4,10 +4,10 @@ One table maps each stored tensor to its place in our tree; reading checks that 
 same shapes, and writing is its inverse, so import then export gives the stored bits back.
 """
 
+import functools
 import json
 import math
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,11 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.flax import save_file
 
 from srpo_jax.errors import InputError
-from srpo_jax.jsonl import read_json
+from srpo_jax.jsonl import new_folder, read_json
 from srpo_jax.model.qwen2 import Params, Qwen2Config, init_params
+from srpo_jax.model.safetensors_writer import write_safetensors
 
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
@@ -72,12 +72,13 @@ class Slot(NamedTuple):
   def put_rows(self, ours: np.ndarray, start: int, stored: np.ndarray) -> None:
     """Writes rows of (a part of) the stored tensor, from its row `start` on, into (that part of) ours."""
     columns = stored.shape[1:]
-    flat = ours.reshape(*columns, -1).T if self.transposed else ours.reshape(-1, *columns)
-    flat[start : start + len(stored)] = stored
+    rows = ours.reshape(*columns, -1).T if self.transposed else ours.reshape(-1, *columns)
+    rows[start : start + len(stored)] = stored
 
-  def to_stored(self, ours: np.ndarray) -> np.ndarray:
-    flat = ours.reshape(self.stored_shape[::-1] if self.transposed else self.stored_shape)
-    return np.ascontiguousarray(flat.T if self.transposed else flat)
+  def stored_rows(self, ours: np.ndarray) -> np.ndarray:
+    """Ours, or a part of it along the axis that is stored first, as (those rows of) the stored tensor."""
+    columns = self.stored_shape[1:]
+    return ours.reshape(*columns, -1).T if self.transposed else ours.reshape(-1, *columns)
 
   @property
   def transposed(self) -> bool:
@@ -185,7 +186,7 @@ def stored_dtype(folder: str | Path) -> str:
   """The dtype name that config.json states for the weights; the weights' own, else float32, where it states none."""
   raw = read_raw_config(folder)
   stated = raw.get("dtype") or raw.get("torch_dtype")
-  if stated is None and ((Path(folder) / INDEX_FILE).is_file() or (Path(folder) / SINGLE_FILE).is_file()):
+  if stated is None and any(Path(folder).glob("*.safetensors")):
     name, file = next(iter(weight_files(folder).items()))
     with safe_open(file, framework="numpy") as handle:
       stated = {"BF16": "bfloat16", "F16": "float16"}.get(handle.get_slice(name).get_dtype())
@@ -229,14 +230,12 @@ def param_shapes(config: Qwen2Config, dtype: Any = jnp.float32) -> Params:
   return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), shapes)
 
 
-def load_params(
-  folder: str | Path, config: Qwen2Config, dtype: Any = jnp.float32, *, shardings: Any = None
-) -> Params:
+def load_params(folder: str | Path, config: Qwen2Config, dtype: Any = jnp.float32, *, shardings: Any = None) -> Params:
   """The parameters of a Hugging Face folder as our tree, cast to `dtype`.
 
   Every header is checked before a weight is read. Then each leaf is made device by device, of the slices of the stored
-  tensors that the device holds: a host reads what its own devices need, and beside their arrays its memory holds a block
-  of BLOCK_BYTES, mapped and copied, and, where the devices' memory is not the host's, one device's part of one leaf.
+  tensors that the device holds: a host reads what its own devices need, and beside their arrays its memory holds a
+  block of BLOCK_BYTES, mapped and copied, and, where devices have their own memory, one device's part of a leaf.
 
   Args:
     shardings: of each leaf, in a tree like the parameters'; None: the default device.
@@ -329,9 +328,7 @@ def _blocks(rows: range, row_bytes: int) -> Iterator[range]:
   return (rows[start : start + step] for start in range(0, len(rows), step))
 
 
-def _local_parts(
-  shape: tuple[int, ...], sharding: jax.sharding.Sharding | None
-) -> dict[Part, list[jax.Device | None]]:
+def _local_parts(shape: tuple[int, ...], sharding: jax.sharding.Sharding | None) -> dict[Part, list[jax.Device | None]]:
   """The parts of an array that this host's devices hold, each with those devices; None is the default device."""
   if sharding is None:
     return {tuple(map(range, shape)): [None]}
@@ -361,15 +358,6 @@ def _aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
   return raw[start : start + size].view(dtype).reshape(shape)
 
 
-def _stored_tensors(params: Params, config: Qwen2Config, dtype: Any) -> Iterator[tuple[str, np.ndarray]]:
-  for name, slot in tensor_table(config).items():
-    leaf: Any = params
-    for key in slot.path:
-      leaf = leaf[key]
-    leaf = leaf if slot.layer is None else leaf[slot.layer]
-    yield name, slot.to_stored(np.asarray(leaf).astype(dtype))
-
-
 def save_params(
   params: Params,
   config: Qwen2Config,
@@ -377,13 +365,40 @@ def save_params(
   *,
   source: str | Path,
   dtype: str | None = None,
-  max_shard_bytes: int = 5_000_000_000,
+  max_shard_bytes: int | None = None,
 ) -> None:
-  """Writes a Hugging Face folder: the weights, and SOURCE's companion files.
+  """Writes a Hugging Face folder of parameters in memory; `save_weights` says how."""
+  save_weights(
+    functools.partial(_slot_of, params), config, out, source=source, dtype=dtype, max_shard_bytes=max_shard_bytes
+  )
+
+
+def _slot_of(params: Params, slot: Slot) -> Iterator[np.ndarray]:
+  leaf: Any = params
+  for key in slot.path:
+    leaf = leaf[key]
+  yield np.asarray(leaf if slot.layer is None else leaf[slot.layer])
+
+
+def save_weights(
+  read: Callable[[Slot], Iterable[np.ndarray]],
+  config: Qwen2Config,
+  out: str | Path,
+  *,
+  source: str | Path,
+  dtype: str | None = None,
+  max_shard_bytes: int | None = None,
+) -> None:
+  """Writes a Hugging Face folder, a tensor in memory at a time: the weights, and SOURCE's companion files.
+
+  It is written beside `out` and takes its name when it is whole.
 
   Args:
+    read: what a slot holds, in our form: whole, or (without a layer) in consecutive parts of the axis that is stored
+      first.
     source: folder whose config.json, tokenizer and generation files are copied.
     dtype: of the stored weights; None keeps SOURCE's, and then config.json is copied unchanged.
+    max_shard_bytes: of one file; None: the files of SOURCE's index where it has one, else 5 GB.
 
   Raises:
     InputError: `out` exists and is not empty.
@@ -391,45 +406,73 @@ def save_params(
   out, source = Path(out), Path(source)
   if out.exists() and (not out.is_dir() or any(out.iterdir())):
     raise InputError(f"{out}: exists and is not an empty folder; expected a new one, nothing was written")
-  out.mkdir(parents=True, exist_ok=True)
-  for name in COMPANION_FILES:
-    if (source / name).is_file():
-      shutil.copyfile(source / name, out / name)
-  if dtype is not None and dtype != stored_dtype(source):
-    raw = read_raw_config(source)
-    raw.pop("torch_dtype", None)
-    (out / "config.json").write_text(json.dumps(raw | {"dtype": dtype}, indent=2) + "\n")
-  write_params(params, config, out, dtype=dtype or stored_dtype(source), max_shard_bytes=max_shard_bytes)
+  kept = stored_dtype(source)
+  with new_folder(out) as folder:
+    for name in COMPANION_FILES:
+      if (source / name).is_file():
+        (folder / name).write_bytes((source / name).read_bytes())
+    index = None
+    if dtype is not None and dtype != kept:
+      raw = read_raw_config(source)
+      raw.pop("torch_dtype", None)
+      (folder / "config.json").write_text(json.dumps(raw | {"dtype": dtype}, indent=2) + "\n")
+    elif max_shard_bytes is None and (source / INDEX_FILE).is_file():
+      index = (source / INDEX_FILE).read_bytes()
+    _write_weights(read, config, folder, dtype or kept, max_shard_bytes or 5_000_000_000, index)
 
 
-def write_params(
-  params: Params,
+def write_params(params: Params, config: Qwen2Config, out: Path) -> None:
+  """Writes the weights alone into a folder, in fp32."""
+  _write_weights(functools.partial(_slot_of, params), config, out, "float32", 5_000_000_000, None)
+
+
+def _write_weights(
+  read: Callable[[Slot], Iterable[np.ndarray]],
   config: Qwen2Config,
-  out: Path,
-  *,
-  dtype: str = "float32",
-  max_shard_bytes: int = 5_000_000_000,
+  folder: Path,
+  dtype: str,
+  max_shard_bytes: int,
+  index: bytes | None,
 ) -> None:
-  """Writes the weights as safetensors: one file, or shards with an index above `max_shard_bytes`."""
-  np_dtype = jnp.dtype(dtype)
+  """One file, or several with an index: those of `index` where it lists just our tensors."""
   table = tensor_table(config)
+  weight_map: dict[str, str] = json.loads(index)["weight_map"] if index else {}
+  if weight_map.keys() != table.keys():
+    index, weight_map = None, _shard(table, jnp.dtype(dtype).itemsize, max_shard_bytes)
+
+  def blocks(name: str) -> Iterator[np.ndarray]:
+    slot = table[name]
+    for part in read(slot):
+      rows = slot.stored_rows(part)
+      for block in _blocks(range(len(rows)), rows[:1].nbytes):
+        yield rows[block.start : block.stop].astype(dtype)
+
+  for file in sorted(set(weight_map.values())):
+    shapes = {name: table[name].stored_shape for name, at in weight_map.items() if at == file}
+    write_safetensors(folder / file, shapes, dtype, blocks)
+  if index:
+    (folder / INDEX_FILE).write_bytes(index)
+  elif len(set(weight_map.values())) > 1:
+    total = sum(math.prod(slot.stored_shape) for slot in table.values()) * jnp.dtype(dtype).itemsize
+    made = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
+    (folder / INDEX_FILE).write_text(json.dumps(made, indent=2) + "\n")
+
+
+def _shard(table: Mapping[str, Slot], itemsize: int, max_shard_bytes: int) -> dict[str, str]:
+  """Tensor name -> file, in the table's order, each file of at most `max_shard_bytes` or one tensor."""
   shards: list[list[str]] = [[]]
   held = 0
   for name, slot in table.items():
-    size = math.prod(slot.stored_shape) * np_dtype.itemsize
+    size = math.prod(slot.stored_shape) * itemsize
     if shards[-1] and held + size > max_shard_bytes:
       shards.append([])
       held = 0
     shards[-1].append(name)
     held += size
-
-  tensors = _stored_tensors(params, config, np_dtype)
-  weight_map: dict[str, str] = {}
-  for number, names in enumerate(shards, 1):
-    file = SINGLE_FILE if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-    save_file({name: jnp.asarray(next(tensors)[1]) for name in names}, out / file, metadata={"format": "pt"})
-    weight_map |= dict.fromkeys(names, file)
-  if len(shards) > 1:
-    total = sum(math.prod(slot.stored_shape) for slot in table.values()) * np_dtype.itemsize
-    index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
-    (out / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n")
+  if len(shards) == 1:
+    return dict.fromkeys(table, SINGLE_FILE)
+  return {
+    name: f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+    for number, names in enumerate(shards, 1)
+    for name in names
+  }
