@@ -1,61 +1,90 @@
-"""Writes a run's policy as a Hugging Face folder: python -m srpo_jax.export --workdir DIR [--step N] --out DIR"""
+"""Writes a run's policy as a Hugging Face folder: python -m srpo_jax.export --workdir DIR [--step N] --out DIR
 
+Needs no accelerator, and less memory than the model: a tensor is read, cast and written at a time. The run may be on
+gs://.
+"""
+
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 
 from srpo_jax.checkpoint import Checkpoints
 from srpo_jax.config import read_config
 from srpo_jax.errors import ArgumentParser, InputError, run_cli
 from srpo_jax.model import hf, qwen2
+from srpo_jax.paths import as_path
+from srpo_jax.stored_params import StoredParams
 
 
-def load_policy(workdir: str | Path, step: int | None = None) -> tuple[qwen2.Params, qwen2.Qwen2Config, int]:
-  """The parameters of a run's checkpoint (the last one where `step` is None), the model's shape and the step.
+def open_checkpoint(workdir: Path, step: int | None) -> tuple[Checkpoints, int, qwen2.Qwen2Config, qwen2.Params]:
+  """A run's checkpoints, the step (the last one where `step` is None), the model's shape and its parameters' shapes.
 
   Raises:
     InputError: not a run, or no such checkpoint.
   """
-  workdir = Path(workdir)
   config = read_config(workdir / "config.json")
   model_config = hf.read_config(workdir / "model")
   if not (workdir / "checkpoints").is_dir():
     raise InputError(f"{workdir}: no checkpoints, expected the workdir of a run")
   checkpoints = Checkpoints(workdir)
   try:
-    latest = checkpoints.latest()
-    if latest is None:
-      raise InputError(f"{checkpoints.folder}: no checkpoint yet")
-    step = latest if step is None else step
-    like = hf.param_shapes(model_config, jnp.dtype(config.model.param_dtype))
+    step = checkpoints.find(step)
+  except InputError:
+    checkpoints.close()
+    raise
+  return checkpoints, step, model_config, hf.param_shapes(model_config, jnp.dtype(config.model.param_dtype))
+
+
+def load_policy(workdir: str | Path, step: int | None = None) -> tuple[qwen2.Params, qwen2.Qwen2Config, int]:
+  """The parameters of a run's checkpoint in this process's memory, the model's shape and the step.
+
+  Raises:
+    InputError: not a run, or no such checkpoint.
+  """
+  checkpoints, step, model_config, like = open_checkpoint(as_path(workdir), step)
+  try:
     return checkpoints.restore_params(step, like), model_config, step
   finally:
     checkpoints.close()
 
 
 def main(args: Sequence[str]) -> None:
-  parser = ArgumentParser(description=__doc__)
-  parser.add_argument("--workdir", required=True, type=Path, help="of the run")
+  parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--workdir", required=True, type=as_path, help="of the run; may be gs://")
   parser.add_argument("--step", type=int, help="of the checkpoint; default the last")
-  parser.add_argument("--out", required=True, type=Path, help="new folder to write")
+  parser.add_argument("--out", required=True, help="new folder to write")
   parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="of the stored weights; default the base's")
-  parser.add_argument("--max-shard-gb", type=float, default=5.0, help="above this size the weights are split")
+  parser.add_argument(
+    "--max-shard-gb", type=float, help="above this size the weights are split; default as the base was, or 5"
+  )
   options = parser.parse_args(args)
-  if not options.max_shard_gb > 0:
+  if options.max_shard_gb is not None and not options.max_shard_gb > 0:
     raise InputError(f"--max-shard-gb: expected a positive number, got {options.max_shard_gb}")
-  params, config, step = load_policy(options.workdir, options.step)
-  hf.save_params(
-    params,
+  if "://" in options.out:
+    raise InputError(f"--out: {options.out}: expected a local folder (then: gcloud storage cp -r FOLDER gs://...)")
+  jax.config.update("jax_platforms", "cpu")  # a training on this host's accelerator is left alone
+  checkpoints, step, config, like = open_checkpoint(options.workdir, options.step)
+  try:
+    stored = StoredParams(checkpoints.folder / str(step) / "params", like)
+  finally:
+    checkpoints.close()
+  source = options.workdir / "model"
+  hf.save_weights(
+    stored.read,
     config,
     options.out,
-    source=options.workdir / "model",
+    source=source,
     dtype=options.dtype,
-    max_shard_bytes=int(options.max_shard_gb * 1e9),
+    max_shard_bytes=options.max_shard_gb and int(options.max_shard_gb * 1e9),
   )
-  dtype = options.dtype or hf.stored_dtype(options.workdir / "model")
-  if dtype != str(params["embed"].dtype):
-    print(f"rounded from {params['embed'].dtype} to {dtype}, as the base is stored; --dtype float32 keeps every bit")
+  kept, dtype = str(like["embed"].dtype), options.dtype or hf.stored_dtype(source)
+  if dtype != kept:
+    print(f"rounded from {kept} to {dtype}, as the base is stored; --dtype float32 keeps every bit")
+  size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(like))
+  print(f"read {stored.bytes_read:,} bytes of the checkpoint, for {size:,} bytes of parameters")
   print(f"wrote step {step} of {options.workdir} to {options.out}")
 
 

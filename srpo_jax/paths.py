@@ -1,0 +1,50 @@
+"""Where a run's files are: a local folder, or gs:// through epath, which orbax too uses.
+
+epath has the methods of pathlib, so that one code serves both; on gs:// it works through fsspec's gcsfs. Google's
+default credentials apply, and STORAGE_EMULATOR_HOST names another server.
+"""
+
+import os
+from pathlib import Path
+from typing import cast
+
+import fsspec
+from etils import epath
+
+from srpo_jax.errors import InputError
+
+# Listings are asked for each time: orbax's files are written by TensorStore, past gcsfs, which would remember without.
+fsspec.config.conf.setdefault("gcs", {}).setdefault("use_listings_cache", False)
+
+
+def as_path(path: str | os.PathLike[str]) -> Path:
+  """A local path, or one on gs:// with the same methods.
+
+  Raises:
+    InputError: another scheme, or gs:// without a bucket.
+  """
+  text = os.fspath(path)
+  scheme, separator, rest = text.partition("://")
+  if not separator:
+    return Path(text)
+  if scheme != "gs" or not rest.strip("/"):
+    raise InputError(f"{text}: expected a folder, or gs://BUCKET/FOLDER")
+  return cast(Path, epath.Path(text))
+
+
+def is_local(path: Path) -> bool:
+  return isinstance(path, Path)
+
+
+def as_local(path: str | os.PathLike[str], what: str) -> Path:
+  """A local path.
+
+  Raises:
+    InputError: it is on gs://, where `what` cannot be read from.
+  """
+  if "://" in os.fspath(path):
+    raise InputError(
+      f"{what}: {os.fspath(path)}: expected a local path: copy it to each host (gcloud storage cp -r), or mount the "
+      "bucket (gcsfuse)"
+    )
+  return Path(path)
