@@ -1,6 +1,8 @@
-"""SRPO (two-Staged history-Resampling Policy Optimization, arXiv 2504.14286) for Qwen2.5 in JAX."""
+"""SRPO (two-Staged history-Resampling Policy Optimization, arXiv 2504.14286) in JAX."""
 
 import os
 
-# JetStream's dependencies bring TensorFlow, through which epath would reach gs:// then: 8 s and 860 MB a process.
+# How gs:// is reached, settled before the libraries that read this are imported. JetStream's dependencies bring
+# TensorFlow, which epath would take then (8 s and 860 MB a process); gcsfs would ask for each bucket's kind over gRPC.
 os.environ.setdefault("EPATH_USE_TF", "false")
+os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")

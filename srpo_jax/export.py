@@ -15,7 +15,7 @@ from srpo_jax.checkpoint import Checkpoints
 from srpo_jax.config import read_config
 from srpo_jax.errors import ArgumentParser, InputError, run_cli
 from srpo_jax.model import hf, qwen2
-from srpo_jax.paths import as_path
+from srpo_jax.paths import as_path, local_copy
 from srpo_jax.stored_params import StoredParams
 
 
@@ -26,7 +26,7 @@ def open_checkpoint(workdir: Path, step: int | None) -> tuple[Checkpoints, int, 
     InputError: not a run, or no such checkpoint.
   """
   config = read_config(workdir / "config.json")
-  model_config = hf.read_config(workdir / "model")
+  model_config = hf.read_config(local_copy(str(workdir / "model")))
   if not (workdir / "checkpoints").is_dir():
     raise InputError(f"{workdir}: no checkpoints, expected the workdir of a run")
   checkpoints = Checkpoints(workdir)
@@ -71,7 +71,7 @@ def main(args: Sequence[str]) -> None:
     stored = StoredParams(checkpoints.folder / str(step) / "params", like)
   finally:
     checkpoints.close()
-  source = options.workdir / "model"
+  source = local_copy(str(options.workdir / "model"))
   hf.save_weights(
     stored.read,
     config,

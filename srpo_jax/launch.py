@@ -10,6 +10,7 @@ from srpo_jax.config import Config, make_config
 from srpo_jax.errors import run_cli
 from srpo_jax.flags import parse_config_and
 from srpo_jax.logs import start_logging
+from srpo_jax.paths import as_path
 
 
 def parse_flags(args: Sequence[str]) -> tuple[Config, Path]:
@@ -18,9 +19,9 @@ def parse_flags(args: Sequence[str]) -> tuple[Config, Path]:
   Raises:
     InputError: anything that absl or ml_collections would end with a traceback.
   """
-  workdir_help = "Where the run's files go; default runs/NAME."
+  workdir_help = "Where the run's files go, a folder or gs://BUCKET/FOLDER; default runs/NAME."
   raw, name, given = parse_config_and("launch", __doc__ or "", args, {"workdir": workdir_help})
-  return make_config(raw), Path(given["workdir"] or Path("runs") / name)
+  return make_config(raw), as_path(given["workdir"] or Path("runs") / name)
 
 
 def main(args: Sequence[str]) -> None:

@@ -4,7 +4,9 @@ epath has the methods of pathlib, so that one code serves both; on gs:// it work
 default credentials apply, and STORAGE_EMULATOR_HOST names another server.
 """
 
+import functools
 import os
+import tempfile
 from pathlib import Path
 from typing import cast
 
@@ -34,6 +36,38 @@ def as_path(path: str | os.PathLike[str]) -> Path:
 
 def is_local(path: Path) -> bool:
   return isinstance(path, Path)
+
+
+@functools.cache
+def local_copy(path: str) -> Path:
+  """A local path as it is; the file or folder of one on gs:// copied to a folder that goes with this process.
+
+  Raises:
+    InputError: there is nothing on gs:// by this name.
+  """
+  source = as_path(path)
+  if is_local(source):
+    return source
+  if not source.exists():
+    raise InputError(f"{path}: no such file or folder")
+  target = Path(_copies().name) / str(local_copy.cache_info().misses) / source.name
+  _copy(source, target)
+  return target
+
+
+@functools.cache
+def _copies() -> tempfile.TemporaryDirectory[str]:
+  return tempfile.TemporaryDirectory(prefix="srpo_jax-")
+
+
+def _copy(source: Path, target: Path) -> None:
+  if source.is_dir():
+    target.mkdir(parents=True)
+    for file in source.iterdir():
+      _copy(file, target / file.name)
+  else:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(source.read_bytes())
 
 
 def as_local(path: str | os.PathLike[str], what: str) -> Path:

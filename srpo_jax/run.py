@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import inspect
 import logging
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from srpo_jax.jsonl import read_json
 from srpo_jax.learner import Learner, LearnerOptions, TrainState, make_optimizer
 from srpo_jax.model import hf, qwen2
 from srpo_jax.model.sharding import make_mesh, param_shardings
+from srpo_jax.paths import as_local, as_path, local_copy
 from srpo_jax.plugins import is_callable_spec, resolve_callable
 from srpo_jax.rewards.pool import default_workers
 from srpo_jax.rewards.scorer import Scorer
@@ -36,7 +36,7 @@ from srpo_jax.rollout.sampler import round_up
 from srpo_jax.sandbox.client import SandboxOptions
 from srpo_jax.schedule import Schedule
 from srpo_jax.types import Problem, ScoreRequest
-from srpo_jax.workdir import Workdir, read_rows, write_text
+from srpo_jax.workdir import MARKS, Workdir, read_rows, write_text
 
 
 def stop_tokens(folder: str | Path, tokenizer: Any) -> tuple[int, ...]:
@@ -62,7 +62,7 @@ def check_vocabulary(
 def base_folder(config: Config) -> Path:
   """The base model's folder: `model.path`, or what `model.build` makes."""
   if config.model.path:
-    return Path(config.model.path)
+    return as_local(config.model.path, "config.model.path")
   build = resolve_callable(config.model.build)
   try:
     inspect.signature(build).bind(**config.model.build_args)
@@ -125,7 +125,7 @@ def make_scorer(config: Config) -> Scorer:
 
 def open_sets(specs: str, *, format: str = "auto", limit: int = 0) -> list[tuple[str, Sequence[Problem]]]:
   """Each of `specs` (commas between) with its problems."""
-  return [(spec, open_problems(spec, format=format, limit=limit)) for spec in names(specs)]
+  return [(spec, open_problems(str(local_copy(spec)), format=format, limit=limit)) for spec in names(specs)]
 
 
 def prompt_set(
@@ -177,10 +177,10 @@ class Run:
 
   def __init__(self, config: Config, workdir: str | Path):
     self.config = config
-    self.path = Path(workdir)
+    self.path = as_path(workdir)
     if (self.path / "config.json").exists():
       check_same_run(config, self.path / "config.json")
-    elif self.path.is_dir() and any(file.name != ".lock" for file in self.path.iterdir()):
+    elif self.path.is_dir() and any(file.name not in MARKS for file in self.path.iterdir()):
       raise InputError(f"{self.path}: not empty and not the workdir of a run (no config.json), nothing was written")
     with contextlib.ExitStack() as opened:  # whatever fails below, what is open by then is closed
       self._open(config, opened)
@@ -235,11 +235,10 @@ class Run:
     """The folder with the model's config and tokenizer, and with the weights where the run starts from a base."""
     if not config.init_from:
       return base_folder(config)
-    other = Path(config.init_from)
-    if any((other / "checkpoints").glob("[0-9]*")):
-      return other / "model"
-    if any((self.path / "checkpoints").glob("[0-9]*")):  # begun already: the other run is not needed any more
-      return self.path / "model"
+    other = as_path(config.init_from)
+    for run in (other, self.path):  # begun already: the other run is not needed any more
+      if any((run / "checkpoints").glob("[0-9]*")):
+        return local_copy(str(run / "model"))
     raise InputError(f"config.init_from: {other} has no checkpoint, expected the workdir of a run, such as stage 1's")
 
   def _check_source(self, folder: Path) -> None:
@@ -252,9 +251,9 @@ class Run:
   def _keep_source(self, folder: Path) -> None:
     """Copies the base's config and tokenizer, so that an export needs the workdir alone."""
     (self.path / "model").mkdir(exist_ok=True)
-    for name in hf.COMPANION_FILES:
+    for name in (*hf.COMPANION_FILES, hf.INDEX_FILE):
       if (folder / name).is_file() and not (self.path / "model" / name).is_file():
-        shutil.copyfile(folder / name, self.path / "model" / name)
+        (self.path / "model" / name).write_bytes((folder / name).read_bytes())
 
   def _load_params(self, folder: Path) -> qwen2.Params:
     """A base's weights, each where the mesh wants it."""
@@ -268,7 +267,7 @@ class Run:
       state, at = self._restore(self.checkpoints, own)
       logging.info("resuming %s at step %d", self.path, own)
     elif self._initial is None:
-      state, inherited = self._inherit(Path(self.config.init_from))
+      state, inherited = self._inherit(as_path(self.config.init_from))
       at = self.schedule.begin(inherited)
     else:
       state, at = self.learner.init(self._initial), self.schedule.begin()

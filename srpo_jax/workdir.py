@@ -2,13 +2,21 @@
 
     config.json  metrics.jsonl  eval.jsonl  rollouts/step_000000.parquet  history/DOMAIN/epoch_000.parquet
     checkpoints/STEP/  tb/  model/ (config.json and tokenizer of the base)
+
+A workdir is a local folder or one on gs://, an object store: there is no append, so that a row means reading and
+putting its file anew (1.5 kB a step: half a second at the ten-thousandth of minutes-long steps); a put is whole or
+nothing, so that no file needs a partial one beside it; and there is no lock that ends with its process. Whoever opens
+the workdir last owns it, as `.owner` there says, and an earlier run ends at the next file that it would write.
 """
 
 import fcntl
+import io
 import json
 import os
 import re
 import shutil
+import tempfile
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +26,10 @@ import pyarrow.parquet as pq
 from tensorboardX import SummaryWriter
 
 from srpo_jax.algorithm.history import Pool
-from srpo_jax.errors import InputError
+from srpo_jax.errors import InputError, TrainingError
+from srpo_jax.paths import as_path, is_local
 
+MARKS = (".lock", ".owner")  # whose workdir it is: not files of a run
 ROLLOUT_SCHEMA = pa.schema(
   [
     ("step", pa.int32()),
@@ -63,15 +73,23 @@ class Workdir:
   """An open run directory, locked against a second writer until `close`."""
 
   def __init__(self, path: str | Path, *, tensorboard: bool = True):
-    self.path = Path(path)
-    self.path.mkdir(parents=True, exist_ok=True)
-    self._lock = (self.path / ".lock").open("w")
-    try:
-      fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-      raise InputError(f"{self.path}: another process is writing this workdir") from None
+    self.path = as_path(path)
+    self._lock, self._id = None, uuid.uuid4().hex
+    if is_local(self.path):
+      self.path.mkdir(parents=True, exist_ok=True)
+      self._lock = (self.path / ".lock").open("w")
+      try:
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except OSError:
+        raise InputError(f"{self.path}: another process is writing this workdir") from None
+    else:
+      write_text(self.path / ".owner", self._id)
     self._tensorboard = tensorboard
-    self._events: SummaryWriter | None = None
+    self._events: _Events | None = None
+
+  def _check_owner(self) -> None:
+    if self._lock is None and (self.path / ".owner").read_text() != self._id:
+      raise TrainingError(f"{self.path}: another process has taken over this workdir, nothing more is written here")
 
   def rewind(self, step: int, epochs: Mapping[str, int]) -> None:
     """Drops every row past `step` updates and every finished epoch from `epochs` (domain -> current epoch) on."""
@@ -85,24 +103,32 @@ class Workdir:
         file.unlink()
     if self._events is not None:
       self._events.close()
-    shutil.rmtree(self.path / "tb", ignore_errors=True)
+      self._events = None
+    _remove(self.path / "tb")
     if self._tensorboard:
-      self._events = SummaryWriter(str(self.path / "tb"))
+      self._events = _Events(self.path / "tb")
       for row in read_rows(self.path / "metrics.jsonl"):
-        self._write_events(row)
+        self._events.add(row)
+      self._events.publish()
 
   def write_metrics(self, row: Mapping[str, Any]) -> None:
+    self._check_owner()
     _append(self.path / "metrics.jsonl", row)
-    self._write_events(row)
+    if self._events is not None:
+      self._events.add(row)
+      self._events.publish()
 
   def write_eval(self, row: Mapping[str, Any]) -> None:
+    self._check_owner()
     _append(self.path / "eval.jsonl", row)
 
   def write_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+    self._check_owner()
     _write_parquet(self.path / f"rollouts/step_{step:06d}.parquet", rows, ROLLOUT_SCHEMA)
 
   def write_history(self, pool: Pool, retained: Iterable[str], record: Callable[[str], int]) -> None:
     """One row a prompt of the epoch that ended; `retained` are those of the next, `record` gives a prompt's record."""
+    self._check_owner()
     kept = set(retained)
     rows = [
       {
@@ -121,16 +147,36 @@ class Workdir:
     ]
     _write_parquet(self.path / f"history/{pool.domain}/epoch_{pool.epoch:03d}.parquet", rows, HISTORY_SCHEMA)
 
-  def _write_events(self, row: Mapping[str, Any]) -> None:
-    if self._events is not None:
-      for name, value in row.items():
-        if name != "step" and isinstance(value, (int, float)):
-          self._events.add_scalar(name, value, row["step"])
-
   def close(self) -> None:
     if self._events is not None:
       self._events.close()
-    self._lock.close()
+    if self._lock is not None:
+      self._lock.close()
+
+
+class _Events:
+  """TensorBoard's events; for an object store written to a local folder, and put whole after every row."""
+
+  def __init__(self, folder: Path):
+    self._folder = folder
+    self._local = None if is_local(folder) else tempfile.TemporaryDirectory(prefix="srpo_jax-tb-")
+    self._writer = SummaryWriter(str(folder) if self._local is None else self._local.name)
+
+  def add(self, row: Mapping[str, Any]) -> None:
+    for name, value in row.items():
+      if name != "step" and isinstance(value, (int, float)):
+        self._writer.add_scalar(name, value, row["step"])
+
+  def publish(self) -> None:
+    if self._local is not None:  # a thread writes: the last rows may be missing till the next time
+      for file in Path(self._local.name).iterdir():
+        (self._folder / file.name).write_bytes(file.read_bytes())
+
+  def close(self) -> None:
+    self._writer.close()
+    self.publish()
+    if self._local is not None:
+      self._local.cleanup()
 
 
 def read_rows(file: Path) -> list[dict[str, Any]]:
@@ -152,8 +198,11 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
 
 def _append(file: Path, row: Mapping[str, Any]) -> None:
   line = json.dumps(row, allow_nan=False) + "\n"
-  with file.open("a") as out:
-    out.write(line)
+  if is_local(file):
+    with file.open("a") as out:
+      out.write(line)
+  else:
+    write_text(file, (file.read_text() if file.exists() else "") + line)
 
 
 def _keep_until(file: Path, last: int) -> None:
@@ -168,9 +217,20 @@ def _keep_until(file: Path, last: int) -> None:
 
 def write_text(file: Path, text: str) -> None:
   """Replaces a file whole, or leaves it as it was."""
+  if not is_local(file):
+    file.write_text(text)
+    return
   partial = file.with_name(file.name + ".partial")
   partial.write_text(text)
   os.replace(partial, file)
+
+
+def _remove(folder: Path) -> None:
+  """A folder with all that is in it, where it is there."""
+  if is_local(folder):
+    shutil.rmtree(folder, ignore_errors=True)
+  elif folder.exists():
+    folder.rmtree()  # type: ignore[attr-defined]
 
 
 def _numbered(files: Iterable[Path]) -> Iterator[tuple[Path, int]]:
@@ -182,7 +242,13 @@ def _numbered(files: Iterable[Path]) -> Iterator[tuple[Path, int]]:
 
 
 def _write_parquet(file: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
+  table = pa.Table.from_pylist(list(rows), schema=schema)
+  if not is_local(file):
+    whole = io.BytesIO()
+    pq.write_table(table, whole)
+    file.write_bytes(whole.getvalue())
+    return
   file.parent.mkdir(parents=True, exist_ok=True)
   partial = file.with_suffix(".partial")
-  pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), partial)
+  pq.write_table(table, partial)
   os.replace(partial, file)

@@ -1,5 +1,6 @@
 """What a finished run shows: a table of the base against the trained policy, and a figure of the curves."""
 
+import io
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
+from srpo_jax.paths import as_path
 from srpo_jax.workdir import read_rows
 
 Row = dict[str, Any]
@@ -28,7 +30,7 @@ TABLE_ROWS = (  # (label, key of an eval.jsonl row)
 
 def summarize(workdir: str | Path) -> None:
   """Prints a table for each held-out set, where the run evaluated, and writes WORKDIR/curves.png."""
-  workdir = Path(workdir)
+  workdir = as_path(workdir)
   evals = read_rows(workdir / "eval.jsonl")
   metrics = read_rows(workdir / "metrics.jsonl")
   for rows in by_set(evals).values():
@@ -83,7 +85,7 @@ def _change(a: float | None, b: float | None) -> str:
   return "-" if a is None or b is None else f"{100 * (b - a):+.1f}"
 
 
-def plot_curves(metrics: Sequence[Row], evals: Sequence[Row], file: str | Path) -> None:
+def plot_curves(metrics: Sequence[Row], evals: Sequence[Row], file: Path) -> None:
   """Reward, accuracy, held-out accuracy, response length, groups, pools, code share and entropy over steps."""
   domains = [name.removesuffix("/pool_size") for name in metrics[0] if name.endswith("/pool_size")]
   with plt.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
@@ -117,7 +119,9 @@ def plot_curves(metrics: Sequence[Row], evals: Sequence[Row], file: str | Path) 
       axes[0, 0].annotate(f" stage {number}", (start, axes[0, 0].get_ylim()[1]), fontsize=7, color="0.4", va="top")
     for axis in axes[1]:
       axis.set_xlabel("step")
-    figure.savefig(file, dpi=130)
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=130)
+    file.write_bytes(image.getvalue())
     plt.close(figure)
 
 
