@@ -138,7 +138,7 @@ def joined(
   if count() == 1:
     yield
     return
-  with _Sentinel(
+  with _sentinel.watching(
     f"error: process {index()} of {count()} was ended: it or another of the group died or cannot be reached; start "
     "all of them again, and the run goes on from its last checkpoint"
   ):
@@ -173,6 +173,7 @@ def leaving_at_failure() -> Iterator[None]:
         file=sys.stderr,
       )
       status = 1
+    _sentinel.dismiss()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
@@ -184,15 +185,25 @@ class _Sentinel:
   A shell that waits for our end: nothing in this process could still print then.
   """
 
-  def __init__(self, message: str):
-    script = 'trap "" TERM INT HUP; read -r end || printf "%s\\n" "$0" >&2'
+  _shell: subprocess.Popen[bytes] | None = None
+
+  @contextlib.contextmanager
+  def watching(self, message: str) -> Iterator[None]:
+    script = 'trap "" TERM INT HUP; read -r end || printf "%s\n" "$0" >&2'
     self._shell = subprocess.Popen(["sh", "-c", script, message], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    try:
+      yield
+    finally:
+      self.dismiss()
 
-  def __enter__(self) -> None:
-    return None
+  def dismiss(self) -> None:
+    """What ends this process now has been said."""
+    if self._shell is not None:
+      self._shell.communicate(b"\n")
+      self._shell = None
 
-  def __exit__(self, *error: object) -> None:
-    self._shell.communicate(b"\n")
+
+_sentinel = _Sentinel()
 
 
 def _start(given: Mapping[str, str | None]) -> None:
