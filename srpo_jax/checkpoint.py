@@ -77,9 +77,13 @@ class Checkpoints:
     except (ValueError, KeyError, TypeError) as error:
       raise InputError(f"{self.folder / str(step)}: does not fit this model ({error})") from None
 
+  def wait(self) -> None:
+    """Returns once what is being written is whole."""
+    self._manager.wait_until_finished()
+
   def close(self) -> None:
     """Waits for what is being written."""
-    self._manager.wait_until_finished()
+    self.wait()
     self._manager.close()
 
 

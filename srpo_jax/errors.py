@@ -10,8 +10,27 @@ class InputError(ValueError):
   """What a user gave is wrong: the message names the file, row or field and what was expected."""
 
 
+class SharedError(InputError):
+  """One that every process of the group raises."""
+
+
 class TrainingError(RuntimeError):
   """Training cannot go on; the workdir's last checkpoint stands."""
+
+
+class PreemptedError(BaseException):
+  """The process was told to end and does so in order. Like KeyboardInterrupt, no `except Exception` is meant."""
+
+  def __init__(self, message: str, status: int = 0):
+    super().__init__(message, status)
+    self.status = status
+
+  def saying(self, what: str) -> "PreemptedError":
+    """The same, with what has been saved."""
+    return PreemptedError(f"{str(self).partition(':')[0]}: {what}", self.status)
+
+  def __str__(self) -> str:
+    return str(self.args[0])
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -29,23 +48,30 @@ def check_positive(options: argparse.Namespace, *names: str) -> None:
 
 
 def run_cli(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> NoReturn:
-  """Runs an entry point's `main(args)` and exits: 0 when it returns, 2 with one line on InputError.
-
-  A file that cannot be read or written (an OSError that names it) exits the same way, a TrainingError with status 1.
-  """
+  """Runs an entry point's `main(args)` and exits: 0 when it returns, else as `report` says."""
   try:
     main(sys.argv[1:] if argv is None else argv)
-  except InputError as error:
-    _end(str(error), 2)
-  except TrainingError as error:
-    _end(str(error), 1)
-  except OSError as error:
-    if error.filename is None:
+  except (Exception, PreemptedError) as error:
+    status = report(error)
+    if status is None:
       raise
-    _end(f"{error.filename}: {error.strerror}", 2)
+    sys.exit(status)
   sys.exit(0)
 
 
-def _end(message: str, status: int) -> NoReturn:
+def report(error: BaseException) -> int | None:
+  """Prints the one line of an error that has one, and gives the exit status: 2 for InputError, 1 for TrainingError.
+
+  A file that cannot be read or written (an OSError that names it) counts as the former. None: any other error.
+  """
+  if isinstance(error, PreemptedError):
+    print(error, file=sys.stderr)
+    return error.status
+  if isinstance(error, OSError) and error.filename is not None:
+    message, status = f"{error.filename}: {error.strerror}", 2
+  elif isinstance(error, (InputError, TrainingError)):
+    message, status = str(error), 2 if isinstance(error, InputError) else 1
+  else:
+    return None
   print(f"error: {' '.join(message.split())}", file=sys.stderr)
-  sys.exit(status)
+  return status

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from srpo_jax import distributed
 from srpo_jax.algorithm.history import Outcome, outcome
 from srpo_jax.bars import late_bar
 from srpo_jax.data.encoded import Prompt
 from srpo_jax.errors import TrainingError
 from srpo_jax.model.qwen2 import Params
 from srpo_jax.model.sampling import Purpose, prompt_key
+from srpo_jax.preemption import Notice
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.sampler import GroupRequest, sample_groups
@@ -45,6 +47,7 @@ class Collector:
   prompt_bucket: int
   seed: int
   show: bool = False  # progress bars while sampling and judging take long
+  notice: Notice | None = None  # of preemption, looked at between decode calls
 
   def collect(
     self,
@@ -59,10 +62,12 @@ class Collector:
   ) -> tuple[list[Group], dict[str, float]]:
     """Groups in the order of `prompts`, and the seconds spent sampling and then waiting for verdicts.
 
-    A response is scored while others are still being generated.
+    A response is scored while others are still being generated. In a group of processes each scores its share, and all
+    get all verdicts.
 
     Raises:
       TrainingError: the policy gives no finite log-probabilities.
+      PreemptedError: the run was told to end meanwhile.
     """
     started = time.perf_counter()
     by_id = {prompt.problem.id: prompt for prompt in prompts}
@@ -78,8 +83,14 @@ class Collector:
       for id_, prompt in by_id.items()
     ]
     sampled: dict[tuple[str, int], tuple[Rollout, str]] = {}
+    place = {(id_, i): p * samples + i for p, id_ in enumerate(by_id) for i in range(samples)}
     stream = sample_groups(
-      self.engine, params, requests, stop_tokens=self.stop_tokens, prompt_bucket=self.prompt_bucket
+      self.engine,
+      params,
+      requests,
+      stop_tokens=self.stop_tokens,
+      prompt_bucket=self.prompt_bucket,
+      between=self.notice.check if self.notice else None,
     )
     bar = late_bar("sampling", len(requests) * samples, shown=self.show)
     for rollout in stream:
@@ -88,6 +99,8 @@ class Collector:
         raise TrainingError(f"step {step}: the policy's log-probabilities are not finite: it diverged or is damaged")
       text = self._text(rollout)
       sampled[rollout.prompt_id, rollout.sample] = rollout, text
+      if place[rollout.prompt_id, rollout.sample] % distributed.count() != distributed.index():
+        continue
       problem = by_id[rollout.prompt_id].problem
       self.scorer.submit(
         ScoreRequest(
@@ -102,8 +115,7 @@ class Collector:
       )
     bar.close()
     generated = time.perf_counter()
-    with late_bar("judging", len(sampled), shown=self.show) as bar:
-      verdicts = self.scorer.collect(lambda n: bar.update(n - bar.n))
+    verdicts = self._verdicts(len(sampled))
     groups = [
       Group(
         prompt,
@@ -114,6 +126,25 @@ class Collector:
       for id_, prompt in by_id.items()
     ]
     return groups, {"rollout_s": generated - started, "score_s": time.perf_counter() - generated}
+
+  def _verdicts(self, n: int) -> dict[str, Verdict]:
+    """Of all `n` responses, by the processes that they were given to."""
+
+    def collect() -> dict[str, Verdict]:
+      with late_bar("judging", -(-n // distributed.count()), shown=self.show) as bar:
+
+        def waiting(judged: int) -> None:
+          bar.update(judged - bar.n)
+          if self.notice is not None:
+            self.notice.raise_if_told()
+
+        verdicts = self.scorer.collect(waiting)
+      if self.notice is not None:
+        self.notice.raise_if_told()  # a signal to the whole process group ends the workers too: not a verdict
+      return verdicts
+
+    parts = distributed.all_gather(distributed.agreed(collect))
+    return {id_: verdict for part in parts for id_, verdict in part.items()}
 
   def _text(self, rollout: Rollout) -> str:
     tokens = rollout.tokens if rollout.truncated else rollout.tokens[:-1]

@@ -1,42 +1,58 @@
 """Trains: python -m srpo_jax.launch --config=configs/tiny.py [--workdir=DIR] [--config.section.field=value ...]
 
-Started again on the same workdir it resumes.
+Started again on the same workdir it resumes. SIGTERM, or Ctrl-C, saves a checkpoint and ends it.
+
+On several hosts the same command is started on each, with a workdir that all of them see. A TPU pod or Slurm tells JAX
+which they are; elsewhere --coordinator=HOST:PORT --num_processes=N --process_id=I do.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from srpo_jax import distributed
 from srpo_jax.config import Config, make_config
 from srpo_jax.errors import run_cli
 from srpo_jax.flags import parse_config_and
 from srpo_jax.logs import start_logging
 from srpo_jax.paths import as_path
+from srpo_jax.preemption import Notice
+
+GROUP_FLAGS = {
+  "coordinator": "HOST:PORT of process 0, where a cluster does not tell; or JAX_COORDINATOR_ADDRESS.",
+  "num_processes": "Of the group; or JAX_NUM_PROCESSES.",
+  "process_id": "From 0; or JAX_PROCESS_ID.",
+}
 
 
-def parse_flags(args: Sequence[str]) -> tuple[Config, Path]:
-  """The checked config and the workdir (default runs/NAME of the config file).
+def parse_flags(args: Sequence[str]) -> tuple[Config, Path, dict[str, str | None]]:
+  """The checked config, the workdir (default runs/NAME of the config file), and what `distributed.joined` is given.
 
   Raises:
     InputError: anything that absl or ml_collections would end with a traceback.
   """
   workdir_help = "Where the run's files go, a folder or gs://BUCKET/FOLDER; default runs/NAME."
-  raw, name, given = parse_config_and("launch", __doc__ or "", args, {"workdir": workdir_help})
-  return make_config(raw), as_path(given["workdir"] or Path("runs") / name)
+  raw, name, given = parse_config_and("launch", __doc__ or "", args, {"workdir": workdir_help} | GROUP_FLAGS)
+  workdir = as_path(given.pop("workdir") or Path("runs") / name)
+  return make_config(raw), workdir, given
 
 
 def main(args: Sequence[str]) -> None:
-  config, workdir = parse_flags(args)
-  start_logging()
-  # Imported late: a wrong flag is told at once.
-  from srpo_jax.analysis.summary import summarize
-  from srpo_jax.cache import enable_compilation_cache
-  from srpo_jax.run import Run
-  from srpo_jax.train import train
+  with Notice() as notice:
+    config, workdir, group = parse_flags(args)
+    with distributed.joined(**group):
+      notice.listen()  # JAX's own service took SIGTERM over: it would leave out what comes before the first step
+      start_logging(distributed.index() if distributed.count() > 1 else None)
+      # Imported late: a wrong flag is told at once.
+      from srpo_jax.analysis.summary import summarize
+      from srpo_jax.cache import enable_compilation_cache
+      from srpo_jax.run import Run
+      from srpo_jax.train import train
 
-  enable_compilation_cache()
-  with Run(config, workdir) as run:
-    train(run)
-  summarize(workdir)
+      enable_compilation_cache()
+      with Run(config, workdir, notice) as run, distributed.leaving_at_failure():
+        train(run)
+      if distributed.is_writer():
+        summarize(workdir)
 
 
 if __name__ == "__main__":

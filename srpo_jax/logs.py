@@ -5,8 +5,14 @@ import logging
 LIBRARIES = ("absl", "jax", "orbax", "transformers", "datasets", "fsspec", "huggingface_hub", "httpx")
 
 
-def start_logging() -> None:
-  """Lines with the time of day on standard error; what a library set up before is replaced."""
-  logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
+def start_logging(process: int | None = None) -> None:
+  """Lines with the time of day on standard error; what a library set up before is replaced.
+
+  Args:
+    process: number in a group of processes, before every line; all but the first tell warnings alone.
+  """
+  level = logging.WARNING if process else logging.INFO
+  name = "" if process is None else f"[{process}] "
+  logging.basicConfig(level=level, format=f"%(asctime)s {name}%(message)s", datefmt="%H:%M:%S", force=True)
   for library in LIBRARIES:
     logging.getLogger(library).setLevel(logging.ERROR)

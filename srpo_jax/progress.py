@@ -16,7 +16,7 @@ class Progress:
   def __init__(self, run: Run, at: Position):
     self._log_every = run.config.log.every
     self._bar = tqdm(
-      total=run.schedule.last_step(at), initial=at.step, disable=not run.config.log.progress,
+      total=run.schedule.last_step(at), initial=at.step, disable=not run.shows_progress,
       unit="step", dynamic_ncols=True, bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
     )  # fmt: skip
     self._redirect = logging_redirect_tqdm()

@@ -3,9 +3,12 @@
 import contextlib
 import dataclasses
 import functools
+import hashlib
+import importlib.metadata
 import inspect
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +16,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from srpo_jax import distributed
 from srpo_jax.algorithm.advantages import group_advantages
 from srpo_jax.algorithm.stages import Position
 from srpo_jax.checkpoint import Checkpoints
-from srpo_jax.config import Config, check_same_run, to_json
+from srpo_jax.config import Config, check_same_run, flatten, to_json
 from srpo_jax.data.dataset import open_problems
 from srpo_jax.data.encoded import Prompt, load_tokenizer
 from srpo_jax.data.prompt_set import PromptSet, Selection
-from srpo_jax.errors import InputError
+from srpo_jax.errors import InputError, PreemptedError
 from srpo_jax.experience import Collector
 from srpo_jax.fields import names
 from srpo_jax.jsonl import read_json
@@ -29,6 +33,7 @@ from srpo_jax.model import hf, qwen2
 from srpo_jax.model.sharding import make_mesh, param_shardings
 from srpo_jax.paths import as_local, as_path, local_copy
 from srpo_jax.plugins import is_callable_spec, resolve_callable
+from srpo_jax.preemption import Notice
 from srpo_jax.rewards.pool import default_workers
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.rollout.engine import InProcessEngine
@@ -36,7 +41,13 @@ from srpo_jax.rollout.sampler import round_up
 from srpo_jax.sandbox.client import SandboxOptions
 from srpo_jax.schedule import Schedule
 from srpo_jax.types import Problem, ScoreRequest
-from srpo_jax.workdir import MARKS, Workdir, read_rows, write_text
+from srpo_jax.workdir import MARKS, Bystander, Workdir, read_rows, write_text
+
+Sets = list[tuple[str, Sequence[Problem]]]
+
+LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "optax", "orbax-checkpoint", "transformers", "math-verify")
+WEIGHTS = ".safetensors"
+SEEN_WITHIN_S = 60.0  # what one host writes into a shared folder, caches of network file systems included
 
 
 def stop_tokens(folder: str | Path, tokenizer: Any) -> tuple[int, ...]:
@@ -123,7 +134,7 @@ def make_scorer(config: Config) -> Scorer:
   )
 
 
-def open_sets(specs: str, *, format: str = "auto", limit: int = 0) -> list[tuple[str, Sequence[Problem]]]:
+def open_sets(specs: str, *, format: str = "auto", limit: int = 0) -> Sets:
   """Each of `specs` (commas between) with its problems."""
   return [(spec, open_problems(str(local_copy(spec)), format=format, limit=limit)) for spec in names(specs)]
 
@@ -172,29 +183,75 @@ def set_name(spec: str) -> str:
   return spec.rpartition(":")[2] if is_callable_spec(spec) else Path(spec).stem
 
 
+def facts(config: Config, folder: Path, sets: Sequence[PromptSet]) -> dict[str, str]:
+  """What the processes of a group must have the same, by name: the config, the data, the base and the libraries."""
+  found = {f"config.{name}": repr(value) for name, value in flatten(config).items()}
+  for set_ in sets:
+    found |= {f"{set_.name}: digest of its {domain} rows": digest for domain, digest in set_.digests.items()}
+  for file in sorted(file for file in folder.iterdir() if file.name in hf.COMPANION_FILES or file.suffix == WEIGHTS):
+    found[f"{file}: digest"] = edges_digest(file)
+  return found | {f"version of {name}": importlib.metadata.version(name) for name in LIBRARIES}
+
+
+def edges_digest(file: Path) -> str:
+  """Of a file's size, its first and its last mebibyte: enough to tell the weights of two models apart."""
+  with file.open("rb") as stream:
+    size = stream.seek(0, 2)
+    stream.seek(0)
+    digest = hashlib.sha256(str(size).encode() + stream.read(1 << 20))
+    stream.seek(max(0, size - (1 << 20)))
+    digest.update(stream.read())
+  return digest.hexdigest()[:16]
+
+
 class Run:
   """An open run: its parts, and how it starts and saves. Use as a context manager."""
 
-  def __init__(self, config: Config, workdir: str | Path):
+  def __init__(self, config: Config, workdir: str | Path, notice: Notice | None = None):
+    """Opens it. Processes of a group open it together: what one of them refuses, all do.
+
+    Args:
+      notice: of preemption; None: signals are not looked at.
+    """
     self.config = config
     self.path = as_path(workdir)
+    self.shows_progress = config.log.progress and distributed.is_writer()
+    self._notice = notice
+    distributed.from_writer(self._check_workdir)
+    with contextlib.ExitStack() as opened:  # whatever fails below, what is open by then is closed
+      train, held = distributed.agreed(self._open_sets)
+      scorer = distributed.agreed(lambda: opened.enter_context(make_scorer(config)))
+      folder = distributed.writer_first(lambda: self._base(config))
+      facts = distributed.agreed(lambda: self._prepare(folder, train, held, scorer, opened))
+      distributed.check_same(facts)
+      self.files = distributed.agreed(lambda: self._open_files(folder, opened))
+      distributed.agreed(self._check_shared)
+      self.checkpoints = Checkpoints(self.path, keep=config.checkpoint.keep, keep_every=config.checkpoint.keep_every)
+      opened.callback(self.checkpoints.close)
+      self._opened = opened.pop_all()
+    self.evaluated: dict[tuple[int, str], dict[str, Any]] = {}  # rows of eval.jsonl by step and set
+
+  def _check_workdir(self) -> None:
     if (self.path / "config.json").exists():
-      check_same_run(config, self.path / "config.json")
+      check_same_run(self.config, self.path / "config.json")
     elif self.path.is_dir() and any(file.name not in MARKS for file in self.path.iterdir()):
       raise InputError(f"{self.path}: not empty and not the workdir of a run (no config.json), nothing was written")
-    with contextlib.ExitStack() as opened:  # whatever fails below, what is open by then is closed
-      self._open(config, opened)
-      self._opened = opened.pop_all()
 
-  def _open(self, config: Config, opened: contextlib.ExitStack) -> None:
-    data = config.data
-    train = open_sets(data.train, format=data.format, limit=data.limit)  # first: what a user gets wrong is told at once
+  def _open_sets(self) -> tuple[Sets, Sets]:
+    """The train and the held-out sets. First of all, and the mesh: what a user gets wrong is told at once."""
+    config, data = self.config, self.config.data
+    train = open_sets(data.train, format=data.format, limit=data.limit)
     held = open_sets(data.eval, limit=data.eval_limit) if config.eval.every else []
     if len({set_name(spec) for spec, _ in held}) < len(held):
       raise InputError(f"config.data.eval: {data.eval}: two sets of one name, expected each name once")
     self._mesh = make_mesh(**dataclasses.asdict(config.mesh))
-    scorer = opened.enter_context(make_scorer(config))
-    folder = self._base(config)
+    return train, held
+
+  def _prepare(
+    self, folder: Path, train: Sets, held: Sets, scorer: Scorer, opened: contextlib.ExitStack
+  ) -> dict[str, str]:
+    """Everything that is made of the config, the data and the base; what of it every process must have the same."""
+    config, data = self.config, self.config.data
     self._check_source(folder)
     self.model_config = hf.read_config(folder)
     self.tokenizer = load_tokenizer(folder)
@@ -214,22 +271,34 @@ class Run:
 
     longest = max(set_.longest for set_ in (*self._train, *heldout))
     engine = make_engine(config, self.model_config, max_prompt=longest, stops=stops)
-    bucket, seed, show = config.rollout.prompt_bucket, config.train.seed, config.log.progress
-    self.collector = Collector(engine, scorer, self.tokenizer, stops, bucket, seed, show)
+    bucket, seed = config.rollout.prompt_bucket, config.train.seed
+    self.collector = Collector(
+      engine, scorer, self.tokenizer, stops, bucket, seed, show=self.shows_progress, notice=self._notice
+    )
     self.learner = make_learner(config, self.model_config)
     self.advantage: Callable[..., np.ndarray] = (
       resolve_callable(config.advantage.function)
       if config.advantage.function
       else functools.partial(group_advantages, scale=config.advantage.scale)
     )
+    return facts(config, folder, (*self._train, *heldout)) if distributed.count() > 1 else {}
 
-    self.files = Workdir(self.path, tensorboard=config.log.tensorboard)
-    opened.callback(self.files.close)
-    write_text(self.path / "config.json", to_json(config))
+  def _open_files(self, folder: Path, opened: contextlib.ExitStack) -> Workdir:
+    if not distributed.is_writer():
+      return Bystander(self.path)
+    files = Workdir(self.path, tensorboard=self.config.log.tensorboard)
+    opened.callback(files.close)
+    write_text(self.path / "config.json", to_json(self.config))
     self._keep_source(folder)
-    self.checkpoints = Checkpoints(self.path, keep=config.checkpoint.keep, keep_every=config.checkpoint.keep_every)
-    opened.callback(self.checkpoints.close)
-    self.evaluated: dict[tuple[int, str], dict[str, Any]] = {}  # rows of eval.jsonl by step and set
+    return files
+
+  def _check_shared(self) -> None:
+    """Refuses a workdir that is another folder for the writer: checkpoints are written by all and read by all."""
+    file, ends = self.path / "config.json", time.monotonic() + SEEN_WITHIN_S
+    while not (file.is_file() and file.read_text() == to_json(self.config)):
+      if time.monotonic() > ends:
+        raise InputError(f"{file}: not what process 0 has just written; expected a workdir that all processes share")
+      time.sleep(1)
 
   def _base(self, config: Config) -> Path:
     """The folder with the model's config and tokenizer, and with the weights where the run starts from a base."""
@@ -262,7 +331,7 @@ class Run:
 
   def start(self) -> tuple[TrainState, Position]:
     """The last checkpoint's state and position, or a new run's; the files are brought back to it."""
-    own = self.checkpoints.latest()
+    own = distributed.from_writer(self.checkpoints.latest)
     if own is not None:
       state, at = self._restore(self.checkpoints, own)
       logging.info("resuming %s at step %d", self.path, own)
@@ -272,9 +341,13 @@ class Run:
     else:
       state, at = self.learner.init(self._initial), self.schedule.begin()
     del self._initial
-    self.files.rewind(at.step, {domain: pool.epoch for domain, pool in at.pools.items()})
-    self.evaluated = {(row["step"], row["set"]): row for row in read_rows(self.path / "eval.jsonl")}
+    self.evaluated = distributed.from_writer(lambda: self._rewind(at))
     return state, at
+
+  def _rewind(self, at: Position) -> dict[tuple[int, str], dict[str, Any]]:
+    """Brings the files back to a position; the rows of eval.jsonl up to it, by step and set."""
+    self.files.rewind(at.step, {domain: pool.epoch for domain, pool in at.pools.items()})
+    return {(row["step"], row["set"]): row for row in read_rows(self.path / "eval.jsonl")}
 
   def _inherit(self, folder: Path) -> tuple[TrainState, Position]:
     """Where the run in another workdir is, with its parameters, optimizer and history."""
@@ -323,6 +396,25 @@ class Run:
 
   def save(self, state: TrainState, at: Position) -> None:
     self.checkpoints.save(at.step, state, {"position": at.to_json(), "data": self._digests()})
+
+  @contextlib.contextmanager
+  def saving_when_told(self, reached: Callable[[], tuple[TrainState, Position]]) -> Iterator[None]:
+    """Where the notice ends what is done here, saves what `reached` gives: the steps that are done.
+
+    What was sampled of the next is dropped: started again, the run samples it anew, by the same keys.
+    """
+    if self._notice is None:
+      yield
+      return
+    self._notice.defer()
+    try:
+      yield
+    except PreemptedError as told:
+      state, at = reached()
+      if self.checkpoints.latest() != at.step:
+        self.save(state, at)
+      self.checkpoints.wait()
+      raise told.saying(f"saved step {at.step}") from None
 
   def _digests(self) -> dict[str, str]:
     """domain -> hash of its prompts with what decides whether a response to them is correct."""

@@ -179,6 +179,25 @@ class _Events:
       self._local.cleanup()
 
 
+class Bystander(Workdir):
+  """The workdir of a group of processes as those see it that do not write: one of them writes for all."""
+
+  def __init__(self, path: str | Path):
+    self.path = as_path(path)
+
+  def rewind(self, step: int, epochs: Mapping[str, int]) -> None: ...
+
+  def write_metrics(self, row: Mapping[str, Any]) -> None: ...
+
+  def write_eval(self, row: Mapping[str, Any]) -> None: ...
+
+  def write_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None: ...
+
+  def write_history(self, pool: Pool, retained: Iterable[str], record: Callable[[str], int]) -> None: ...
+
+  def close(self) -> None: ...
+
+
 def read_rows(file: Path) -> list[dict[str, Any]]:
   """The rows of a JSON Lines file; none when it does not exist. A last line cut by a kill (no newline) is left out."""
   if not file.exists():

@@ -27,6 +27,15 @@ def parity_then_kill(request: ScoreRequest, verdict: Verdict) -> Verdict:
   return parity(request, verdict)
 
 
+def parity_then_term(request: ScoreRequest, verdict: Verdict) -> Verdict:
+  """The same; tells the process to end at the verdict whose number is in SRPO_TEST_TERM_AT."""
+  global _judged
+  _judged += 1
+  if _judged == int(os.environ.get("SRPO_TEST_TERM_AT", 0)):
+    os.kill(os.getpid(), signal.SIGTERM)
+  return parity(request, verdict)
+
+
 def always_right(request: ScoreRequest, verdict: Verdict) -> Verdict:
   return dataclasses.replace(verdict, correct=1, reward=1.0)
 

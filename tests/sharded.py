@@ -176,12 +176,13 @@ def roll_out(config, params, shape, engine_type=InProcessEngine):
     return {(r.prompt_id, r.sample): r for r in rollouts}
 
 
-def edge_distance(config, params, rollout, at):
+def edge_distance(config, params, rollout, at, key=None):
   """How far a draw's uniform is from the nearest edge of its token's interval of the CDF, by the full forward pass."""
   row = np.concatenate([rollout.prompt_tokens, rollout.tokens[:at]])[None]
   hidden = qwen2.forward(params, config, row, np.arange(row.shape[1])[None], np.ones_like(row))
   p = np.asarray(jax.nn.softmax(qwen2.logits(params, hidden)[0, -1]), np.float64)
-  key = jax.random.fold_in(prompt_key(7, Purpose.TRAIN, 0, rollout.prompt_id), rollout.sample)
+  key = prompt_key(7, Purpose.TRAIN, 0, rollout.prompt_id) if key is None else key
+  key = jax.random.fold_in(key, rollout.sample)
   u, upper = float(uniforms(key[None], np.array([at]))[0]), np.cumsum(p)
   token = rollout.tokens[at]
   return float(min(abs(u - upper[token]), abs(u - upper[token] + p[token])))

@@ -6,7 +6,7 @@ that finishes takes the next sample at once. A response's tokens depend on its k
 
 import collections
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -52,8 +52,13 @@ def sample_groups(
   *,
   stop_tokens: Sequence[int],
   prompt_bucket: int,
+  between: Callable[[], None] | None = None,
 ) -> Iterator[Rollout]:
-  """Yields every requested response, each as soon as it is finished."""
+  """Yields every requested response, each as soon as it is finished.
+
+  Args:
+    between: called before each decode call; what it raises ends the sampling.
+  """
   waiting = collections.deque((request, sample) for request in requests for sample in range(request.samples))
   prefix: tuple[GroupRequest, Prefix] | None = None  # the group being inserted
   slots: list[_Open | None] = [None] * engine.slots
@@ -61,6 +66,8 @@ def sample_groups(
   stop = np.asarray(stop_tokens, np.int32)
 
   while waiting or any(slots):
+    if between is not None:
+      between()
     free = [i for i, open_ in enumerate(slots) if open_ is None]
     while free and waiting:
       request = waiting[0][0]

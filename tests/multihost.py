@@ -1,0 +1,209 @@
+"""Groups of processes for the tests: two of four CPU devices each, which end with the test whatever happens.
+
+`python -m tests.multihost CASE '{"argument": ...}' OUT` is one process of a group, told by the environment which. It
+writes what its case found to OUT.PROCESS.json.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from srpo_jax import distributed
+
+ROOT = Path(__file__).parent.parent
+
+
+def environment(process=0, processes=1, devices=4, port=0):
+  """Of one process with so many CPU devices, of a group at that port."""
+  env = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+  if processes > 1:
+    group = {"COORDINATOR_ADDRESS": f"127.0.0.1:{port}", "NUM_PROCESSES": str(processes), "PROCESS_ID": str(process)}
+    env |= {f"JAX_{name}": text for name, text in group.items()}
+  return env
+
+
+@contextlib.contextmanager
+def started(command, logs: Path, *, processes=2, devices=4, arguments=None):
+  """The processes of a group, each running `command` (and its own of `arguments`), their output in LOGS.PROCESS.log."""
+  with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+  running = []
+  try:
+    for i in range(processes):
+      with log_of(logs, i).open("wb") as log:
+        own = [sys.executable, *command, *(arguments[i] if arguments else [])]
+        env = environment(i, processes, devices, port)
+        running.append(subprocess.Popen(own, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True))
+    yield running
+  finally:
+    for process in running:
+      with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+      process.wait()
+
+
+def log_of(logs: Path, process: int) -> Path:
+  return logs.with_name(f"{logs.name}.{process}.log")
+
+
+def statuses(running, within_s: float) -> list[int]:
+  """The exit statuses; every process has to end within that time."""
+  ends = time.monotonic() + within_s
+  return [process.wait(max(0.1, ends - time.monotonic())) for process in running]
+
+
+def on_group(case, out: Path, *, processes=2, devices=4, within_s=400, **arguments):
+  """What a case found on each process of a group."""
+  command = ["-m", "tests.multihost", case, json.dumps(arguments), str(out)]
+  with started(command, out, processes=processes, devices=devices) as running:
+    found = statuses(running, within_s)
+  logs = [log_of(out, i).read_text()[-3000:] for i in range(processes)]
+  assert found == [0] * processes, "\n".join(logs)
+  return [json.loads(out.with_name(f"{out.name}.{i}.json").read_text()) for i in range(processes)]
+
+
+def case_exchange():
+  """What the exchanges of host values give, and what all raise where one fails."""
+  from srpo_jax.errors import InputError, SharedError
+
+  i, n = distributed.index(), distributed.count()
+
+  def fails_on_one():
+    if i == 1:
+      raise InputError("rows.jsonl:3: expected a number")
+    return i
+
+  def message(action):
+    try:
+      return action()
+    except SharedError as error:
+      return str(error)
+
+  order = []
+  return {
+    "index": [i, n, distributed.is_writer()],
+    "gathered": distributed.all_gather({"process": i, "text": "x" * (5 + 3000 * i)}),
+    "any": [distributed.any_of(i == 1), distributed.any_of(False)],
+    "agreed": distributed.agreed(lambda: i),
+    "refused": message(lambda: distributed.agreed(fails_on_one)),
+    "from_writer": distributed.from_writer(lambda: order.append(i) or "written"),
+    "order": order,
+    "same": message(lambda: distributed.check_same({"config.a": "1", "data": "d"})),
+    "differ": message(lambda: distributed.check_same({"config.a": "1", "data": f"d{i}"})),
+  }
+
+
+def case_steps(checkpoint, source, folder, mesh, steps):
+  """Each step by itself, from the state that the run `source` had before it: what is known on this process of it."""
+  import jax
+  import numpy as np
+  from jax.experimental import multihost_utils
+
+  from srpo_jax.run import Run
+  from srpo_jax.train import train
+  from tests.sharded import digest
+  from tests.test_train import toy
+
+  def whole(tree):
+    return jax.tree.map(lambda leaf: np.asarray(multihost_utils.process_allgather(leaf, tiled=True)), tree)
+
+  found = []
+  for step in steps:
+    workdir = Path(folder) / f"step_{step}"
+    distributed.from_writer(lambda step=step, workdir=workdir: begin_at(Path(source), workdir, step))
+    sizes = dict(zip(("mesh__data", "mesh__fsdp", "mesh__tensor"), mesh, strict=True))
+    config = toy(checkpoint, train__steps=step + 1, checkpoint__every=1, checkpoint__keep=9, **sizes)
+    with Run(config, workdir) as run:
+      restored = digest(whole(run.start()[0].params))
+    rows, saved = [], []
+    with Run(config, workdir) as run:
+      write, save = run.files.write_metrics, run.save
+      run.files.write_metrics = lambda row, write=write, rows=rows: (rows.append(row), write(row))
+      run.save = lambda state, at, save=save, saved=saved: (saved.append((state, at)), save(state, at))
+      train(run)
+    (state, at), (row,) = saved[-1], rows
+    times = ("time/", "throughput/")
+    found.append(
+      {
+        "restored": restored,
+        "after": digest(whole(state.params)),
+        "devices": len(state.params["embed"].sharding.device_set),
+        "row": {name: value for name, value in row.items() if not name.startswith(times)},
+        "position": at.to_json(),
+      }
+    )
+  return found
+
+
+def begin_at(source: Path, workdir: Path, step: int) -> None:
+  """A copy of a run as it was before that step."""
+  shutil.copytree(source, workdir)
+  for folder in (workdir / "checkpoints").iterdir():
+    if int(folder.name) != step:
+      shutil.rmtree(folder)
+
+
+DOUBLE = {"type": "function", "entry_point": "f", "cases": [{"args": [2], "expected": 4}, {"args": [3], "expected": 6}]}
+
+
+def case_scoring(responses, samples):
+  """Verdicts on given responses in two domains, and which of them this process judged."""
+  import types
+
+  import numpy as np
+
+  from srpo_jax import experience
+  from srpo_jax.data.encoded import Prompt
+  from srpo_jax.rewards.scorer import Scorer
+  from srpo_jax.types import Problem, Rollout
+
+  problems = [
+    Problem("m", "math", "What is 6 times 7?", "42"),
+    Problem(
+      "c", "code", "Write f.", tests={"type": "function", "entry_point": "f", "cases": [{"args": [2], "expected": 4}]}
+    ),
+  ]
+  texts = {(p.id, s): responses[p.domain][s] for p in problems for s in range(samples)}
+
+  class Canned:
+    """A tokenizer that reads the given responses out of their numbers."""
+
+    def decode(self, tokens, **_):
+      return texts[problems[tokens[0]].id, tokens[1]]
+
+  def sampled(*_, **__):
+    for p, problem in enumerate(problems):
+      for s in range(samples):
+        yield Rollout(
+          problem.id, s, np.ones(3, np.int32), np.array([p, s, 0], np.int32), np.zeros(3, np.float32), False
+        )
+
+  experience.sample_groups = sampled
+  submitted = []
+  with Scorer(workers=1) as scorer:
+    submit = scorer.submit
+    scorer.submit = lambda request: (submitted.append(request.id), submit(request))
+    collector = experience.Collector(types.SimpleNamespace(), scorer, Canned(), (0,), 8, 0)
+    prompts = [Prompt(problem, "User: ?\nAssistant: <think>", np.ones(3, np.int32)) for problem in problems]
+    groups, _ = collector.collect({}, prompts, step=0, purpose=0, samples=samples, temperature=1.0, budget=4)
+  verdicts = {v.id: [v.correct, v.format, v.reward, v.reason] for group in groups for v in group.verdicts}
+  return {"submitted": submitted, "verdicts": verdicts}
+
+
+if __name__ == "__main__":
+  with distributed.joined():
+    if sys.argv[1] != "exchange":
+      from srpo_jax.cache import enable_compilation_cache
+
+      enable_compilation_cache()
+    found = globals()[f"case_{sys.argv[1]}"](**json.loads(sys.argv[2]))
+    out = Path(sys.argv[3])
+    out.with_name(f"{out.name}.{distributed.index()}.json").write_text(json.dumps(found))
