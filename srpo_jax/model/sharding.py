@@ -6,7 +6,7 @@ ambient one (`jax.set_mesh`); without one every function here gives back what it
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -117,6 +117,28 @@ def constrain(x: Array, *axes: str | None, rules: Rules = RULES) -> Array:
   if mesh.empty:
     return x
   return jax.lax.with_sharding_constraint(x, partition(axes or (None,) * x.ndim, x.shape, mesh.shape, rules))
+
+
+def on_own_shards(
+  function: Callable[..., Array],
+  arrays: tuple[Array, ...],
+  axes: tuple[tuple[str | None, ...], ...],
+  *,
+  result: tuple[str | None, ...],
+) -> Array:
+  """`function` of the arrays, run by each device on its own parts of them: for kernels, which XLA cannot split.
+
+  Args:
+    axes: of each array.
+    result: axes of what `function` returns, which has the shape of the first array.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty:
+    return function(*arrays)
+  specs = tuple(partition(a, x.shape, mesh.shape) for a, x in zip(axes, arrays, strict=True))
+  whole = partition(result, arrays[0].shape, mesh.shape)
+  # A kernel does not say along which axes its result varies, so that cannot be checked.
+  return jax.shard_map(function, in_specs=specs, out_specs=whole, check_vma=False)(*arrays)
 
 
 def axes_of(path: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[str | None, ...]:
