@@ -3,11 +3,17 @@
 Axes: B rows, T tokens of a row, H query heads, N key/value heads, D features of a head, G = H / N.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from srpo_jax.arrays import Array
+from srpo_jax.model.sharding import RULES, partition
+from srpo_jax.model.target import target_device
+
+Kernel = Callable[[Array, Array, Array, Array], Array]  # the arguments and the result of `causal_attention`
 
 MASKED = -1e30  # finite: a row of padding alone keeps a finite softmax
 
@@ -27,7 +33,64 @@ def causal_attention(
   v: Float[Array, "B T N D"],
   segments: Int[Array, "B T"],
 ) -> Float[Array, "B T H D"]:
-  """Softmax(q k^T / sqrt(D)) v within segments, the softmax in fp32. Query head h reads key/value head h // G."""
+  """Softmax(q k^T / sqrt(D)) v within segments, the softmax in fp32. Query head h reads key/value head h // G.
+
+  By the platform's kernel (see the module); what stands at padding (segment 0) differs between kernels, but is finite.
+  """
+  if target_device().platform == "tpu":
+    from srpo_jax.model.splash import splash_attention  # loads Mosaic, which other platforms do without
+
+    return over_heads(splash_attention, q, k, v, segments)
+  return xla_attention(q, k, v, segments)
+
+
+def over_heads(
+  kernel: Kernel,
+  q: Float[Array, "B T H D"],
+  k: Float[Array, "B T N D"],
+  v: Float[Array, "B T N D"],
+  segments: Int[Array, "B T"],
+) -> Float[Array, "B T H D"]:
+  """`kernel` on each device's own rows and heads: XLA cannot split a kernel by itself.
+
+  Where the mesh has more devices along the heads than there are key/value heads, each device has all of them, and
+  picks those that its query heads read.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty:
+    return kernel(q, k, v, segments)
+  groups = q.shape[2] // k.shape[2]
+
+  def local(q: Array, k: Array, v: Array, segments: Array) -> Array:
+    heads, kv_heads = q.shape[2], k.shape[2]
+    if heads != kv_heads * groups:
+      first = jax.lax.axis_index(RULES["heads"]) * heads
+      if groups % heads == 0:  # all read the same one
+        k, v = (jax.lax.dynamic_slice_in_dim(x, first // groups, 1, axis=2) for x in (k, v))
+      else:
+        k, v = (jnp.take(x, (first + jnp.arange(heads)) // groups, axis=2) for x in (k, v))
+    return kernel(q, k, v, segments)
+
+  specs = [
+    partition(axes, x.shape, mesh.shape)
+    for x, axes in [
+      (q, ("batch", "length", "heads", "head_dim")),
+      (k, ("batch", "length", "kv_heads", "head_dim")),
+      (v, ("batch", "length", "kv_heads", "head_dim")),
+      (segments, ("batch", "length")),
+    ]
+  ]
+  # A kernel does not say along which axes its result varies, so that cannot be checked.
+  return jax.shard_map(local, in_specs=tuple(specs), out_specs=specs[0], check_vma=False)(q, k, v, segments)
+
+
+def xla_attention(
+  q: Float[Array, "B T H D"],
+  k: Float[Array, "B T N D"],
+  v: Float[Array, "B T N D"],
+  segments: Int[Array, "B T"],
+) -> Float[Array, "B T H D"]:
+  """`causal_attention` by XLA alone: the reference of all kernels. Its [B, H, T, T] scores are fp32."""
   batch, length, heads, dim = q.shape
   kv_heads = k.shape[2]
   q = q.reshape(batch, length, kv_heads, heads // kv_heads, dim)
