@@ -103,7 +103,8 @@ def tpu_devices(topology: Topology) -> list[Any]:
       topology.name, platform="tpu", **({"chips_per_host_bounds": few} if few else {})
     )
   except Exception as error:  # libtpu raises what jax makes of its status: several types, one line each
-    raise InputError(f"--topology: {topology.name}: libtpu knows no such slice ({str(error).splitlines()[0]})") from None
+    reason = str(error).splitlines()[0]
+    raise InputError(f"--topology: {topology.name}: libtpu knows no such slice ({reason})") from None
   devices = list(found.devices)
   if len(devices) != topology.chips:
     raise InputError(f"--topology: {topology.name}: has {len(devices)} devices, expected one for each of its chips")

@@ -6,13 +6,13 @@ and is counted so. Of a causal kernel that skips the blocks above the diagonal t
 computes, and here counts, the full square.
 """
 
+import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import jax
-
-Trips = Callable[[int], int]  # place of a data-dependent loop -> trips
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, Jaxpr
 
 
 def count_flops(jaxpr: Any, *, while_trips: int | None = None) -> float:
@@ -65,7 +65,7 @@ def _inner(params: Mapping[str, Any]) -> list[Any]:
     if key in ("fwd_jaxpr_thunk", "jvp_jaxpr_fun", "jvp_jaxpr_thunk", "bwd", "fun_jaxpr_thunk"):
       continue
     for item in value if isinstance(value, (tuple, list)) else [value]:
-      if isinstance(item, (jax.extend.core.ClosedJaxpr, jax.extend.core.Jaxpr)):
+      if isinstance(item, (ClosedJaxpr, Jaxpr)):
         found.append(item)
   return found
 
@@ -77,28 +77,22 @@ def dot_flops(eqn: Any) -> float:
   return 2.0 * math.prod(out) * math.prod(left[axis] for axis in contract)
 
 
-def attention_flops(batch: int, heads: int, queries: int, keys: int, dim: int, *, products: int, causal: bool) -> float:
-  """`products` of [queries, dim] x [dim, keys] a head and row; the half of them where the mask is causal."""
-  return products * 2.0 * batch * heads * queries * keys * dim * (0.5 if causal else 1.0)
-
-
 def kernel_flops(eqn: Any) -> float:
   """A Pallas kernel by its own formula, found by its name.
 
-  Splash attention: two products forward (q k, w v), five in the fused backward pass (q k, dv, dp, dq, dk), three in
-  that of dq alone (q k, dp, dq) and four in that of dk and dv (q k, dv, dp, dk); half of each, the mask being causal.
+  Splash attention visits the blocks on or below the diagonal, A = n (n + 1) / 2 of a head, and in each makes two
+  products forward (q k, w v), four for dk and dv (q k, dv, dp, dk; a fifth, dq, where it is fused) and three for dq.
   """
-  name = str(eqn.params.get("name") or eqn.params.get("name_and_src_info", ""))
-  shapes = [v.aval.shape for v in eqn.invars]
-  if "splash" in name:
-    # [heads, queries, dim] x [kv heads, keys, dim]; a leading batch where the kernel is mapped over rows.
-    arrays = [s for s in shapes if len(s) >= 3 and s[-1] >= 16 and s[-2] > 8]
-    query, key = arrays[0], arrays[1]
-    batch = math.prod(query[:-3])
-    products = 2 if "fwd" in name else 3 if "dq" in name else 5 if "fused" in name else 4
-    if "dkv" in name and "no_residuals" not in name and len(eqn.outvars) >= 3:
-      products = 5  # dq comes out of the same kernel
-    return attention_flops(batch, query[-3], query[-2], key[-2], query[-1], products=products, causal=True)
+  name = str(eqn.params["name"] or "")
+  if name.startswith("splash_"):
+    arrays = [v.aval for v in eqn.invars if v.aval.ndim >= 3 and jnp.issubdtype(v.aval.dtype, jnp.floating)]
+    *rows, length, dim = arrays[0].shape
+    sizes = json.loads(eqn.params["metadata"]["xprof_metadata"])
+    block = next(sizes[key] for key in ("block_q", "block_q_dkv", "block_q_dq") if key in sizes)
+    fused = "_dkv_" in name and any(v.aval.shape[-2:] == (length, dim) for v in eqn.outvars[:-2])
+    products = 2 if "_fwd_" in name else 3 if "_dq_" in name else 5 if fused else 4
+    n = -(-length // block)
+    return products * 2.0 * math.prod(rows) * n * (n + 1) / 2 * block**2 * dim
   estimate = eqn.params.get("cost_estimate")
   if estimate is not None:
     return float(estimate.flops)
@@ -109,4 +103,5 @@ def cudnn_flops(eqn: Any) -> float:
   """cuDNN's attention: queries [B, T, H, D] first, keys [B, S, N, D] second; five products in its backward pass."""
   query, key = eqn.invars[0].aval.shape, eqn.invars[1].aval.shape
   products = 5 if "bwd" in eqn.primitive.name else 2
-  return attention_flops(query[0], query[2], query[1], key[1], query[3], products=products, causal=True)
+  batch, queries, heads, dim = query
+  return products * 2.0 * batch * heads * queries * key[1] * dim / 2  # causal: half

@@ -12,7 +12,7 @@ import functools
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 SIZES = {
   **{"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "s32": 4, "u32": 4, "s64": 8, "u64": 8, "s4": 0.5, "u4": 0.5},
@@ -20,9 +20,9 @@ SIZES = {
 }
 COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "ragged-all-to-all", "collective-permute")
 FREE = frozenset(  # move nothing by themselves
-  "parameter constant get-tuple-element tuple bitcast after-all partition-id replica-id opt-barrier domain "
-  "add-dependency while conditional call copy-done slice-done async-done async-update send-done recv-done "
-  "all-gather-done all-reduce-done collective-permute-done".split()
+  ["parameter", "constant", "get-tuple-element", "tuple", "bitcast", "after-all", "partition-id", "replica-id"]
+  + ["opt-barrier", "domain", "add-dependency", "while", "conditional", "call", "async-update"]
+  + [f"{kind}-done" for kind in ("copy", "slice", "async", "send", "recv", *COLLECTIVES)]
 )
 
 _ARRAY = re.compile(r"([a-z]\w*)\[([\d,<=]*)\](\{[^{}]*\})?")
@@ -36,6 +36,8 @@ class Piece:
 
   bytes: float
   hbm: bool
+  dims: tuple[int, ...] = ()
+  kind: str = ""  # bf16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,14 +105,14 @@ def parse(text: str) -> Module:
   """
   computations: dict[str, dict[str, Instruction]] = {}
   entry, current = "", None
-  for line in text.splitlines():
+  for line in _whole_lines(text):
     if current is None:
       head = _HEAD.match(line)
       if head:
         current = computations.setdefault(head.group(1), {})
         if line.startswith("ENTRY"):
           entry = head.group(1)
-    elif line.startswith("}"):
+    elif line == "}":
       current = None
     else:
       instruction = _instruction(line.strip())
@@ -120,6 +122,19 @@ def parse(text: str) -> Module:
     raise ValueError("no ENTRY computation, expected the text of an HLO module")
   devices = re.search(r"num_partitions=(\d+)", text[: text.find("\n")])
   return Module(computations, entry, int(devices.group(1)) if devices else 1)
+
+
+def _whole_lines(text: str) -> Iterator[str]:
+  """Lines, those joined over which one instruction goes on (a kernel's metadata)."""
+  held: list[str] = []
+  for line in text.splitlines():
+    if held and line and not line.startswith((" ", "%", "ENTRY", "HloModule")) and line != "}":
+      held.append(line)
+      continue
+    if held:
+      yield "".join(held)
+    held = [line]
+  yield "".join(held)
 
 
 def _instruction(line: str) -> Instruction | None:
@@ -161,9 +176,9 @@ def pieces(shape: str) -> Iterable[Piece]:
   """The arrays of a shape's text."""
   for kind, dims, layout in _ARRAY.findall(shape):
     if kind in SIZES:
-      n = math.prod(int(d.lstrip("<=")) for d in dims.split(",") if d)
+      sizes = tuple(int(d.lstrip("<=")) for d in dims.split(",") if d)
       space = re.search(r"S\((\d+)\)", layout or "")
-      yield Piece(n * SIZES[kind], space is None or space.group(1) == "0")
+      yield Piece(math.prod(sizes) * SIZES[kind], space is None or space.group(1) == "0", sizes, kind)
 
 
 class Counter:
@@ -239,6 +254,8 @@ class Counter:
       return 2 * (operands[1].hbm_bytes or operands[1].bytes) if operands and operands[0].hbm_bytes else 0.0
     if i.opcode == "scatter":
       return 3 * operands[-1].bytes
+    if i.opcode == "custom-call" and "splash_" in i.text:
+      return sum(o.hbm_bytes for o in operands) + i.hbm_bytes + splash_rereads(i, operands)
     if i.opcode.endswith("-start") and len(i.shape) > 1:  # (the operand, the result, what they wait by)
       return sum(o.hbm_bytes for o in operands) + (i.shape[1].bytes if i.shape[1].hbm else 0.0)
     return sum(o.hbm_bytes for o in operands) + i.hbm_bytes
@@ -392,8 +409,8 @@ def _integer(constant: Instruction) -> int | None:
 def received(kind: str, i: Instruction, devices: int) -> float:
   """Bytes that each device receives over the links in a ring, the fewest that the collective needs.
 
-  n devices, each with a shard of b bytes: an all-gather brings (n - 1) b; a reduce-scatter of arrays of n b the same; an
-  all-reduce is both; an all-to-all of n b brings (n - 1) b; a permute brings the array.
+  n devices, each with a shard of b bytes: an all-gather brings (n - 1) b; a reduce-scatter of arrays of n b the same;
+  an all-reduce is both; an all-to-all of n b brings (n - 1) b; a permute brings the array.
   """
   whole = max((piece.bytes for piece in i.shape), default=0.0)
   if i.opcode in ("all-reduce", "all-to-all") or (i.opcode == "all-gather" and len(i.shape) > 1):
@@ -406,6 +423,24 @@ def received(kind: str, i: Instruction, devices: int) -> float:
   if kind == "reduce-scatter":  # of the result, a shard
     return i.shape[-1 if i.opcode.endswith("-start") else 0].bytes * (n - 1)
   return whole * (n - 1) / n
+
+
+def splash_rereads(i: Instruction, operands: Sequence[Instruction]) -> float:
+  """HBM bytes that a splash kernel reads beyond its operands once.
+
+  Each visited block of a causal mask, n (n + 1) / 2 a head, brings two blocks (keys and values, or in the kernel of
+  their gradients queries and output gradients) of [block, head features].
+  """
+  block = re.search(r'block_(?:q|q_dkv|q_dq)\\*": (\d+)', i.text)
+  arrays = [o.shape[0] for o in operands if len(o.shape) == 1 and len(o.shape[0].dims) >= 3 and "s8" != o.shape[0].kind]
+  if block is None or len(arrays) < 2:
+    raise ValueError(f"{i.name}: expected the block sizes and the operands of a splash kernel")
+  query, key = arrays[0], arrays[1]
+  *rows, length, dim = query.dims
+  n = -(-length // int(block.group(1)))
+  item = query.bytes / math.prod(query.dims)
+  visited = 2 * math.prod(rows) * n * (n + 1) / 2 * int(block.group(1)) * dim * item
+  return max(0.0, visited - 2 * key.bytes)
 
 
 def group_size(text: str, devices: int) -> int:
@@ -433,7 +468,7 @@ def largest(module: Module, n: int) -> list[tuple[float, str, str]]:
         continue
       size = max((piece.bytes for piece in i.shape if piece.hbm), default=0.0)
       origin = re.search(r'op_name="([^"]*)"', i.text)
-      where = origin.group(1) if origin else i.name
+      where = origin.group(1) if origin else re.sub(r"[.\d]+$", "", i.name)
       found.setdefault((size, where), (size, i.opcode, where))
   return sorted(found.values(), key=lambda f: -f[0])[:n]
 

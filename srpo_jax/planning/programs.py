@@ -4,6 +4,7 @@ They are those of training itself: `run.make_learner` and `run.make_engine` on t
 shardings. Nothing of the model's size is ever allocated.
 """
 
+import contextlib
 import dataclasses
 import re
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxprs_in_params
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from srpo_jax import run
@@ -51,14 +53,6 @@ class Program:
   def own(self) -> int:
     """What it adds to its arguments while it runs."""
     return self.total - self.memory.get("argument", 0)
-
-
-@dataclasses.dataclass(frozen=True)
-class Compiled:
-  """A program with what the next one's arguments take over from it."""
-
-  program: Program
-  out: Any  # its results as shapes with shardings; None where XLA refused
 
 
 class Compiler:
@@ -154,7 +148,7 @@ def _largest_of_trace(jaxpr: Any, n: int) -> list[tuple[float, str, str]]:
         if hasattr(aval, "shape") and not jax.dtypes.issubdtype(aval.dtype, jax.dtypes.extended):
           size = float(np.prod(aval.shape, dtype=np.float64)) * np.dtype(aval.dtype).itemsize
           found[str(aval)] = size, f"{aval.str_short()} over all devices", eqn.primitive.name
-      for inner in jax.core.jaxprs_in_params(eqn.params):
+      for inner in jaxprs_in_params(eqn.params):
         visit(inner)
 
   visit(jaxpr)
@@ -225,10 +219,8 @@ def _update(
   gradients = compile_("zeros", learner._zeros, params)
   if config.loss.updates > 1:
     compile_("log-probs", learner.logprobs, params, batch)
-  try:
+  with contextlib.suppress(Refused):
     compile_("accumulate", learner.accumulate, params, gradients, batch, place(np.float32(1)))
-  except Refused:
-    pass
   compile_("apply", learner._apply, TrainState(params, opt_state), gradients)
 
 
@@ -245,8 +237,10 @@ def _rollout(
     "budget": place(np.int32(1)),
     "temperature": place(np.float32(1)),
   }
-  for name, length in {"prefill": round_up(prompt, config.rollout.prompt_bucket), "prefill longest": engine.max_prompt}.items():
-    tokens = place(jax.ShapeDtypeStruct((min(length, engine.max_prompt),), jnp.int32))
+  usual = min(round_up(prompt, config.rollout.prompt_bucket), engine.max_prompt)
+  prefix = None
+  for name, length in (("prefill", usual), ("prefill longest", engine.max_prompt)):
+    tokens = place(jax.ShapeDtypeStruct((length,), jnp.int32))
     prefix = compile_(name, engine._prefill, serving, tokens=tokens, **ask)
   some = place(jax.ShapeDtypeStruct((engine.group,), jnp.int32))
   compile_("insert", engine._insert, prefix, state, some, some)
