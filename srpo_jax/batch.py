@@ -73,17 +73,7 @@ def _length(rollout: Rollout) -> int:
 
 def _micro_batch(packed: Sequence[Sequence[Response]], rows: int, length: int, targets: int) -> MicroBatch:
   """Rows of `length` tokens and `targets` targets that hold, one after the other, the responses of `packed`."""
-  batch = MicroBatch(
-    tokens=np.zeros((rows, length), np.int32),
-    positions=np.tile(np.arange(length, dtype=np.int32), (rows, 1)),
-    segments=np.zeros((rows, length), np.int32),
-    source=np.zeros((rows, targets), np.int32),
-    target=np.zeros((rows, targets), np.int32),
-    in_loss=np.zeros((rows, targets), bool),
-    advantage=np.zeros((rows, targets), np.float32),
-    sampler_logprob=np.zeros((rows, targets), np.float32),
-    old_logprob=np.zeros((rows, targets), np.float32),
-  )
+  batch = empty_micro_batch(rows, length, targets)
   for row, responses in enumerate(packed):
     begin = first = 0  # of this response among the row's tokens, and among its targets
     for segment, (rollout, advantage) in enumerate(responses, 1):
@@ -99,3 +89,18 @@ def _micro_batch(packed: Sequence[Sequence[Response]], rows: int, length: int, t
       batch.sampler_logprob[there] = rollout.logprobs
       begin, first = begin + prompt + n, first + n
   return batch
+
+
+def empty_micro_batch(rows: int, length: int, targets: int) -> MicroBatch:
+  """Rows of padding alone: [rows, length] tokens, [rows, targets] targets."""
+  return MicroBatch(
+    tokens=np.zeros((rows, length), np.int32),
+    positions=np.tile(np.arange(length, dtype=np.int32), (rows, 1)),
+    segments=np.zeros((rows, length), np.int32),
+    source=np.zeros((rows, targets), np.int32),
+    target=np.zeros((rows, targets), np.int32),
+    in_loss=np.zeros((rows, targets), bool),
+    advantage=np.zeros((rows, targets), np.float32),
+    sampler_logprob=np.zeros((rows, targets), np.float32),
+    old_logprob=np.zeros((rows, targets), np.float32),
+  )

@@ -6,7 +6,7 @@ ambient one (`jax.set_mesh`); without one every function here gives back what it
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -55,22 +55,26 @@ PARAM_AXES: dict[str, tuple[str, ...]] = {  # last name of a leaf's path -> its 
 }
 
 
-def make_mesh(data: int, fsdp: int, tensor: int) -> Mesh | None:
+def make_mesh(data: int, fsdp: int, tensor: int, devices: Sequence[Any] | None = None) -> Mesh | None:
   """The mesh of a run; None for a single device, which needs none.
+
+  Args:
+    devices: those of a topology that programs are compiled for; by default this machine's, or all processes'.
 
   Raises:
     InputError: the sizes do not make up the devices that are there.
   """
-  size, devices = data * fsdp * tensor, jax.devices()
-  if size == 1 and jax.process_count() == 1:
+  size, elsewhere = data * fsdp * tensor, devices is not None
+  if size == 1 and jax.process_count() == 1 and not elsewhere:
     return None
+  devices = jax.devices() if devices is None else devices
   if size != len(devices):
     raise InputError(
       f"config.mesh: data {data} x fsdp {fsdp} x tensor {tensor} = {size}, expected the number of devices, "
-      f"{len(devices)}" + (", or 1 to use one of them" if jax.process_count() == 1 else "")
+      f"{len(devices)}" + (", or 1 to use one of them" if jax.process_count() == 1 and not elsewhere else "")
     )
   # Explicit axes, the default, want a sharding at every operation; Auto leaves to XLA what is not stated.
-  return jax.make_mesh((data, fsdp, tensor), MESH_AXES, axis_types=(AxisType.Auto,) * 3)
+  return jax.make_mesh((data, fsdp, tensor), MESH_AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
 
 
 def partition(

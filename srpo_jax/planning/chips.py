@@ -1,0 +1,123 @@
+"""What one chip can do, as published, and which chips a topology has.
+
+Rates are the makers' own, dense bf16. `ici` is one direction of a chip's links together: half of what is published
+as bidirectional. `available` is what XLA lets programs have of the memory: where libtpu compiles for the chip it is
+the limit in its own out-of-memory message (libtpu 0.0.42.1), elsewhere the published capacity.
+"""
+
+import dataclasses
+import math
+import os
+import re
+from typing import Any
+
+from srpo_jax.errors import InputError
+
+GIB = 2**30
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+  """Published rates of one chip; None where nobody publishes one."""
+
+  name: str
+  platform: str  # tpu | gpu | cpu
+  flops: float | None  # a second, dense bf16
+  hbm: float | None  # bytes a second
+  ici: float | None  # bytes a second, one direction, all links of the chip together
+  capacity: int | None  # bytes of memory, published
+  available: int | None  # bytes that programs can have
+  source: str
+
+
+TPUS = {
+  "v5p": Chip("v5p", "tpu", 459e12, 2765e9, 600e9, 95 * GIB, int(95.74 * GIB), "cloud.google.com/tpu/docs/v5p"),
+  "v6e": Chip("v6e", "tpu", 918e12, 1638e9, 400e9, 32 * GIB, int(31.25 * GIB), "cloud.google.com/tpu/docs/v6e"),
+  "v5e": Chip("v5e", "tpu", 197e12, 819e9, 200e9, 16 * GIB, int(15.75 * GIB), "cloud.google.com/tpu/docs/v5e"),
+}
+GPUS = {
+  "a100": Chip("a100", "gpu", 312e12, 2039e9, 300e9, 80 * 10**9, 80 * 10**9, "nvidia.com/en-us/data-center/a100"),
+  "h100": Chip("h100", "gpu", 989e12, 3350e9, 450e9, 80 * 10**9, 80 * 10**9, "nvidia.com/en-us/data-center/h100"),
+  "h200": Chip("h200", "gpu", 989e12, 4800e9, 450e9, 141 * 10**9, 141 * 10**9, "nvidia.com/en-us/data-center/h200"),
+}
+CPU = Chip("cpu", "cpu", None, None, None, None, None, "no published rate: no time is estimated")
+
+# A TPU slice of fewer chips than a host's has only these shapes.
+_SUB_HOST = {"1x1": [1, 1, 1], "1": [1, 1, 1]}
+_ENVIRONMENT = {  # libtpu looks for a TPU machine's metadata and for its lock; a plan needs neither
+  "TPU_SKIP_MDS_QUERY": "1",
+  "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+  "TPU_WORKER_HOSTNAMES": "localhost",
+  "TPU_ACCELERATOR_TYPE": "v5p-8",  # of this machine, not of the plan: anything it knows stops a warning
+  "TPU_MIN_LOG_LEVEL": "3",
+  "TPU_STDERR_LOG_LEVEL": "3",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Topology:
+  """Chips that a run has: `name` as the user wrote it, and their number."""
+
+  name: str
+  chip: Chip
+  chips: int
+  shape: str  # of a TPU slice, 4x4x8
+
+
+def parse_topology(text: str) -> Topology:
+  """`v5p:4x4x8`, `v6e:2x4`, or a number of GPUs, `h200:1`.
+
+  Raises:
+    InputError: not of this form, or an unknown chip.
+  """
+  name, _, shape = text.partition(":")
+  chip = (TPUS | GPUS).get(name)
+  if chip is None or not re.fullmatch(r"[1-9]\d*(x[1-9]\d*){0,2}", shape):
+    known = ", ".join([*TPUS, *GPUS])
+    raise InputError(f"--topology: {text}: expected CHIP:SHAPE such as v5p:4x4x8 or h200:1, CHIP one of {known}")
+  if chip.platform == "gpu" and "x" in shape:
+    raise InputError(f"--topology: {text}: expected a number of GPUs, such as {name}:8")
+  return Topology(text, chip, math.prod(int(n) for n in shape.split("x")), shape)
+
+
+def tpu_devices(topology: Topology) -> list[Any]:
+  """The devices of a TPU slice that libtpu compiles for; none of them is here.
+
+  Raises:
+    InputError: libtpu is not installed, or knows no such slice.
+  """
+  for name, value in _ENVIRONMENT.items():
+    os.environ.setdefault(name, value)
+  try:
+    import libtpu  # noqa: F401 (named here, so that its absence is told before jax falls back to something else)
+  except ImportError:
+    raise InputError(
+      f"--topology: {topology.name}: libtpu is not installed, expected `pip install 'srpo-jax[tpu]'` (it compiles for "
+      "TPUs on any x86-64 Linux machine)"
+    ) from None
+  from jax.experimental import topologies
+
+  few = _SUB_HOST.get(topology.shape)
+  try:
+    found = topologies.get_topology_desc(
+      topology.name, platform="tpu", **({"chips_per_host_bounds": few} if few else {})
+    )
+  except Exception as error:  # libtpu raises what jax makes of its status: several types, one line each
+    reason = str(error).splitlines()[0]
+    raise InputError(f"--topology: {topology.name}: libtpu knows no such slice ({reason})") from None
+  devices = list(found.devices)
+  if len(devices) != topology.chips:
+    raise InputError(f"--topology: {topology.name}: has {len(devices)} devices, expected one for each of its chips")
+  return devices
+
+
+def chip_of(device: Any) -> Chip:
+  """The row of the table for a device that is here; rates unknown where it has none."""
+  kind = str(device.device_kind).lower()
+  for name, chip in GPUS.items():
+    if name in kind:
+      return chip
+  for name, words in {"v5p": ("v5p", "v5"), "v6e": ("v6 lite", "v6e"), "v5e": ("v5 lite", "v5e")}.items():
+    if device.platform == "tpu" and (kind.removeprefix("tpu ") in words):
+      return TPUS[name]
+  return dataclasses.replace(CPU, name=kind, platform=device.platform)

@@ -1,0 +1,478 @@
+"""Bytes and collectives of a compiled program, read from the text of its optimized HLO.
+
+XLA's own cost analysis takes a loop's body once and a slice of a stacked array for the whole of it. Here a loop counts
+as often as it runs (its trip count is stated, or follows from start, step and limit), and an operand of which only
+slices are read counts as those slices. Arrays in on-chip memory (S(1) and the like) cost no HBM traffic.
+
+Everything is of one device: an SPMD module is the program of each.
+"""
+
+import dataclasses
+import functools
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+SIZES = {
+  **{"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "s32": 4, "u32": 4, "s64": 8, "u64": 8, "s4": 0.5, "u4": 0.5},
+  **{"bf16": 2, "f16": 2, "f32": 4, "f64": 8, "c64": 8, "c128": 16, "token": 0, "f8e4m3fn": 1, "f8e5m2": 1},
+}
+COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "ragged-all-to-all", "collective-permute")
+FREE = frozenset(  # move nothing by themselves
+  ["parameter", "constant", "get-tuple-element", "tuple", "bitcast", "after-all", "partition-id", "replica-id"]
+  + ["opt-barrier", "domain", "add-dependency", "while", "conditional", "call", "async-update"]
+  + [f"{kind}-done" for kind in ("copy", "slice", "async", "send", "recv", *COLLECTIVES)]
+)
+
+_ARRAY = re.compile(r"([a-z]\w*)\[([\d,<=]*)\](\{[^{}]*\})?")
+_NAME = re.compile(r"%?([\w.\-]+) = ")
+_HEAD = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+  """One array of a shape: its bytes, and whether it lies in HBM."""
+
+  bytes: float
+  hbm: bool
+  dims: tuple[int, ...] = ()
+  kind: str = ""  # bf16
+
+
+@dataclasses.dataclass(frozen=True)
+class Instruction:
+  name: str
+  opcode: str
+  shape: tuple[Piece, ...]
+  operands: tuple[str, ...]
+  text: str  # what stands between the opcode's brackets, and the attributes after them
+  root: bool
+
+  @property
+  def bytes(self) -> float:
+    return sum(piece.bytes for piece in self.shape)
+
+  @property
+  def hbm_bytes(self) -> float:
+    return sum(piece.bytes for piece in self.shape if piece.hbm)
+
+  def attribute(self, name: str) -> str | None:
+    """The name of a computation that an attribute points to."""
+    found = re.search(rf"\b{name}=%?([\w.\-]+)", self.text)
+    return found.group(1) if found else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Traffic:
+  """Of one device, over a whole run of the program."""
+
+  hbm: float  # bytes read and written
+  collectives: Mapping[str, tuple[float, float]]  # kind -> how often, bytes that a device receives over the links
+
+  @property
+  def wire(self) -> float:
+    return sum(received for _, received in self.collectives.values())
+
+  def times(self, n: float) -> "Traffic":
+    return Traffic(self.hbm * n, {k: (c * n, b * n) for k, (c, b) in self.collectives.items()})
+
+  def plus(self, other: "Traffic") -> "Traffic":
+    kinds = {**self.collectives}
+    for kind, (count, received) in other.collectives.items():
+      before = kinds.get(kind, (0.0, 0.0))
+      kinds[kind] = before[0] + count, before[1] + received
+    return Traffic(self.hbm + other.hbm, kinds)
+
+
+NOTHING = Traffic(0.0, {})
+
+
+@dataclasses.dataclass(frozen=True)
+class Module:
+  """The computations of a module: name -> instructions by name, in their order."""
+
+  computations: Mapping[str, Mapping[str, Instruction]]
+  entry: str
+  devices: int
+
+
+def parse(text: str) -> Module:
+  """Reads `compiled.as_text()`.
+
+  Raises:
+    ValueError: not HLO text.
+  """
+  computations: dict[str, dict[str, Instruction]] = {}
+  entry, current = "", None
+  for line in _whole_lines(text):
+    if current is None:
+      head = _HEAD.match(line)
+      if head:
+        current = computations.setdefault(head.group(1), {})
+        if line.startswith("ENTRY"):
+          entry = head.group(1)
+    elif line == "}":
+      current = None
+    else:
+      instruction = _instruction(line.strip())
+      if instruction is not None:
+        current[instruction.name] = instruction
+  if not entry:
+    raise ValueError("no ENTRY computation, expected the text of an HLO module")
+  devices = re.search(r"num_partitions=(\d+)", text[: text.find("\n")])
+  return Module(computations, entry, int(devices.group(1)) if devices else 1)
+
+
+def _whole_lines(text: str) -> Iterator[str]:
+  """Lines, those joined over which one instruction goes on (a kernel's metadata)."""
+  held: list[str] = []
+  for line in text.splitlines():
+    if held and line and not line.startswith((" ", "%", "ENTRY", "HloModule")) and line != "}":
+      held.append(line)
+      continue
+    if held:
+      yield "".join(held)
+    held = [line]
+  yield "".join(held)
+
+
+def _instruction(line: str) -> Instruction | None:
+  root = line.startswith("ROOT ")
+  line = line.removeprefix("ROOT ")
+  name = _NAME.match(line)
+  if name is None:
+    return None
+  line = re.sub(r"/\*.*?\*/", "", line[name.end() :])
+  shape, rest = _split_shape(line)
+  opcode, _, rest = rest.partition("(")
+  inside = _bracketed(rest)
+  operands = re.findall(r"%([\w.\-]+)", inside) if opcode.strip() != "constant" else []
+  if opcode.strip() in ("parameter", "constant"):
+    rest = inside
+  return Instruction(name.group(1), opcode.strip(), tuple(pieces(shape)), tuple(operands), rest, root)
+
+
+def _split_shape(line: str) -> tuple[str, str]:
+  """The shape at the front of `line` (a tuple in brackets, or up to the first space) and the rest."""
+  if not line.startswith("("):
+    shape, _, rest = line.partition(" ")
+    return shape, rest
+  inside = _bracketed(line[1:])
+  return inside, line[len(inside) + 2 :].lstrip()
+
+
+def _bracketed(text: str) -> str:
+  """Up to the bracket that closes one opened before `text`."""
+  depth = 1
+  for i, char in enumerate(text):
+    depth += (char == "(") - (char == ")")
+    if depth == 0:
+      return text[:i]
+  return text
+
+
+def pieces(shape: str) -> Iterable[Piece]:
+  """The arrays of a shape's text."""
+  for kind, dims, layout in _ARRAY.findall(shape):
+    if kind in SIZES:
+      sizes = tuple(int(d.lstrip("<=")) for d in dims.split(",") if d)
+      space = re.search(r"S\((\d+)\)", layout or "")
+      yield Piece(math.prod(sizes) * SIZES[kind], space is None or space.group(1) == "0", sizes, kind)
+
+
+class Counter:
+  """Traffic of a module's computations, each counted once."""
+
+  def __init__(self, module: Module, *, while_trips: int | None = None):
+    """`while_trips`: of loops whose end depends on data; without it they must be none.
+
+    A limit in the loop's condition bounds such a loop too, and goes before it.
+    """
+    self.module, self.while_trips = module, while_trips
+    self.computation = functools.cache(self._computation)
+    self.reads = functools.cache(self._reads)
+
+  def total(self) -> Traffic:
+    return self.computation(self.module.entry)
+
+  def _computation(self, name: str) -> Traffic:
+    instructions = self.module.computations[name]
+    total = NOTHING
+    for instruction in instructions.values():
+      total = total.plus(self._one(instruction, instructions))
+    return total
+
+  def _one(self, i: Instruction, around: Mapping[str, Instruction]) -> Traffic:
+    if i.opcode == "while":
+      body, condition = i.attribute("body"), i.attribute("condition")
+      assert body and condition
+      inside = self.computation(body).plus(self.computation(condition))
+      return inside.times(self.trips(i, around))
+    if i.opcode == "conditional":
+      names = re.findall(r"(?:true_computation|false_computation)=%?([\w.\-]+)", i.text)
+      listed = re.search(r"branch_computations=\{([^}]*)\}", i.text)
+      names += re.findall(r"%?([\w.\-]+)", listed.group(1)) if listed else []
+      return max((self.computation(n) for n in names), key=lambda t: t.hbm + t.wire, default=NOTHING)
+    if i.opcode == "call":
+      target = i.attribute("to_apply")
+      return self.computation(target) if target else NOTHING
+    if i.opcode == "async-start":
+      target = i.attribute("calls")
+      return self.computation(target) if target else NOTHING
+    if i.opcode in FREE or 'custom_call_target="AllocateBuffer"' in i.text:
+      return NOTHING
+    return Traffic(self._bytes(i, around), self._collectives(i))
+
+  def _collectives(self, i: Instruction) -> dict[str, tuple[float, float]]:
+    kind = i.opcode.removesuffix("-start")
+    if kind in COLLECTIVES:
+      return {kind: (1.0, received(kind, i, self.module.devices))}
+    if i.opcode != "fusion":
+      return {}
+    found: dict[str, tuple[float, float]] = {}
+    name = i.attribute("calls") or ""
+    for inner in self.module.computations.get(name, {}).values():
+      for kind, (count, wire) in self._collectives(inner).items():
+        if kind == "all-reduce" and "scatter" in name:  # TPU: a reduce-scatter in the form of its two halves
+          kind, wire = "reduce-scatter", wire / 2
+        before = found.get(kind, (0.0, 0.0))
+        found[kind] = before[0] + count, before[1] + wire
+    return found
+
+  def _bytes(self, i: Instruction, around: Mapping[str, Instruction]) -> float:
+    """HBM bytes that one instruction reads and writes."""
+    operands = [around[name] for name in i.operands if name in around]
+    if i.opcode == "fusion":
+      called = i.attribute("calls")
+      if called in self.module.computations:
+        reads = sum(self._operand(o, called, place) for place, o in enumerate(operands))
+        return reads + self._written(i, called)
+    if i.opcode in ("dynamic-slice", "slice", "gather", "slice-start"):
+      return i.hbm_bytes * (1 if i.opcode == "slice-start" else 2)
+    if i.opcode == "dynamic-update-slice":
+      return 2 * (operands[1].hbm_bytes or operands[1].bytes) if operands and operands[0].hbm_bytes else 0.0
+    if i.opcode == "scatter":
+      return 3 * operands[-1].bytes
+    if i.opcode == "custom-call" and "splash_" in i.text:
+      return sum(o.hbm_bytes for o in operands) + i.hbm_bytes + splash_rereads(i, operands)
+    if i.opcode.endswith("-start") and len(i.shape) > 1:  # (the operand, the result, what they wait by)
+      return sum(o.hbm_bytes for o in operands) + (i.shape[1].bytes if i.shape[1].hbm else 0.0)
+    return sum(o.hbm_bytes for o in operands) + i.hbm_bytes
+
+  def _operand(self, operand: Instruction, called: str, place: int) -> float:
+    if not operand.hbm_bytes:
+      return 0.0
+    sliced = self.reads(called, place)
+    return operand.hbm_bytes if sliced is None else min(sliced, operand.hbm_bytes)
+
+  def _reads(self, computation: str, place: int) -> float | None:
+    """Bytes of a fused computation's parameter that are read; None: all of it."""
+    instructions = self.module.computations[computation]
+    parameter = next(
+      (i for i in instructions.values() if i.opcode == "parameter" and i.text.split(")")[0] == str(place)), None
+    )
+    if parameter is None:
+      return None
+    total, names = 0.0, {parameter.name}
+    for i in instructions.values():  # in an order in which operands come first
+      used = [at for at, name in enumerate(i.operands) if name in names]
+      if not used:
+        continue
+      if i.opcode in ("bitcast", "reshape", "copy") and not i.root:
+        names.add(i.name)
+      elif i.opcode in ("dynamic-slice", "slice", "gather") and used == [0]:
+        total += i.bytes
+      elif i.opcode == "dynamic-update-slice" and used == [0]:
+        continue  # in place: what is written counts as the result
+      elif i.opcode == "fusion" and (called := i.attribute("calls")) in self.module.computations:
+        inner = [self.reads(called, at) for at in used]
+        if any(n is None for n in inner):
+          return None
+        total += sum(n for n in inner if n is not None)
+      else:
+        return None
+    return total
+
+  def _written(self, i: Instruction, called: str) -> float:
+    """Bytes that a fusion writes: of a result that is an updated operand, the update."""
+    instructions = self.module.computations[called]
+    root = next((inner for inner in instructions.values() if inner.root), None)
+    if root is None:
+      return i.hbm_bytes
+    roots = [instructions.get(n) for n in root.operands] if root.opcode == "tuple" else [root]
+    if len(roots) != len(i.shape):
+      return i.hbm_bytes
+    return sum(self._updated(r, instructions, p) for r, p in zip(roots, i.shape, strict=True) if p.hbm)
+
+  def _updated(self, root: Instruction | None, around: Mapping[str, Instruction], piece: Piece) -> float:
+    while root is not None and root.opcode in ("bitcast", "copy", "reshape", "convert") and root.operands:
+      root = around.get(root.operands[0])
+    if root is None:
+      return piece.bytes
+    if root.opcode == "dynamic-update-slice":
+      update = around.get(root.operands[1])
+      return update.bytes if update is not None else piece.bytes
+    if root.opcode == "scatter":
+      update = around.get(root.operands[-1])
+      return 2 * update.bytes if update is not None else piece.bytes
+    if root.opcode == "fusion":
+      called = root.attribute("calls")
+      inner = self.module.computations.get(called or "", {})
+      last = next((n for n in inner.values() if n.root), None)
+      if last is not None and last.opcode != "tuple":
+        return self._updated(last, inner, piece)
+    return piece.bytes
+
+  def trips(self, loop: Instruction, around: Mapping[str, Instruction]) -> int:
+    """How often a loop runs.
+
+    Raises:
+      ValueError: that depends on data, and no `while_trips` was given.
+    """
+    stated = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', loop.text)
+    if stated:
+      return int(stated.group(1))
+    condition, body = (self.module.computations[loop.attribute(n) or ""] for n in ("condition", "body"))
+    for compare in self._compares(condition):
+      place, limit, strict = compare
+      start, step = self._start(loop, around, place), self._step(body, place)
+      if step:
+        return max(0, -(-(limit - start + (0 if strict else 1)) // step))
+    if self.while_trips is None:
+      raise ValueError(f"loop {loop.name}: its trips depend on data, expected while_trips")
+    return self.while_trips
+
+  def _compares(self, condition: Mapping[str, Instruction]) -> list[tuple[int, int, bool]]:
+    """(place in the loop's tuple, limit, whether the limit is outside) of each `i < constant` in a condition."""
+    found = []
+    for i in condition.values():
+      called = condition if i.opcode == "compare" else self.module.computations.get(i.attribute("calls") or "", {})
+      if i.opcode not in ("compare", "fusion"):
+        continue
+      for compare in [i] if i.opcode == "compare" else [c for c in called.values() if c.opcode == "compare"]:
+        direction = re.search(r"direction=(\w+)", compare.text)
+        left, right = ([_trace(name, called)] for name in compare.operands[:2])
+        if i.opcode == "fusion":  # its parameters are the operands outside
+          left, right = (
+            [_trace(i.operands[int(x.text.split(")")[0])], condition)] if x and x.opcode == "parameter" else [x]
+            for [x] in (left, right)
+          )
+        a, b = left[0], right[0]
+        if a and b and direction and direction.group(1) in ("LT", "LE") and b.opcode == "constant":
+          place, limit = re.search(r"index=(\d+)", a.text), _integer(b)
+          if a.opcode == "get-tuple-element" and place and limit is not None:
+            found.append((int(place.group(1)), limit, direction.group(1) == "LT"))
+    return found
+
+  def _start(self, loop: Instruction, around: Mapping[str, Instruction], place: int) -> int:
+    initial = around.get(loop.operands[0]) if loop.operands else None
+    value = _trace(initial.operands[place], around) if initial and initial.opcode == "tuple" else None
+    number = _integer(value) if value and value.opcode == "constant" else None
+    return number or 0
+
+  def _step(self, body: Mapping[str, Instruction], place: int) -> int:
+    """What the body adds to its counter; 0 where that is not seen."""
+    root = next((i for i in body.values() if i.root), None)
+    if root is None or root.opcode != "tuple":
+      return 0
+    last, around, outer = _trace(root.operands[place], body), body, None
+    if last is not None and last.opcode == "fusion":
+      outer = last
+      around = self.module.computations.get(last.attribute("calls") or "", {})
+      last = next((i for i in around.values() if i.root), None)
+    if last is None or last.opcode != "add":
+      return 0
+    for name in last.operands:
+      value = _trace(name, around)
+      if value is not None and value.opcode == "parameter" and outer is not None:
+        value = _trace(outer.operands[int(value.text.split(")")[0])], body)
+      number = _integer(value) if value is not None and value.opcode == "constant" else None
+      if number:
+        return number
+    return 0
+
+
+def _trace(name: str, around: Mapping[str, Instruction]) -> Instruction | None:
+  """The instruction behind copies of it."""
+  i = around.get(name)
+  while i is not None and i.opcode in ("copy", "bitcast", "copy-done", "copy-start", "convert") and i.operands:
+    i = around.get(i.operands[0])
+  return i
+
+
+def _integer(constant: Instruction) -> int | None:
+  found = re.match(r"\s*(-?\d+)\s*$", constant.text)
+  return int(found.group(1)) if found else None
+
+
+def received(kind: str, i: Instruction, devices: int) -> float:
+  """Bytes that each device receives over the links in a ring, the fewest that the collective needs.
+
+  n devices, each with a shard of b bytes: an all-gather brings (n - 1) b; a reduce-scatter of arrays of n b the same;
+  an all-reduce is both; an all-to-all of n b brings (n - 1) b; a permute brings the array.
+  """
+  whole = max((piece.bytes for piece in i.shape), default=0.0)
+  if i.opcode in ("all-reduce", "all-to-all") or (i.opcode == "all-gather" and len(i.shape) > 1):
+    whole = i.bytes
+  if kind == "collective-permute":
+    return i.shape[0].bytes
+  n = group_size(i.text, devices)
+  if kind == "all-reduce":
+    return 2 * whole * (n - 1) / n
+  if kind == "reduce-scatter":  # of the result, a shard
+    return i.shape[-1 if i.opcode.endswith("-start") else 0].bytes * (n - 1)
+  return whole * (n - 1) / n
+
+
+def splash_rereads(i: Instruction, operands: Sequence[Instruction]) -> float:
+  """HBM bytes that a splash kernel reads beyond its operands once.
+
+  Each visited block of a causal mask, n (n + 1) / 2 a head, brings two blocks (keys and values, or in the kernel of
+  their gradients queries and output gradients) of [block, head features].
+  """
+  block = re.search(r'block_(?:q|q_dkv|q_dq)\\*": (\d+)', i.text)
+  arrays = [o.shape[0] for o in operands if len(o.shape) == 1 and len(o.shape[0].dims) >= 3 and "s8" != o.shape[0].kind]
+  if block is None or len(arrays) < 2:
+    raise ValueError(f"{i.name}: expected the block sizes and the operands of a splash kernel")
+  query, key = arrays[0], arrays[1]
+  *rows, length, dim = query.dims
+  n = -(-length // int(block.group(1)))
+  item = query.bytes / math.prod(query.dims)
+  visited = 2 * math.prod(rows) * n * (n + 1) / 2 * int(block.group(1)) * dim * item
+  return max(0.0, visited - 2 * key.bytes)
+
+
+def group_size(text: str, devices: int) -> int:
+  """Devices that take part in one collective together."""
+  grid = re.search(r"replica_groups=\[(\d+),(\d+)\]", text)
+  if grid:
+    return int(grid.group(2))
+  named = re.search(r"replica_groups=mesh\[([^\]]*)\]\s*\{([^}]*)\}", text)
+  if named:
+    sizes = {k: int(v) for k, v in re.findall(r"'([^']+)'=(\d+)", named.group(1))}
+    return math.prod(sizes[axis] for axis in re.findall(r"'([^']+)'", named.group(2)))
+  listed = re.search(r"replica_groups=\{\{([\d,]*)\}", text)
+  return len(listed.group(1).split(",")) if listed and listed.group(1) else devices
+
+
+def largest(module: Module, n: int) -> list[tuple[float, str, str]]:
+  """The `n` largest arrays that instructions make in HBM, each as (bytes, opcode, the operation it is of)."""
+  found: dict[tuple[float, str], tuple[float, str, str]] = {}
+  fused = {i.attribute("calls") for c in module.computations.values() for i in c.values() if i.opcode == "fusion"}
+  for name, computation in module.computations.items():
+    if name in fused:
+      continue
+    for i in computation.values():
+      if i.opcode in ("tuple", "while", "get-tuple-element", "bitcast", "parameter", "conditional", "constant"):
+        continue
+      size = max((piece.bytes for piece in i.shape if piece.hbm), default=0.0)
+      origin = re.search(r'op_name="([^"]*)"', i.text)
+      where = origin.group(1) if origin else re.sub(r"[.\d]+$", "", i.name)
+      found.setdefault((size, where), (size, i.opcode, where))
+  return sorted(found.values(), key=lambda f: -f[0])[:n]
+
+
+def to_json(traffic: Traffic) -> dict[str, object]:
+  kinds = {k: {"count": c, "bytes": b} for k, (c, b) in traffic.collectives.items()}
+  return json.loads(json.dumps({"hbm_bytes": traffic.hbm, "collectives": kinds}))

@@ -1,0 +1,117 @@
+"""A plan for one config, and plans for the best of a search."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+
+from srpo_jax import run
+from srpo_jax.config import Config, make_config
+from srpo_jax.errors import InputError
+from srpo_jax.model import hf
+from srpo_jax.model.qwen2 import Qwen2Config
+from srpo_jax.model.sharding import make_mesh
+from srpo_jax.planning import analytic, chips
+from srpo_jax.planning import search as searching
+from srpo_jax.planning.chips import GIB, Topology
+from srpo_jax.planning.phases import estimate
+from srpo_jax.planning.programs import Program, compile_step
+from srpo_jax.planning.shapes import model_shape
+from srpo_jax.planning.table import Plan, markdown
+from srpo_jax.planning.workload import Lengths, make_workload
+
+Tell = Callable[[str], None]
+
+ESTIMATED = (
+  "ESTIMATE: no such GPU is here, so XLA:CPU compiled the programs. FLOPs, weights, moments, gradients, serving "
+  "weights and cache are exact; temporaries are XLA:CPU's (its attention keeps [T, T] scores, which cuDNN's does not); "
+  "times are of a closed form (srpo_jax/planning/analytic.py), not of a compiled GPU program"
+)
+
+
+def shape_of(config: Config) -> Qwen2Config:
+  """The model's shape; of a model that a config builds, it is built (or taken from its cache)."""
+  if config.model.path:
+    return model_shape(config.model.path)
+  return hf.read_config(run.base_folder(config))
+
+
+def plan(
+  config: Config,
+  topology: Topology | None,
+  lengths: Lengths,
+  *,
+  notes: tuple[str, ...] = (),
+  tell: Tell = lambda _: None,
+) -> Plan:
+  """Compiles a step's programs for the topology, or for this machine's devices.
+
+  Raises:
+    InputError: the model does not divide over the mesh, or the devices are not what the mesh needs.
+  """
+  shape, m = shape_of(config), config.mesh
+  estimated = False
+  if topology is not None and topology.chip.platform == "tpu":
+    mesh = make_mesh(m.data, m.fsdp, m.tensor, devices=chips.tpu_devices(topology))
+  else:
+    here = jax.devices()
+    if topology is not None and here[0].platform != "gpu":
+      estimated, notes = True, (*notes, ESTIMATED)
+    mesh = make_mesh(m.data, m.fsdp, m.tensor)
+    if topology is None:
+      n = m.data * m.fsdp * m.tensor
+      topology = Topology(f"this machine's {here[0].platform}", chips.chip_of(here[0]), n, str(n))
+  work = make_workload(config, lengths)
+  if not work.micro_batches:
+    raise InputError("--mean-length: every response is cut at the limit and leaves the loss: nothing is trained on")
+  micro_batch = max((tokens, targets) for tokens, targets, _ in work.micro_batches)
+  programs = compile_step(config, shape, mesh, micro_batch=micro_batch, prompt=lengths.prompt, tell=tell)
+  step = None
+  counted: dict[str, Program] = analytic.programs(config, shape, work) if estimated else programs
+  if topology.chip.flops is not None and not any(program.refused for program in programs.values()):
+    chunk, updates = config.rollout.chunk, config.loss.updates
+    step = estimate(counted, work, shape, topology.chip, topology.chips, chunk=chunk, updates=updates)
+  return Plan(config, topology, shape, (m.data, m.fsdp, m.tensor), programs, work, step, notes)
+
+
+def search(config: Config, topology: Topology | None, lengths: Lengths, *, tell: Tell = lambda _: None) -> list[Plan]:
+  """Plans of the best three meshes, the fastest first; prints the ranking in closed form before.
+
+  Raises:
+    InputError: without a topology whose rates are known, or where no mesh fits.
+  """
+  if topology is None:
+    raise InputError("--search: expected --topology, such as v5p:4x4x8: it ranks by a chip's published rates")
+  shape = shape_of(config)
+  ranked = searching.rank(config, shape, topology, lengths)
+  shown = searching.best_of_each_mesh(ranked, 8)
+  rows = [["closed form", "step s at least", "decode s", "update s", "GiB a chip"]]
+  for one in shown:
+    at = {phase.phase: phase.seconds for phase in one.step.phases}
+    times = f"{one.step.seconds:.0f}", f"{at['decode']:.0f}", f"{at['forward and backward']:.0f}"
+    rows.append([one.words, *times, f"{one.bytes / GIB:.1f}"])
+  print(f"{len(ranked)} combinations of mesh, slots and micro-batch fit by the closed form; the best of each mesh:\n")
+  print(markdown(rows) + "\n", flush=True)
+  found = []
+  for one in shown[:3]:
+    tell(one.words)
+    checked = make_config(dataclasses.asdict(one.config))
+    found.append(plan(checked, topology, lengths, notes=(f"launch with {one.flags}",), tell=tell))
+  return sorted(found, key=lambda p: (p.fits is False, p.step.seconds if p.step else float("inf")))
+
+
+def verdict(plan: Plan) -> str:
+  """One line of what does not fit, and its largest buffers."""
+
+  def words(program: Program) -> str:
+    buffers = ", ".join(f"{size / GIB:.2f} GiB {kind} {where}" for size, kind, where in program.largest[:3])
+    return f"largest buffers: {buffers}"
+
+  where = f"{plan.topology.name}: does not fit"
+  if plan.refused:
+    program = plan.refused[0]
+    return f"{where}: {program.name}: {program.refused[:200]} ({words(program)})"
+  peak = plan.peak
+  assert peak is not None and plan.topology.chip.available is not None
+  needs = f"{peak.total / GIB:.2f} GiB of {plan.topology.chip.available / GIB:.2f} GiB"
+  return f"{where}: {peak.program} needs {needs} a chip ({words(plan.programs[peak.program])})"

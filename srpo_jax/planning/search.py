@@ -1,0 +1,83 @@
+"""Which mesh, how many slots and rows: all are ranked in closed form, the best three are compiled."""
+
+import dataclasses
+from collections.abc import Iterator
+
+from srpo_jax.config import Config
+from srpo_jax.errors import InputError
+from srpo_jax.model.qwen2 import Qwen2Config
+from srpo_jax.planning import analytic
+from srpo_jax.planning.chips import Topology
+from srpo_jax.planning.phases import Step, estimate
+from srpo_jax.planning.workload import Lengths, Workload, make_workload
+
+FULL = 0.92  # of the memory: the closed form is not exact
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+  config: Config
+  step: Step
+  bytes: float  # a chip, by the closed form
+
+  @property
+  def words(self) -> str:
+    c = self.config
+    mesh = f"data {c.mesh.data} x fsdp {c.mesh.fsdp} x tensor {c.mesh.tensor}"
+    return f"{mesh}, {c.rollout.slots} slots, micro-batch {c.train.micro_batch}"
+
+  @property
+  def flags(self) -> str:
+    c = self.config
+    values = {**{f"mesh.{k}": v for k, v in dataclasses.asdict(c.mesh).items()}, "rollout.slots": c.rollout.slots}
+    values["train.micro_batch"] = c.train.micro_batch
+    return " ".join(f"--config.{name}={value}" for name, value in values.items())
+
+
+def candidates(config: Config, shape: Qwen2Config, chips: int) -> Iterator[Config]:
+  for data, fsdp, tensor in analytic.meshes(shape, chips):
+    for slots in analytic.slots_for(config, data * fsdp):
+      for rows in analytic.rows_for(config, data * fsdp):
+        yield dataclasses.replace(
+          config,
+          mesh=dataclasses.replace(config.mesh, data=data, fsdp=fsdp, tensor=tensor),
+          rollout=dataclasses.replace(config.rollout, slots=slots),
+          train=dataclasses.replace(config.train, micro_batch=rows),
+        )
+
+
+def rank(config: Config, shape: Qwen2Config, topology: Topology, lengths: Lengths) -> list[Candidate]:
+  """Those that fit by the closed form, the fastest first.
+
+  Raises:
+    InputError: none fits.
+  """
+  chip = topology.chip
+  assert chip.available is not None
+  found, smallest = [], float("inf")
+  works: dict[tuple[int, int], Workload] = {}
+  for one in candidates(config, shape, topology.chips):
+    key = one.rollout.slots, one.train.micro_batch
+    work = works.get(key) or works.setdefault(key, make_workload(one, lengths))
+    n_bytes = analytic.sizes(one, shape, max(tokens for tokens, *_ in work.micro_batches)).peak
+    smallest = min(smallest, n_bytes)
+    if n_bytes <= FULL * chip.available:
+      programs = analytic.programs(one, shape, work)
+      chunk, updates = one.rollout.chunk, one.loss.updates
+      step = estimate(programs, work, shape, chip, topology.chips, chunk=chunk, updates=updates)
+      found.append(Candidate(one, step, n_bytes))
+  if not found:
+    raise InputError(
+      f"--topology: {topology.name}: no mesh of {topology.chips} chips holds the model: the least is "
+      f"{smallest / 2**30:.1f} GiB a chip, expected at most {chip.available / 2**30:.1f}"
+    )
+  return sorted(found, key=lambda candidate: candidate.step.seconds)
+
+
+def best_of_each_mesh(ranked: list[Candidate], n: int) -> list[Candidate]:
+  """The first `n`, each of another mesh: neighbours of one mesh differ by little."""
+  found: dict[tuple[int, int, int], Candidate] = {}
+  for candidate in ranked:
+    mesh = candidate.config.mesh
+    found.setdefault((mesh.data, mesh.fsdp, mesh.tensor), candidate)
+  return list(found.values())[:n]

@@ -1,0 +1,77 @@
+"""The shapes of the published Qwen2.5 base models, for plans on machines without their weights.
+
+From config.json of each model's page, huggingface.co/Qwen/Qwen2.5-SIZE; all have rope_theta 1e6 and heads of
+hidden_size / heads features.
+"""
+
+from pathlib import Path
+
+from srpo_jax.errors import InputError
+from srpo_jax.model.qwen2 import Qwen2Config
+
+# size -> hidden, layers, heads, key/value heads, intermediate, vocabulary, rms_norm_eps, tied
+_PUBLISHED: dict[str, tuple[int, int, int, int, int, int, float, bool]] = {
+  "0.5B": (896, 24, 14, 2, 4864, 151_936, 1e-6, True),
+  "1.5B": (1536, 28, 12, 2, 8960, 151_936, 1e-6, True),
+  "3B": (2048, 36, 16, 2, 11_008, 151_936, 1e-6, True),
+  "7B": (3584, 28, 28, 4, 18_944, 152_064, 1e-6, False),
+  "14B": (5120, 48, 40, 8, 13_824, 152_064, 1e-5, False),
+  "32B": (5120, 64, 40, 8, 27_648, 152_064, 1e-5, False),
+}
+
+
+def published_shape(name: str) -> Qwen2Config | None:
+  """The shape of `Qwen/Qwen2.5-32B`, or of a path that ends so; None for other names."""
+  size = Path(name).name.removeprefix("Qwen2.5-")
+  if size == Path(name).name or size not in _PUBLISHED:
+    return None
+  hidden, layers, heads, kv_heads, intermediate, vocabulary, eps, tied = _PUBLISHED[size]
+  return Qwen2Config(
+    vocab_size=vocabulary,
+    hidden_size=hidden,
+    intermediate_size=intermediate,
+    num_hidden_layers=layers,
+    num_attention_heads=heads,
+    num_key_value_heads=kv_heads,
+    head_dim=hidden // heads,
+    rope_theta=1e6,
+    rms_norm_eps=eps,
+    tie_word_embeddings=tied,
+  )
+
+
+def known_names() -> str:
+  return ", ".join(f"Qwen/Qwen2.5-{size}" for size in _PUBLISHED)
+
+
+def n_parameters(shape: Qwen2Config) -> int:
+  """All of them, a tied head once."""
+  c = shape
+  attention = c.hidden_size * c.head_dim * 2 * (c.num_attention_heads + c.num_key_value_heads)
+  attention += c.head_dim * (c.num_attention_heads + 2 * c.num_key_value_heads)  # biases
+  layer = attention + 3 * c.hidden_size * c.intermediate_size + 2 * c.hidden_size
+  vocabulary = c.vocab_size * c.hidden_size * (1 if c.tie_word_embeddings else 2)
+  return c.num_hidden_layers * layer + vocabulary + c.hidden_size
+
+
+def n_matmul_parameters(shape: Qwen2Config) -> int:
+  """Those that multiply every token: no embedding, no norm, no bias; the head once, tied or not."""
+  c = shape
+  attention = c.hidden_size * c.head_dim * 2 * (c.num_attention_heads + c.num_key_value_heads)
+  return c.num_hidden_layers * (attention + 3 * c.hidden_size * c.intermediate_size) + c.vocab_size * c.hidden_size
+
+
+def model_shape(path: str) -> Qwen2Config:
+  """Of the Hugging Face folder `path` if it is there, else of the published model of that name.
+
+  Raises:
+    InputError: neither.
+  """
+  from srpo_jax.model import hf
+
+  if Path(path).is_dir():
+    return hf.read_config(path)
+  shape = published_shape(path)
+  if shape is None:
+    raise InputError(f"config.model.path: {path}: no such folder, and none of the known shapes {known_names()}")
+  return shape

@@ -1,0 +1,121 @@
+"""What one training step has to do, for a stated distribution of response lengths: no program is run for this.
+
+Lengths are drawn from a lognormal and cut at the budget; the sampler's own schedule over slots and the trainer's own
+packing are then followed on lengths alone.
+"""
+
+import dataclasses
+import math
+from statistics import NormalDist
+
+import numpy as np
+
+from srpo_jax.batch import first_fit
+from srpo_jax.config import Config
+from srpo_jax.rollout.sampler import round_up
+
+
+@dataclasses.dataclass(frozen=True)
+class Lengths:
+  """The stated distribution."""
+
+  mean: float  # tokens, before the cut
+  sigma: float  # of the logarithm
+  prompt: int  # tokens of every prompt
+
+  def draw(self, n: int, budget: int) -> np.ndarray:
+    """[n] response lengths from 1 to `budget`, the same at every call: quantiles, shuffled by a fixed seed.
+
+    Quantiles rather than draws, so that the tail of a step is that of the distribution and not of a seed.
+    """
+    normal = _normal_quantiles((np.arange(n) + 0.5) / n)
+    lengths = np.exp(math.log(self.mean) - self.sigma**2 / 2 + self.sigma * normal)
+    return np.random.default_rng(0).permutation(np.clip(np.round(lengths), 1, budget).astype(np.int64))
+
+
+def _normal_quantiles(p: np.ndarray) -> np.ndarray:
+  return np.array([NormalDist().inv_cdf(float(x)) for x in p])
+
+
+@dataclasses.dataclass(frozen=True)
+class Rollouts:
+  """A step's decoding."""
+
+  steps: int  # of the decode loop, all chunks together
+  chunks: int  # calls of it
+  in_use: float  # positions of the cache that are in use, summed over slots, mean over steps
+  longest: tuple[tuple[int, int], ...]  # a chunk each: positions of its longest slot at its end, steps
+
+
+def simulate(lengths: np.ndarray, *, prompt: int, slots: int, chunk: int) -> Rollouts:
+  """Follows `sampler.sample_groups`: a slot that finishes takes the next response after the chunk is over."""
+  waiting, taken = np.asarray(lengths), min(slots, len(lengths))
+  left, done = np.zeros(slots, np.int64), np.zeros(slots, np.int64)
+  left[:taken] = waiting[:taken]
+  steps, used, longest = 0, 0.0, []
+  while left.any():
+    n = int(min(chunk, left.max()))
+    now = np.minimum(left, n)
+    used += float(np.sum(now * (prompt + done) + now * (now + 1) / 2))
+    left, done = left - now, done + now
+    steps += n
+    longest.append((prompt + int(done[now > 0].max()), n))
+    free = np.flatnonzero(left == 0)[: len(waiting) - taken]
+    left[free], done[free] = waiting[taken : taken + len(free)], 0
+    done[left == 0] = 0
+    taken += len(free)
+  return Rollouts(steps, len(longest), used / max(1, steps), tuple(longest))
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+  """One step's counts."""
+
+  lengths: Lengths
+  responses: int
+  prompts: int
+  mean_length: float  # after the cut
+  truncated: int  # responses that reach the budget: they leave the loss
+  new_tokens: int  # generated
+  loss_tokens: int
+  trained_tokens: int  # prompts and responses that the update goes over, padding aside
+  squares: float  # sum over the trained responses of (prompt + response)^2, for attention
+  rollouts: Rollouts
+  inserts: int
+  micro_batches: tuple[tuple[int, int, int], ...]  # (tokens of a row, targets of a row, how many), of all updates
+
+
+def make_workload(config: Config, lengths: Lengths) -> Workload:
+  """The counts of a step in the last stage's mix, its budget the rollout's."""
+  o, t = config.rollout, config.train
+  n = o.prompts * o.group
+  sizes = lengths.draw(n, o.max_new_tokens)
+  kept = sizes[sizes < o.max_new_tokens]
+  # A response of exactly the budget may have ended there: counted as truncated, as nearly all of them are.
+  rows = kept + lengths.prompt
+  shapes: dict[tuple[int, int], int] = {}
+  for part in (rows[i :: config.loss.updates] for i in range(config.loss.updates)):
+    if t.pack_tokens:
+      packed = len(first_fit([int(x) for x in part], t.pack_tokens)) if len(part) else 0
+      shape = t.pack_tokens, t.pack_tokens
+      shapes[shape] = shapes.get(shape, 0) + -(-packed // t.micro_batch)
+    else:
+      part = np.sort(part)[::-1]
+      for start in range(0, len(part), t.micro_batch):
+        longest = int(part[start])
+        shape = round_up(longest, t.length_bucket), round_up(longest - lengths.prompt, t.length_bucket)
+        shapes[shape] = shapes.get(shape, 0) + 1
+  return Workload(
+    lengths=lengths,
+    responses=n,
+    prompts=o.prompts,
+    mean_length=float(sizes.mean()),
+    truncated=n - len(kept),
+    new_tokens=int(sizes.sum()),
+    loss_tokens=int(kept.sum()),
+    trained_tokens=int(rows.sum()),
+    squares=float((rows.astype(np.float64) ** 2).sum()),
+    rollouts=simulate(sizes, prompt=lengths.prompt, slots=o.slots, chunk=o.chunk),
+    inserts=o.prompts * -(-o.group // min(o.group, o.slots)),
+    micro_batches=tuple((*shape, count) for shape, count in sorted(shapes.items(), reverse=True)),
+  )
