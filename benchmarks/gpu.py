@@ -59,7 +59,7 @@ def training_flops(shape: Qwen2Config, rows: int, length: int) -> float:
 
 
 def decode_bytes(shape: Qwen2Config, slots: int, length: float) -> float:
-  """What a decode step has to read in bf16: the weights (no table of an untied embedding), `length` cached positions."""
+  """What a decode step reads in bf16: the weights (but an untied embedding's table) and `length` cached positions."""
   table = 0 if shape.tie_word_embeddings else shape.vocab_size * shape.hidden_size
   cache = 2 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim * length * slots
   return 2.0 * (n_parameters(shape) - table + cache)
