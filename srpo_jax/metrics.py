@@ -6,6 +6,7 @@ import numpy as np
 
 from srpo_jax.algorithm.advantages import no_correct_weight
 from srpo_jax.algorithm.stages import Position
+from srpo_jax.analysis.reflection import Seen, reflect, reflection_rates
 from srpo_jax.experience import Group, by_domain
 from srpo_jax.learner import UpdateMetrics
 
@@ -47,6 +48,21 @@ def domain_metrics(groups: Sequence[Group], met: Position) -> Row:
     row[f"{domain}/epoch"] = pool.epoch
     row[f"{domain}/pool_size"] = len(pool.prompts)
   return row
+
+
+def reflection_metrics(groups: Sequence[Group]) -> Row:
+  """How often the batch's responses go back over their work, hesitate, try another way, and write code."""
+  return dict(
+    reflection_rates(
+      Seen(reflect(text), group.prompt.problem.domain, len(rollout.tokens), _as_bool(verdict.correct))
+      for group in groups
+      for rollout, text, verdict in zip(group.rollouts, group.texts, group.verdicts, strict=True)
+    )
+  )
+
+
+def _as_bool(correct: int | None) -> bool | None:
+  return None if correct is None else bool(correct)
 
 
 def policy_metrics(updates: Sequence[UpdateMetrics]) -> Row:

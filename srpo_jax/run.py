@@ -82,7 +82,10 @@ def base_folder(config: Config) -> Path:
   return Path(build(**config.model.build_args))
 
 
-def make_engine(config: Config, model_config: Any, *, max_prompt: int, stops: tuple[int, ...]) -> InProcessEngine:
+def make_engine(
+  config: Config, model_config: Any, *, max_prompt: int, stops: tuple[int, ...], slots: int = 0, max_new: int = 0
+) -> InProcessEngine:
+  """The engine that `config.rollout` asks for; `slots` and `max_new` in its place where they are given."""
   engine_type = InProcessEngine
   if config.rollout.backend == "jetstream":
     from srpo_jax.rollout.jetstream_engine import JetStreamEngine  # TensorFlow comes with it: only where asked for
@@ -90,12 +93,12 @@ def make_engine(config: Config, model_config: Any, *, max_prompt: int, stops: tu
     engine_type = JetStreamEngine
   return engine_type(
     model_config,
-    slots=config.rollout.slots,
+    slots=slots or config.rollout.slots,
     max_prompt=round_up(max_prompt, config.rollout.prompt_bucket),
-    max_new=config.rollout.max_new_tokens,
+    max_new=max_new or config.rollout.max_new_tokens,
     chunk=config.rollout.chunk,
     stop_tokens=stops,
-    group=min(config.rollout.group, config.rollout.slots),
+    group=min(config.rollout.group, slots or config.rollout.slots),
     dtype=jnp.dtype(config.model.dtype),
   )
 

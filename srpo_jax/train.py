@@ -19,7 +19,15 @@ from srpo_jax.errors import InputError, TrainingError
 from srpo_jax.experience import Group, by_domain, rewards_of
 from srpo_jax.heldout import evaluate
 from srpo_jax.learner import MicroBatch, TrainState, UpdateMetrics
-from srpo_jax.metrics import Row, domain_metrics, group_metrics, mean, policy_metrics, time_metrics
+from srpo_jax.metrics import (
+  Row,
+  domain_metrics,
+  group_metrics,
+  mean,
+  policy_metrics,
+  reflection_metrics,
+  time_metrics,
+)
 from srpo_jax.model.qwen2 import Params
 from srpo_jax.model.sampling import Purpose
 from srpo_jax.progress import Progress
@@ -51,7 +59,7 @@ def train(run: Run) -> None:
       times["step_s"] = time.perf_counter() - started
       row: Row = {"step": met.step, "stage": run.schedule.number(met)}
       row |= group_metrics(groups, advantages) | {"rollouts/spent": at.spent} | policy_metrics(updates)
-      row |= domain_metrics(groups, met) | time_metrics(times, groups, trained)
+      row |= domain_metrics(groups, met) | reflection_metrics(groups) | time_metrics(times, groups, trained)
       run.files.write_metrics(row)
       progress.step(row)
       if at.step % run.config.checkpoint.every == 0:

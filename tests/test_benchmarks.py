@@ -1,9 +1,16 @@
 """The benchmarks run at toy size; what they claim of tokens is checked, never their times."""
 
+import importlib
 import json
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
+import pytest
+
+from srpo_jax.model import qwen2
+from srpo_jax.planning.flops import count_flops
 from tests.conftest import ROOT
 
 
@@ -37,3 +44,47 @@ def test_packing(checkpoint):
   assert abs(packed["loss"] - padded["loss"]) < 1e-4 and abs(to_limit["loss"] - padded["loss"]) < 1e-4
   assert packed["programs"] == to_limit["programs"] == 1
   assert 0 <= packed["padding"] < to_limit["padding"]
+
+
+def run_lines(script, *args):
+  command = [sys.executable, f"benchmarks/{script}.py", *map(str, args)]
+  done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+  return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+TOY_GPU = ["--length", 64, "--rows", 2, "--micro-batches", 2, "--steps", 1, "--slots", 4, "--prompt", 8, "--chunk", 4]
+TOY_GPU += ["--new-tokens", 16, "--prompts", 2, "--group", 4, "--head-chunk", 16]
+
+
+def test_gpu():
+  lines = run_lines("gpu", "--shapes", "toy", "--trl-python", "/bin/false", *TOY_GPU)
+  train, decode, step, trl = (line for line in lines)
+  assert [line["part"] for line in lines] == ["train", "decode", "step", "trl"]
+  assert train["rows"] == 4 and train["tflops_per_s"] > 0 and train["mfu"] is None  # nobody publishes a CPU's rate
+  assert decode["slots"] == 4 and decode["positions_mean"] == 8 + 4 + 12 / 2 and decode["roofline"] is None
+  assert 0 < step["rollout_s"] < step["step_s"] and "left_out" in trl
+
+
+def test_gpu_counts_what_the_program_multiplies():
+  """The closed form against the products in the traced forward and backward pass, at a length that attention fills."""
+  sys.path.insert(0, str(ROOT / "benchmarks"))
+  gpu = importlib.import_module("gpu")
+  shape, rows, length = gpu.TOY, 2, 64
+
+  def loss(params, tokens):
+    positions = jnp.broadcast_to(jnp.arange(length), tokens.shape)
+    hidden = qwen2.forward(params, shape, tokens, positions, jnp.ones_like(tokens))
+    return qwen2.logits(params, hidden).sum()
+
+  params = qwen2.init_params(shape, jax.random.key(0))
+  traced = jax.make_jaxpr(jax.grad(loss))(params, jnp.zeros((rows, length), jnp.int32))
+  square = shape.num_hidden_layers * 6 * shape.num_attention_heads * shape.head_dim * length**2 * rows
+  # The XLA attention multiplies the masked half too; the closed form counts the half that is needed.
+  assert count_flops(traced) == pytest.approx(gpu.training_flops(shape, rows, length) + square, rel=0.02)
+
+
+def test_gpu_refuses_what_it_cannot_run():
+  cases = {"--shapes: 9B": ["--shapes", "9B"], "--new-tokens": ["--new-tokens", "40"], "--parts: x": ["--parts", "x"]}
+  for named, args in cases.items():
+    done = subprocess.run([sys.executable, "benchmarks/gpu.py", *args], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and named in done.stderr and done.stderr.count("\n") == 1

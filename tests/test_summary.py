@@ -32,6 +32,7 @@ def test_table_of_two_stages():
 def test_figure_with_steps_that_made_no_update(tmp_path):
   keys = ["reward/mean", "math/accuracy", "reward/format", "math/length_mean", "groups/zero_advantage_frac"]
   keys += ["groups/all_correct_frac", "groups/all_wrong_frac", "policy/entropy", "math/pool_size", "batch/code_share"]
+  keys += ["reflection/recheck_per_1k_tokens"]  # the others are missing, as in files of an earlier version
   metrics = [{"step": s, "stage": 1 + s // 2} | dict.fromkeys(keys, 0.1 * s) for s in range(3)]
   metrics[1]["policy/entropy"] = None
   plot_curves(metrics, [row(0, 0.2), row(3, 0.6)], tmp_path / "c.png")

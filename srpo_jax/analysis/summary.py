@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
+from srpo_jax.analysis.reflection import KINDS
 from srpo_jax.paths import as_path
 from srpo_jax.workdir import read_rows
 
@@ -86,10 +87,10 @@ def _change(a: float | None, b: float | None) -> str:
 
 
 def plot_curves(metrics: Sequence[Row], evals: Sequence[Row], file: Path) -> None:
-  """Reward, accuracy, held-out accuracy, response length, groups, pools, code share and entropy over steps."""
+  """Reward, accuracy, held-out accuracy, length, groups, pools, code share, entropy and reflection over steps."""
   domains = [name.removesuffix("/pool_size") for name in metrics[0] if name.endswith("/pool_size")]
   with plt.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
-    figure, axes = plt.subplots(2, 4, figsize=(12.5, 5), constrained_layout=True)
+    figure, axes = plt.subplots(3, 3, figsize=(10.5, 7.2), constrained_layout=True)
     _lines(axes[0, 0], metrics, {"reward/mean": ""}, "mean reward of the batch")
     accuracy = {f"{domain}/accuracy": domain for domain in domains} | {"reward/format": "format"}
     _lines(axes[0, 1], metrics, accuracy, "training batch: accuracy, format")
@@ -99,17 +100,19 @@ def plot_curves(metrics: Sequence[Row], evals: Sequence[Row], file: Path) -> Non
       axes[0, 2].plot(at, [row["greedy"] for row in rows], "s--", color=color, ms=3, alpha=0.6)
     axes[0, 2].set_title("held-out accuracy (dashed: greedy)", fontsize=9)
     lengths = {f"{domain}/length_mean": domain for domain in domains}
-    _lines(axes[0, 3], metrics, lengths, "mean response length, tokens")
+    _lines(axes[1, 0], metrics, lengths, "mean response length, tokens")
     shares = {"groups/zero_advantage_frac": "zero advantage", "groups/all_correct_frac": "all correct",
               "groups/all_wrong_frac": "all wrong"}  # fmt: skip
-    _lines(axes[1, 0], metrics, shares, "share of groups")
+    _lines(axes[1, 1], metrics, shares, "share of groups")
     pools = {f"{domain}/pool_size": domain for domain in domains}
-    _lines(axes[1, 1], metrics, pools, "prompts in the pool (resampled each epoch)", width=1)
-    _lines(axes[1, 2], metrics, {"batch/code_share": ""}, "code's share of the batch", width=1)
-    _lines(axes[1, 3], metrics, {"policy/entropy": ""}, "policy entropy, nats a token")
-    for axis in (axes[0, 1], axes[0, 2], axes[1, 0], axes[1, 2]):
+    _lines(axes[1, 2], metrics, pools, "prompts in the pool (resampled each epoch)", width=1)
+    _lines(axes[2, 0], metrics, {"batch/code_share": ""}, "code's share of the batch", width=1)
+    _lines(axes[2, 1], metrics, {"policy/entropy": ""}, "policy entropy, nats a token")
+    rates = {f"reflection/{kind}_per_1k_tokens": kind for kind in KINDS}
+    _lines(axes[2, 2], metrics, rates, "phrases of reflection per 1,000 tokens")
+    for axis in (axes[0, 1], axes[0, 2], axes[1, 1], axes[2, 0]):
       axis.set_ylim(0, 1.02)
-    axes[1, 1].set_ylim(bottom=0)
+    axes[1, 2].set_ylim(bottom=0)
     for axis in axes.flat:
       for start in stage_starts(metrics):
         axis.axvline(start, color="0.5", lw=0.8, ls=":")
@@ -117,7 +120,7 @@ def plot_curves(metrics: Sequence[Row], evals: Sequence[Row], file: Path) -> Non
         axis.legend(frameon=False, fontsize=7)
     for number, start in enumerate(stage_starts(metrics), 2):
       axes[0, 0].annotate(f" stage {number}", (start, axes[0, 0].get_ylim()[1]), fontsize=7, color="0.4", va="top")
-    for axis in axes[1]:
+    for axis in axes[2]:
       axis.set_xlabel("step")
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=130)
@@ -128,7 +131,7 @@ def plot_curves(metrics: Sequence[Row], evals: Sequence[Row], file: Path) -> Non
 def _lines(axis: Axes, metrics: Sequence[Row], keys: dict[str, str], title: str, *, width: int = 9) -> None:
   """Curves of metrics.jsonl with their running means; where a domain is not in every batch its values are joined."""
   for key, label in keys.items():
-    points = [(row["step"], row[key]) for row in metrics if row[key] is not None]
+    points = [(row["step"], row[key]) for row in metrics if row.get(key) is not None]
     if points:
       steps, values = zip(*points, strict=True)
       (line,) = axis.plot(steps, values, lw=0.7, alpha=0.35)

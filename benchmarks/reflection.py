@@ -1,0 +1,65 @@
+"""How long the reflection analysis takes on a large run's responses. Prints one JSON line.
+
+    python benchmarks/reflection.py [--responses 100000] [--words 1700]
+
+Responses are words of real questions with phrases and code strewn in; 1,700 English words are about 2,500 tokens of a
+Qwen2.5 tokenizer.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from srpo_jax.analysis.reflection import KINDS, reflect
+from srpo_jax.errors import ArgumentParser, InputError, check_positive, run_cli
+from srpo_jax.jsonl import json_rows
+
+STREWN = ("Wait,", "alternatively,", "let me check", "`3 * 4`", "no need to recheck", "```python\nprint(1)\n```\n")
+
+
+def responses(n: int, words: int, questions: Path) -> Iterator[str]:
+  rng = np.random.default_rng(0)
+  pool = " ".join(row["question"] for _, row in json_rows(questions)).split()
+  for _ in range(n):
+    start = int(rng.integers(0, len(pool) - words))
+    text = pool[start : start + words]
+    for at in rng.integers(0, words, 10):
+      text[at] = STREWN[at % len(STREWN)]
+    yield " ".join(text) + "</think>\n<answer> \\boxed{12} </answer>"
+
+
+def main(args: Sequence[str]) -> None:
+  data = Path(os.environ.get("SRPO_DATA", Path(__file__).parent.parent / ".." / "shared" / "data"))
+  parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--responses", type=int, default=100_000)
+  parser.add_argument("--words", type=int, default=1700, help="of a response")
+  parser.add_argument("--questions", type=Path, default=data / "gsm8k_train.jsonl", help="`question` column")
+  options = parser.parse_args(args)
+  check_positive(options, "responses", "words")
+  if not options.questions.is_file():
+    raise InputError(f"{options.questions}: no such file, expected JSON Lines with a question column (set SRPO_DATA)")
+  seconds, characters, counts, code = 0.0, 0, dict.fromkeys(KINDS, 0), 0
+  for text in responses(options.responses, options.words, options.questions):
+    started = time.perf_counter()
+    found = reflect(text)
+    seconds += time.perf_counter() - started
+    characters += len(text)
+    code += found.code
+    for kind in KINDS:
+      counts[kind] += found.counts[kind]
+  rate = round(options.responses / seconds, 1)
+  print(
+    json.dumps({"seconds": round(seconds, 2), "responses_per_s": rate, "characters": characters, "code": code} | counts)
+  )
+
+
+if __name__ == "__main__":
+  run_cli(main)

@@ -1,0 +1,162 @@
+"""One self-contained HTML page of a run: curves, what history resampling saw of each prompt, and rollouts to read.
+
+Nothing is fetched: figures are SVG inside the page, the data a JSON block, and the page's own policy forbids any
+network. What models wrote reaches the page as text alone, never as markup.
+"""
+
+import base64
+import dataclasses
+import hashlib
+import html
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+import pyarrow as pa
+
+from srpo_jax.analysis.curves import draw_epochs, draw_heldout, draw_panel, panels
+from srpo_jax.analysis.run_files import RunFiles
+from srpo_jax.analysis.summary import by_set
+from srpo_jax.data.prompts import template_parts
+
+SEEN = ("prompt_id", "domain", "epoch", "step", "correct", "n_tokens")
+_NUMBERS = ("reward", "correct", "pass_fraction", "format", "language_mix", "advantage", "n_tokens", "truncated")
+SHOWN = ("step", "epoch", "sample", *_NUMBERS, "reason", "response")
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+  """How much of a large run a page holds."""
+
+  prompts: int = 20_000  # rows of the table
+  characters: int = 12_000_000  # of responses to read, by an estimate of four a token
+
+
+def make_report(run: RunFiles, others: Sequence[RunFiles] = (), limits: Limits | None = None) -> str:
+  """The page, as HTML.
+
+  Args:
+    others: runs whose curves are laid over this one's.
+  """
+  runs = _named([run, *others])
+  figures = [draw_panel(panel, runs) for panel in panels(run.domains)]
+  held = [draw_heldout(name, runs) for name in by_set(run.evals)]
+  epochs = [draw_epochs(domain, run) for domain in run.domains]
+  data = prompts_and_rollouts(run, limits or Limits())
+  page = resources.files("srpo_jax.analysis.page")
+  parts = {
+    "title": html.escape(run.name),
+    "style": (page / "page.css").read_text(),
+    "script": (page / "page.js").read_text(),
+    "summary": _summary(run, others),
+    "figures": "\n".join(_image(figure) for figure in (*held, *figures[:5], *epochs, *figures[5:]) if figure),
+    "data": _as_script(data),
+  }
+  text = (page / "page.html").read_text()
+  before, *rest = text.split("{{")
+  return before + "".join(parts[name] + after for name, _, after in (part.partition("}}") for part in rest))
+
+
+def prompts_and_rollouts(run: RunFiles, limits: Limits) -> dict[str, Any]:
+  """What the page's table and viewer show.
+
+  Returns `notes` (what was left out), `columns`, `prompts` (id, domain, question, rates: epoch -> correct, judged and
+  all rollouts, and the epoch that retired it) and `rollouts`: prompt id -> its prompt and its rows, as `columns`.
+  """
+  seen = run.rollouts(SEEN)
+  rows = seen.group_by(["prompt_id", "domain", "epoch"], use_threads=False).aggregate(
+    [("correct", "sum"), ("correct", "count"), ("n_tokens", "sum"), ("n_tokens", "count"), ("step", "max")]
+  )
+  prompts: dict[str, dict[str, Any]] = {}
+  tokens: dict[str, int] = {}
+  for row in rows.to_pylist():
+    entry = prompts.setdefault(row["prompt_id"], {"id": row["prompt_id"], "domain": row["domain"], "rates": {}})
+    judged = row["correct_count"]
+    entry["rates"][row["epoch"]] = [row["correct_sum"] or 0, judged, row["n_tokens_count"]]
+    tokens[row["prompt_id"]] = tokens.get(row["prompt_id"], 0) + row["n_tokens_sum"]
+  for domain in run.domains:
+    for epoch in run.epochs(domain):
+      table = run.history(domain, epoch)
+      for id_, retained in zip(table["prompt_id"].to_pylist(), table["retained"].to_pylist(), strict=True):
+        if not retained and id_ in prompts:
+          prompts[id_]["retired"] = epoch
+  order = sorted(prompts, key=lambda id_: hashlib.sha256(id_.encode()).digest())  # a sample that no order biases
+  read: list[str] = []
+  spent = 0
+  for id_ in order:
+    spent += 4 * tokens[id_]
+    if read and spent > limits.characters:
+      break
+    read.append(id_)
+  listed = set(order[: limits.prompts]) | set(read)
+  texts = run.rollouts(("prompt_id", "prompt", *SHOWN), prompts=read)
+  rollouts = _by_prompt(texts)
+  for id_ in read:
+    prompts[id_]["question"] = question_of(rollouts[id_]["prompt"])
+  notes = []
+  if len(listed) < len(prompts):
+    notes.append(f"The table lists {len(listed):,} of {len(prompts):,} prompts, drawn at random.")
+  if len(read) < len(prompts):
+    shown = sum(len(entry["rows"]) for entry in rollouts.values())
+    notes.append(
+      f"Rollouts of {len(read):,} of {len(prompts):,} prompts can be read here ({shown:,} of {seen.num_rows:,} "
+      "rollouts), drawn at random; all are in the run's parquet files."
+    )
+  return {
+    "notes": notes,
+    "columns": list(SHOWN),
+    "prompts": [prompts[id_] for id_ in prompts if id_ in listed],
+    "rollouts": rollouts,
+  }
+
+
+def question_of(prompt: str) -> str:
+  """The question in a prompt of the training template; of another, all of it."""
+  _, between, after = template_parts()
+  _, marker, rest = prompt.partition(between.lstrip())
+  return rest.removesuffix(after) if marker and rest.endswith(after) else prompt
+
+
+def _by_prompt(table: pa.Table) -> dict[str, dict[str, Any]]:
+  found: dict[str, dict[str, Any]] = {}
+  for row in table.to_pylist():
+    entry = found.setdefault(row["prompt_id"], {"prompt": row["prompt"], "rows": []})
+    entry["rows"].append([_short(row[name]) for name in SHOWN])
+  return found
+
+
+def _short(value: Any) -> Any:
+  return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def _named(runs: Sequence[RunFiles]) -> dict[str, RunFiles]:
+  """Runs by name; those of one name by their paths."""
+  names = [run.name for run in runs]
+  return {name if names.count(name) == 1 else str(run.path): run for name, run in zip(names, runs, strict=True)}
+
+
+def _summary(run: RunFiles, others: Sequence[RunFiles]) -> str:
+  last = run.metrics[-1]
+  facts = {
+    "run": str(run.path),
+    "base model": run.config["model"]["path"] or run.config["model"]["build"] or run.config.get("init_from", ""),
+    "steps": f"{len(run.metrics):,}",
+    "rollouts spent": f"{last['rollouts/spent']:,}",
+    "stage": str(last["stage"]),
+    "domains": ", ".join(run.domains),
+  }
+  if others:
+    facts["compared with"] = ", ".join(str(other.path) for other in others)
+  return "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in facts.items())
+
+
+def _image(svg: str) -> str:
+  """A figure as an image: no script inside it could run, and no id of it meets another's."""
+  return f'<img alt="" src="data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}">'
+
+
+def _as_script(data: Mapping[str, Any]) -> str:
+  """JSON that no text in it can end: `<` and what ends a line of script are written as escapes."""
+  text = json.dumps(data, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+  return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

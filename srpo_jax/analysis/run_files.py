@@ -1,0 +1,91 @@
+"""Reads the files of a run, for figures, reports and notebooks; writes nothing.
+
+Tables are pyarrow's: `.to_pandas()` where pandas is at hand.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from srpo_jax.errors import InputError
+from srpo_jax.jsonl import read_json
+from srpo_jax.workdir import HISTORY_SCHEMA, ROLLOUT_SCHEMA, read_rows
+
+Row = dict[str, Any]
+
+
+class RunFiles:
+  """What a run has written so far: `config`, `metrics` and `evals` at once, tables when asked for.
+
+  Raises InputError where `path` is not the workdir of a run that has made a step.
+  """
+
+  def __init__(self, path: str | Path):
+    self.path = Path(path)
+    if not (self.path / "config.json").is_file():
+      raise InputError(f"{self.path}: no config.json, expected the workdir of a run")
+    self.config: Row = read_json(self.path / "config.json")
+    self.metrics: list[Row] = read_rows(self.path / "metrics.jsonl")
+    self.evals: list[Row] = read_rows(self.path / "eval.jsonl")
+    if not self.metrics:
+      raise InputError(f"{self.path / 'metrics.jsonl'}: no step yet, expected at least one")
+
+  @property
+  def name(self) -> str:
+    return self.path.resolve().name
+
+  @property
+  def domains(self) -> list[str]:
+    return [key.removesuffix("/pool_size") for key in self.metrics[-1] if key.endswith("/pool_size")]
+
+  @property
+  def steps(self) -> list[int]:
+    """Those whose rollouts are there."""
+    return sorted(_numbers(self.path / "rollouts", "step"))
+
+  def rollouts(
+    self,
+    columns: Sequence[str] | None = None,
+    *,
+    steps: Sequence[int] | None = None,
+    prompts: Sequence[str] | None = None,
+  ) -> pa.Table:
+    """Rows of the rollouts as workdir.ROLLOUT_SCHEMA, in the order of the steps.
+
+    Args:
+      columns: all where None.
+      steps: those to read; all where None.
+      prompts: ids of the prompts whose rows to keep; all where None.
+
+    Raises:
+      InputError: a file that cannot be read, or a step without one.
+    """
+    files = [self.path / f"rollouts/step_{step:06d}.parquet" for step in (self.steps if steps is None else steps)]
+    keep = None if prompts is None else [("prompt_id", "in", list(prompts))]
+    schema = ROLLOUT_SCHEMA if columns is None else pa.schema([ROLLOUT_SCHEMA.field(name) for name in columns])
+    return pa.concat_tables([schema.empty_table(), *(_read(file, schema, keep) for file in files)])
+
+  def history(self, domain: str, epoch: int) -> pa.Table:
+    """A row a prompt of an epoch that has ended, as workdir.HISTORY_SCHEMA."""
+    return _read(self.path / f"history/{domain}/epoch_{epoch:03d}.parquet", HISTORY_SCHEMA, None)
+
+  def epochs(self, domain: str) -> list[int]:
+    """Those of a domain that have ended."""
+    return sorted(_numbers(self.path / "history" / domain, "epoch"))
+
+
+def _numbers(folder: Path, kind: str) -> list[int]:
+  found = (re.fullmatch(rf"{kind}_(\d+)\.parquet", file.name) for file in folder.glob(f"{kind}_*.parquet"))
+  return [int(match[1]) for match in found if match]
+
+
+def _read(file: Path, schema: pa.Schema, keep: Any) -> pa.Table:
+  try:
+    return pq.read_table(file, columns=schema.names, filters=keep).select(schema.names).cast(schema)
+  except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+    reason = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
+    raise InputError(f"{file}: {reason}, expected a parquet file of a run") from None

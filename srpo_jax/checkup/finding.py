@@ -1,0 +1,31 @@
+"""What a check found, and the table of all findings."""
+
+import dataclasses
+from collections.abc import Sequence
+
+PASS, WARN, FAIL = "pass", "warn", "fail"
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+  """One line of the table."""
+
+  level: str  # PASS | WARN | FAIL
+  check: str
+  found: str
+  todo: str = ""  # what to do about it, for WARN and FAIL
+
+
+def table(findings: Sequence[Finding]) -> str:
+  """The findings in columns; what to do stands below its line."""
+  width = max((len(f.check) for f in findings), default=0)
+  lines = []
+  for f in findings:
+    lines.append(f"{f.level}  {f.check:<{width}}  {f.found}")
+    if f.todo:
+      lines.append(f"{'':{width + 8}}-> {f.todo}")
+  return "\n".join(lines)
+
+
+def summary(findings: Sequence[Finding]) -> str:
+  return ", ".join(f"{sum(f.level == level for f in findings)} {level}" for level in (PASS, WARN, FAIL))

@@ -1,0 +1,109 @@
+"""Looks a run over before it is started: python -m srpo_jax.doctor --config=configs/tiny.py [--config.x.y=value ...]
+
+The tokenizer and the prompts, the sampler against the trainer on real prompts, sizes that must not matter, the rewards
+on known responses and the sandbox's tier, disk space and writing speed, the data. Prints a line a check (pass, warn or
+fail) with what to do; exits 1 where one fails. It takes --config and --workdir as launch does, and writes nothing into
+the workdir.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from srpo_jax.checkup.finding import FAIL, Finding, summary, table
+from srpo_jax.config import Config
+from srpo_jax.errors import InputError, run_cli
+from srpo_jax.launch import parse_flags
+
+PROMPTS = 4  # that are sampled
+TOKENS = 128  # of a response, at most
+TEXTS = 256  # prompts whose tokens are looked at
+
+
+def examine(config: Config, workdir: Path, show: Callable[[Finding], None]) -> list[Finding]:
+  """All findings, each shown as soon as it is there; where the rewards fail, theirs alone."""
+  import jax
+  import jax.numpy as jnp
+
+  from srpo_jax import run as parts
+  from srpo_jax.checkup import data, rewards, sampling, storage, text
+  from srpo_jax.data.encoded import load_tokenizer
+  from srpo_jax.data.prompt_set import Selection
+  from srpo_jax.model import hf
+
+  findings: list[Finding] = []
+
+  def add(*found: Finding) -> None:
+    for finding in found:
+      findings.append(finding)
+      show(finding)
+
+  train = parts.open_sets(config.data.train, format=config.data.format, limit=config.data.limit)
+  held = parts.open_sets(config.data.eval, limit=config.data.eval_limit)
+  with parts.make_scorer(config) as scorer:
+    domains = {p.domain for _, problems in train for p in problems}
+    add(*rewards.check_rewards(scorer, domains, config.reward.validator, bool(config.reward.function)))
+    if any(finding.level == FAIL for finding in findings):
+      return findings
+    folder = parts.base_folder(config)
+    model, tokenizer = hf.read_config(folder), load_tokenizer(folder)
+    selection = Selection(config.data.keep, config.data.max_unsolved, config.train.seed)
+    sets = [parts.prompt_set(config, *set_, scorer, tokenizer, selection) for set_ in train]
+  for set_, (_, problems) in zip(sets, train, strict=True):
+    add(*data.check_rows(set_, len(problems)))
+    limits = config.data.max_prompt_tokens, config.rollout.max_new_tokens, config.train.pack_tokens
+    add(data.check_lengths(set_, *limits))
+  add(*data.check_leaks(dict(train), {parts.set_name(name): problems for name, problems in held}))
+
+  stops = parts.stop_tokens(folder, tokenizer)
+  texts = [set_[id_] for set_ in sets for id_ in list(set_)[: TEXTS // len(sets)]]
+  add(*text.check_tokenizer(tokenizer, stops, model, texts))
+
+  shapes = hf.param_shapes(model, jnp.dtype(config.model.param_dtype))
+  parameters = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+  checkpoint = storage.checkpoint_bytes(parameters, jnp.dtype(config.model.param_dtype).itemsize)
+  place = storage.nearest(workdir)
+  # A token is 4 bytes of ids, 4 of log-probs and about 4 of text; half of the limit is a long mean response.
+  rows = config.rollout.prompts * config.rollout.group * (config.train.steps or 1000)
+  add(storage.check_space(place, checkpoint, config.checkpoint.keep, rows * 6 * config.rollout.max_new_tokens))
+  add(storage.check_speed(place, checkpoint))
+
+  prompts = texts[:: max(len(texts) // PROMPTS, 1)][:PROMPTS]
+  params = hf.load_params(folder, model, jnp.dtype(config.model.param_dtype))
+  budget, bucket = min(TOKENS, config.rollout.max_new_tokens), config.rollout.prompt_bucket
+  longest = max(len(p.tokens) for p in prompts)
+  learner, found = parts.make_learner(config, model), {}
+  n_slots = {"few": 2, "many": sampling.SAMPLES * len(prompts)}
+  for name, slots in n_slots.items():
+    engine = parts.make_engine(config, model, max_prompt=longest, stops=stops, slots=slots, max_new=budget)
+    serving = engine.load_params(params)
+    found[name] = sampling.roll_out(
+      engine, serving, prompts, stops=stops, bucket=bucket, budget=budget, seed=config.train.seed
+    )
+    engine.free_params()
+  few, many, dtype = found["few"], found["many"], config.model.dtype
+  of_all, of_one = (
+    sampling.trainer_logprobs(learner, params, many, rows=rows, bucket=config.train.length_bucket)
+    for rows in (len(many), 1)
+  )
+  add(sampling.check_gap(*of_all, dtype, config.loss.importance_cap > 0))
+  add(sampling.check_micro_batch(of_one[0], of_all[0], len(many), dtype))
+  add(sampling.check_slots(few, many, n_slots["few"], n_slots["many"], dtype))
+  return findings
+
+
+def main(args: Sequence[str]) -> None:
+  config, workdir = parse_flags(args)
+  from srpo_jax.cache import enable_compilation_cache
+
+  enable_compilation_cache()
+  if config.init_from:
+    raise InputError("config.init_from: expected a base (config.model.path); the run there was looked over before it")
+  findings = examine(config, workdir, lambda finding: print(table([finding]), flush=True))
+  print(summary(findings))
+  if any(finding.level == FAIL for finding in findings):
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+  run_cli(main)
