@@ -71,7 +71,9 @@ def base_folder(config: Config) -> Path:
   return Path(build(**config.model.build_args))
 
 
-def make_engine(config: Config, model_config: Any, *, max_prompt: int, stops: tuple[int, ...]) -> InProcessEngine:
+def make_engine(
+  config: Config, model_config: Any, *, max_prompt: int, stops: tuple[int, ...], top_p: float = 1.0
+) -> InProcessEngine:
   engine_type = InProcessEngine
   if config.rollout.backend == "jetstream":
     from srpo_jax.rollout.jetstream_engine import JetStreamEngine  # TensorFlow comes with it: only where asked for
@@ -86,6 +88,7 @@ def make_engine(config: Config, model_config: Any, *, max_prompt: int, stops: tu
     stop_tokens=stops,
     group=min(config.rollout.group, config.rollout.slots),
     dtype=jnp.dtype(config.model.dtype),
+    top_p=top_p,
   )
 
 
