@@ -2,8 +2,9 @@
 
 import math
 import numbers
+import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from srpo_jax.errors import InputError
@@ -135,6 +136,14 @@ class Scorer:
     if self._function is None:
       return {id: verdicts[id] for id in requests}
     return {id: _applied(self._function, request, verdicts[id]) for id, request in requests.items()}
+
+  def same_answers(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
+    """Whether the math judge takes the first of each pair of answers for correct where the second is the gold one."""
+    replies: queue.SimpleQueue[tuple[int, bool]] = queue.SimpleQueue()
+    for index, (stated, gold) in enumerate(pairs):
+      self._math.compare(stated, gold, lambda reply, index=index: replies.put((index, reply.correct == 1)))
+    found = dict(replies.get() for _ in pairs)
+    return [found[index] for index in range(len(pairs))]
 
   def worker_pids(self) -> list[int]:
     """The process ids of the workers that are running now."""
