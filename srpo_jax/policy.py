@@ -75,7 +75,8 @@ def of_run(workdir: Path, step: int | None) -> Policy:
     raise InputError(f"{checkpoints.folder}: no checkpoint yet")
   step = steps[-1] if step is None else step
   if step not in steps:
-    raise InputError(f"{checkpoints.folder}: no checkpoint of step {step}, expected one of: {', '.join(map(str, steps))}")
+    there = ", ".join(map(str, steps))
+    raise InputError(f"{checkpoints.folder}: no checkpoint of step {step}, expected one of: {there}")
   saved = [file for file in (checkpoints.folder / str(step) / "params").rglob("*") if file.is_file()]
   return Policy(workdir / "model", workdir, step, files_digest(saved))
 

@@ -79,9 +79,9 @@ def draw(
 def in_nucleus(mass: Float[Array, "S V"], top_p: float) -> Bool[Array, "S V"]:
   """The nucleus (Holtzman et al., arXiv 1904.09751): the likeliest tokens that together hold `top_p` of the mass.
 
-  It holds every token of at least some mass: the largest for which they hold `top_p`; so of equal tokens all are in, or
-  none. That mass is found bit by bit, since floats from 0 on are in the order of their bits: 31 sums over the vocabulary,
-  where a sort would move it many times.
+  It holds every token of at least some mass: the largest for which they hold `top_p`; so of equal tokens all are in,
+  or none. That mass is found bit by bit, since floats from 0 on are in the order of their bits: 31 sums over the
+  vocabulary, where a sort would move it many times.
 
   Args:
     mass: at least 0, the largest of each row at least a normal number.
