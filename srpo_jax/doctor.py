@@ -6,6 +6,7 @@ fail) with what to do; exits 1 where one fails. It takes --config and --workdir 
 the workdir.
 """
 
+import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -75,7 +76,8 @@ def examine(config: Config, workdir: Path, show: Callable[[Finding], None]) -> l
   learner, found = parts.make_learner(config, model), {}
   n_slots = {"few": 2, "many": sampling.SAMPLES * len(prompts)}
   for name, slots in n_slots.items():
-    engine = parts.make_engine(config, model, max_prompt=longest, stops=stops, slots=slots, max_new=budget)
+    short = dataclasses.replace(config.rollout, slots=slots, max_new_tokens=budget)
+    engine = parts.make_engine(dataclasses.replace(config, rollout=short), model, max_prompt=longest, stops=stops)
     serving = engine.load_params(params)
     found[name] = sampling.roll_out(
       engine, serving, prompts, stops=stops, bucket=bucket, budget=budget, seed=config.train.seed
@@ -93,7 +95,7 @@ def examine(config: Config, workdir: Path, show: Callable[[Finding], None]) -> l
 
 
 def main(args: Sequence[str]) -> None:
-  config, workdir = parse_flags(args)
+  config, workdir, _ = parse_flags(args)
   from srpo_jax.cache import enable_compilation_cache
 
   enable_compilation_cache()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from srpo_jax.errors import InputError
 
@@ -14,6 +14,19 @@ from srpo_jax.errors import InputError
 def parse_config(program: str, doc: str, args: Sequence[str]) -> dict[str, Any]:
   """The plain values of the config file that `args` names, with its overrides; --help prints `doc` and exits."""
   return parse_config_and(program, doc, args, {})[0]
+
+
+def override(raw: dict[str, Any], args: Sequence[str]) -> dict[str, Any]:
+  """The plain values of a config with `--config.section.field=value` overrides in place.
+
+  Raises:
+    InputError: another argument, an unknown field, or a value of another type.
+  """
+  values = flags.FlagValues()
+  config = ConfigDict(raw, type_safe=True, convert_dict=True)
+  config_flags.DEFINE_config_dict("config", config, flag_values=values)
+  _parse(values, ["config", *args])
+  return values.config.to_dict()
 
 
 def parse_config_and(
@@ -43,18 +56,23 @@ def parse_config_and(
   if not Path(file).is_file():
     raise InputError(f"--config: {file}: no such file")
   try:
-    extra = values(argv)[1:]
+    _parse(values, argv)
     raw = values.config
+  except SyntaxError as error:
+    raise InputError(f"{file}:{error.lineno}: {error.msg}") from None
+  except (ImportError, NameError, RuntimeError, LookupError, ArithmeticError, AssertionError) as error:
+    raise InputError(f"{file}: {type(error).__name__}: {error}") from error
+  name = f"{Path(file).stem}{variant and '-'}{variant}"
+  return raw.to_dict(), name, {option: values[option].value for option in options}
+
+
+def _parse(values: flags.FlagValues, argv: Sequence[str]) -> None:
+  try:
+    extra = values(argv)[1:]
   except InputError:
     raise
   except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
     last = str(error).strip().splitlines()[-1]  # of a traceback, where the config file itself raised
     raise InputError(f"flags: {last}") from None
-  except SyntaxError as error:
-    raise InputError(f"{file}:{error.lineno}: {error.msg}") from None
-  except (ImportError, NameError, RuntimeError, LookupError, ArithmeticError, AssertionError) as error:
-    raise InputError(f"{file}: {type(error).__name__}: {error}") from error
   if extra:
     raise InputError(f"{extra[0]}: unexpected argument, expected --config.section.field=value")
-  name = f"{Path(file).stem}{variant and '-'}{variant}"
-  return raw.to_dict(), name, {option: values[option].value for option in options}

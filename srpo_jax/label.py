@@ -32,12 +32,13 @@ from tqdm import tqdm
 from srpo_jax.config import Config, flatten
 from srpo_jax.data.dataset import RecordProblems, column, open_rows
 from srpo_jax.data.difficulty import LABELS, UNLABELLED, label, pass_at_k
-from srpo_jax.data.label_parts import Parts, Tally, claim, is_parts, read_settings
+from srpo_jax.data.label_parts import Parts, Tally, is_parts
 from srpo_jax.data.records import Records, as_json, check_target, check_version, example_of, write_records
 from srpo_jax.errors import ArgumentParser, InputError, check_positive, run_cli
 from srpo_jax.jsonl import replaced
 from srpo_jax.launch import parse_flags
 from srpo_jax.logs import start_logging
+from srpo_jax.settings import claim, read_settings
 from srpo_jax.types import Problem
 
 KS = (1, 4, 16)
@@ -104,20 +105,6 @@ def rows_digest(problems: Sequence[Problem]) -> str:
   for problem in problems:
     tests = None if problem.tests is None else dict(problem.tests)
     digest.update(json.dumps([problem.id, problem.domain, problem.question, problem.answer, tests]).encode())
-  return digest.hexdigest()
-
-
-def model_digest(folder: Path) -> str:
-  """Names a model: of its large files the sizes and both ends alone, as weights are read slowly."""
-  digest = hashlib.sha256()
-  ends = 1 << 20
-  for file in sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json")):
-    size = file.stat().st_size
-    digest.update(f"{file.name} {size} ".encode())
-    with file.open("rb") as stream:
-      digest.update(stream.read(ends))
-      stream.seek(max(size - ends, 0))
-      digest.update(stream.read(ends))
   return digest.hexdigest()
 
 
@@ -211,6 +198,8 @@ def _to_records(options: argparse.Namespace, rows: Sequence[Row]) -> bool:
 
 
 def _settings(config: Config, options: argparse.Namespace, batch_rows: int, hosts: int) -> dict[str, Any]:
+  from srpo_jax.policy import of_folder  # imported late: a wrong option is told at once
+
   flat = flatten(config)
   values = {f"config.{name}": flat[name] for name in SETTINGS}
   values |= {f"config.prompt.{domain}": text for domain, text in config.prompt.items()}
@@ -218,7 +207,7 @@ def _settings(config: Config, options: argparse.Namespace, batch_rows: int, host
     "--samples": options.samples,
     "--batch-rows": batch_rows,
     "--hosts": hosts,
-    "--model": model_digest(options.model),
+    "--model": of_folder(options.model).digest,
   }
 
 

@@ -3,17 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax.numpy as jnp
-
 from srpo_jax.algorithm.history import Outcome
 from srpo_jax.config import Config
 from srpo_jax.data.encoded import load_tokenizer
 from srpo_jax.data.label_parts import Tally
-from srpo_jax.experience import Collector
-from srpo_jax.model import hf
 from srpo_jax.model.sampling import Purpose
+from srpo_jax.policy import make_collector, of_folder
 from srpo_jax.rewards.scorer import Scorer
-from srpo_jax.run import check_vocabulary, make_engine, prompt_set, stop_tokens
+from srpo_jax.run import prompt_set
 from srpo_jax.types import Problem
 
 
@@ -25,19 +22,12 @@ class Roller:
   """
 
   def __init__(self, config: Config, scorer: Scorer, problems: Sequence[Problem], samples: int):
-    folder = Path(config.model.path)
+    policy = of_folder(Path(config.model.path))
     self._config, self._samples = config, samples
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_tokenizer(policy.folder)
     self._prompts = prompt_set(config, config.data.train, problems, scorer, tokenizer, selection=None)
-    model_config = hf.read_config(folder)
-    stops = stop_tokens(folder, tokenizer)
-    check_vocabulary(folder, model_config, stops, [self._prompts])
-    # Every use casts them to the type of the computation: master weights of twice the size would change no bit.
-    narrow = "bfloat16" if config.model.param_dtype == "bfloat16" else config.model.dtype
-    self._params = hf.load_params(folder, model_config, jnp.dtype(narrow))
-    engine = make_engine(config, model_config, max_prompt=self._prompts.longest, stops=stops)
-    bucket, seed = config.rollout.prompt_bucket, config.train.seed
-    self._collector = Collector(engine, scorer, tokenizer, stops, bucket, seed)
+    self._collector = make_collector(config, policy.folder, scorer, tokenizer, [self._prompts])
+    self._params = policy.load(config)
 
   def roll_out(self, ids: Sequence[str]) -> list[Tally]:
     """What the responses to some rows were; an empty tally for a row that cannot be labelled."""

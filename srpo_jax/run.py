@@ -83,9 +83,8 @@ def base_folder(config: Config) -> Path:
 
 
 def make_engine(
-  config: Config, model_config: Any, *, max_prompt: int, stops: tuple[int, ...], slots: int = 0, max_new: int = 0
+  config: Config, model_config: Any, *, max_prompt: int, stops: tuple[int, ...], top_p: float = 1.0
 ) -> InProcessEngine:
-  """The engine that `config.rollout` asks for; `slots` and `max_new` in its place where they are given."""
   engine_type = InProcessEngine
   if config.rollout.backend == "jetstream":
     from srpo_jax.rollout.jetstream_engine import JetStreamEngine  # TensorFlow comes with it: only where asked for
@@ -93,13 +92,14 @@ def make_engine(
     engine_type = JetStreamEngine
   return engine_type(
     model_config,
-    slots=slots or config.rollout.slots,
+    slots=config.rollout.slots,
     max_prompt=round_up(max_prompt, config.rollout.prompt_bucket),
-    max_new=max_new or config.rollout.max_new_tokens,
+    max_new=config.rollout.max_new_tokens,
     chunk=config.rollout.chunk,
     stop_tokens=stops,
-    group=min(config.rollout.group, slots or config.rollout.slots),
+    group=min(config.rollout.group, config.rollout.slots),
     dtype=jnp.dtype(config.model.dtype),
+    top_p=top_p,
   )
 
 

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from srpo_jax.data.dataset import load_problems
-from srpo_jax.data.label_parts import Tally, claim, is_parts, read_settings
+from srpo_jax.data.label_parts import Tally, is_parts
 from srpo_jax.data.records import Records, write_records
 from srpo_jax.errors import InputError
 from srpo_jax.label import labelled, main
+from srpo_jax.settings import claim, read_settings
 from tests.conftest import ROOT, make_talkative
 from tests.label_plugins import rows
 

@@ -139,11 +139,29 @@ def _load(
   if limit < 0:
     raise InputError(f"data limit {limit}: expected 0 (all rows) or more")
   stem, placed, own = _open(spec, kwargs)
+  placed, format = itertools.islice(placed, limit or None), "native" if own and format == "auto" else format
+  problems, raw, format = as_problems(placed, stem=stem, format=format)
+  if not problems:
+    raise InputError(f"{spec}: expected at least one row, found none")
+  return problems, raw, format
+
+
+def as_problems(
+  placed: Iterable[PlacedRow], *, stem: str, format: str = "auto"
+) -> tuple[tuple[Problem, ...], list[Mapping[str, Any]], str]:
+  """The problems of rows with their places, the rows that they were made of, and the adapter's name.
+
+  Args:
+    stem: of the ids of rows without one.
+    format: the adapter's name, or "auto": told from the columns of the first row.
+
+  Raises:
+    InputError: naming the place.
+  """
   raw: list[Mapping[str, Any]] = []
   problems: list[Problem] = []
   first_seen: dict[str, str] = {}
-  format = "native" if own and format == "auto" else format
-  for index, (place, row) in enumerate(itertools.islice(placed, limit or None)):
+  for index, (place, row) in enumerate(placed):
     if not isinstance(row, Mapping):
       raise InputError(f"{place}: expected an object with named fields, got {type(row).__name__}")
     try:
@@ -157,9 +175,15 @@ def _load(
     first_seen[problem.id] = place
     problems.append(problem)
     raw.append(row)
-  if not problems:
-    raise InputError(f"{spec}: expected at least one row, found none")
   return tuple(problems), raw, format
+
+
+def placed_rows(spec: str) -> tuple[str, Iterator[PlacedRow], bool]:
+  """The rows that `spec` names as they stand, the stem for ids, and whether they are native. See `load_problems`."""
+  if not is_records(spec):
+    return _open(spec, {})
+  rows = Records(spec)
+  return Path(spec).stem, ((f"{spec}: record {index}", row) for index, row in enumerate(rows)), True
 
 
 def _open(spec: str, kwargs: Mapping[str, Any]) -> tuple[str, Iterator[PlacedRow], bool]:

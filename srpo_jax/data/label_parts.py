@@ -12,13 +12,11 @@ import dataclasses
 import fcntl
 import json
 import os
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from srpo_jax.errors import InputError
-from srpo_jax.jsonl import read_json
 from srpo_jax.workdir import read_rows, write_text
 
 
@@ -125,43 +123,11 @@ class Part:
     os.fsync(self.stream.fileno())
 
 
-def claim(folder: Path, settings: Mapping[str, Any]) -> None:
-  """Makes the folder of a labelling, or joins it where one with the same settings is there.
-
-  Raises:
-    InputError: naming each setting that differs, with both values.
-  """
-  folder.mkdir(exist_ok=True)
-  file = folder / "settings.json"
-  with tempfile.NamedTemporaryFile("w", dir=folder, prefix="settings.", suffix=".partial") as partial:
-    partial.write(json.dumps(settings, indent=2) + "\n")
-    partial.flush()
-    with contextlib.suppress(FileExistsError):
-      os.link(partial.name, file)  # of several hosts that start at once, one is first
-  there = read_settings(folder)
-  here = json.loads(json.dumps(settings))
-  changed = [
-    f"{name} ({there.get(name)!r} there, {here.get(name)!r} here)"
-    for name in dict.fromkeys((*there, *here))
-    if there.get(name) != here.get(name)
-  ]
-  if changed:
-    raise InputError(f"{folder}: belongs to a labelling with other settings: {', '.join(changed)}")
-
-
 def is_parts(folder: Path) -> bool:
   """Whether a folder is that of a labelling, perhaps of one killed while it began."""
   return folder.is_dir() and (
     (folder / "settings.json").is_file() or all(file.name.startswith("settings.") for file in folder.iterdir())
   )
-
-
-def read_settings(folder: Path) -> dict[str, Any]:
-  """The settings of the labelling in a folder."""
-  file = folder / "settings.json"
-  if not file.is_file():
-    raise InputError(f"{file}: no such file, expected the folder of a labelling that has begun")
-  return read_json(file)
 
 
 def _line(batch: int, tallies: Sequence[Tally]) -> str:

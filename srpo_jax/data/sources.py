@@ -2,7 +2,7 @@
 
     native  domain, question, and answer (math) or tests (code); id, difficulty, pass_rate, source optional
     gsm8k   question, answer: reasoning that ends in `#### n`
-    math    problem, and answer or solution (its last \\boxed{}); id, level, type optional
+    math    problem, and answer or solution (its last \\boxed{}); id or unique_id, level, type or subject optional
     deepscaler  problem, answer, solution, as math
     mbpp, humaneval, livecodebench    see `code_rows`
     chat    prompt (chat messages) and reward_model: DAPO-Math-17k, Eurus-2-RL-Data; see `chat_rows`
@@ -64,14 +64,19 @@ def from_gsm8k(row: Row, fallback_id: str) -> Problem:
 
 
 def from_math(row: Row, fallback_id: str) -> Problem:
-  """A row of MATH or of a contest set; `level` becomes the difficulty and `type` the second half of the source."""
-  kind = _optional_text(row, "type")
+  """A row of MATH or of a contest set; `level` becomes the difficulty and `type` the second half of the source.
+
+  MATH-500 as published has its own words for three of them: unique_id, subject, and level as a number.
+  """
+  kind = _optional_text(row, "type" if _has(row, "type") else "subject")
+  level = row.get("level")
+  numbered = isinstance(level, int) and not isinstance(level, bool)
   return Problem(
-    id=_id(row, fallback_id),
+    id=_id(row, fallback_id) if _has(row, "id") else _optional_text(row, "unique_id") or fallback_id,
     domain="math",
     question=_text(row, "problem"),
     answer=_answer(row, "answer") if _has(row, "answer") else _solution_answer(row),
-    difficulty=_optional_text(row, "level"),
+    difficulty=f"Level {level}" if numbered else _optional_text(row, "level"),
     source=f"math/{kind}" if kind else "math",
   )
 

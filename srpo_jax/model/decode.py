@@ -117,7 +117,7 @@ def prefill(
 
 
 def insert(
-  prefix: Prefix, state: DecodeState, slots: Int[Array, "G"], samples: Int[Array, "G"]
+  prefix: Prefix, state: DecodeState, slots: Int[Array, "G"], samples: Int[Array, "G"], *, top_p: float = 1.0
 ) -> DecodeState:
   """Puts a prompt into several slots; each draws its own first token. Slot numbers out of range are skipped."""
   keys = jax.vmap(lambda sample: jax.random.fold_in(prefix.key, sample))(samples)
@@ -126,6 +126,7 @@ def insert(
     jnp.broadcast_to(prefix.logits, (group, prefix.logits.shape[0])),
     uniforms(keys, jnp.zeros(group, jnp.int32)),
     jnp.broadcast_to(prefix.temperature, group),
+    top_p,
   )
 
   def put(into: Array, value: Array) -> Array:
@@ -162,6 +163,7 @@ def generate(
   *,
   stop_tokens: tuple[int, ...],
   dtype: Any = jnp.float32,
+  top_p: float = 1.0,
 ) -> tuple[DecodeState, Chunk]:
   """Emits up to K tokens in every active slot, in one compiled loop that ends early when no slot is active.
 
@@ -197,7 +199,7 @@ def generate(
     active = state.active & ~stopped
     logits, k, v = forward(state.token, state)
     # A draw wants the whole distribution: gathering it once is cheaper than the steps of a search across devices.
-    token, logprob = draw(constrain(logits, "batch", None), uniforms(state.key, emitted), state.temperature)
+    token, logprob = draw(constrain(logits, "batch", None), uniforms(state.key, emitted), state.temperature, top_p)
     state = state._replace(
       k=k,
       v=v,

@@ -9,7 +9,7 @@ import zlib
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Int, Key
+from jaxtyping import Bool, Float, Int, Key
 
 from srpo_jax.arrays import Array
 
@@ -38,15 +38,15 @@ def uniforms(keys: Key[Array, "S"], position: Int[Array, "S"]) -> Float[Array, "
 
 
 def draw(
-  logits: Float[Array, "S V"], uniform: Float[Array, "S"], temperature: Float[Array, "S"]
+  logits: Float[Array, "S V"], uniform: Float[Array, "S"], temperature: Float[Array, "S"], top_p: float = 1.0
 ) -> tuple[Int[Array, "S"], Float[Array, "S"]]:
   """Draws from softmax(logits / temperature) by inverting its CDF at `uniform`, in two levels of sqrt(V) blocks.
 
   One uniform and two short cumulative sums: a Gumbel draw needs V uniforms and two logarithms of each.
-  Temperature 0 is greedy.
+  Temperature 0 is greedy. Below 1, `top_p` leaves the nucleus alone (a Python number: at 1 nothing is compiled for it).
 
   Returns:
-    Tokens, and their log-probabilities at the temperature (at temperature 1 where it is 0).
+    Tokens, and their log-probabilities at the temperature (at temperature 1 where it is 0), within the nucleus.
   """
   slots, vocab = logits.shape
   greedy = temperature == 0
@@ -54,7 +54,10 @@ def draw(
   top = jnp.max(scaled, axis=-1, keepdims=True)
   width = math.isqrt(vocab - 1) + 1
   blocks = -(-vocab // width)
-  mass = jnp.pad(jnp.exp(scaled - top), ((0, 0), (0, blocks * width - vocab))).reshape(slots, blocks, width)
+  mass = jnp.exp(scaled - top)
+  if top_p < 1:
+    mass = jnp.where(in_nucleus(mass, top_p), mass, 0.0)
+  mass = jnp.pad(mass, ((0, 0), (0, blocks * width - vocab))).reshape(slots, blocks, width)
 
   block_mass = mass.sum(-1)
   upper = jnp.cumsum(block_mass, axis=-1)
@@ -71,3 +74,25 @@ def draw(
   token = jnp.where(greedy, jnp.argmax(logits, axis=-1), sampled).astype(jnp.int32)
   logprob = jnp.take_along_axis(scaled - top, token[:, None], axis=1)[:, 0] - jnp.log(total)
   return token, logprob
+
+
+def in_nucleus(mass: Float[Array, "S V"], top_p: float) -> Bool[Array, "S V"]:
+  """The nucleus (Holtzman et al., arXiv 1904.09751): the likeliest tokens that together hold `top_p` of the mass.
+
+  It holds every token of at least some mass: the largest for which they hold `top_p`; so of equal tokens all are in,
+  or none. That mass is found bit by bit, since floats from 0 on are in the order of their bits: 31 sums over the
+  vocabulary, where a sort would move it many times.
+
+  Args:
+    mass: at least 0, the largest of each row at least a normal number.
+  """
+  bits = jax.lax.bitcast_convert_type(mass, jnp.int32)
+  wanted = top_p * mass.sum(-1)
+
+  def narrow(i: Array, least: Array) -> Array:
+    tried = least | (jnp.int32(1) << (30 - i))
+    held = jnp.where(bits >= tried[:, None], mass, 0.0).sum(-1)
+    return jnp.where(held >= wanted, tried, least)
+
+  least = jax.lax.fori_loop(0, 31, narrow, jnp.zeros(mass.shape[0], jnp.int32))
+  return bits >= least[:, None]

@@ -54,7 +54,11 @@ class MathJudge:
       stated = stated_answer(body, self._validator)
     except Unreadable as error:
       return done(Reply(0, str(error), time.monotonic() - begin))
-    gold = request.answer or ""
+    self.compare(stated, request.answer or "", done)
+
+  def compare(self, stated: str, gold: str, done: Done) -> None:
+    """Judges an answer already taken from its response."""
+    begin = time.monotonic()
     key = (stated, gold)
     known = self._recall(key)
     if known is not None:

@@ -2,8 +2,9 @@
 
 import math
 import numbers
+import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from srpo_jax.errors import InputError
@@ -11,7 +12,7 @@ from srpo_jax.rewards.code import CodeJudge
 from srpo_jax.rewards.format import check_validator, format_ok
 from srpo_jax.rewards.judge import Judge, MathJudge
 from srpo_jax.rewards.language import language_mix
-from srpo_jax.rewards.pool import Reply, default_workers
+from srpo_jax.rewards.pool import Done, Reply, default_workers
 from srpo_jax.rewards.reward import check_weights, srpo_reward
 from srpo_jax.sandbox.client import Sandbox, SandboxOptions
 from srpo_jax.types import ScoreRequest, Verdict
@@ -135,6 +136,18 @@ class Scorer:
     if self._function is None:
       return {id: verdicts[id] for id in requests}
     return {id: _applied(self._function, request, verdicts[id]) for id, request in requests.items()}
+
+  def same_answers(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
+    """Whether the math judge takes the first of each pair of answers for correct where the second is the gold one."""
+    replies: queue.SimpleQueue[tuple[int, Reply]] = queue.SimpleQueue()
+
+    def answer_to(index: int) -> Done:
+      return lambda reply: replies.put((index, reply))
+
+    for index, (stated, gold) in enumerate(pairs):
+      self._math.compare(stated, gold, answer_to(index))
+    found = dict(replies.get() for _ in pairs)
+    return [found[index].correct == 1 for index in range(len(pairs))]
 
   def worker_pids(self) -> list[int]:
     """The process ids of the workers that are running now."""

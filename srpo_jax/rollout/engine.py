@@ -39,6 +39,7 @@ class InProcessEngine:
     chunk: tokens that one `generate` emits a slot at most.
     stop_tokens: ids that end a response (and belong to it).
     group: slots that one insert fills at most.
+    top_p: share of the probability that tokens are drawn from, likeliest first; training draws from all of it.
   """
 
   result_type: Any = Result
@@ -54,13 +55,14 @@ class InProcessEngine:
     stop_tokens: Sequence[int],
     group: int = 1,
     dtype: Any = jnp.float32,
+    top_p: float = 1.0,
   ):
     self.config, self.slots, self.group, self.dtype = config, slots, group, dtype
     self.max_prompt, self.max_new, self.chunk = max_prompt, max_new, chunk
     self._prefill = jax.jit(functools.partial(decode.prefill, config=config, dtype=dtype))
-    self._insert = jax.jit(decode.insert, donate_argnums=1)
+    self._insert = jax.jit(functools.partial(decode.insert, top_p=top_p), donate_argnums=1)
     self._generate = jax.jit(
-      functools.partial(decode.generate, config=config, stop_tokens=tuple(stop_tokens), dtype=dtype),
+      functools.partial(decode.generate, config=config, stop_tokens=tuple(stop_tokens), dtype=dtype, top_p=top_p),
       donate_argnames="state",
     )
     self._pack = jax.jit(

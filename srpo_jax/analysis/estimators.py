@@ -1,0 +1,114 @@
+"""What n samples a problem say of a policy: pass@k, majority@k, and how far a mean over problems can be trusted.
+
+Both are expectations over a uniformly random k-subset of a problem's n samples, in closed form, so that no draw of ours
+adds noise:
+
+    pass@k      the chance that some response of the subset is correct (see `data.difficulty.pass_at_k`)
+    majority@k  the chance that a vote over the subset's answers is won by the correct one, a tie of t answers counting
+                as 1/t; responses without an answer do not vote, and a subset without a vote is lost
+
+A mean over problems has a 95 % interval by the percentile bootstrap (Efron and Tibshirani, An Introduction to the
+Bootstrap, 1993, ch. 13): problems are drawn again with replacement, each with all its samples, since a model's samples
+to one problem are not independent of each other. Where all problems have one value it has no width: it cannot see what
+the set does not show.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from srpo_jax.data.difficulty import pass_at_k
+
+LEVEL = 0.95
+RESAMPLES = 10_000
+_CHUNK = 1_000  # resamples in memory at once
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+  """A mean over problems with its interval."""
+
+  value: float
+  low: float
+  high: float
+
+
+def powers_up_to(n: int) -> tuple[int, ...]:
+  """1, 2, 4, ... and n itself.
+
+  >>> powers_up_to(6)
+  (1, 2, 4, 6)
+  """
+  return tuple(sorted({1 << i for i in range(n.bit_length())} | {n}))
+
+
+def pass_at_ks(correct: Int[np.ndarray, "problems"], n: int, ks: Sequence[int]) -> Float[np.ndarray, "problems ks"]:
+  """pass@k of each problem, of which `correct` of `n` responses are correct; each k from 1 to n."""
+  table = np.array([[pass_at_k(n, c, k) for k in ks] for c in range(n + 1)], np.float64)
+  return table[np.asarray(correct)]
+
+
+def majority_at_ks(votes: Sequence[int | None], ks: Sequence[int]) -> list[float]:
+  """majority@k of one problem.
+
+  >>> majority_at_ks([0, 0, 1, None], [1, 2, 4])  # of the 6 pairs three are won, two tie, one is lost
+  [0.5, 0.6666666666666666, 1.0]
+
+  Args:
+    votes: of each response: 0 for the correct answer, another number for each wrong one, None for no answer.
+    ks: each from 1 to the number of responses.
+  """
+  counts = {vote: list(votes).count(vote) for vote in set(votes)}
+  correct, silent = counts.pop(0, 0), counts.pop(None, 0)
+  wrong = tuple(sorted(counts.values()))
+  return [_majority(correct, wrong, silent, k) for k in ks]
+
+
+@functools.lru_cache(maxsize=65_536)
+def _majority(correct: int, wrong: tuple[int, ...], silent: int, k: int) -> float:
+  """Counts the k-subsets in which the correct answer has v votes and no wrong one has more.
+
+  For each v, a polynomial in x whose coefficient of x^d counts the ways to take d responses that are not correct: a
+  wrong answer with fewer than v responses cannot win, and is taken freely like those without an answer. One polynomial
+  for each number t of wrong answers that tie.
+  """
+  won = Fraction(0)
+  for v in range(1, min(correct, k) + 1):
+    rest = k - v
+    free = silent + sum(size for size in wrong if size < v)
+    ties = [np.array([math.comb(free, d) for d in range(rest + 1)], object)]
+    for size in (size for size in wrong if size >= v):
+      fewer = np.array([math.comb(size, i) for i in range(v)], object)
+      lost = [np.convolve(ways, fewer)[: rest + 1] for ways in ties]
+      tied = [np.concatenate([np.zeros(v, object), ways])[: rest + 1] * math.comb(size, v) for ways in ties]
+      none = np.zeros(rest + 1, object)
+      ties = [a + b for a, b in zip([*lost, none], [none, *tied], strict=True)]
+    won += math.comb(correct, v) * sum(Fraction(int(ways[rest]), t + 1) for t, ways in enumerate(ties))
+  return float(won / math.comb(correct + sum(wrong) + silent, k))
+
+
+def estimates(
+  values: Float[np.ndarray, "problems metrics"], *, seed: int = 0, level: float = LEVEL, resamples: int = RESAMPLES
+) -> list[Estimate]:
+  """The mean of each column over problems, with its interval. All columns see the same resamples.
+
+  Args:
+    values: of at least one problem, finite.
+    seed: of the resamples.
+    level: the interval's coverage.
+  """
+  n = len(values)
+  means = [draws @ values / n for draws in _draws(np.random.default_rng(seed), n, resamples)]
+  low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2], axis=0)
+  return [Estimate(*map(float, found)) for found in zip(values.mean(axis=0), low, high, strict=True)]
+
+
+def _draws(rng: np.random.Generator, n: int, resamples: int) -> Iterator[np.ndarray]:
+  """How often each of n problems is in each resample, [resamples, n] in chunks."""
+  for start in range(0, resamples, _CHUNK):
+    yield rng.multinomial(n, np.full(n, 1 / n), size=min(_CHUNK, resamples - start)).astype(np.float64)

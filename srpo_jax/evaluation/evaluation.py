@@ -1,0 +1,204 @@
+"""Samples and judges what is left of the sets, and writes their figures."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from tqdm import tqdm
+
+from srpo_jax.config import Config, flatten
+from srpo_jax.data.encoded import load_tokenizer
+from srpo_jax.data.prompt_set import PromptSet
+from srpo_jax.evaluation.results import figures, markdown
+from srpo_jax.evaluation.samples import SetSamples, opened
+from srpo_jax.evaluation.sets import EvalSet
+from srpo_jax.evaluation.votes import Same, votes
+from srpo_jax.experience import Collector, Group
+from srpo_jax.jsonl import read_json, replaced
+from srpo_jax.label import rows_digest
+from srpo_jax.model.sampling import Purpose
+from srpo_jax.model.sharding import make_mesh
+from srpo_jax.policy import Policy, make_collector
+from srpo_jax.run import make_scorer, prompt_set
+
+# Fields of the config that samples depend on.
+SETTINGS = (
+  "model.param_dtype",
+  "model.dtype",
+  "data.max_prompt_tokens",
+  "rollout.max_new_tokens",
+  "rollout.slots",
+  "rollout.prompt_bucket",
+  "reward.format_weight",
+  "reward.mix_weight",
+  "reward.validator",
+  "reward.limit_s",
+  "reward.function",
+  "sandbox.min_tier",
+  "sandbox.limit_s",
+  "sandbox.memory_mb",
+  "sandbox.packages",
+  "train.seed",
+)
+SLOTS_FULL = 4  # how often a batch fills the slots: few enough to lose little by a kill, enough to keep them busy
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+  """How responses are drawn; the rest is in the config."""
+
+  samples: int  # a problem
+  temperature: float  # 0: greedy
+  top_p: float
+  batch: int  # problems sampled together
+
+
+def batch_size(slots: int, samples: int) -> int:
+  """Problems that are sampled together where nobody says."""
+  return -(-SLOTS_FULL * slots // samples)
+
+
+def evaluate(config: Config, policy: Policy, sets: Sequence[EvalSet], sampling: Sampling, out: Path) -> dict[str, Any]:
+  """Brings an evaluation to its end, from where it was stopped; returns what OUT/results.json holds.
+
+  Raises:
+    InputError: a row, a tokenizer or a mesh that does not fit, or a folder with other settings.
+  """
+  mesh = make_mesh(**dataclasses.asdict(config.mesh))
+  settings = _settings(config, policy, sampling)
+  with contextlib.ExitStack() as stack:
+    scorer = stack.enter_context(make_scorer(config))
+    if mesh is not None:
+      stack.enter_context(jax.set_mesh(mesh))
+    tokenizer = load_tokenizer(policy.folder)
+    prompts = [prompt_set(config, s.name, s.problems, scorer, tokenizer, selection=None) for s in sets]
+    collector = make_collector(
+      config, policy.folder, scorer, tokenizer, prompts, top_p=sampling.top_p, show=config.log.progress
+    )
+    stack.enter_context(opened(out, settings))
+    stores = [_store(out, set_, of_set, sampling) for set_, of_set in zip(sets, prompts, strict=True)]
+    _sample(config, policy, collector, prompts, stores, sampling)
+    found = {}
+    for set_, of_set, store in zip(sets, prompts, stores, strict=True):
+      left_out = [{"row": row, "why": why} for row, why in sorted(of_set.refused.items())]
+      found[set_.name] = figures(store.finish(), sampling.samples) | {"left_out": left_out}
+    return _write(out, _about(config, policy, sampling), found)
+
+
+def _settings(config: Config, policy: Policy, sampling: Sampling) -> dict[str, Any]:
+  """What every sample depends on."""
+  flat = flatten(config)
+  values = {"model": policy.digest, "step": policy.step}
+  values |= {f"--{name.replace('_', '-')}": value for name, value in dataclasses.asdict(sampling).items()}
+  values |= {f"config.{name}": flat[name] for name in SETTINGS}
+  return values | {f"config.prompt.{domain}": text for domain, text in config.prompt.items()}
+
+
+def _store(out: Path, set_: EvalSet, prompts: PromptSet, sampling: Sampling) -> SetSamples:
+  problems = [set_.problems[row] for row in prompts.record.values()]
+  levels = hashlib.sha256(json.dumps([problem.difficulty for problem in problems]).encode()).hexdigest()
+  settings = {"problems": len(problems), "rows": rows_digest(problems), "difficulties": levels}
+  return SetSamples(
+    out, set_.name, problems=len(problems), batch=sampling.batch, samples=sampling.samples, settings=settings
+  )
+
+
+def _sample(
+  config: Config,
+  policy: Policy,
+  collector: Collector,
+  prompts: Sequence[PromptSet],
+  stores: Sequence[SetSamples],
+  sampling: Sampling,
+) -> None:
+  """Samples what is left of every set; loads the weights where anything is."""
+  left = [store.left() for store in stores]
+  todo = sum(len(problems) for of_set in left for problems in of_set)
+  if not todo:
+    return
+  params = collector.engine.load_params(policy.load(config))
+  total = sum(map(len, prompts))
+  correct = seen = 0
+  with tqdm(
+    total=total, initial=total - todo, unit="problem", dynamic_ncols=True, disable=not config.log.progress
+  ) as bar:
+    for of_set, store, batches in zip(prompts, stores, left, strict=True):
+      ids = list(of_set)
+      for problems in batches:
+        bar.set_description(of_set.name, refresh=True)
+        groups, _ = collector.collect(
+          params,
+          [of_set[ids[i]] for i in problems],
+          step=policy.step,
+          purpose=Purpose.EVAL,
+          samples=sampling.samples,
+          temperature=sampling.temperature,
+          budget=config.rollout.max_new_tokens,
+        )
+        same = collector.scorer.same_answers
+        rows = [row for group in groups for row in _rows(of_set.name, group, config.reward.validator, same)]
+        store.add(problems, rows)
+        correct, seen = correct + sum(row["correct"] == 1 for row in rows), seen + len(rows)
+        bar.set_postfix({"pass@1": f"{correct / seen:.3f}"}, refresh=False)
+        bar.update(len(problems))
+
+
+def _rows(name: str, group: Group, validator: str, same: Same) -> Iterator[dict[str, Any]]:
+  """A row a response, as samples.SCHEMA."""
+  problem, silent = group.prompt.problem, [None] * len(group.rollouts)
+  answers, cast = votes(group, validator, same) if problem.domain == "math" else (silent, silent)
+  for rollout, text, verdict, answer, vote in zip(
+    group.rollouts, group.texts, group.verdicts, answers, cast, strict=True
+  ):
+    yield {
+      "set": name,
+      "prompt_id": problem.id,
+      "domain": problem.domain,
+      "difficulty": problem.difficulty,
+      "sample": rollout.sample,
+      "prompt": group.prompt.text,
+      "response": text,
+      "token_ids": rollout.tokens,
+      "sampler_logprobs": rollout.logprobs,
+      "n_tokens": len(rollout.tokens),
+      "truncated": rollout.truncated,
+      "format": verdict.format,
+      "correct": verdict.correct,
+      "pass_fraction": verdict.pass_fraction,
+      "reason": verdict.reason,
+      "language_mix": verdict.language_mix,
+      "reward": None if verdict.correct is None else verdict.reward,
+      "gold": problem.answer,
+      "answer": answer,
+      "vote": vote,
+    }
+
+
+def _about(config: Config, policy: Policy, sampling: Sampling) -> dict[str, Any]:
+  return {
+    "policy": str(policy.run or policy.folder),
+    "step": policy.step if policy.run else None,
+    "samples": sampling.samples,
+    "temperature": sampling.temperature,
+    "top_p": sampling.top_p,
+    "max_new_tokens": config.rollout.max_new_tokens,
+    "seed": config.train.seed,
+  }
+
+
+def _write(out: Path, about: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+  """Writes both files of results; sets that were evaluated before, with the same settings, stay in them."""
+  file = out / "results.json"
+  before = read_json(file).get("sets", {}) if file.is_file() else {}
+  sets = found | {name: of_set for name, of_set in before.items() if name not in found}
+  results = about | {"sets": sets}
+  with replaced(file) as stream:
+    stream.write(json.dumps(results, indent=2, allow_nan=False) + "\n")
+  with replaced(out / "results.md") as stream:
+    stream.write(markdown({name: value for name, value in about.items() if value is not None}, sets))
+  return results

@@ -1,0 +1,138 @@
+"""The figures of a set from its samples, and the Markdown that shows them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from srpo_jax.analysis.estimators import estimates, majority_at_ks, pass_at_ks, powers_up_to
+
+Figures = dict[str, Any]
+
+
+def figures(table: pa.Table, samples: int) -> Figures:
+  """The figures of one set.
+
+  Args:
+    table: as `samples.SCHEMA`, a problem's samples together.
+    samples: of each problem.
+
+  Returns:
+    n (problems), samples, unjudged (responses); pass@1, pass@2, pass@4 .. and for mathematics majority@1 ..;
+    format_rate, truncated_frac, language_mix_frac, length_mean (tokens); and, where the set has difficulties or several
+    domains, `by` (level -> n and the same but for k above 1). Each is {value, low, high}: the mean over problems and
+    its 95 % interval. A response that was not judged counts as not correct.
+  """
+  levels = _levels(table, samples)
+  columns = _per_problem(table, samples)
+  few = {name: v for name, v in columns.items() if "@" not in name or name.endswith("@1")}
+  by = {level: levels == level for level in sorted(set(levels))}
+  return {
+    "n": len(levels),
+    "samples": samples,
+    "unjudged": table["correct"].null_count,
+    **_estimated(columns),
+    "by": {
+      level: {"n": int(chosen.sum())} | _estimated({name: v[chosen] for name, v in few.items()})
+      for level, chosen in by.items()
+      if len(by) > 1
+    },
+  }
+
+
+def _levels(table: pa.Table, samples: int) -> np.ndarray:
+  """Of each problem: its difficulty, or its domain where the set has none."""
+  level = pc.coalesce(table["difficulty"], table["domain"])
+  return np.array(level.to_pylist()[::samples], object)
+
+
+def _per_problem(table: pa.Table, samples: int) -> dict[str, np.ndarray]:
+  """Figure -> its value for each problem, NaN where a problem has none."""
+
+  def grid(column: pa.ChunkedArray) -> np.ndarray:
+    return column.to_numpy().astype(np.float64).reshape(-1, samples)
+
+  ks = powers_up_to(samples)
+  correct = grid(pc.fill_null(table["correct"], 0)).sum(axis=1).astype(np.int64)
+  solved = pass_at_ks(correct, samples, ks)
+  found = {f"pass@{k}": solved[:, i] for i, k in enumerate(ks)}
+  math = np.array([domain == "math" for domain in table["domain"].to_pylist()[::samples]])
+  if math.any():
+    votes = table["vote"].to_pylist()
+    of_each = [votes[start : start + samples] for start in range(0, len(votes), samples)]
+    won = np.array([majority_at_ks(of, ks) if m else [np.nan] * len(ks) for of, m in zip(of_each, math, strict=True)])
+    found |= {f"majority@{k}": won[:, i] for i, k in enumerate(ks)}
+  return found | {
+    "format_rate": grid(table["format"]).mean(axis=1),
+    "truncated_frac": grid(table["truncated"]).mean(axis=1),
+    "language_mix_frac": grid(table["language_mix"]).mean(axis=1),
+    "length_mean": grid(table["n_tokens"]).mean(axis=1),
+  }
+
+
+def _estimated(columns: Mapping[str, np.ndarray]) -> Figures:
+  """The estimate of each column over the problems that have it; a column that none has is left out."""
+  found: Figures = {}
+  whole = [name for name, v in columns.items() if not np.isnan(v).any()]
+  parts = [name for name in columns if name not in whole and not np.isnan(columns[name]).all()]
+  for names in filter(None, (whole, parts)):  # `parts`: majority, of the problems in mathematics among others
+    values = np.stack([columns[name] for name in names], axis=1)
+    for name, estimate in zip(names, estimates(values[~np.isnan(values).any(axis=1)]), strict=True):
+      found[name] = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+  return {name: found[name] for name in columns if name in found}
+
+
+def markdown(about: Mapping[str, Any], sets: Mapping[str, Figures]) -> str:
+  """A summary of all sets, then of each its figures by k and by level."""
+  lines = ["# Evaluation", "", *(f"- {name}: {value}" for name, value in about.items()), ""]
+  rows = [
+    [name, f["n"], *(_share(f.get(figure)) for figure in ("pass@1", "format_rate", "truncated_frac")),
+     _tokens(f["length_mean"]), f["unjudged"]]
+    for name, f in sets.items()
+  ]  # fmt: skip
+  lines += _table(["set", "problems", "pass@1", "format", "truncated", "tokens", "not judged"], rows)
+  for name, f in sets.items():
+    lines += [f"## {name}", "", f"{f['n']} problems, {f['samples']} samples each{_left_out(f)}.", ""]
+    kinds = [kind for kind in ("pass", "majority") if f"{kind}@1" in f]
+    ks = powers_up_to(f["samples"])
+    lines += _table(
+      ["k", *(f"{kind}@k" for kind in kinds)], [[k, *(_share(f[f"{kind}@{k}"]) for kind in kinds)] for k in ks]
+    )
+    if f["by"]:
+      rows = [
+        [level, g["n"], *(_share(g[figure]) for figure in ("pass@1", "format_rate", "truncated_frac")),
+         _tokens(g["length_mean"])]
+        for level, g in f["by"].items()
+      ]  # fmt: skip
+      lines += _table(["level", "problems", "pass@1", "format", "truncated", "tokens"], rows)
+  lines.append(
+    "Shares are in percent, with 95 % percentile bootstrap intervals over problems. pass@1 is the mean over all "
+    "samples; pass@k and majority@k are expectations over k of them, a tie of t answers counting as 1/t. A response "
+    "that was not judged counts as not correct. An interval without width says that all problems had one value, not "
+    "that it is sure."
+  )
+  return "\n".join(lines) + "\n"
+
+
+def _left_out(f: Figures) -> str:
+  left = f["left_out"]
+  return f"; {len(left)} rows left out, as row {left[0]['row']}: {left[0]['why']}" if left else ""
+
+
+def _share(estimate: Mapping[str, float] | None) -> str:
+  if estimate is None:
+    return "-"
+  value, low, high = (100 * estimate[name] for name in ("value", "low", "high"))
+  return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def _tokens(estimate: Mapping[str, float]) -> str:
+  return f"{estimate['value']:.1f} [{estimate['low']:.1f}, {estimate['high']:.1f}]"
+
+
+def _table(head: Sequence[object], rows: Sequence[Sequence[object]]) -> list[str]:
+  rule = ["---", *["---:"] * (len(head) - 1)]
+  cells = [[" ".join(str(cell).replace("|", "\\|").split()) for cell in row] for row in (head, rule, *rows)]
+  return [*(f"| {' | '.join(row)} |" for row in cells), ""]

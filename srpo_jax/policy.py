@@ -1,0 +1,110 @@
+"""A policy to sample from outside of training: a Hugging Face folder, or a checkpoint of a run."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from srpo_jax.checkpoint import Checkpoints
+from srpo_jax.config import Config
+from srpo_jax.data.prompt_set import PromptSet
+from srpo_jax.errors import InputError
+from srpo_jax.experience import Collector
+from srpo_jax.export import load_policy
+from srpo_jax.model import hf
+from srpo_jax.model.qwen2 import Params
+from srpo_jax.model.sharding import param_shardings
+from srpo_jax.rewards.scorer import Scorer
+from srpo_jax.run import check_vocabulary, make_engine, stop_tokens
+
+_END = 1 << 20  # bytes of a large file that its digest reads, at either end
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+  """Where a policy is.
+
+  Attributes:
+    folder: with the model's config and tokenizer.
+    run: the workdir of the run that it is a checkpoint of; None: its weights are in `folder`.
+    step: updates that the run has applied; 0 for a policy of no run.
+    digest: names its weights.
+  """
+
+  folder: Path
+  run: Path | None
+  step: int
+  digest: str
+
+  def load(self, config: Config) -> Params:
+    """The parameters, laid out over the ambient mesh."""
+    if self.run is not None:
+      return load_policy(self.run, self.step)[0]
+    model_config = hf.read_config(self.folder)
+    # Every use casts them to the type of the computation: master weights of twice the size would change no bit.
+    narrow = jnp.dtype("bfloat16" if config.model.param_dtype == "bfloat16" else config.model.dtype)
+    mesh = jax.sharding.get_mesh()
+    shardings = None if mesh.empty else param_shardings(hf.param_shapes(model_config, narrow), mesh)
+    return hf.load_params(self.folder, model_config, narrow, shardings=shardings)
+
+
+def of_folder(folder: Path) -> Policy:
+  """The policy of a Hugging Face folder. Raises InputError where it is none."""
+  hf.read_config(folder)
+  return Policy(folder, None, 0, files_digest([*folder.glob("*.safetensors"), *folder.glob("*.json")]))
+
+
+def of_run(workdir: Path, step: int | None) -> Policy:
+  """A checkpoint of a run; its last where `step` is None.
+
+  Raises:
+    InputError: not a run, or no such checkpoint.
+  """
+  if not (workdir / "checkpoints").is_dir():
+    raise InputError(f"{workdir}: no checkpoints, expected the workdir of a run")
+  checkpoints = Checkpoints(workdir)
+  try:
+    step = checkpoints.find(step)
+  finally:
+    checkpoints.close()
+  saved = [file for file in (checkpoints.folder / str(step) / "params").rglob("*") if file.is_file()]
+  return Policy(workdir / "model", workdir, step, files_digest(saved))
+
+
+def make_collector(
+  config: Config,
+  folder: Path,
+  scorer: Scorer,
+  tokenizer: Any,
+  sets: Sequence[PromptSet],
+  *,
+  top_p: float = 1.0,
+  show: bool = False,
+) -> Collector:
+  """The sampler and rewards for the prompts of `sets`.
+
+  Raises:
+    InputError: a tokenizer that is not the model's own.
+  """
+  model_config, stops = hf.read_config(folder), stop_tokens(folder, tokenizer)
+  check_vocabulary(folder, model_config, stops, sets)
+  longest = max(set_.longest for set_ in sets)
+  engine = make_engine(config, model_config, max_prompt=longest, stops=stops, top_p=top_p)
+  return Collector(engine, scorer, tokenizer, stops, config.rollout.prompt_bucket, config.train.seed, show)
+
+
+def files_digest(files: Iterable[Path]) -> str:
+  """Names what files hold: of large ones the size and both ends alone, as weights are read slowly."""
+  digest = hashlib.sha256()
+  for file in sorted(files):
+    size = file.stat().st_size
+    digest.update(f"{file.name} {size} ".encode())
+    with file.open("rb") as stream:
+      digest.update(stream.read(_END))
+      stream.seek(max(size - _END, 0))
+      digest.update(stream.read(_END))
+  return digest.hexdigest()

@@ -1,0 +1,44 @@
+"""What work that goes on after a kill depends on: kept beside what it has found, so that other settings are refused."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from srpo_jax.errors import InputError
+from srpo_jax.jsonl import read_json
+
+
+def claim(folder: Path, settings: Mapping[str, Any]) -> None:
+  """Makes the folder of some work, or joins it where it was begun with the same settings.
+
+  Raises:
+    InputError: naming each setting that differs, with both values.
+  """
+  folder.mkdir(exist_ok=True)
+  file = folder / "settings.json"
+  with tempfile.NamedTemporaryFile("w", dir=folder, prefix="settings.", suffix=".partial") as partial:
+    partial.write(json.dumps(settings, indent=2) + "\n")
+    partial.flush()
+    with contextlib.suppress(FileExistsError):
+      os.link(partial.name, file)  # of several hosts that start at once, one is first
+  there = read_settings(folder)
+  here = json.loads(json.dumps(settings))
+  changed = [
+    f"{name} ({there.get(name)!r} there, {here.get(name)!r} here)"
+    for name in dict.fromkeys((*there, *here))
+    if there.get(name) != here.get(name)
+  ]
+  if changed:
+    raise InputError(f"{folder}: was begun with other settings: {', '.join(changed)}")
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+  """The settings of the work in a folder."""
+  file = folder / "settings.json"
+  if not file.is_file():
+    raise InputError(f"{file}: no such file, expected the folder of work that has begun")
+  return read_json(file)
