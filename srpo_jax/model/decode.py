@@ -23,15 +23,15 @@ from srpo_jax.model import qwen2
 from srpo_jax.model.attention import (
   CACHE,
   STACKED_CACHE,
-  cache_positions,
   cached_attention,
   causal_attention,
+  has_paged_kernel,
+  page_shape,
   stacked_attention,
 )
 from srpo_jax.model.qwen2 import Params, Qwen2Config
 from srpo_jax.model.sampling import draw, uniforms
 from srpo_jax.model.sharding import constrain
-from srpo_jax.model.target import target_device
 
 
 class Prefix(NamedTuple):
@@ -46,7 +46,7 @@ class Prefix(NamedTuple):
   temperature: Float[Array, ""]
 
 
-# One array a layer; on TPU one array for all layers, so that the loop over them is compiled as a loop.
+# One array a layer; for the paged kernel one of all layers, whose T and D are those of `page_shape`.
 Cache = list[Float[Array, "S N T D"]] | Float[Array, "S L N T D"]
 
 
@@ -86,13 +86,12 @@ def split_slots(state: DecodeState) -> DecodeState:
 
 def init_state(config: Qwen2Config, slots: int, positions: int, chunk: int, dtype: Any = jnp.float32) -> DecodeState:
   """Empty slots. `positions` bounds prompt + response of each (the caches may be a little longer)."""
-  layers = config.num_hidden_layers
-  of_layer = config.num_key_value_heads, cache_positions(positions, config.head_dim, dtype), config.head_dim
+  layers, kv_heads, dim = config.num_hidden_layers, config.num_key_value_heads, config.head_dim
 
   def empty() -> Cache:
-    if target_device().platform == "tpu":
-      return jnp.zeros((slots, layers, *of_layer), dtype)
-    return [jnp.zeros((slots, *of_layer), dtype) for _ in range(layers)]
+    if has_paged_kernel(dtype):
+      return jnp.zeros((slots, layers, kv_heads, *page_shape(positions, dim)), dtype)
+    return [jnp.zeros((slots, kv_heads, positions, dim), dtype) for _ in range(layers)]
 
   state = DecodeState(
     k=empty(),
@@ -153,7 +152,7 @@ def insert(
 
   def put_cache(caches: Cache, new: Array) -> Cache:
     if not isinstance(caches, list):
-      return caches.at[slots, :, :, :padded].set(new, mode="drop")
+      return caches.at[slots, :, :, :padded, : new.shape[-1]].set(new, mode="drop")
     return [c.at[slots, :, :padded].set(layer, mode="drop") for c, layer in zip(caches, new, strict=True)]
 
   state = state._replace(
@@ -181,7 +180,8 @@ def _append(cache: Float[Array, "S *layer N T D"], at: Int[Array, "S"], new: Arr
 
   By vmap, not by an index of slots: then each device knows that it writes its own slots, and gathers no other's.
   """
-  return jax.vmap(lambda cache, at, new: cache.at[*layer, :, at].set(new, mode="drop"))(cache, at, new)
+  dim = new.shape[-1]
+  return jax.vmap(lambda cache, at, new: cache.at[*layer, :, at, :dim].set(new, mode="drop"))(cache, at, new)
 
 
 def _unrolled(
