@@ -225,18 +225,24 @@ def _start(given: Mapping[str, str | None]) -> None:
     )
   if numbers.get("num_processes") == 1:
     return
-  try:
-    jax.distributed.initialize(
-      address,
-      numbers.get("num_processes"),
-      numbers.get("process_id"),
-      cluster_detection_method=None if detected else "deactivate",
-      initialization_timeout=START_TIMEOUT_S,
-      heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
-      shutdown_timeout_seconds=SHUTDOWN_TIMEOUT_S,
-    )
-  except (RuntimeError, ValueError) as error:
-    raise InputError(f"no group of processes at {address or 'what the cluster says'}: {error}") from error
+  where = address or "the address that the cluster tells"
+  silent = (
+    f"error: no group of processes at {where} within {START_TIMEOUT_S} s: expected all of them to be started, with "
+    "process 0 there"
+  )
+  with _sentinel.watching(silent):
+    try:
+      jax.distributed.initialize(
+        address,
+        numbers.get("num_processes"),
+        numbers.get("process_id"),
+        cluster_detection_method=None if detected else "deactivate",
+        initialization_timeout=START_TIMEOUT_S,
+        heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
+        shutdown_timeout_seconds=SHUTDOWN_TIMEOUT_S,
+      )
+    except (RuntimeError, ValueError) as error:
+      raise InputError(f"no group of processes at {where}: {error}") from error
 
 
 def _number(name: str, text: str) -> int:

@@ -30,6 +30,7 @@ from srpo_jax.rollout.sampler import GroupRequest, sample_groups
 from srpo_jax.run import Run
 from srpo_jax.train import train
 from srpo_jax.types import Rollout
+from srpo_jax.workdir import read_rows
 from tests.conftest import ROOT
 from tests.kernels import hostile_segments, interpreted, output_and_gradients, random_qkv
 from tests.test_train import toy
@@ -306,6 +307,14 @@ def case_elastic(checkpoint, folder, meshes):
       train(run)
       saved = host(run.checkpoints.restore(2 * (i + 1), run._like())[0])
   return {"starts": found, "digest": digest(saved.params)}
+
+
+def case_gap(checkpoint, folder, shape, dtype):
+  """The metrics of a step whose computation and rollouts are of that type, on a mesh."""
+  sizes = dict(zip(("mesh__data", "mesh__fsdp", "mesh__tensor"), shape, strict=True))
+  with Run(toy(checkpoint, train__steps=1, model__dtype=dtype, **sizes), folder) as run:
+    train(run)
+  return read_rows(run.path / "metrics.jsonl")
 
 
 def digest(params) -> str:
