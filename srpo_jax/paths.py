@@ -4,6 +4,7 @@ epath has the methods of pathlib, so that one code serves both; on gs:// it work
 default credentials apply, and STORAGE_EMULATOR_HOST names another server.
 """
 
+import contextlib
 import functools
 import os
 import tempfile
@@ -14,6 +15,8 @@ import fsspec
 from etils import epath
 
 from srpo_jax.errors import InputError
+
+CHECK = ".check"
 
 # Listings are asked for each time: orbax's files are written by TensorStore, past gcsfs, which would remember without.
 fsspec.config.conf.setdefault("gcs", {}).setdefault("use_listings_cache", False)
@@ -36,6 +39,23 @@ def as_path(path: str | os.PathLike[str]) -> Path:
 
 def is_local(path: Path) -> bool:
   return isinstance(path, Path)
+
+
+def check_writable(folder: Path) -> None:
+  """Puts an object into a folder on gs:// and deletes it: what is wrong with a bucket is told before a model is read.
+
+  Raises:
+    InputError: no such bucket, no credentials or no right to write there.
+  """
+  if is_local(folder):
+    return
+  try:
+    (folder / CHECK).write_text("")
+  except Exception as error:  # gcsfs has its own errors, and lets through Google's and those of HTTP
+    said = " ".join(str(error).split())
+    raise InputError(f"{folder}: cannot be written: {said}; expected a bucket with the right to write") from None
+  with contextlib.suppress(FileNotFoundError):  # another host of this run was faster
+    (folder / CHECK).unlink()
 
 
 @functools.cache

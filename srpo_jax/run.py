@@ -31,7 +31,7 @@ from srpo_jax.jsonl import read_json
 from srpo_jax.learner import Learner, LearnerOptions, TrainState, make_optimizer
 from srpo_jax.model import hf, qwen2
 from srpo_jax.model.sharding import make_mesh, param_shardings
-from srpo_jax.paths import as_local, as_path, local_copy
+from srpo_jax.paths import as_local, as_path, check_writable, local_copy
 from srpo_jax.plugins import is_callable_spec, resolve_callable
 from srpo_jax.preemption import Notice
 from srpo_jax.rewards.pool import default_workers
@@ -239,6 +239,7 @@ class Run:
       check_same_run(self.config, self.path / "config.json")
     elif self.path.is_dir() and any(file.name not in MARKS for file in self.path.iterdir()):
       raise InputError(f"{self.path}: not empty and not the workdir of a run (no config.json), nothing was written")
+    check_writable(self.path)
 
   def _open_sets(self) -> tuple[Sets, Sets]:
     """The train and the held-out sets. First of all, and the mesh: what a user gets wrong is told at once."""

@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorstore as ts
 
 from srpo_jax.errors import InputError
+from srpo_jax.jsonl import read_json
 from srpo_jax.model.hf import Slot
 from srpo_jax.model.qwen2 import Params
 
@@ -17,7 +19,7 @@ KEPT_BYTES = 64 * 2**20  # a stacked leaf of at most this size (norms, biases) i
 class StoredParams:
   """Reads orbax's files (zarr arrays in an OCDBT database) through TensorStore, which orbax too reads them with."""
 
-  def __init__(self, folder: Any, like: Params):
+  def __init__(self, folder: Path, like: Params):
     """
     Args:
       folder: WORKDIR/checkpoints/STEP/params, local or gs://.
@@ -30,13 +32,19 @@ class StoredParams:
     self._leaves: dict[tuple[str, ...], Any] = {}
     self._kept: dict[tuple[str, ...], np.ndarray] = {}
     self._before = _bytes_read()
+    listed = read_json(folder / "_METADATA").get("tree_metadata", {}).values()
+    names = {".".join(key["key"] for key in array["key_metadata"]) for array in listed}
+    wrong = sorted(names ^ {".".join(path) for path, _ in _flatten(like)})
+    if wrong:
+      where = "in the checkpoint alone" if wrong[0] in names else "in the model alone"
+      raise InputError(f"{folder}: does not fit this model: {wrong[0]} is {where}")
     base = str(folder) if "://" in str(folder) else f"file://{folder}"
     for path, leaf in _flatten(like):
       kvstore = {"driver": "ocdbt", "base": f"{base}/", "path": ".".join(path) + "/"}
       try:
         stored = ts.open({"driver": "zarr", "kvstore": kvstore}, context=self._context, open=True, read=True).result()
       except ValueError as error:
-        raise InputError(f"{folder}: does not fit this model: no array {'.'.join(path)} ({error})") from None
+        raise InputError(f"{folder}: {'.'.join(path)} cannot be read ({error})") from None
       if stored.shape != leaf.shape or stored.dtype.numpy_dtype != leaf.dtype:
         raise InputError(
           f"{folder}: does not fit this model: {'.'.join(path)} is {stored.dtype.name}{list(stored.shape)}, expected "

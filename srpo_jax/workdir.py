@@ -27,9 +27,9 @@ from tensorboardX import SummaryWriter
 
 from srpo_jax.algorithm.history import Pool
 from srpo_jax.errors import InputError, TrainingError
-from srpo_jax.paths import as_path, is_local
+from srpo_jax.paths import CHECK, as_path, is_local
 
-MARKS = (".lock", ".owner")  # whose workdir it is: not files of a run
+MARKS = (".lock", ".owner", CHECK)  # whose workdir it is: not files of a run
 ROLLOUT_SCHEMA = pa.schema(
   [
     ("step", pa.int32()),

@@ -40,6 +40,7 @@ class Store:
 
 class Handler(http.server.BaseHTTPRequestHandler):
   protocol_version = "HTTP/1.1"
+  disable_nagle_algorithm, wbufsize = True, -1  # else 40 ms an answer: its body would wait for the client's ACK
   store: Store
 
   def log_message(self, *_: Any) -> None:
@@ -74,6 +75,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     self.end_headers()
     if status not in (204, 304):
       self.wfile.write(answer)
+    self.wfile.flush()
 
   def _chunked(self) -> bytes:
     body = b""

@@ -20,8 +20,9 @@ import optax
 
 from srpo_jax.batch import make_micro_batches
 from srpo_jax.cache import enable_compilation_cache
+from srpo_jax.checkpoint import Checkpoints
 from srpo_jax.learner import Learner, LearnerOptions, TrainState, make_optimizer
-from srpo_jax.model import attention, qwen2
+from srpo_jax.model import attention, hf, qwen2
 from srpo_jax.model.sampling import Purpose, prompt_key, uniforms
 from srpo_jax.model.sharding import SERVING_RULES, make_mesh, param_shardings
 from srpo_jax.model.splash import splash_attention
@@ -287,6 +288,31 @@ def case_attention(mesh, heads, kv_heads):
     "splash": max(deviation(a, b) for a, b in zip(got, expected, strict=True)),
     "paged": deviation(np.asarray(decoded, np.float32), np.asarray(exact)),
   }
+
+
+def case_weights(model, shapes, folder):
+  """What a mesh's import reads, in bytes of stored tensors, and the parameters it makes; each saved as a checkpoint."""
+  config, found = hf.read_config(model), []
+  for step, shape in enumerate(shapes, 1):
+    with on_mesh(shape) as mesh:
+      parts, read = [], hf._read
+
+      def counting(file, name, part, parts=parts, read=read):
+        values = read(file, name, part)
+        parts.append((name, tuple((at.start, at.stop) for at in part), values.nbytes))
+        return values
+
+      wanted = param_shardings(hf.param_shapes(config), mesh)
+      hf._read = counting
+      params = hf.load_params(model, config, shardings=wanted)
+      hf._read = read
+      jax.tree.map(_assert_sharding, params, wanted)
+      checkpoints = Checkpoints(folder)
+      checkpoints.save(step, TrainState(params, {"count": jnp.zeros((), jnp.int32)}), {})
+      checkpoints.close()
+      distinct = {(name, part) for name, part, _ in parts}
+      found.append({"digest": digest(params), "bytes": sum(n for *_, n in parts), "twice": len(parts) - len(distinct)})
+  return found
 
 
 def case_elastic(checkpoint, folder, meshes):

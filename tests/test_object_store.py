@@ -99,6 +99,14 @@ def test_a_folder_of_someone_else_is_refused(store, checkpoint):  # noqa: F811
   assert store.names("bucket/mine/") == ["bucket/mine/notes.txt"]
 
 
+def test_a_bucket_that_cannot_be_written_is_refused_first(store, checkpoint):  # noqa: F811
+  with pytest.raises(InputError, match=r"gs://other/run: cannot be written: .*expected a bucket"):
+    Run(toy(checkpoint, data__train="/no/such/file.jsonl"), "gs://other/run")
+  with pytest.raises(InputError, match=r"/no/such/file\.jsonl"):
+    Run(toy(checkpoint, data__train="/no/such/file.jsonl"), "gs://bucket/run3")
+  assert store.names("bucket/run3/") == []
+
+
 def test_data_on_gs_is_copied_and_weights_on_gs_are_refused(store, checkpoint):  # noqa: F811
   as_path("gs://bucket/data/a/rows.jsonl").write_text(json.dumps({"x": 1}) + "\n")
   as_path("gs://bucket/data/b.txt").write_text("y")

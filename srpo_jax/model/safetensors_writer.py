@@ -45,7 +45,7 @@ def write_safetensors(
       for block in read(name):
         if block.dtype != dtype or block.shape[1:] != shapes[name][1:]:
           raise ValueError(f"{name}: a block of {block.dtype}{list(block.shape)} of {dtype}{list(shapes[name])}")
-        out.write(np.ascontiguousarray(block).view(np.uint8))
+        out.write(np.ascontiguousarray(block).view(np.uint8).data)
         rows += len(block)
       if rows != shapes[name][0]:
         raise ValueError(f"{name}: {rows} rows of {shapes[name][0]}")

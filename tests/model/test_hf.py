@@ -12,7 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from srpo_jax.errors import InputError
 from srpo_jax.model import hf, qwen2
+from srpo_jax.model.safetensors_writer import write_safetensors
+from srpo_jax.stored_params import StoredParams
 from tests.conftest import make_checkpoint
+from tests.sharded import digest, on_eight_devices
 
 
 def logits(folder):
@@ -64,6 +67,86 @@ def test_load_and_round_trip(tmp_path, tied, dtype, shard):
     assert (tmp_path / "out" / name).read_bytes() == (folder / name).read_bytes()
   np.testing.assert_allclose(theirs(tmp_path / "out"), theirs(folder), atol=1e-5)
   assert transformers.AutoTokenizer.from_pretrained(tmp_path / "out").eos_token == "<|endoftext|>"
+
+
+def sharded_copy(checkpoint, folder, size="60KB"):
+  """A checkpoint with its weights in several files, as transformers splits them."""
+  shutil.copytree(checkpoint, folder)
+  transformers.Qwen2ForCausalLM.from_pretrained(folder).save_pretrained(folder, max_shard_size=size)
+  (folder / hf.SINGLE_FILE).unlink()
+  return folder
+
+
+def test_weights_are_written_as_the_library_writes_them(checkpoint, tmp_path):
+  """The same bytes in the same files: those of the base's own index, whatever it has in which."""
+  folder = sharded_copy(checkpoint, tmp_path / "in")
+  for file in folder.glob("*.safetensors"):  # transformers leaves the order of names to chance
+    save_file(load_file(file), file, metadata={"format": "pt"})
+  config = hf.read_config(folder)
+  hf.save_params(hf.load_params(folder, config), config, tmp_path / "out", source=folder)
+  names = {f.name for f in folder.iterdir()}
+  assert {f.name for f in (tmp_path / "out").iterdir()} == names - {"merges.txt"} and len(names) > 5
+  for file in (tmp_path / "out").iterdir():
+    assert file.read_bytes() == (folder / file.name).read_bytes(), file.name
+  # Where it lists other tensors than the model has, or another dtype is asked for, the files go by size.
+  index = json.loads((folder / hf.INDEX_FILE).read_text())
+  index["weight_map"]["lm_head.weight"] = index["weight_map"]["model.norm.weight"]
+  (folder / hf.INDEX_FILE).write_text(json.dumps(index))
+  params = hf.load_params(checkpoint, config)
+  hf.save_params(params, config, tmp_path / "one", source=folder)
+  assert load_file(tmp_path / "one" / hf.SINGLE_FILE).keys() == load_file(checkpoint / hf.SINGLE_FILE).keys()
+
+
+def test_a_failed_export_leaves_nothing(checkpoint, tmp_path):
+  config, seen = hf.read_config(checkpoint), []
+
+  def read(slot):
+    seen.append(sorted(f.name for f in tmp_path.iterdir()))
+    if len(seen) > 5:
+      raise OSError("the disk is full")
+    yield np.zeros(slot.shape, np.float32)
+
+  with pytest.raises(OSError, match="full"):
+    hf.save_weights(read, config, tmp_path / "out", source=checkpoint)
+  assert len(seen) == 6 and not any("out" in names for names in seen)  # a kill would leave this: no folder of that name
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_a_block_of_another_shape_is_no_tensor(tmp_path):
+  for blocks in ([np.zeros((2, 3), "f4")], [np.zeros((3, 2), "f4")], [np.zeros((3, 3), "f2")]):
+    with pytest.raises(ValueError, match="a: "):
+      write_safetensors(tmp_path / "x", {"a": (3, 3)}, "float32", lambda _, blocks=blocks: blocks)
+
+
+def test_a_host_reads_what_its_devices_hold_and_every_mesh_the_same_bits(tmp_path):
+  """Eight devices together read each stored byte once; what they save is what one device exports."""
+  shape = {"num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": False, "vocab_size": 520}
+  folder = make_checkpoint(tmp_path / "model", dtype="bfloat16", hidden_size=64, intermediate_size=96, **shape)
+  folder = sharded_copy(folder, tmp_path / "sharded")
+  config = hf.read_config(folder)
+  params = hf.load_params(folder, config)
+  stored = {name: tensor.nbytes for f in folder.glob("*.safetensors") for name, tensor in load_file(f).items()}
+  expected = {"digest": digest(params), "twice": 0}
+  meshes = [(1, 4, 2), (2, 2, 2), (1, 2, 4)]
+  found = on_eight_devices("weights", model=str(folder), shapes=meshes, folder=str(tmp_path / "run"))
+  for mesh, got in zip(meshes, found, strict=True):
+    # Key and value heads are copied where there are fewer than devices along `tensor`; each part is still read once.
+    assert got == expected | {"bytes": sum(stored.values())}, mesh
+  for step in (1, 2, 3):
+    kept = StoredParams(tmp_path / "run" / "checkpoints" / str(step) / "params", hf.param_shapes(config))
+    hf.save_weights(kept.read, config, tmp_path / str(step), source=folder)
+    for file in folder.glob("*.safetensors"):
+      assert load_file(tmp_path / str(step) / file.name).keys() == load_file(file).keys()
+      for name, tensor in load_file(tmp_path / str(step) / file.name).items():
+        assert torch.equal(tensor, load_file(file)[name]), name
+
+
+def test_a_part_of_a_joined_axis_is_refused(checkpoint):
+  slot = hf.tensor_table(hf.read_config(checkpoint))["model.layers.0.self_attn.q_proj.weight"]
+  assert slot.shape == (48, 4, 12)
+  assert slot.stored_part((range(48), range(1, 3), range(12))) == (range(12, 36), range(48))
+  with pytest.raises(ValueError, match="cuts an axis"):
+    slot.stored_part((range(48), range(4), range(6)))
 
 
 def test_export_in_another_dtype_says_so(checkpoint, tmp_path):
@@ -144,7 +227,7 @@ def test_a_shard_and_its_index_must_agree(checkpoint, tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["unknown", "missing", "shape", "dtype", "untied head"])
-def test_a_wrong_tensor_is_named(checkpoint, tmp_path, kind):
+def test_a_wrong_tensor_is_named(checkpoint, tmp_path, kind, monkeypatch):
   folder = copy(checkpoint, tmp_path)
   tensors = load_file(folder / hf.SINGLE_FILE)
   name = "model.layers.1.self_attn.k_proj.bias"
@@ -161,6 +244,8 @@ def test_a_wrong_tensor_is_named(checkpoint, tmp_path, kind):
     name = "lm_head.weight"
     tensors[name] = tensors["model.embed_tokens.weight"] + 1
   save_file(tensors, folder / hf.SINGLE_FILE, metadata={"format": "pt"})
+  if kind != "untied head":  # that alone takes a look at weights; the rest is told before gigabytes are read
+    monkeypatch.setattr(hf, "_read", lambda *_: pytest.fail("a weight was read"))
   with pytest.raises(InputError) as error:
     hf.load_params(folder, hf.read_config(folder))
   assert name in str(error.value) and "\n" not in str(error.value)

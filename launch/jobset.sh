@@ -1,0 +1,149 @@
+#!/usr/bin/env bash
+usage='Trains on a TPU slice of GKE, as a JobSet (https://jobset.sigs.k8s.io must be installed in the cluster).
+
+  launch/jobset.sh VERB [OPTIONS] [-- ARGUMENTS OF python -m srpo_jax.launch]
+
+verbs
+  create-pool   the node pool of the slice:        --name --cluster --location [--topology] [--spot]
+  render        the manifest, on stdout:           --name --image --model-bucket [...] -- ARGUMENTS
+  apply         the same, to kubectl; it restarts by itself after a preemption and goes on from the workdir
+  logs          follows host 0:                    --name
+  delete        the job, and its pods (SIGTERM: they save a checkpoint):  --name
+  delete-pool   the node pool; IT COSTS UNTIL THEN: chips x hours, used or not:  --name --cluster --location
+
+options
+  --name NAME              of the job, and of the node pool
+  --cluster C, --location REGION, --project PROJECT
+  --topology v5p:4x4x4     default; also v5p:AxBxC, v6e:AxB
+  --spot                   nodes that are cheaper, and may be taken away
+  --image IMAGE            made of launch/Dockerfile
+  --model-bucket BUCKET    mounted at /models, to read
+  --service-account NAME   of Kubernetes; default srpo-jax
+  --namespace NAMESPACE    default default
+  --restarts N             default 100
+  --dry-run                prints the commands, runs none'
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=launch/common.sh
+source "$here/common.sh"
+
+verb=${1:-}
+case $verb in
+  create-pool | render | apply | logs | delete | delete-pool) shift ;;
+  -h | --help | help)
+    echo "$usage"
+    exit 0
+    ;;
+  *) die "expected a verb: create-pool, render, apply, logs, delete or delete-pool (--help explains), got '$verb'" ;;
+esac
+
+name='' cluster='' location='' project='' slice=v5p:4x4x4 spot=() image='' bucket='' account=srpo-jax
+namespace=default restarts=100 dry_run=0 arguments=()
+while (($#)); do
+  case $1 in
+    --dry-run) dry_run=1 ;;
+    --spot) spot=(--spot) ;;
+    --)
+      shift
+      arguments=("$@")
+      break
+      ;;
+    --name | --cluster | --location | --project | --topology | --image | --model-bucket | --service-account | --namespace | --restarts)
+      (($# > 1)) && [[ -n $2 && $2 != -- ]] || die "$1: expected a value"
+      case $1 in
+        --name) name=$2 ;;
+        --cluster) cluster=$2 ;;
+        --location) location=$2 ;;
+        --project) project=$2 ;;
+        --topology) slice=$2 ;;
+        --image) image=$2 ;;
+        --model-bucket) bucket=${2#gs://} ;;
+        --service-account) account=$2 ;;
+        --namespace) namespace=$2 ;;
+        --restarts) restarts=$2 ;;
+      esac
+      shift
+      ;;
+    *) die "$1: unknown option (arguments of the trainer follow after --)" ;;
+  esac
+  shift
+done
+[[ -n $name ]] || die "--name: missing"
+[[ $name =~ ^[a-z]([-a-z0-9]*[a-z0-9])?$ ]] || die "--name: expected small letters, digits and hyphens, got '$name'"
+[[ $restarts =~ ^[0-9]+$ ]] || die "--restarts: expected a whole number, got '$restarts'"
+parse_slice "$slice"
+case $verb in
+  create-pool | delete-pool)
+    [[ -n $cluster ]] || die "--cluster: missing"
+    [[ -n $location ]] || die "--location: missing"
+    ;;
+  render | apply)
+    [[ -n $image ]] || die "--image: missing"
+    [[ -n $bucket ]] || die "--model-bucket: missing"
+    [[ " ${arguments[*]-} " == *" --config"* ]] || die "$verb: expected -- --config=... --workdir=gs://... (the trainer's arguments)"
+    [[ " ${arguments[*]-} " == *" --workdir=gs://"* ]] || die "$verb: expected --workdir=gs://... after --: a pod's disk goes with it"
+    ;;
+esac
+# Machine types and labels: https://cloud.google.com/kubernetes-engine/docs/concepts/plan-tpus
+case $generation in
+  v5p) accelerator=tpu-v5p-slice machine=ct5p-hightpu-4t ;;
+  v6e) accelerator=tpu-v6e-slice machine=ct6e-standard-${chips_per_host}t ;;
+esac
+
+# A text as JSON.
+json() {
+  local text=$1
+  text=${text//\\/\\\\} text=${text//\"/\\\"} text=${text//$'\n'/\\n} text=${text//$'\t'/\\t}
+  [[ $text != *[[:cntrl:]]* ]] || die "expected text without control characters, got $(quoted "$1")"
+  printf '"%s"' "$text"
+}
+
+render() {
+  local list='' argument manifest key value
+  for argument in "${arguments[@]}"; do
+    value=$(json "$argument") || exit
+    list+="${list:+, }$value"
+  done
+  manifest=$(< "$here/jobset.yaml")
+  while IFS='=' read -r key value; do
+    manifest=${manifest//"\${$key}"/"$value"}
+  done << EOF
+NAME=$(json "$name")
+NAMESPACE=$(json "$namespace")
+SERVICE_ACCOUNT=$(json "$account")
+IMAGE=$(json "$image")
+MODEL_BUCKET=$(json "$bucket")
+ACCELERATOR=$(json "$accelerator")
+TOPOLOGY=$(json "$topology")
+RESTARTS=$restarts
+HOSTS=$hosts
+CHIPS=$chips
+CHIPS_PER_HOST=$chips_per_host
+ARGUMENTS=[$list]
+EOF
+  printf '%s\n' "$manifest"
+}
+
+where=(--cluster="$cluster" --location="$location" ${project:+--project="$project"})
+case $verb in
+  create-pool)
+    warn_of_cost "launch/jobset.sh delete-pool --name $name --cluster $cluster --location $location"
+    run gcloud container node-pools create "$name" "${where[@]}" --machine-type="$machine" --tpu-topology="$topology" \
+      --num-nodes="$hosts" --scopes=cloud-platform "${spot[@]}"
+    ;;
+  delete-pool) run gcloud container node-pools delete "$name" "${where[@]}" --quiet ;;
+  render) render ;;
+  apply)
+    warn_of_cost "launch/jobset.sh delete-pool --name $name --cluster CLUSTER --location LOCATION"
+    if ((dry_run)); then
+      quoted kubectl apply --filename=-
+      render
+    else
+      manifest=$(render)
+      run kubectl apply --filename=- <<< "$manifest"
+    fi
+    ;;
+  logs) run kubectl logs --namespace="$namespace" --follow --tail=100 \
+    --selector="jobset.sigs.k8s.io/jobset-name=$name,batch.kubernetes.io/job-completion-index=0" ;;
+  delete) run kubectl delete jobset "$name" --namespace="$namespace" ;;
+esac
