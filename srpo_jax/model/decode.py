@@ -11,6 +11,7 @@ Axes: S slots, L layers, N key/value heads, P positions of a padded prompt, T po
 head, V vocabulary, K tokens of a chunk, G slots of an insert.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -19,10 +20,11 @@ from jaxtyping import Bool, Float, Int, Key
 
 from srpo_jax.arrays import Array
 from srpo_jax.model import qwen2
-from srpo_jax.model.attention import cached_attention, causal_attention
+from srpo_jax.model.attention import cache_positions, cached_attention, causal_attention
 from srpo_jax.model.qwen2 import Params, Qwen2Config
 from srpo_jax.model.sampling import draw, uniforms
 from srpo_jax.model.sharding import constrain
+from srpo_jax.model.target import target_device
 
 
 class Prefix(NamedTuple):
@@ -71,7 +73,8 @@ def split_slots(state: DecodeState) -> DecodeState:
 
 
 def init_state(config: Qwen2Config, slots: int, positions: int, chunk: int, dtype: Any = jnp.float32) -> DecodeState:
-  """Empty slots. `positions` bounds prompt + response of each."""
+  """Empty slots. `positions` bounds prompt + response of each (the caches may be a little longer)."""
+  positions = cache_positions(positions, config.head_dim, dtype)
   shape = (slots, config.num_key_value_heads, positions, config.head_dim)
   state = DecodeState(
     k=[jnp.zeros(shape, dtype) for _ in range(config.num_hidden_layers)],
@@ -148,6 +151,10 @@ def insert(
   return split_slots(state)
 
 
+def _layers_as(params: Params, config: Qwen2Config, dtype: Any) -> list[Params]:
+  return jax.tree.map(lambda leaf: leaf.astype(dtype), qwen2.unstack_layers(params, config))
+
+
 def generate(
   params: Params,
   config: Qwen2Config,
@@ -161,18 +168,22 @@ def generate(
   A slot stops at a stop token, which it emits, or when its budget is spent.
   """
   slots, chunk = state.logprobs.shape
-  layers = jax.tree.map(lambda leaf: leaf.astype(dtype), qwen2.unstack_layers(params, config))
+  sliced = functools.partial(_layers_as, params, config, dtype)
+  # A TPU's products read a layer within the stack as it is; taken out before the loop, all weights exist twice.
+  before = None if target_device().platform == "tpu" else sliced()
   # By vmap, not by an index of slots: then each device knows that it writes its own slots, and gathers no other's.
   append = jax.vmap(lambda cache, at, new: cache.at[:, at].set(new, mode="drop"))
 
   def forward(token: Array, state: DecodeState) -> tuple[Array, list[Array], list[Array]]:
+    layers = before or sliced()
     x, positions = qwen2.embed(params, token, dtype)[:, None], state.length[:, None]
+    visible = jnp.where(state.active, state.length + 1, 1)  # nothing reads what a slot at rest computes
     k_cache, v_cache = list(state.k), list(state.v)
 
     def attend(q: Array, k: Array, v: Array, layer: int) -> tuple[Array, None]:
       k_cache[layer] = append(k_cache[layer], state.length, k[:, 0])
       v_cache[layer] = append(v_cache[layer], state.length, v[:, 0])
-      return cached_attention(q[:, 0], k_cache[layer], v_cache[layer], state.length + 1)[:, None], None
+      return cached_attention(q[:, 0], k_cache[layer], v_cache[layer], visible)[:, None], None
 
     for i, layer_params in enumerate(layers):
       x, _ = qwen2.apply_layer(layer_params, config, x, positions, attend, i)

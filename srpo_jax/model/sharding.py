@@ -6,10 +6,11 @@ ambient one (`jax.set_mesh`); without one every function here gives back what it
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+from jax.experimental import mesh_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from srpo_jax.arrays import Array
@@ -74,7 +75,12 @@ def make_mesh(data: int, fsdp: int, tensor: int, devices: Sequence[Any] | None =
       f"{len(devices)}" + (", or 1 to use one of them" if jax.process_count() == 1 and not elsewhere else "")
     )
   # Explicit axes, the default, want a sharding at every operation; Auto leaves to XLA what is not stated.
-  return jax.make_mesh((data, fsdp, tensor), MESH_AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+  auto = (AxisType.Auto,) * 3
+  try:
+    return jax.make_mesh((data, fsdp, tensor), MESH_AXES, axis_types=auto, devices=devices)
+  except NotImplementedError:  # a slice whose sides do not make up the mesh's: 2 x 16 x 4 on 4 x 4 x 8
+    split = mesh_utils.create_device_mesh((data, fsdp, tensor), devices, allow_split_physical_axes=True)
+    return Mesh(split, MESH_AXES, axis_types=auto)
 
 
 def partition(
@@ -121,6 +127,28 @@ def constrain(x: Array, *axes: str | None, rules: Rules = RULES) -> Array:
   if mesh.empty:
     return x
   return jax.lax.with_sharding_constraint(x, partition(axes or (None,) * x.ndim, x.shape, mesh.shape, rules))
+
+
+def on_own_shards(
+  function: Callable[..., Array],
+  arrays: tuple[Array, ...],
+  axes: tuple[tuple[str | None, ...], ...],
+  *,
+  result: tuple[str | None, ...],
+) -> Array:
+  """`function` of the arrays, run by each device on its own parts of them: for kernels, which XLA cannot split.
+
+  Args:
+    axes: of each array.
+    result: axes of what `function` returns, which has the shape of the first array.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty:
+    return function(*arrays)
+  specs = tuple(partition(a, x.shape, mesh.shape) for a, x in zip(axes, arrays, strict=True))
+  whole = partition(result, arrays[0].shape, mesh.shape)
+  # A kernel does not say along which axes its result varies, so that cannot be checked.
+  return jax.shard_map(function, in_specs=specs, out_specs=whole, check_vma=False)(*arrays)
 
 
 def axes_of(path: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[str | None, ...]:
