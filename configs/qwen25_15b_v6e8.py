@@ -8,8 +8,8 @@ Data: GSM8K (openai/gsm8k, `main`) and MATH (the 12,000 problems outside MATH-50
 
 @PLAN@
 
-Watch: `math/pool_size`, since GSM8K's easy half is soon retired; `groups/zero_advantage_frac`: above a half, most of the
-rollouts teach nothing, and MATH's share should grow; `policy/logprob_gap_p99` below 0.3.
+Watch: `math/pool_size`, since GSM8K's easy half is soon retired; `groups/zero_advantage_frac`: above a half, most of
+the rollouts teach nothing, and MATH's share should grow; `policy/logprob_gap_p99` below 0.3.
 """
 
 from ml_collections import ConfigDict

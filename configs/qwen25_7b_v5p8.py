@@ -3,8 +3,8 @@
     python -m srpo_jax.launch --config=configs/qwen25_7b_v5p8.py --workdir=runs/qwen25-7b \
       --config.model.path=Qwen2.5-7B --config.data.train=math_train.jsonl --config.data.eval=math500.jsonl
 
-Data: MATH (the 12,000 problems outside MATH-500) as JSON Lines in its own columns; GSM8K (openai/gsm8k, `main`) is mostly
-solved by this base: label it first (`python -m srpo_jax.curate label`), and easy rows are left out.
+Data: MATH (the 12,000 problems outside MATH-500) as JSON Lines in its own columns; GSM8K (openai/gsm8k, `main`) is
+mostly solved by this base: label it first (`python -m srpo_jax.curate label`), and easy rows are left out.
 
 @PLAN@
 

@@ -3,8 +3,8 @@
     python -m srpo_jax.launch --config=configs/stage1.py \
       --config.model.path=Qwen2.5-32B --config.data.train=math.jsonl --config.data.eval=math500.jsonl
 
-The layout is for Qwen2.5-32B on the 64 chips of a TPU v5p-128 (topology 4x4x4); on 4x4x8 add --config.mesh.fsdp=32. What
-it needs of each chip, and how long a step takes at least:
+The layout is for Qwen2.5-32B on the 64 chips of a TPU v5p-128 (topology 4x4x4); on 4x4x8 add --config.mesh.fsdp=32.
+What it needs of each chip, and how long a step takes at least:
 
     python -m srpo_jax.plan --config=configs/stage1.py --topology=v5p:4x4x4
 
