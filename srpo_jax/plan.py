@@ -13,7 +13,8 @@ step's time. Exit status 1 where a program does not fit, 2 where the input is wr
   --prompt-length                 tokens of a prompt (256, or a quarter of a smaller limit)
 
 On a topology with a multiple of the mesh's chips the weights are split so many ways more, along `fsdp`. The
-model's shape comes from config.model.path: its config.json where the folder is here, else the published shape of that name.
+model's shape comes from config.model.path: its config.json where the folder is here, else the published shape of that
+name.
 """
 
 import dataclasses
