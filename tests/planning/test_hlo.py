@@ -6,15 +6,15 @@ import pytest
 
 from srpo_jax.planning import hlo
 
-# A loop of six trips (0, 2, .. 10) that slices its row off a stack, gathers it over four of eight devices and writes the
-# row of a result in place; one fusion reads from on-chip memory.
+# A loop of six trips (0, 2, .. 10) that slices its row off a stack, gathers it over four of eight devices and writes
+# the row of a result in place; one fusion reads from on-chip memory.
 TEXT = """HloModule jit_f, is_scheduled=true, num_partitions=8
 
 %fused_slice (param_0.1: f32[12,100], param_1.1: s32[]) -> f32[1,100] {
   %param_0.1 = f32[12,100]{1,0} parameter(0)
   %param_1.1 = s32[] parameter(1)
   %constant.9 = s32[] constant(0)
-  ROOT %dynamic-slice.1 = f32[1,100]{1,0} dynamic-slice(%param_0.1, %param_1.1, %constant.9), dynamic_slice_sizes={1,100}
+  ROOT %dynamic-slice.1 = f32[1,100]{1,0} dynamic-slice(%param_0.1, %param_1.1, %constant.9), sizes={1,100}
 }
 
 %fused_write (param_0.2: f32[12,400], param_1.2: f32[1,400], param_2.2: s32[]) -> f32[12,400] {

@@ -18,7 +18,7 @@ from srpo_jax.types import Rollout
 class CountingEngine:
   """Slots that emit as many tokens as they are told, the last a stop token; counts what the real one would run."""
 
-  group = 4
+  group, max_prompt = 4, 16
 
   def __init__(self, lengths, slots, chunk):
     self.waiting, self.slots, self.chunk = iter(lengths), slots, chunk
