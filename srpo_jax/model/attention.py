@@ -30,6 +30,10 @@ from srpo_jax.model.target import target_device
 
 Kernel = Callable[[Array, Array, Array, Array], Array]  # the arguments and the result of `causal_attention`
 
+QUERIES = ("batch", "heads", "head_dim")  # axes of a decoding step's arrays on the mesh
+CACHE = ("batch", "kv_heads", "length", "head_dim")
+STACKED_CACHE = ("batch", "layer", "kv_heads", "length", "head_dim")
+
 MASKED = -1e30  # finite: a row of padding alone keeps a finite softmax
 SMALLEST_BUCKET = 256  # positions
 LANES = 128  # of a TPU's registers: the paged kernel wants heads of whole ones, and pages of at least as many positions
@@ -150,42 +154,57 @@ def cached_attention(
   length: Int[Array, "S"],
 ) -> Float[Array, "S H D"]:
   """One query a slot against the first `length` positions, at least 1, of that slot's cache."""
-  device = target_device()
-  if device.platform == "cpu":
+  if target_device().platform == "cpu":
     return xla_cached_attention(q, k, v, length)
-  if not _has_paged_kernel(q.shape[-1], k.dtype) or k.shape[2] % LANES:
-    return bucketed_attention(q, k, v, length)
+  return stacked_attention(q, k[:, None], v[:, None], length, jnp.int32(0))
+
+
+def stacked_attention(
+  q: Float[Array, "S H D"],
+  k: Float[Array, "S L N T D"],
+  v: Float[Array, "S L N T D"],
+  length: Int[Array, "S"],
+  layer: Int[Array, ""],
+) -> Float[Array, "S H D"]:
+  """`cached_attention` over one layer of a cache that holds all, which is not taken out of it."""
+  if not _has_paged_kernel(q.shape[-1], k.dtype) or k.shape[3] % LANES:
+    return bucketed_attention(q, k, v, length, layer)
   from srpo_jax.model.paged import paged_attention
 
-  groups = q.shape[1] // k.shape[1]
+  cores, groups = target_device().num_cores or 1, q.shape[1] // k.shape[2]
 
-  def own(q: Array, k: Array, v: Array, length: Array) -> Array:
-    read = kv_heads_read(q.shape[1], k.shape[1], groups)
-    return paged_attention(q, k, v, length, read, cores=device.num_cores or 1)
+  def own(q: Array, k: Array, v: Array, length: Array, layer: Array) -> Array:
+    read = kv_heads_read(q.shape[1], k.shape[2], groups)
+    return paged_attention(q, k, v, length, layer, read, cores=cores)
 
-  queries, cache = ("batch", "heads", "head_dim"), ("batch", "kv_heads", "length", "head_dim")
-  return on_own_shards(own, (q, k, v, length), (queries, cache, cache, ("batch",)), result=queries)
+  axes = (QUERIES, STACKED_CACHE, STACKED_CACHE, ("batch",), ())
+  return on_own_shards(own, (q, k, v, length, layer), axes, result=QUERIES)
 
 
 def bucketed_attention(
   q: Float[Array, "S H D"],
-  k: Float[Array, "S N T D"],
-  v: Float[Array, "S N T D"],
+  k: Float[Array, "S L N T D"],
+  v: Float[Array, "S L N T D"],
   length: Int[Array, "S"],
+  layer: Int[Array, ""],
 ) -> Float[Array, "S H D"]:
-  """`cached_attention` by XLA over the first positions of all slots, as many as the longest needs, in a few sizes.
+  """`stacked_attention` by XLA over the first positions of all slots, as many as the longest needs, in a few sizes.
 
   Each bucket is twice the one before, and the last the whole cache.
   """
-  positions = k.shape[2]
+  positions = k.shape[3]
   sizes = [SMALLEST_BUCKET << i for i in range(positions.bit_length()) if SMALLEST_BUCKET << i < positions]
   sizes.append(positions)
 
   def over(size: int) -> Callable[..., Array]:
-    return lambda q, k, v, length: xla_cached_attention(q, k[:, :, :size], v[:, :, :size], length)
+    def first(x: Array) -> Array:
+      slots, _, kv_heads, _, dim = x.shape
+      return jax.lax.dynamic_slice(x, (0, layer, 0, 0, 0), (slots, 1, kv_heads, size, dim))[:, 0]
+
+    return lambda: xla_cached_attention(q, first(k), first(v), length)
 
   which = jnp.searchsorted(jnp.array(sizes), jnp.max(length))
-  return jax.lax.switch(which, [over(size) for size in sizes], q, k, v, length)
+  return jax.lax.switch(which, [over(size) for size in sizes])
 
 
 def xla_cached_attention(

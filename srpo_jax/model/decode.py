@@ -20,7 +20,14 @@ from jaxtyping import Bool, Float, Int, Key
 
 from srpo_jax.arrays import Array
 from srpo_jax.model import qwen2
-from srpo_jax.model.attention import cache_positions, cached_attention, causal_attention
+from srpo_jax.model.attention import (
+  CACHE,
+  STACKED_CACHE,
+  cache_positions,
+  cached_attention,
+  causal_attention,
+  stacked_attention,
+)
 from srpo_jax.model.qwen2 import Params, Qwen2Config
 from srpo_jax.model.sampling import draw, uniforms
 from srpo_jax.model.sharding import constrain
@@ -39,11 +46,15 @@ class Prefix(NamedTuple):
   temperature: Float[Array, ""]
 
 
-class DecodeState(NamedTuple):
-  """All slots. Lists have one entry a layer."""
+# One array a layer; on TPU one array for all layers, so that the loop over them is compiled as a loop.
+Cache = list[Float[Array, "S N T D"]] | Float[Array, "S L N T D"]
 
-  k: list[Float[Array, "S N T D"]]
-  v: list[Float[Array, "S N T D"]]
+
+class DecodeState(NamedTuple):
+  """All slots."""
+
+  k: Cache
+  v: Cache
   length: Int[Array, "S"]  # positions of the cache in use
   token: Int[Array, "S"]  # drawn, not yet emitted
   logprob: Float[Array, "S"]  # of that token
@@ -66,19 +77,26 @@ class Chunk(NamedTuple):
 def split_slots(state: DecodeState) -> DecodeState:
   """The state as it lies on the mesh."""
 
-  def cache(layers: list[Array]) -> list[Array]:
-    return [constrain(layer, "batch", "kv_heads", "length", "head_dim") for layer in layers]
+  def cache(x: Array) -> Array:
+    return constrain(x, *(STACKED_CACHE if x.ndim == 5 else CACHE))
 
-  return DecodeState(cache(state.k), cache(state.v), *(constrain(x, *("batch", "length")[: x.ndim]) for x in state[2:]))
+  k, v = jax.tree.map(cache, (state.k, state.v))
+  return DecodeState(k, v, *(constrain(x, *("batch", "length")[: x.ndim]) for x in state[2:]))
 
 
 def init_state(config: Qwen2Config, slots: int, positions: int, chunk: int, dtype: Any = jnp.float32) -> DecodeState:
   """Empty slots. `positions` bounds prompt + response of each (the caches may be a little longer)."""
-  positions = cache_positions(positions, config.head_dim, dtype)
-  shape = (slots, config.num_key_value_heads, positions, config.head_dim)
+  layers = config.num_hidden_layers
+  of_layer = config.num_key_value_heads, cache_positions(positions, config.head_dim, dtype), config.head_dim
+
+  def empty() -> Cache:
+    if target_device().platform == "tpu":
+      return jnp.zeros((slots, layers, *of_layer), dtype)
+    return [jnp.zeros((slots, *of_layer), dtype) for _ in range(layers)]
+
   state = DecodeState(
-    k=[jnp.zeros(shape, dtype) for _ in range(config.num_hidden_layers)],
-    v=[jnp.zeros(shape, dtype) for _ in range(config.num_hidden_layers)],
+    k=empty(),
+    v=empty(),
     length=jnp.zeros(slots, jnp.int32),
     token=jnp.zeros(slots, jnp.int32),
     logprob=jnp.zeros(slots, jnp.float32),
@@ -133,7 +151,9 @@ def insert(
 
   padded = prefix.k.shape[2]
 
-  def put_cache(caches: list[Array], new: Array) -> list[Array]:
+  def put_cache(caches: Cache, new: Array) -> Cache:
+    if not isinstance(caches, list):
+      return caches.at[slots, :, :, :padded].set(new, mode="drop")
     return [c.at[slots, :, :padded].set(layer, mode="drop") for c, layer in zip(caches, new, strict=True)]
 
   state = state._replace(
@@ -151,8 +171,56 @@ def insert(
   return split_slots(state)
 
 
-def _layers_as(params: Params, config: Qwen2Config, dtype: Any) -> list[Params]:
-  return jax.tree.map(lambda leaf: leaf.astype(dtype), qwen2.unstack_layers(params, config))
+def _visible(state: DecodeState) -> Int[Array, "S"]:
+  """Positions that a slot's new token sees, its own included; nothing reads what a slot at rest computes."""
+  return jnp.where(state.active, state.length + 1, 1)
+
+
+def _append(cache: Float[Array, "S *layer N T D"], at: Int[Array, "S"], new: Array, *layer: Array) -> Array:
+  """The cache with `new` [S, N, D] at position `at` of each slot (of one layer, where it holds all).
+
+  By vmap, not by an index of slots: then each device knows that it writes its own slots, and gathers no other's.
+  """
+  return jax.vmap(lambda cache, at, new: cache.at[*layer, :, at].set(new, mode="drop"))(cache, at, new)
+
+
+def _unrolled(
+  layers: list[Params], config: Qwen2Config, x: Float[Array, "S 1 M"], state: DecodeState
+) -> tuple[Array, Cache, Cache]:
+  """All blocks, one after the other, over a cache of one array a layer."""
+  k_cache, v_cache = list(state.k), list(state.v)
+
+  def attend(q: Array, k: Array, v: Array, layer: int) -> tuple[Array, None]:
+    k_cache[layer] = _append(k_cache[layer], state.length, k[:, 0])
+    v_cache[layer] = _append(v_cache[layer], state.length, v[:, 0])
+    return cached_attention(q[:, 0], k_cache[layer], v_cache[layer], _visible(state))[:, None], None
+
+  for i, layer_params in enumerate(layers):
+    x, _ = qwen2.apply_layer(layer_params, config, x, state.length[:, None], attend, i)
+  return x, k_cache, v_cache
+
+
+def _scanned(
+  layers: Params, config: Qwen2Config, x: Float[Array, "S 1 M"], state: DecodeState
+) -> tuple[Array, Cache, Cache]:
+  """All blocks by one loop over stacked weights and a cache of all layers; neither is copied (see attention.py)."""
+
+  def one(carry: tuple[Array, Array, Array], given: tuple[Params, Array]) -> tuple[tuple[Array, Array, Array], None]:
+    x, k_cache, v_cache = carry
+    layer_params, layer = given
+
+    def attend(q: Array, k: Array, v: Array, given: None) -> tuple[Array, tuple[Array, Array]]:
+      caches = [
+        constrain(_append(cache, state.length, new[:, 0], layer), *STACKED_CACHE)
+        for cache, new in ((k_cache, k), (v_cache, v))
+      ]
+      return stacked_attention(q[:, 0], *caches, _visible(state), layer)[:, None], tuple(caches)
+
+    x, (k_cache, v_cache) = qwen2.apply_layer(layer_params, config, x, state.length[:, None], attend, None)
+    return (x, k_cache, v_cache), None
+
+  carry, _ = jax.lax.scan(one, (x, state.k, state.v), (layers, jnp.arange(config.num_hidden_layers)))
+  return carry
 
 
 def generate(
@@ -168,26 +236,16 @@ def generate(
   A slot stops at a stop token, which it emits, or when its budget is spent.
   """
   slots, chunk = state.logprobs.shape
-  sliced = functools.partial(_layers_as, params, config, dtype)
-  # A TPU's products read a layer within the stack as it is; taken out before the loop, all weights exist twice.
-  before = None if target_device().platform == "tpu" else sliced()
-  # By vmap, not by an index of slots: then each device knows that it writes its own slots, and gathers no other's.
-  append = jax.vmap(lambda cache, at, new: cache.at[:, at].set(new, mode="drop"))
+  if isinstance(state.k, list):
+    layers = jax.tree.map(lambda leaf: leaf.astype(dtype), qwen2.unstack_layers(params, config))
+    through_layers = functools.partial(_unrolled, layers, config)
+  else:
+    through_layers = functools.partial(_scanned, params["layers"], config)
 
-  def forward(token: Array, state: DecodeState) -> tuple[Array, list[Array], list[Array]]:
-    layers = before or sliced()
-    x, positions = qwen2.embed(params, token, dtype)[:, None], state.length[:, None]
-    visible = jnp.where(state.active, state.length + 1, 1)  # nothing reads what a slot at rest computes
-    k_cache, v_cache = list(state.k), list(state.v)
-
-    def attend(q: Array, k: Array, v: Array, layer: int) -> tuple[Array, None]:
-      k_cache[layer] = append(k_cache[layer], state.length, k[:, 0])
-      v_cache[layer] = append(v_cache[layer], state.length, v[:, 0])
-      return cached_attention(q[:, 0], k_cache[layer], v_cache[layer], visible)[:, None], None
-
-    for i, layer_params in enumerate(layers):
-      x, _ = qwen2.apply_layer(layer_params, config, x, positions, attend, i)
-    return qwen2.logits(params, qwen2.final_norm(params, config, x[:, 0])), k_cache, v_cache
+  def forward(token: Array, state: DecodeState) -> tuple[Array, Cache, Cache]:
+    x = qwen2.embed(params, token, dtype)[:, None]
+    x, k, v = through_layers(x, state)
+    return qwen2.logits(params, qwen2.final_norm(params, config, x[:, 0])), k, v
 
   def step(carry: tuple[Array, DecodeState, Chunk]) -> tuple[Array, DecodeState, Chunk]:
     i, state, out = carry
