@@ -12,8 +12,9 @@ step's time. Exit status 1 where a program does not fit, 2 where the input is wr
   --mean-length, --length-sigma   of the lognormal response lengths (2500, or a quarter of a smaller limit; 0.8)
   --prompt-length                 tokens of a prompt (256, or a quarter of a smaller limit)
 
-A topology with a multiple of the mesh's chips holds as many copies along `data`. The model's shape comes from
-config.model.path: its config.json where the folder is here, else the published shape of that name.
+On a topology with a multiple of the mesh's chips the weights are split so many ways more, along `fsdp`. The
+model's shape comes from config.model.path: its config.json where the folder is here, else the published shape of that
+name.
 """
 
 import dataclasses
@@ -81,7 +82,7 @@ def number(given: dict[str, str | None], name: str, default: float) -> float:
 
 
 def set_mesh(config: Config, chips: int, name: str) -> tuple[Config, tuple[str, ...]]:
-  """The config on `chips` chips, with as many more copies along `data` as they allow, and what a reader must know.
+  """The config on `chips` chips, its weights in so many more parts along `fsdp`, and what a reader must know.
 
   Raises:
     InputError: the chips are no multiple of the mesh's.
@@ -96,8 +97,8 @@ def set_mesh(config: Config, chips: int, name: str) -> tuple[Config, tuple[str, 
   if chips == size:
     return config, ()
   raw = dataclasses.asdict(config)
-  raw["mesh"]["data"] = mesh.data * chips // size
-  note = f"config.mesh is of {size} chips: planned, and to be launched, with --config.mesh.data={raw['mesh']['data']}"
+  raw["mesh"]["fsdp"] = mesh.fsdp * chips // size
+  note = f"config.mesh is of {size} chips: planned, and to be launched, with --config.mesh.fsdp={raw['mesh']['fsdp']}"
   return make_config(raw), (note,)
 
 

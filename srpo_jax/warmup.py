@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,6 +79,16 @@ def tiny_base(
   finally:
     shutil.rmtree(partial, ignore_errors=True)
   return folder
+
+
+def tiny_base_shape(
+  *, hidden_size: int, intermediate_size: int, layers: int, heads: int, kv_heads: int, **training: object
+) -> qwen2.Qwen2Config:
+  """The shape of the base that `tiny_base` makes of the same numbers, without its training."""
+  with tempfile.TemporaryDirectory() as folder:
+    tiny_tokenizer.build_tokenizer(Path(folder))
+    _write_model_config(Path(folder), hidden_size, intermediate_size, layers, heads, kv_heads)
+    return hf.read_config(folder)
 
 
 def _write_model_config(folder: Path, hidden: int, intermediate: int, layers: int, heads: int, kv_heads: int) -> None:

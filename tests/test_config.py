@@ -26,12 +26,14 @@ def refused(raw_config, *words):
 
 def test_shipped_configs():
   assert make_config(tiny.get_config()).rollout.prompts == 32
+  refused(base.get_config(), "config.model.path")
   paper = stage1.get_config()
-  refused(paper, "config.model.path")
-  paper.model.path, paper.data.train = "Qwen2.5-32B", "math.jsonl"
+  refused(paper, "config.data.train")
+  paper.data.train = "math.jsonl"
   paper = make_config(paper)
   assert (paper.rollout.prompts, paper.rollout.group, paper.rollout.max_new_tokens) == (256, 32, 10_240)
   assert dataclasses.astuple(paper.optimizer)[:3] == (1e-6, 0.9, 0.95)
+  assert (paper.loss.importance_cap, paper.model.param_dtype, paper.model.dtype) == (2.0, "float32", "bfloat16")
   assert base.get_config().train.steps == 0
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+from jax.experimental import mesh_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from srpo_jax.arrays import Array
@@ -74,7 +75,12 @@ def make_mesh(data: int, fsdp: int, tensor: int, devices: Sequence[Any] | None =
       f"{len(devices)}" + (", or 1 to use one of them" if jax.process_count() == 1 and not elsewhere else "")
     )
   # Explicit axes, the default, want a sharding at every operation; Auto leaves to XLA what is not stated.
-  return jax.make_mesh((data, fsdp, tensor), MESH_AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+  auto = (AxisType.Auto,) * 3
+  try:
+    return jax.make_mesh((data, fsdp, tensor), MESH_AXES, axis_types=auto, devices=devices)
+  except NotImplementedError:  # a slice whose sides do not make up the mesh's: 2 x 16 x 4 on 4 x 4 x 8
+    split = mesh_utils.create_device_mesh((data, fsdp, tensor), devices, allow_split_physical_axes=True)
+    return Mesh(split, MESH_AXES, axis_types=auto)
 
 
 def partition(

@@ -15,12 +15,13 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
 
-def count_flops(jaxpr: Any, *, while_trips: int | None = None) -> float:
+def count_flops(jaxpr: Any, while_trips: int | None = None, fill: float = 1.0) -> float:
   """FLOPs of all devices together.
 
   Args:
     jaxpr: of `jax.make_jaxpr`, or `.jaxpr` of a traced program.
     while_trips: of a loop whose end depends on data (a decode loop: its longest).
+    fill: the share of the cache's positions that are in use, for kernels that read no others.
 
   Raises:
     ValueError: such a loop without `while_trips`, or a kernel that no formula knows.
@@ -28,34 +29,36 @@ def count_flops(jaxpr: Any, *, while_trips: int | None = None) -> float:
   jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
   total = 0.0
   for eqn in jaxpr.eqns:
-    total += _equation(eqn, while_trips)
+    total += _equation(eqn, while_trips, fill)
   return total
 
 
-def _equation(eqn: Any, trips: int | None) -> float:
+def _equation(eqn: Any, trips: int | None, fill: float) -> float:
   name, params = eqn.primitive.name, eqn.params
   if name == "dot_general":
     return dot_flops(eqn)
   if name in ("conv_general_dilated", "ragged_dot", "ragged_dot_general"):
     raise ValueError(f"{name}: no formula, expected products by dot_general alone")
   if name == "scan":
-    return float(params["length"]) * count_flops(params["jaxpr"], while_trips=trips)
+    return float(params["length"]) * count_flops(params["jaxpr"], trips, fill)
   if name == "while":
-    inside = count_flops(params["body_jaxpr"], while_trips=trips) + count_flops(params["cond_jaxpr"], while_trips=trips)
+    inside = count_flops(params["body_jaxpr"], trips, fill) + count_flops(params["cond_jaxpr"], trips, fill)
     if inside and trips is None:
       raise ValueError("a loop with products in it whose trips depend on data, expected while_trips")
     return inside * (trips or 0)
   if name == "cond":
-    return max(count_flops(branch, while_trips=trips) for branch in params["branches"])
+    return max(count_flops(branch, trips, fill) for branch in params["branches"])
   if name == "shard_map":
     mesh = params["mesh"]
     devices = math.prod(mesh.shape[axis] for axis in params.get("manual_axes", mesh.axis_names))
-    return devices * count_flops(params["jaxpr"], while_trips=trips)
+    return devices * count_flops(params["jaxpr"], trips, fill)
+  if params.get("name") == "paged_attention":
+    return paged_flops(eqn, fill)
   if name == "pallas_call":
     return kernel_flops(eqn)
   if name.startswith("dot_product_attention"):
     return cudnn_flops(eqn)
-  return sum(count_flops(inner, while_trips=trips) for inner in _inner(params))
+  return sum(count_flops(inner, trips, fill) for inner in _inner(params))
 
 
 def _inner(params: Mapping[str, Any]) -> list[Any]:
@@ -97,6 +100,14 @@ def kernel_flops(eqn: Any) -> float:
   if estimate is not None:
     return float(estimate.flops)
   raise ValueError(f"kernel {name}: no formula and no cost estimate, expected one in srpo_jax/planning/flops.py")
+
+
+def paged_flops(eqn: Any, fill: float) -> float:
+  """The in-tree decode kernel: 4 FLOPs a feature, query head and position that is in use."""
+  shapes = [v.aval.shape for v in eqn.invars]
+  slots, heads, dim = shapes[0]
+  page, pages = shapes[1][2], next(s[1] for s in shapes[3:] if len(s) == 2 and s[0] == slots)
+  return 4.0 * slots * heads * dim * pages * page * fill
 
 
 def cudnn_flops(eqn: Any) -> float:

@@ -184,12 +184,15 @@ def pieces(shape: str) -> Iterable[Piece]:
 class Counter:
   """Traffic of a module's computations, each counted once."""
 
-  def __init__(self, module: Module, *, while_trips: int | None = None):
-    """`while_trips`: of loops whose end depends on data; without it they must be none.
+  def __init__(self, module: Module, *, while_trips: int | None = None, fill: float = 1.0):
+    """Of a module.
 
-    A limit in the loop's condition bounds such a loop too, and goes before it.
+    Args:
+      while_trips: of loops whose end depends on data; without it they must be none. A limit in the loop's condition
+        bounds such a loop too, and goes before it.
+      fill: the share of the cache's positions that are in use, for kernels that read no others.
     """
-    self.module, self.while_trips = module, while_trips
+    self.module, self.while_trips, self.fill = module, while_trips, fill
     self.computation = functools.cache(self._computation)
     self.reads = functools.cache(self._reads)
 
@@ -245,8 +248,8 @@ class Counter:
     operands = [around[name] for name in i.operands if name in around]
     if i.opcode == "fusion":
       called = i.attribute("calls")
-      if called in self.module.computations:
-        reads = sum(self._operand(o, called, place) for place, o in enumerate(operands))
+      if called is not None and called in self.module.computations:
+        reads = sum((self._operand(o, called, place) for place, o in enumerate(operands)), start=0.0)
         return reads + self._written(i, called)
     if i.opcode in ("dynamic-slice", "slice", "gather", "slice-start"):
       return i.hbm_bytes * (1 if i.opcode == "slice-start" else 2)
@@ -254,6 +257,10 @@ class Counter:
       return 2 * (operands[1].hbm_bytes or operands[1].bytes) if operands and operands[0].hbm_bytes else 0.0
     if i.opcode == "scatter":
       return 3 * operands[-1].bytes
+    if i.opcode == "custom-call" and "(paged_attention)" in i.text:
+      # The caches, its largest operands, are read as far as they are in use.
+      caches = sorted((o.hbm_bytes for o in operands), reverse=True)[:2]
+      return sum(o.hbm_bytes for o in operands) + i.hbm_bytes - (1 - self.fill) * sum(caches)
     if i.opcode == "custom-call" and "splash_" in i.text:
       return sum(o.hbm_bytes for o in operands) + i.hbm_bytes + splash_rereads(i, operands)
     if i.opcode.endswith("-start") and len(i.shape) > 1:  # (the operand, the result, what they wait by)
@@ -432,7 +439,7 @@ def splash_rereads(i: Instruction, operands: Sequence[Instruction]) -> float:
   their gradients queries and output gradients) of [block, head features].
   """
   block = re.search(r'block_(?:q|q_dkv|q_dq)\\*": (\d+)', i.text)
-  arrays = [o.shape[0] for o in operands if len(o.shape) == 1 and len(o.shape[0].dims) >= 3 and "s8" != o.shape[0].kind]
+  arrays = [o.shape[0] for o in operands if len(o.shape) == 1 and len(o.shape[0].dims) >= 3 and o.shape[0].kind != "s8"]
   if block is None or len(arrays) < 2:
     raise ValueError(f"{i.name}: expected the block sizes and the operands of a splash kernel")
   query, key = arrays[0], arrays[1]

@@ -67,13 +67,15 @@ def residents(programs: Mapping[str, Program]) -> dict[str, int]:
 def phases(programs: Mapping[str, Program]) -> list[Phase]:
   """Every phase whose program compiled."""
   sizes = residents(programs)
+  sampled = "serving weights" if "serving weights" in sizes else "weights"  # without a copy, the trainer's own
   found = []
   for name, there in RESIDENTS.items():
     program = programs.get(name)
     if program is None or not program.memory:
       continue
     held = {part: sizes.get(part, 0) for part in there}
-    own = program.total - sum(sizes.get(part, 0) for part in COUNTED[name])
+    counted = [sampled if part == "serving weights" else part for part in COUNTED[name]]
+    own = program.total - sum(sizes.get(part, 0) for part in counted)
     found.append(Phase(name, held, max(0, own)))
   return found
 

@@ -86,7 +86,7 @@ def estimate(
     return roofline(phase, programs[name], chip, chips, runs=runs)
 
   found = [
-    of("reshard", "reshard", 1),
+    *([of("reshard", "reshard", 1)] if "reshard" in programs else []),
     of("prefill", "prefill", work.prompts),
     of("insert", "insert", work.inserts),
     of("decode", "generate", steps),
@@ -95,11 +95,11 @@ def estimate(
     of("optimizer", "apply", updates),
   ]
   if "log-probs" in programs:
-    found.insert(4, of("old log-probs", "log-probs", micro))
+    found.insert(-3, of("old log-probs", "log-probs", micro))
   seconds = sum(phase.seconds for phase in found)
   at = {phase.phase: phase.seconds for phase in found}
   rollout_s = at["prefill"] + at["insert"] + at["decode"]
-  update_s = seconds - rollout_s - at["reshard"]
+  update_s = seconds - rollout_s - at.get("reshard", 0.0)
   trained = model_flops(shape, work.trained_tokens, work.squares, backward=True)
   sampled = model_flops(shape, work.trained_tokens, work.squares, backward=False)
   peak = chips * (chip.flops or 0)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import cast
 
 import jax
 
@@ -19,6 +20,7 @@ from srpo_jax.planning.programs import Program, compile_step
 from srpo_jax.planning.shapes import model_shape
 from srpo_jax.planning.table import Plan, markdown
 from srpo_jax.planning.workload import Lengths, make_workload
+from srpo_jax.plugins import resolve_callable
 
 Tell = Callable[[str], None]
 
@@ -30,10 +32,17 @@ ESTIMATED = (
 
 
 def shape_of(config: Config) -> Qwen2Config:
-  """The model's shape; of a model that a config builds, it is built (or taken from its cache)."""
+  """The model's shape; of one that a config builds with `module:f`, by `module:f_shape` where there is one.
+
+  Without it the model is built (or taken from its cache).
+  """
   if config.model.path:
     return model_shape(config.model.path)
-  return hf.read_config(run.base_folder(config))
+  try:
+    shape = resolve_callable(f"{config.model.build}_shape")
+  except InputError:
+    return hf.read_config(run.base_folder(config))
+  return cast(Qwen2Config, shape(**config.model.build_args))
 
 
 def plan(
@@ -65,7 +74,9 @@ def plan(
   if not work.micro_batches:
     raise InputError("--mean-length: every response is cut at the limit and leaves the loss: nothing is trained on")
   micro_batch = max((tokens, targets) for tokens, targets, _ in work.micro_batches)
-  programs = compile_step(config, shape, mesh, micro_batch=micro_batch, prompt=lengths.prompt, tell=tell)
+  positions = config.rollout.slots * (config.data.max_prompt_tokens + config.rollout.max_new_tokens)
+  fill = min(1.0, work.rollouts.in_use / positions)
+  programs = compile_step(config, shape, mesh, micro_batch=micro_batch, prompt=lengths.prompt, fill=fill, tell=tell)
   step = None
   counted: dict[str, Program] = analytic.programs(config, shape, work) if estimated else programs
   if topology.chip.flops is not None and not any(program.refused for program in programs.values()):

@@ -58,8 +58,8 @@ class Program:
 class Compiler:
   """Compiles programs one by one, and tells of each as it is done."""
 
-  def __init__(self, tell: Callable[[str], None] = lambda line: None):
-    self.tell = tell
+  def __init__(self, tell: Callable[[str], None], fill: float):
+    self.tell, self.fill = tell, fill
     self.done: dict[str, Program] = {}
 
   def __call__(self, name: str, jitted: Any, *args: Any, while_trips: int | None = None, **kwargs: Any) -> Any:
@@ -70,7 +70,7 @@ class Compiler:
     """
     started = time.perf_counter()
     traced = jitted.trace(*args, **kwargs)
-    flops = count_flops(traced.jaxpr, while_trips=while_trips)
+    flops = count_flops(traced.jaxpr, while_trips, self.fill)
     try:
       compiled = traced.lower().compile()
     except jax.errors.JaxRuntimeError as error:
@@ -83,7 +83,7 @@ class Compiler:
       self.done[name] = Program(name, flops, {}, hlo.NOTHING, largest, seconds, reason[:600])
       raise Refused(name) from None
     module = hlo.parse(compiled.as_text())
-    traffic = hlo.Counter(module, while_trips=while_trips).total()
+    traffic = hlo.Counter(module, while_trips=while_trips, fill=self.fill).total()
     self.done[name] = Program(
       name=name,
       flops=flops,
@@ -162,6 +162,7 @@ def compile_step(
   *,
   micro_batch: tuple[int, int],
   prompt: int,
+  fill: float = 1.0,
   tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Program]:
   """Every program of a step; where XLA refuses one, those that need its results are left out.
@@ -171,9 +172,10 @@ def compile_step(
     micro_batch: (tokens, targets) of a row.
     prompt: tokens of a prompt, padded to `rollout.prompt_bucket` for the prefill whose time is estimated; the engine
       and the prefill whose memory counts are those of `data.max_prompt_tokens`.
+    fill: the share of the cache's positions that a decode step finds in use, for kernels that read no others.
   """
   config = dataclasses.replace(config, rollout=dataclasses.replace(config.rollout, backend="inprocess"))
-  compile_ = Compiler(tell)
+  compile_ = Compiler(tell, fill)
   place = _placement(mesh)
 
   def go() -> None:
@@ -229,7 +231,9 @@ def _rollout(
 ) -> None:
   # A stop token decides when a response ends, not what is compiled: any id will do.
   engine = run.make_engine(config, shape, max_prompt=config.data.max_prompt_tokens, stops=(0,))
-  serving = compile_("reshard", engine._reshard, params)
+  same = all(leaf.dtype == engine.dtype for leaf in jax.tree.leaves(params))
+  alone = jax.sharding.get_abstract_mesh().empty  # then load_params copies nothing
+  serving = params if same and alone else compile_("reshard", engine._reshard, params)
   state = compile_("cache", engine._init)
   ask = {
     "length": place(np.int32(1)),

@@ -57,7 +57,11 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
 
 
 def gib(n: float) -> str:
-  return f"{n / GIB:.2f}"
+  return f"{n / GIB:.2f}" if n >= GIB or not n else f"{n / GIB:.2g}"
+
+
+def _parameters(n: int) -> str:
+  return f"{n / 1e9:.2f} B" if n >= 1e8 else f"{n / 1e6:.2f} M"
 
 
 def seconds(s: float) -> str:
@@ -69,7 +73,7 @@ def _head(plan: Plan) -> str:
   data, fsdp, tensor = plan.mesh
   rows = f"{c.train.pack_tokens} packed" if c.train.pack_tokens else f"up to {w.micro_batches[0][0]}"
   lines = [
-    f"{c.model.path or c.model.build}: {n_parameters(plan.shape) / 1e9:.2f} B parameters, "
+    f"{c.model.path or c.model.build}: {_parameters(n_parameters(plan.shape))} parameters, "
     f"{c.model.param_dtype} weights and moments, {c.model.dtype} computation, remat {c.model.remat}",
     f"{t.name}: {t.chips} {'chips' if t.chips > 1 else 'chip'}, mesh data {data} x fsdp {fsdp} x tensor {tensor}; "
     f"micro-batch {c.train.micro_batch} rows of {rows} tokens; {c.rollout.slots} slots, chunks of {c.rollout.chunk}",
@@ -105,7 +109,9 @@ def _programs(plan: Plan) -> str:
   rows = [head]
   for p in plan.programs.values():
     raw = [gib(p.memory[name]) if p.memory else "-" for name in ("argument", "output", "alias", "temp", "peak_memory")]
-    counts = [f"{p.flops / 1e12:,.2f}", f"{p.traffic.hbm / 1e9:,.2f}", f"{p.traffic.wire / 1e9:,.3f}"]
+    counts = [
+      f"{n:,.2f}" if n >= 1 else f"{n:.2g}" for n in (p.flops / 1e12, p.traffic.hbm / 1e9, p.traffic.wire / 1e9)
+    ]
     rows.append([p.name, *counts, *raw, f"{p.seconds:.0f}"])
   return markdown(rows) + "\n(args to peak: memory_analysis() as it is, GiB a chip)"
 

@@ -1,0 +1,36 @@
+"""Qwen2.5-1.5B on a TPU v6e-8 (one host, topology 2x4): GSM8K and MATH.
+
+    python -m srpo_jax.launch --config=configs/qwen25_15b_v6e8.py --workdir=runs/qwen25-15b \
+      --config.model.path=Qwen2.5-1.5B --config.data.train=gsm8k_train.jsonl,math_train.jsonl \
+      --config.data.eval=math500.jsonl
+
+Data: GSM8K (openai/gsm8k, `main`) and MATH (the 12,000 problems outside MATH-500), as JSON Lines in their own columns.
+
+@PLAN@
+
+Watch: `math/pool_size`, since GSM8K's easy half is soon retired; `groups/zero_advantage_frac`: above a half, most of
+the rollouts teach nothing, and MATH's share should grow; `policy/logprob_gap_p99` below 0.3.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config() -> ConfigDict:
+  config = base.get_config()
+  config.model.path = "Qwen/Qwen2.5-1.5B"
+  config.mesh = {"data": 1, "fsdp": 8, "tensor": 1}  # small enough to be whole on each chip for rollouts
+  config.data.max_prompt_tokens = 512
+  config.rollout.prompts = 128
+  config.rollout.group = 16
+  config.rollout.max_new_tokens = 3584
+  config.rollout.slots = 512
+  config.train.micro_batch = 16
+  config.train.pack_tokens = 4096
+  config.train.head_chunk = 256
+  config.train.epochs = 3
+  config.loss.importance_cap = 2.0  # rollouts are sampled in bf16
+  config.eval.every = 20
+  config.stages = {"stage1": base.stage({"math": 1.0})}
+  return config

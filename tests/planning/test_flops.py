@@ -1,0 +1,119 @@
+"""FLOPs of traced programs against closed forms. Nothing is compiled."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from srpo_jax.batch import empty_micro_batch
+from srpo_jax.learner import Learner, LearnerOptions, MicroBatch, make_optimizer
+from srpo_jax.model import hf
+from srpo_jax.model.splash import block_size, splash_attention
+from srpo_jax.planning.flops import count_flops
+from srpo_jax.planning.phases import model_flops
+from srpo_jax.planning.shapes import n_matmul_parameters, n_parameters, published_shape
+
+ROWS, LENGTH = 4, 1024
+
+
+def accumulate_flops(shape, *, remat):
+  """Of a micro-batch's forward and backward pass, as training traces it on this machine's CPU."""
+  options = LearnerOptions(dtype=jnp.bfloat16, remat=remat, head_chunk=256)
+  adamw = make_optimizer(learning_rate=1e-6, b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.0, clip_norm=1.0)
+  learner = Learner(shape, adamw, options)
+  params = hf.param_shapes(shape, jnp.float32)
+  batch = MicroBatch(
+    *(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in map(np.asarray, empty_micro_batch(ROWS, LENGTH, LENGTH)))
+  )
+  return count_flops(learner.accumulate.trace(params, params, batch, np.float32(1)).jaxpr)
+
+
+def closed_form(shape, *, remat):
+  """2 FLOPs a parameter and token a pass; forward, two backward, and with full remat the forward once more.
+
+  The second forward stops before a layer's last product, whose result nothing needs. The head's chunks are always
+  rematerialised. XLA's attention on a CPU computes the whole square: twice the causal half.
+  """
+  c, tokens = shape, ROWS * LENGTH
+  head = c.vocab_size * c.hidden_size
+  down = c.num_hidden_layers * c.hidden_size * c.intermediate_size
+  layers = n_matmul_parameters(c) - head
+  square = 4.0 * c.num_hidden_layers * c.num_attention_heads * c.head_dim * ROWS * LENGTH**2
+  again = remat == "full"
+  return 2.0 * tokens * ((3 + again) * layers - again * down + 4 * head) + (3 + again) * square
+
+
+@pytest.mark.parametrize("size", ["0.5B", "7B", "32B"])
+@pytest.mark.parametrize("remat", ["none", "full"])
+def test_the_update_is_within_two_percent_of_the_closed_form(size, remat):
+  shape = published_shape(f"Qwen/Qwen2.5-{size}")
+  assert accumulate_flops(shape, remat=remat) == pytest.approx(closed_form(shape, remat=remat), rel=0.02)
+
+
+def test_model_flops_are_three_forwards_with_half_the_square():
+  shape = published_shape("Qwen2.5-7B")
+  forward = 2.0 * n_matmul_parameters(shape) * 3000 + 4.0 * 28 * 28 * 128 * (1000**2 + 2000**2) / 2
+  assert model_flops(shape, 3000, 1000**2 + 2000**2, backward=True) == pytest.approx(3 * forward)
+
+
+@pytest.mark.parametrize("length", [200, 2048, 11_264])
+def test_splash_by_blocks_on_or_below_the_diagonal(length):
+  heads, kv_heads, dim, rows = 10, 2, 128, 2
+  struct = lambda *s: jax.ShapeDtypeStruct(s, jnp.bfloat16)  # noqa: E731
+  q, k = struct(rows, length, heads, dim), struct(rows, length, kv_heads, dim)
+  segments = jax.ShapeDtypeStruct((rows, length), jnp.int32)
+  n = -(-length // block_size(length))
+  blocks = n * (n + 1) / 2 * block_size(length) ** 2 * rows * heads
+
+  def total(q, k, v, segments):
+    return splash_attention(q, k, v, segments).astype(jnp.float32).sum()
+
+  forward = count_flops(jax.jit(splash_attention).trace(q, k, k, segments).jaxpr)
+  assert forward == 2 * 2 * blocks * dim
+  both = count_flops(jax.jit(jax.grad(total, (0, 1, 2))).trace(q, k, k, segments).jaxpr)
+  # Forward 2 products, dk and dv 4, dq 3; and one more, output times its gradient, of [length, dim] alone.
+  assert both == pytest.approx(9 * 2 * blocks * dim, rel=0.01)
+  if length > 2048:
+    assert forward == pytest.approx(4 * rows * heads * dim * length**2 / 2, rel=0.1)
+
+
+def test_loops_and_branches():
+  def product(x):
+    return x @ x
+
+  one = 2 * 8**3
+  x = jax.ShapeDtypeStruct((8, 8), jnp.float32)
+
+  def scanned(x):
+    return jax.lax.scan(lambda c, _: (product(c), None), x, length=7)[0]
+
+  def looped(x):
+    return jax.lax.while_loop(lambda c: c.sum() > 0, product, x)
+
+  def branched(x):
+    return jax.lax.cond(x[0, 0] > 0, lambda: product(product(x)), lambda: product(x))
+
+  assert count_flops(jax.jit(scanned).trace(x).jaxpr) == 7 * one
+  assert count_flops(jax.jit(looped).trace(x).jaxpr, 5) == 5 * one
+  assert count_flops(jax.jit(branched).trace(x).jaxpr) == 2 * one
+  with pytest.raises(ValueError, match="depend on data"):
+    count_flops(jax.jit(looped).trace(x).jaxpr)
+
+
+def test_published_shapes_have_the_published_numbers_of_parameters():
+  # README.md of each model's page: all parameters, and those outside the embeddings, in billions.
+  published = {
+    "0.5B": (0.49, 0.36),
+    "1.5B": (1.54, 1.31),
+    "3B": (3.09, 2.77),
+    "7B": (7.61, 6.53),
+    "14B": (14.7, 13.1),
+    "32B": (32.5, 31.0),
+  }
+  for size, (total, body) in published.items():
+    shape = published_shape(f"Qwen/Qwen2.5-{size}")
+    counted = sum(leaf.size for leaf in jax.tree.leaves(hf.param_shapes(shape, jnp.float32)))
+    assert n_parameters(shape) == counted
+    assert counted / 1e9 == pytest.approx(total, abs=0.06 * total / 5 + 0.005)
+    embeddings = shape.vocab_size * shape.hidden_size * (1 if shape.tie_word_embeddings else 2)
+    assert (counted - embeddings) / 1e9 == pytest.approx(body, rel=0.02)

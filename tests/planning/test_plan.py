@@ -1,0 +1,133 @@
+"""The command: what it prints, its JSON, and how it ends."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from configs import qwen25_05b_gpu, stage1, stage2
+from srpo_jax import plan
+from srpo_jax.config import make_config
+from srpo_jax.errors import InputError, TrainingError
+from srpo_jax.planning import analytic, chips
+from srpo_jax.planning.chips import GIB
+from srpo_jax.planning.search import best_of_each_mesh, rank
+from srpo_jax.planning.shapes import published_shape
+from srpo_jax.planning.workload import Lengths, make_workload
+
+SMALL = [
+  "--config=configs/tiny.py",
+  "--config.data.max_prompt_tokens=32",
+  "--config.rollout.slots=32",
+  "--config.rollout.max_new_tokens=16",
+  "--config.train.micro_batch=8",
+  "--config.train.pack_tokens=64",
+]
+
+
+def test_a_cpu_config_is_explained_and_nothing_is_trained(tmp_path, capsys, monkeypatch):
+  monkeypatch.setenv("SRPO_CACHE", str(tmp_path))
+  plan.main([*SMALL, f"--json={tmp_path / 'plan.json'}"])
+  printed = capsys.readouterr().out
+  assert "no times: cpu" in printed and "| generate" in printed
+  found = json.loads((tmp_path / "plan.json").read_text())
+  assert found["bounds"] is None and found["memory"]["fits"] is None
+  assert set(found["programs"]) >= {"prefill", "insert", "generate", "accumulate", "apply"}
+  assert "reshard" not in found["programs"]  # one device and one type: rollouts read the trainer's weights
+  weights = 4 * found["parameters"]
+  held = found["memory"]["residents"]
+  assert (held["weights"], held["gradients"]) == (weights, weights)
+  assert held["moments"] == pytest.approx(2 * weights, abs=64)
+  cache = 2 * 3 * 3 * 16 * 4 * 32 * (32 + 16)  # k and v, layers, heads, features, bytes, slots, positions
+  assert held["KV cache"] == pytest.approx(cache, rel=0.05)
+  assert not list(tmp_path.glob("tiny-base*"))
+
+
+def test_what_does_not_fit_ends_with_status_1_and_its_largest_buffers(capsys, monkeypatch):
+  little = dataclasses.replace(chips.GPUS["h100"], available=2**20)
+  monkeypatch.setitem(chips.GPUS, "h100", little)
+  with pytest.raises(TrainingError, match=r"does not fit: \w+ needs .* GiB .*largest buffers: .* GiB"):
+    plan.main([*SMALL, "--topology=h100:1"])
+  assert "DOES NOT FIT" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+  ("flags", "words"),
+  [
+    (["--topology=v9:2x2"], "expected CHIP:SHAPE"),
+    (["--topology=v5p"], "expected CHIP:SHAPE"),
+    (["--topology=v5p:0x4x4"], "expected CHIP:SHAPE"),
+    (["--topology=h100:2x2"], "expected a number of GPUs"),
+    (["--topology=v5p:4x4x5"], r"80 chips, expected a multiple of config.mesh: .* = 64"),
+    (["--topology=v5p:4x4x4", "--mean-length=-1"], "--mean-length: expected a positive number"),
+    (["--topology=v5p:4x4x4", "--config.model.path=Llama-3-8B"], "none of the known shapes Qwen/Qwen2.5-0.5B"),
+    (["--search"], "--search: expected --topology"),
+  ],
+)
+def test_wrong_input_is_one_line(flags, words):
+  with pytest.raises(InputError, match=words):
+    plan.main(["--config=configs/stage1.py", *flags])
+
+
+def test_the_command_exits_2(tmp_path):
+  done = subprocess.run(
+    [sys.executable, "-m", "srpo_jax.plan", "--config=configs/stage1.py", "--topology=v5p:3x3x3"],
+    capture_output=True,
+    text=True,
+    timeout=60,
+  )
+  assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
+  assert done.stderr.startswith("error: --topology: v5p:3x3x3 has 27 chips")
+
+
+def test_more_chips_split_the_weights_further():
+  raw = stage1.get_config().to_dict()
+  raw["data"]["train"] = "x.jsonl"
+  config, notes = plan.set_mesh(make_config(raw), 128, "v5p:4x4x8")
+  assert dataclasses.astuple(config.mesh) == (1, 32, 4) and "--config.mesh.fsdp=32" in notes[0]
+  same, notes = plan.set_mesh(make_config(raw), 64, "v5p:4x4x4")
+  assert dataclasses.astuple(same.mesh) == (1, 16, 4) and not notes
+
+
+def test_stages_and_recipes_are_sound():
+  for module in (stage1, stage2, qwen25_05b_gpu):
+    raw = module.get_config().to_dict()
+    raw["data"]["train"] = "x.jsonl"
+    config = make_config(raw)
+    assert config.loss.importance_cap == 2.0
+    shape = published_shape(config.model.path)
+    mesh = config.mesh
+    assert analytic.divides(shape, mesh.data, mesh.fsdp, mesh.tensor)
+
+
+def test_the_closed_form_knows_what_32b_needs_and_its_search_only_what_fits():
+  raw = stage1.get_config().to_dict()
+  raw["data"]["train"] = "x.jsonl"
+  config, shape = make_config(raw), published_shape("Qwen2.5-32B")
+  lengths = Lengths(2500, 0.8, 256)
+  sizes = analytic.sizes(config, shape, config.train.pack_tokens)
+  assert sizes.weights / GIB == pytest.approx(1.91, rel=0.01)  # as libtpu lays them out on 4x4x4: memory_analysis()
+  assert sizes.moments / GIB == pytest.approx(3.82, rel=0.01)
+  assert sizes.serving / GIB == pytest.approx(15.26, rel=0.01)
+  topology = chips.parse_topology("v5p:4x4x4")
+  config = dataclasses.replace(config, rollout=dataclasses.replace(config.rollout, prompts=64))
+  ranked = rank(config, shape, topology, lengths)
+  assert all(candidate.bytes < topology.chip.available for candidate in ranked)
+  assert [c.step.seconds for c in ranked] == sorted(c.step.seconds for c in ranked)
+  best = best_of_each_mesh(ranked, 3)
+  assert len({dataclasses.astuple(c.config.mesh) for c in best}) == 3
+  tensors = {c.config.mesh.tensor for c in ranked}
+  assert tensors <= {1, 2, 4, 8} and len(ranked) > 20  # 40 heads and 64 chips
+  with pytest.raises(InputError, match="no mesh of 4 chips holds the model"):
+    rank(config, shape, chips.parse_topology("v5e:2x2"), lengths)
+
+
+def test_more_slots_take_fewer_steps():
+  raw = stage1.get_config().to_dict()
+  raw["data"]["train"] = "x.jsonl"
+  config = make_config(raw)
+  few = dataclasses.replace(config, rollout=dataclasses.replace(config.rollout, slots=256))
+  steps = [make_workload(c, Lengths(2500, 0.8, 256)).rollouts.steps for c in (few, config)]
+  assert steps[0] > 3 * steps[1]
