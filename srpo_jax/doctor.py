@@ -63,11 +63,9 @@ def examine(config: Config, workdir: Path, show: Callable[[Finding], None]) -> l
   shapes = hf.param_shapes(model, jnp.dtype(config.model.param_dtype))
   parameters = sum(leaf.size for leaf in jax.tree.leaves(shapes))
   checkpoint = storage.checkpoint_bytes(parameters, jnp.dtype(config.model.param_dtype).itemsize)
-  place = storage.nearest(workdir)
   # A token is 4 bytes of ids, 4 of log-probs and about 4 of text; half of the limit is a long mean response.
   rows = config.rollout.prompts * config.rollout.group * (config.train.steps or 1000)
-  add(storage.check_space(place, checkpoint, config.checkpoint.keep, rows * 6 * config.rollout.max_new_tokens))
-  add(storage.check_speed(place, checkpoint))
+  add(*storage.check(workdir, checkpoint, config.checkpoint.keep, rows * 6 * config.rollout.max_new_tokens))
 
   prompts = texts[:: max(len(texts) // PROMPTS, 1)][:PROMPTS]
   params = hf.load_params(folder, model, jnp.dtype(config.model.param_dtype))

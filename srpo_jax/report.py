@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from srpo_jax.errors import ArgumentParser, InputError, check_positive, run_cli
+from srpo_jax.paths import as_path
 
 
 def main(args: Sequence[str]) -> None:
   parser = ArgumentParser(prog="python -m srpo_jax.report", description=(__doc__ or "").partition("\n")[0])
-  parser.add_argument("--workdir", required=True, type=Path, help="of the run")
-  parser.add_argument("--compare", type=Path, nargs="+", default=[], help="workdirs of other runs")
+  parser.add_argument("--workdir", required=True, type=as_path, help="of the run")
+  parser.add_argument("--compare", type=as_path, nargs="+", default=[], help="workdirs of other runs")
   parser.add_argument("--out", type=Path, help="file to write; default WORKDIR/report.html")
   parser.add_argument("--max-prompts", type=int, default=20_000, help="rows of the table of prompts")
   parser.add_argument("--max-mb", type=int, default=12, help="of responses to read")
@@ -30,8 +31,9 @@ def main(args: Sequence[str]) -> None:
   from srpo_jax.workdir import write_text
 
   run, others = RunFiles(options.workdir), [RunFiles(folder) for folder in options.compare]
-  write_text(out, make_report(run, others, Limits(options.max_prompts, options.max_mb * 1_000_000)))
-  print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+  page = make_report(run, others, Limits(options.max_prompts, options.max_mb * 1_000_000))
+  write_text(out, page)
+  print(f"{out}: {len(page.encode()) / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -14,8 +14,10 @@ from srpo_jax.analysis.report import Limits, make_report, prompts_and_rollouts, 
 from srpo_jax.analysis.run_files import RunFiles
 from srpo_jax.data.prompts import format_prompt
 from srpo_jax.errors import InputError
+from srpo_jax.paths import as_path
 from srpo_jax.report import main
 from srpo_jax.workdir import Workdir
+from tests.test_object_store import store  # noqa: F401 (a fixture)
 
 TAKE = "document.title = 'taken'"
 HOSTILE = f'</script><script>{TAKE}</script><img src=x onerror="{TAKE}"> {{{{title}}}} \u2028'
@@ -193,3 +195,14 @@ def test_a_hundred_thousand_rollouts(tmp_path, browser):
   browser.find_element("id", "filter").send_keys("q12")
   assert all(id_.startswith("q12") for id_ in cells(browser, "prompts", 0))
   assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_a_run_in_an_object_store(tmp_path, store):  # noqa: F811
+  """Its files are read, and the page is put, where they are."""
+  local = make_workdir(tmp_path / "run")
+  remote = as_path("gs://bucket/run")
+  for file in local.rglob("*"):
+    if file.is_file() and file.name != ".lock":
+      (remote / file.relative_to(local).as_posix()).write_bytes(file.read_bytes())
+  main(["--workdir", "gs://bucket/run"])
+  assert block((remote / "report.html").read_text()) == block(make_report(RunFiles(local)))

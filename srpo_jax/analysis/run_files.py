@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from srpo_jax.errors import InputError
 from srpo_jax.jsonl import read_json
+from srpo_jax.paths import as_path, is_local
 from srpo_jax.workdir import HISTORY_SCHEMA, ROLLOUT_SCHEMA, read_rows
 
 Row = dict[str, Any]
@@ -25,7 +26,7 @@ class RunFiles:
   """
 
   def __init__(self, path: str | Path):
-    self.path = Path(path)
+    self.path = as_path(path)
     if not (self.path / "config.json").is_file():
       raise InputError(f"{self.path}: no config.json, expected the workdir of a run")
     self.config: Row = read_json(self.path / "config.json")
@@ -36,7 +37,7 @@ class RunFiles:
 
   @property
   def name(self) -> str:
-    return self.path.resolve().name
+    return (self.path.resolve() if is_local(self.path) else self.path).name
 
   @property
   def domains(self) -> list[str]:
@@ -85,7 +86,8 @@ def _numbers(folder: Path, kind: str) -> list[int]:
 
 def _read(file: Path, schema: pa.Schema, keep: Any) -> pa.Table:
   try:
-    return pq.read_table(file, columns=schema.names, filters=keep).select(schema.names).cast(schema)
+    with file.open("rb") as stream:
+      return pq.read_table(stream, columns=schema.names, filters=keep).select(schema.names).cast(schema)
   except (pa.ArrowException, OSError, KeyError, ValueError) as error:
     reason = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
     raise InputError(f"{file}: {reason}, expected a parquet file of a run") from None

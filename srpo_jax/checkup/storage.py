@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from srpo_jax.checkup.finding import FAIL, PASS, WARN, Finding
+from srpo_jax.paths import is_local
 
 PROBE = 64 << 20  # bytes written to time the disk
 SLOW_S = 300.0  # a checkpoint that takes longer holds a preempted run up
@@ -17,11 +18,21 @@ def checkpoint_bytes(parameters: int, itemsize: int) -> int:
   return 3 * parameters * itemsize
 
 
+def check(workdir: Path, checkpoint: int, kept: int, rollouts: int) -> list[Finding]:
+  """Space and speed of the disk that the workdir is, or will be, on; of an object store neither is known."""
+  if not is_local(workdir):
+    return [Finding(PASS, "disk space", f"{workdir} is in an object store: neither its room nor its speed is known")]
+  folder = nearest(workdir)
+  return [check_space(folder, checkpoint, kept, rollouts), check_speed(folder, checkpoint)]
+
+
 def check_space(folder: Path, checkpoint: int, kept: int, rollouts: int) -> Finding:
-  """Args:
-  folder: of the workdir, or the nearest one above that exists.
-  checkpoint: bytes of one; one more than `kept` is there while the next is written.
-  rollouts: bytes of the run's parquet files, by an estimate.
+  """Whether a run's files fit.
+
+  Args:
+    folder: of the workdir, or the nearest one above that exists.
+    checkpoint: bytes of one; one more than `kept` is there while the next is written.
+    rollouts: bytes of the run's parquet files, by an estimate.
   """
   needed, free = checkpoint * (kept + 1) + rollouts, shutil.disk_usage(folder).free
   found = (
