@@ -24,8 +24,15 @@ def override(raw: dict[str, Any], args: Sequence[str]) -> dict[str, Any]:
   """
   values = flags.FlagValues()
   config = ConfigDict(raw, type_safe=True, convert_dict=True)
-  config_flags.DEFINE_config_dict("config", config, flag_values=values)
-  _parse(values, ["config", *args])
+  argv = ["config", *args]
+  for arg in args:  # ml_collections names an unknown field by its last part alone
+    path, found = arg.partition("=")[0].removeprefix("--"), {"config": raw}
+    for name in path.split("."):
+      if not isinstance(found, dict) or name not in found:
+        raise InputError(f"{path}: unknown field")
+      found = found[name]
+  config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
+  _parse(values, argv)
   return values.config.to_dict()
 
 

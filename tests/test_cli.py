@@ -69,6 +69,7 @@ def test_launch_refuses_in_one_line(args, words, tmp_path, monkeypatch, capsys):
     ("export", ["--workdir", "/no/such/run", "--out", "/no/such/out"]),
     ("logprobs", ["--model", "x"]),
     ("score", ["--input", "/no/such/file", "--output", "/no/such/out"]),
+    ("evaluate", ["--model", "/no/such/model", "--sets", "aime24"]),
   ],
 )
 def test_exit_status_2_with_one_line(module, args):
@@ -85,7 +86,7 @@ def test_a_place_that_cannot_be_written_is_named(checkpoint, tmp_path):  # noqa:
   assert done.stderr.startswith("error: /no/such/folder/out.jsonl") and "No such" in done.stderr
 
 
-@pytest.mark.parametrize("module", ["launch", "export", "logprobs", "score"])
+@pytest.mark.parametrize("module", ["launch", "export", "logprobs", "score", "evaluate"])
 def test_help(module):
   done = call(module, "--help")
   assert done.returncode == 0 and f"srpo_jax.{module}" in done.stdout

@@ -334,10 +334,10 @@ def test_a_pool_smaller_than_the_batch(checkpoint, tmp_path):
 
 
 def test_evaluation_has_keys_of_its_own(done, checkpoint, tmp_path):
-  """Switched on, it changes no number of training."""
+  """Switched on, it changes no number of training: metrics, rollouts, history and parameters, bit for bit."""
   changes = {"data__eval": "tests.plugins:problems", "data__eval_limit": 9, "eval__every": 2, "eval__samples": 2}
   workdir = launch(toy(checkpoint, **changes), tmp_path / "v")
-  assert timeless(metrics(workdir)) == timeless(metrics(done))
+  assert_same_run(workdir, done)
   rows = read_rows(workdir / "eval.jsonl")
   assert [row["step"] for row in rows] == [0, 2, 4]
   assert all(row["n"] == 9 and row["set"] == "problems" and 0 <= row["pass@1"] <= 1 for row in rows)

@@ -1,0 +1,81 @@
+"""The figures of a hand-made table, worked by hand."""
+
+import pyarrow as pa
+import pytest
+
+from srpo_jax.evaluation.results import figures, markdown
+from srpo_jax.evaluation.samples import SCHEMA
+
+# problem -> (domain, difficulty, [(correct, vote, format, truncated, tokens)] * 2)
+PROBLEMS = {
+  "a": ("math", "easy", [(1, 0, 1, False, 10), (1, 0, 1, False, 20)]),
+  "b": ("math", "easy", [(1, 0, 1, False, 30), (0, 1, 0, False, 40)]),
+  "c": ("math", "hard", [(0, None, 0, True, 50), (None, None, 1, False, 60)]),
+  "d": ("code", None, [(0, None, 0, True, 70), (1, None, 1, False, 80)]),
+}
+
+
+def table(names) -> pa.Table:
+  rows = [
+    {"prompt_id": name, "domain": PROBLEMS[name][0], "difficulty": PROBLEMS[name][1], "sample": i, "correct": correct,
+     "vote": vote, "format": form, "truncated": truncated, "n_tokens": tokens, "language_mix": int(name == "c")}
+    for name in names
+    for i, (correct, vote, form, truncated, tokens) in enumerate(PROBLEMS[name][2])
+  ]  # fmt: skip
+  return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def values(found):
+  return {name: f["value"] for name, f in found.items() if isinstance(f, dict) and "value" in f}
+
+
+def test_every_figure():
+  found = figures(table("abc"), 2)
+  assert (found["n"], found["samples"], found["unjudged"]) == (3, 2, 1)
+  assert values(found) == pytest.approx(
+    {
+      "pass@1": (1 + 0.5 + 0) / 3,  # not judged is not correct
+      "pass@2": (1 + 1 + 0) / 3,
+      "majority@1": (1 + 0.5 + 0) / 3,
+      "majority@2": (1 + 0.5 + 0) / 3,  # b ties
+      "format_rate": (1 + 0.5 + 0.5) / 3,
+      "truncated_frac": (0 + 0 + 0.5) / 3,
+      "language_mix_frac": 1 / 3,
+      "length_mean": (15 + 35 + 55) / 3,
+    }
+  )
+  assert list(found["by"]) == ["easy", "hard"]
+  assert found["by"]["easy"]["n"] == 2
+  assert values(found["by"]["easy"]) == pytest.approx(
+    {"pass@1": 0.75, "majority@1": 0.75, "format_rate": 0.75, "truncated_frac": 0, "language_mix_frac": 0,
+     "length_mean": 25}
+  )  # fmt: skip
+  # Over the 27 resamples of three problems pass@1 is 0 or 1 with 1 in 27 each: both are inside 95 %.
+  assert (found["pass@1"]["low"], found["pass@1"]["high"]) == (0.0, 1.0)
+
+
+def test_votes_are_of_mathematics_alone():
+  assert not any("majority" in name for name in figures(table("d"), 2))
+  both = figures(table("abd"), 2)
+  assert both["majority@2"]["value"] == pytest.approx((1 + 0.5) / 2)  # of a and b
+  assert both["pass@2"]["value"] == 1.0
+  assert list(both["by"]) == ["code", "easy"]
+  assert "majority@1" not in both["by"]["code"]
+
+
+def test_one_level_needs_no_table_of_levels():
+  assert figures(table("ab"), 2)["by"] == {}
+
+
+def test_the_tables():
+  sets = {
+    "my|set": figures(table("abc"), 2) | {"left_out": []},
+    "code": figures(table("d"), 2) | {"left_out": [{"row": 5, "why": "its tests\ncannot be used"}]},
+  }
+  text = markdown({"samples": 2}, sets)
+  assert "| my\\|set | 3 | 50.0 [0.0, 100.0] | 66.7 [50.0, 100.0] | 16.7 [0.0, 50.0] |" in text
+  assert "| 2 | 66.7 [0.0, 100.0] | 50.0 [0.0, 100.0] |" in text
+  assert "| easy | 2 | 75.0 [50.0, 100.0] |" in text
+  assert "1 problems, 2 samples each; 1 rows left out, as row 5: its tests" in text
+  for line in text.splitlines():  # every table has rows of one width
+    assert not line.startswith("|") or line.endswith("|")

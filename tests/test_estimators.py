@@ -1,0 +1,93 @@
+"""The estimators against brute force: every subset of the samples, every resample of the problems."""
+
+import itertools
+from collections import Counter
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from srpo_jax.analysis.estimators import estimates, majority_at_ks, pass_at_ks, powers_up_to
+
+
+def mean(values) -> Fraction:
+  values = list(values)
+  return Fraction(sum(values), 1) / len(values)
+
+
+def wins(votes) -> Fraction:
+  """1 where the correct answer (0) has the most votes, 1/t in a tie of t answers, else 0."""
+  counts = Counter(vote for vote in votes if vote is not None)
+  most = max(counts.values(), default=0)
+  best = [vote for vote, count in counts.items() if count == most]
+  return Fraction(1, len(best)) if 0 in best else Fraction(0)
+
+
+@pytest.mark.parametrize("n", range(1, 9))
+def test_pass_at_k_is_the_share_of_subsets_with_a_correct_one(n):
+  ks = range(1, n + 1)
+  brute = [
+    [float(mean(any(subset) for subset in itertools.combinations([1] * c + [0] * (n - c), k))) for k in ks]
+    for c in range(n + 1)
+  ]
+  np.testing.assert_allclose(pass_at_ks(np.arange(n + 1), n, ks), brute, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_majority_at_k_is_the_vote_over_every_subset(seed):
+  rng = np.random.default_rng(seed)
+  n, answers = int(rng.integers(1, 10)), int(rng.integers(1, 6))
+  votes = [None if vote == answers else int(vote) for vote in rng.integers(0, answers + 1, n)]
+  ks = range(1, n + 1)
+  assert majority_at_ks(votes, ks) == [float(mean(map(wins, itertools.combinations(votes, k)))) for k in ks]
+
+
+def test_majority_by_hand():
+  assert majority_at_ks([0, 0, 0, 1, 1], [1, 5]) == [0.6, 1.0]
+  assert majority_at_ks([0, 1, 1, None], [1, 4]) == [0.25, 0.0]
+  assert majority_at_ks([0, 1, 2, None], [4]) == [1 / 3]  # a tie of three
+  assert majority_at_ks([None, None], [1, 2]) == [0.0, 0.0]  # nobody votes
+  assert majority_at_ks([0] + [None] * 31, [32]) == [1.0]  # one vote is enough where nobody else votes
+
+
+def test_majority_of_many_samples_stays_exact():
+  """64 samples, 60 of them wrong in two equal camps: exact counts exceed what a double holds."""
+  votes = [0] * 4 + [1] * 30 + [2] * 30
+  at_1, at_64 = majority_at_ks(votes, [1, 64])
+  assert (at_1, at_64) == (1 / 16, 0.0)
+  flipped = majority_at_ks([0] * 30 + [1] * 30 + [2] * 4, [64])
+  assert flipped == [0.5]
+
+
+def test_the_ks():
+  assert [powers_up_to(n) for n in (1, 4, 6, 32)] == [(1,), (1, 2, 4), (1, 2, 4, 6), (1, 2, 4, 8, 16, 32)]
+
+
+def test_the_bootstrap_finds_the_quantiles_of_every_resample():
+  """Four problems have 4^4 equally likely resamples: here all of them."""
+  values = np.array([[0.0, 10.0], [0.25, 40.0], [0.75, 20.0], [1.0, 90.0]])
+  exact = np.array([values[list(drawn)].mean(axis=0) for drawn in itertools.product(range(4), repeat=4)])
+  for level in (0.5, 0.8, 0.95):
+    found = estimates(values, level=level, resamples=100_000)
+    for column, estimate in enumerate(found):
+      assert estimate.value == values[:, column].mean()
+      # The distribution has steps: the sampled quantile lies between the exact ones just beside the level.
+      for bound, at in ((estimate.low, (1 - level) / 2), (estimate.high, (1 + level) / 2)):
+        low, high = np.quantile(exact[:, column], [max(at - 0.01, 0), min(at + 0.01, 1)])
+        assert low - 1e-9 <= bound <= high + 1e-9, (level, column)
+
+
+def test_the_interval_is_that_of_the_normal_where_problems_are_many():
+  values = np.random.default_rng(1).random((2000, 1))
+  (found,) = estimates(values)
+  half = 1.96 * values.std() / np.sqrt(2000)
+  np.testing.assert_allclose([found.value - found.low, found.high - found.value], half, rtol=0.05)
+
+
+def test_an_interval_is_a_matter_of_the_seed_alone():
+  values = np.random.default_rng(2).random((50, 3))
+  assert estimates(values) == estimates(values) != estimates(values, seed=1)
+  (alone,), (first, *_) = estimates(values[:, :1]), estimates(values)  # columns see the same resamples
+  assert alone.low == pytest.approx(first.low, rel=1e-12) and alone.high == pytest.approx(first.high, rel=1e-12)
+  (flat,) = estimates(np.full((7, 1), 0.5))
+  assert (flat.low, flat.value, flat.high) == (0.5, 0.5, 0.5)
