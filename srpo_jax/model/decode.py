@@ -12,7 +12,7 @@ head, V vocabulary, K tokens of a chunk, G slots of an insert.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -205,19 +205,19 @@ def _scanned(
 ) -> tuple[Array, Cache, Cache]:
   """All blocks by one loop over stacked weights and a cache of all layers; neither is copied (see attention.py)."""
 
-  def one(carry: tuple[Array, Array, Array], given: tuple[Params, Array]) -> tuple[tuple[Array, Array, Array], None]:
+  def one(carry: tuple[Array, Cache, Cache], given: tuple[Params, Array]) -> tuple[tuple[Array, Cache, Cache], None]:
     x, k_cache, v_cache = carry
     layer_params, layer = given
 
-    def attend(q: Array, k: Array, v: Array, given: None) -> tuple[Array, tuple[Array, Array]]:
-      caches = [
-        constrain(_append(cache, state.length, new[:, 0], layer), *STACKED_CACHE)
-        for cache, new in ((k_cache, k), (v_cache, v))
-      ]
-      return stacked_attention(q[:, 0], *caches, _visible(state), layer)[:, None], tuple(caches)
+    def append(cache: Cache, new: Array) -> Array:
+      return constrain(_append(cast(Array, cache), state.length, new[:, 0], layer), *STACKED_CACHE)
 
-    x, (k_cache, v_cache) = qwen2.apply_layer(layer_params, config, x, state.length[:, None], attend, None)
-    return (x, k_cache, v_cache), None
+    def attend(q: Array, k: Array, v: Array, given: None) -> tuple[Array, tuple[Array, Array]]:
+      k, v = append(k_cache, k), append(v_cache, v)
+      return stacked_attention(q[:, 0], k, v, _visible(state), layer)[:, None], (k, v)
+
+    x, (k, v) = qwen2.apply_layer(layer_params, config, x, state.length[:, None], attend, None)
+    return (x, k, v), None
 
   carry, _ = jax.lax.scan(one, (x, state.k, state.v), (layers, jnp.arange(config.num_hidden_layers)))
   return carry

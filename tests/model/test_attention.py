@@ -1,11 +1,13 @@
 """Every program of attention against XLA's, which test_qwen2.py holds to transformers."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax._src.cudnn import fused_attention_stablehlo  # what it checks of a GPU, which is not there
 from jax.sharding import AbstractDevice
 
 from srpo_jax.model import attention, cudnn, decode, qwen2
@@ -52,6 +54,28 @@ def test_splash_in_bf16_errs_as_xla_does():
   got = output_and_gradients(interpreted_splash, q, k, v, segments)
   for exact, reference, ours in zip(wide, xla, got, strict=True):
     assert relative(ours, exact) < 0.01 and relative(ours, exact) < 2 * relative(reference, exact)
+
+
+@pytest.mark.slow  # 25 s
+def test_the_gradient_of_a_model_by_splash_is_that_by_xla():
+  """Through the scan over layers and what remat runs again."""
+  config = qwen2.Qwen2Config(64, 32, 48, 5, 4, 2, 16, 1e4, 1e-6, True)
+  params = qwen2.init_params(config, jax.random.key(0))
+  segments = hostile_segments(140)
+  tokens = np.random.default_rng(0).integers(0, 64, segments.shape).astype(np.int32)
+
+  def gradient():
+    def loss(params):
+      hidden = qwen2.forward(params, config, tokens, jnp.arange(140)[None] + 0 * tokens, segments, remat="full")
+      return jnp.sum(jnp.where(segments[..., None] > 0, hidden, 0) * jnp.sin(jnp.arange(32)))
+
+    return jax.jit(jax.grad(loss))(params)
+
+  expected = gradient()
+  with interpreted(), as_on(TPU):
+    got = gradient()
+  for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+    assert relative(a, b) < 1e-4
 
 
 @pytest.mark.parametrize("length", [1, 100, 128, 129, 512, 1025, 4096, 4608, 8705, 11_264, 12_000])
@@ -130,6 +154,23 @@ def test_what_cudnn_is_asked_for_is_xla_forward_and_backward(monkeypatch, rows):
   for got, want in zip(output_and_gradients(cudnn.cudnn_attention, *qkv, segments), expected, strict=True):
     assert relative(got, want) < 1e-5
   assert ["mask"] in asked and ["is_causal", "key_value_seq_lengths", "query_seq_lengths"] in asked
+
+
+def test_the_program_for_a_gpu_holds_cudnns_kernels(monkeypatch):
+  """Lowered without a GPU: forward and backward, by lengths and by mask, and no scores of XLA's own."""
+  monkeypatch.setattr(fused_attention_stablehlo, "check_cudnn_version", lambda: 91_100)
+  monkeypatch.setattr(fused_attention_stablehlo, "check_compute_capability", lambda capability: True)
+  q, k, v = random_qkv(2, 96, 4, 2, 64, jnp.bfloat16)
+
+  def loss(q, k, v, segments):
+    return jnp.sum(attention.causal_attention(q, k, v, segments).astype(jnp.float32))
+
+  with as_on(HOPPER):
+    traced = jax.jit(jax.grad(loss, argnums=(0, 1, 2))).trace(q, k, v, hostile_segments(96)[:2])
+    program = traced.lower(lowering_platforms=("cuda",)).as_text()
+  called = sorted(re.findall(r"__cudnn\$(\w+)", program))
+  assert called == ["fmhaScaleBiasSoftmax", "fmhaScaleBiasSoftmaxBackward", "fmhaSoftmax", "fmhaSoftmaxBackward"]
+  assert "PADDING_CAUSAL" in program and "96x96xf32" not in program
 
 
 def test_one_sequence_a_row_makes_no_mask(monkeypatch):
