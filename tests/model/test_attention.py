@@ -15,6 +15,7 @@ from srpo_jax.model.attention import cached_attention, xla_attention, xla_cached
 from srpo_jax.model.paged import PAGE, paged_attention
 from srpo_jax.model.splash import BLOCKS, block_size, splash_attention
 from srpo_jax.model.target import target_device
+from srpo_jax.rollout.engine import InProcessEngine
 from tests.kernels import TPU, as_on, hostile_segments, interpreted, output_and_gradients, random_qkv
 from tests.sharded import on_eight_devices
 
@@ -124,16 +125,33 @@ def test_no_page_past_a_slots_length_is_read():
   assert not jnp.isfinite(xla_cached_attention(q, bad_k[:, 1], bad_v[:, 1], lengths)).all()  # that one reads it all
 
 
-@pytest.mark.parametrize(("longest", "bucket"), [(256, 256), (257, 512), (700, 700)])
-def test_no_position_past_the_longest_slots_bucket_is_read(longest, bucket):
-  q, k, v = random_cache(3, 4, 2, 700, dim=16, layers=1)
-  lengths = jnp.array([longest, 1, longest // 2 + 1], jnp.int32)
-  all_to_bucket = jnp.full(3, bucket)
-  bad_k, bad_v = poisoned(k, all_to_bucket, 1)[:, 0], poisoned(v, all_to_bucket, 1)[:, 0]
+@pytest.mark.parametrize(("needed", "size"), [(1, 256), (256, 256), (257, 512), (513, 700), (700, 700)])
+def test_buckets(needed, size):
+  assert attention.bucket(needed, 700) is None  # a CPU's last bits stay what they are
   with as_on(HOPPER):
-    got = jax.jit(lambda *a: cached_attention(*a))(q, bad_k, bad_v, lengths)
-  expected = xla_cached_attention(q, k[:, 0], v[:, 0], lengths)
-  assert relative(got.astype(jnp.float32), expected.astype(jnp.float32)) < 0.01
+    assert attention.bucket(needed, 700) == size
+
+
+def test_on_a_gpu_no_position_past_the_bucket_is_read():
+  config = qwen2.Qwen2Config(64, 32, 48, 2, 4, 2, 8, 1e4, 1e-6, True)
+  params = qwen2.init_params(config, jax.random.key(0))
+  engine = InProcessEngine(config, slots=2, max_prompt=8, max_new=692, chunk=4, stop_tokens=())
+
+  def chunks(poison):
+    prefix = engine.prefill(params=params, padded_tokens=np.arange(8), true_length=8, temperature=0.0)
+    state = engine.insert(prefix, engine.init_decode_state(), 1)
+    state = state._replace(k=[x.at[:, :, 256:].set(poison) for x in state.k])
+    state = state._replace(v=[x.at[:, :, 256:].set(poison) for x in state.v])
+    found = []
+    for _ in range(2):
+      state, _ = engine.generate(params, state)
+      found.append(np.asarray(state.logprobs[1]))
+    return np.concatenate(found)
+
+  expected = chunks(0.0)
+  assert not np.isfinite(chunks(np.nan)).all()  # on a CPU all is read
+  with as_on(HOPPER):
+    np.testing.assert_allclose(chunks(np.nan), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("rows", [slice(0, 4), slice(2, 4)], ids=["packed and left-padded", "one sequence a row"])
