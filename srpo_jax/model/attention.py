@@ -5,7 +5,7 @@ Which program computes it follows from the devices that it is compiled for (`tar
 - TPU: rows by the splash kernel (`splash.py`); decoding by the paged kernel (`paged.py`) over a bf16 cache, over
   another by XLA.
 - NVIDIA GPU: rows by cuDNN (`cudnn.py`) in bf16 or fp16 where a head has at most 128 features, a multiple of 8, and a
-  row an even number of tokens, else by XLA. Any GPU: decoding by XLA over buckets of the longest length in use.
+  row an even number of tokens, else by XLA. Any GPU: decoding by XLA over a bucket of positions (`bucket`).
 - CPU, and what is named nowhere above: XLA over everything. A bucket would change the last bits of the sums.
 
 Why pages, by the compiled decode program of 32B for v5p:4x4x4 (mesh 1 x 8 x 8; 1,024 slots, so 128 a chip and, at
@@ -169,8 +169,6 @@ def cached_attention(
   length: Int[Array, "S"],
 ) -> Float[Array, "S H D"]:
   """One query a slot against the first `length` positions, at least 1, of that slot's cache."""
-  if target_device().platform == "gpu":
-    return bucketed_attention(q, k, v, length)
   if has_paged_kernel(k.dtype) and k.shape[2:] == page_shape(*k.shape[2:]):
     return stacked_attention(q, k[:, None], v[:, None], length, jnp.int32(0))
   return xla_cached_attention(q, k, v, length)
@@ -199,25 +197,18 @@ def stacked_attention(
   return on_own_shards(own, (q, k, v, length, layer), axes, result=QUERIES)
 
 
-def bucketed_attention(
-  q: Float[Array, "S H D"],
-  k: Float[Array, "S N T D"],
-  v: Float[Array, "S N T D"],
-  length: Int[Array, "S"],
-) -> Float[Array, "S H D"]:
-  """`cached_attention` by XLA over the first positions of all slots, as many as the longest needs, in a few sizes.
+def bucket(needed: int, positions: int) -> int | None:
+  """How many positions of a cache XLA's attention is given on a GPU so that it sees `needed`; None elsewhere: all.
 
-  Each bucket is twice the one before, and the last the whole cache.
+  Few sizes, each twice the one before, since each is a program. The host chooses: a choice in the program would have
+  it wait for the device at every layer.
   """
-  positions = k.shape[2]
-  sizes = [SMALLEST_BUCKET << i for i in range(positions.bit_length()) if SMALLEST_BUCKET << i < positions]
-  sizes.append(positions)
-
-  def over(size: int) -> Callable[..., Array]:
-    return lambda q, k, v, length: xla_cached_attention(q, k[:, :, :size], v[:, :, :size], length)
-
-  which = jnp.searchsorted(jnp.array(sizes), jnp.max(length))
-  return jax.lax.switch(which, [over(size) for size in sizes], q, k, v, length)
+  if target_device().platform != "gpu":
+    return None
+  size = SMALLEST_BUCKET
+  while size < needed:
+    size *= 2
+  return min(size, positions)
 
 
 def xla_cached_attention(

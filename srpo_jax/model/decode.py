@@ -12,7 +12,7 @@ head, V vocabulary, K tokens of a chunk, G slots of an insert.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -186,15 +186,16 @@ def _append(cache: Float[Array, "S *layer N T D"], at: Int[Array, "S"], new: Arr
 
 
 def _unrolled(
-  layers: list[Params], config: Qwen2Config, x: Float[Array, "S 1 M"], state: DecodeState
+  layers: list[Params], config: Qwen2Config, seen: int | None, x: Float[Array, "S 1 M"], state: DecodeState
 ) -> tuple[Array, Cache, Cache]:
-  """All blocks, one after the other, over a cache of one array a layer."""
+  """All blocks, one after the other, over a cache of one array a layer; its first `seen` positions are read."""
   k_cache, v_cache = list(state.k), list(state.v)
 
   def attend(q: Array, k: Array, v: Array, layer: int) -> tuple[Array, None]:
     k_cache[layer] = _append(k_cache[layer], state.length, k[:, 0])
     v_cache[layer] = _append(v_cache[layer], state.length, v[:, 0])
-    return cached_attention(q[:, 0], k_cache[layer], v_cache[layer], _visible(state))[:, None], None
+    k, v = (cache[layer] if seen is None else cache[layer][:, :, :seen] for cache in (k_cache, v_cache))
+    return cached_attention(q[:, 0], k, v, _visible(state))[:, None], None
 
   for i, layer_params in enumerate(layers):
     x, _ = qwen2.apply_layer(layer_params, config, x, state.length[:, None], attend, i)
@@ -206,19 +207,19 @@ def _scanned(
 ) -> tuple[Array, Cache, Cache]:
   """All blocks by one loop over stacked weights and a cache of all layers; neither is copied (see attention.py)."""
 
-  def one(carry: tuple[Array, Array, Array], given: tuple[Params, Array]) -> tuple[tuple[Array, Array, Array], None]:
+  def one(carry: tuple[Array, Cache, Cache], given: tuple[Params, Array]) -> tuple[tuple[Array, Cache, Cache], None]:
     x, k_cache, v_cache = carry
     layer_params, layer = given
 
-    def attend(q: Array, k: Array, v: Array, given: None) -> tuple[Array, tuple[Array, Array]]:
-      caches = [
-        constrain(_append(cache, state.length, new[:, 0], layer), *STACKED_CACHE)
-        for cache, new in ((k_cache, k), (v_cache, v))
-      ]
-      return stacked_attention(q[:, 0], *caches, _visible(state), layer)[:, None], tuple(caches)
+    def append(cache: Cache, new: Array) -> Array:
+      return constrain(_append(cast(Array, cache), state.length, new[:, 0], layer), *STACKED_CACHE)
 
-    x, (k_cache, v_cache) = qwen2.apply_layer(layer_params, config, x, state.length[:, None], attend, None)
-    return (x, k_cache, v_cache), None
+    def attend(q: Array, k: Array, v: Array, given: None) -> tuple[Array, tuple[Array, Array]]:
+      k, v = append(k_cache, k), append(v_cache, v)
+      return stacked_attention(q[:, 0], k, v, _visible(state), layer)[:, None], (k, v)
+
+    x, (k, v) = qwen2.apply_layer(layer_params, config, x, state.length[:, None], attend, None)
+    return (x, k, v), None
 
   carry, _ = jax.lax.scan(one, (x, state.k, state.v), (layers, jnp.arange(config.num_hidden_layers)))
   return carry
@@ -232,15 +233,19 @@ def generate(
   stop_tokens: tuple[int, ...],
   dtype: Any = jnp.float32,
   top_p: float = 1.0,
+  seen: int | None = None,
 ) -> tuple[DecodeState, Chunk]:
   """Emits up to K tokens in every active slot, in one compiled loop that ends early when no slot is active.
 
   A slot stops at a stop token, which it emits, or when its budget is spent.
+
+  Args:
+    seen: positions of a cache that are read at all, K more than the longest active slot has or more; None: all.
   """
   slots, chunk = state.logprobs.shape
   if isinstance(state.k, list):
     layers = jax.tree.map(lambda leaf: leaf.astype(dtype), qwen2.unstack_layers(params, config))
-    through_layers = functools.partial(_unrolled, layers, config)
+    through_layers = functools.partial(_unrolled, layers, config, seen)
   else:
     through_layers = functools.partial(_scanned, params["layers"], config)
 

@@ -1,11 +1,13 @@
 """Every program of attention against XLA's, which test_qwen2.py holds to transformers."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax._src.cudnn import fused_attention_stablehlo  # what it checks of a GPU, which is not there
 from jax.sharding import AbstractDevice
 
 from srpo_jax.model import attention, cudnn, decode, qwen2
@@ -13,6 +15,7 @@ from srpo_jax.model.attention import cached_attention, xla_attention, xla_cached
 from srpo_jax.model.paged import PAGE, paged_attention
 from srpo_jax.model.splash import BLOCKS, block_size, splash_attention
 from srpo_jax.model.target import target_device
+from srpo_jax.rollout.engine import InProcessEngine
 from tests.kernels import TPU, as_on, hostile_segments, interpreted, output_and_gradients, random_qkv
 from tests.sharded import on_eight_devices
 
@@ -52,6 +55,28 @@ def test_splash_in_bf16_errs_as_xla_does():
   got = output_and_gradients(interpreted_splash, q, k, v, segments)
   for exact, reference, ours in zip(wide, xla, got, strict=True):
     assert relative(ours, exact) < 0.01 and relative(ours, exact) < 2 * relative(reference, exact)
+
+
+@pytest.mark.slow  # 25 s
+def test_the_gradient_of_a_model_by_splash_is_that_by_xla():
+  """Through the scan over layers and what remat runs again."""
+  config = qwen2.Qwen2Config(64, 32, 48, 5, 4, 2, 16, 1e4, 1e-6, True)
+  params = qwen2.init_params(config, jax.random.key(0))
+  segments = hostile_segments(140)
+  tokens = np.random.default_rng(0).integers(0, 64, segments.shape).astype(np.int32)
+
+  def gradient():
+    def loss(params):
+      hidden = qwen2.forward(params, config, tokens, jnp.arange(140)[None] + 0 * tokens, segments, remat="full")
+      return jnp.sum(jnp.where(segments[..., None] > 0, hidden, 0) * jnp.sin(jnp.arange(32)))
+
+    return jax.jit(jax.grad(loss))(params)
+
+  expected = gradient()
+  with interpreted(), as_on(TPU):
+    got = gradient()
+  for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+    assert relative(a, b) < 1e-4
 
 
 @pytest.mark.parametrize("length", [1, 100, 128, 129, 512, 1025, 4096, 4608, 8705, 11_264, 12_000])
@@ -100,16 +125,33 @@ def test_no_page_past_a_slots_length_is_read():
   assert not jnp.isfinite(xla_cached_attention(q, bad_k[:, 1], bad_v[:, 1], lengths)).all()  # that one reads it all
 
 
-@pytest.mark.parametrize(("longest", "bucket"), [(256, 256), (257, 512), (700, 700)])
-def test_no_position_past_the_longest_slots_bucket_is_read(longest, bucket):
-  q, k, v = random_cache(3, 4, 2, 700, dim=16, layers=1)
-  lengths = jnp.array([longest, 1, longest // 2 + 1], jnp.int32)
-  all_to_bucket = jnp.full(3, bucket)
-  bad_k, bad_v = poisoned(k, all_to_bucket, 1)[:, 0], poisoned(v, all_to_bucket, 1)[:, 0]
+@pytest.mark.parametrize(("needed", "size"), [(1, 256), (256, 256), (257, 512), (513, 700), (700, 700)])
+def test_buckets(needed, size):
+  assert attention.bucket(needed, 700) is None  # a CPU's last bits stay what they are
   with as_on(HOPPER):
-    got = jax.jit(lambda *a: cached_attention(*a))(q, bad_k, bad_v, lengths)
-  expected = xla_cached_attention(q, k[:, 0], v[:, 0], lengths)
-  assert relative(got.astype(jnp.float32), expected.astype(jnp.float32)) < 0.01
+    assert attention.bucket(needed, 700) == size
+
+
+def test_on_a_gpu_no_position_past_the_bucket_is_read():
+  config = qwen2.Qwen2Config(64, 32, 48, 2, 4, 2, 8, 1e4, 1e-6, True)
+  params = qwen2.init_params(config, jax.random.key(0))
+  engine = InProcessEngine(config, slots=2, max_prompt=8, max_new=692, chunk=4, stop_tokens=())
+
+  def chunks(poison):
+    prefix = engine.prefill(params=params, padded_tokens=np.arange(8), true_length=8, temperature=0.0)
+    state = engine.insert(prefix, engine.init_decode_state(), 1)
+    state = state._replace(k=[x.at[:, :, 256:].set(poison) for x in state.k])
+    state = state._replace(v=[x.at[:, :, 256:].set(poison) for x in state.v])
+    found = []
+    for _ in range(2):
+      state, _ = engine.generate(params, state)
+      found.append(np.asarray(state.logprobs[1]))
+    return np.concatenate(found)
+
+  expected = chunks(0.0)
+  assert not np.isfinite(chunks(np.nan)).all()  # on a CPU all is read
+  with as_on(HOPPER):
+    np.testing.assert_allclose(chunks(np.nan), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("rows", [slice(0, 4), slice(2, 4)], ids=["packed and left-padded", "one sequence a row"])
@@ -130,6 +172,23 @@ def test_what_cudnn_is_asked_for_is_xla_forward_and_backward(monkeypatch, rows):
   for got, want in zip(output_and_gradients(cudnn.cudnn_attention, *qkv, segments), expected, strict=True):
     assert relative(got, want) < 1e-5
   assert ["mask"] in asked and ["is_causal", "key_value_seq_lengths", "query_seq_lengths"] in asked
+
+
+def test_the_program_for_a_gpu_holds_cudnns_kernels(monkeypatch):
+  """Lowered without a GPU: forward and backward, by lengths and by mask, and no scores of XLA's own."""
+  monkeypatch.setattr(fused_attention_stablehlo, "check_cudnn_version", lambda: 91_100)
+  monkeypatch.setattr(fused_attention_stablehlo, "check_compute_capability", lambda capability: True)
+  q, k, v = random_qkv(2, 96, 4, 2, 64, jnp.bfloat16)
+
+  def loss(q, k, v, segments):
+    return jnp.sum(attention.causal_attention(q, k, v, segments).astype(jnp.float32))
+
+  with as_on(HOPPER):
+    traced = jax.jit(jax.grad(loss, argnums=(0, 1, 2))).trace(q, k, v, hostile_segments(96)[:2])
+    program = traced.lower(lowering_platforms=("cuda",)).as_text()
+  called = sorted(re.findall(r"__cudnn\$(\w+)", program))
+  assert called == ["fmhaScaleBiasSoftmax", "fmhaScaleBiasSoftmaxBackward", "fmhaSoftmax", "fmhaSoftmaxBackward"]
+  assert "PADDING_CAUSAL" in program and "96x96xf32" not in program
 
 
 def test_one_sequence_a_row_makes_no_mask(monkeypatch):
