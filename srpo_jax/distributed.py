@@ -52,13 +52,14 @@ def all_gather(value: T) -> list[T]:
   """The values of all processes, in the order of their numbers. Every process of the group must call it."""
   if count() == 1:
     return [value]
-  data = np.frombuffer(pickle.dumps(value), np.uint8)
+  data = np.frombuffer(pickle.dumps((index(), value)), np.uint8)
   sizes = multihost_utils.process_allgather(np.int32(len(data)))
   # Lengths in powers of two: a new one is a new program to compile.
   padded = np.zeros(max(1024, 1 << int(sizes.max() - 1).bit_length()), np.uint8)
   padded[: len(data)] = data
   rows = multihost_utils.process_allgather(padded)
-  return [pickle.loads(row[:size].tobytes()) for row, size in zip(rows, sizes, strict=True)]
+  found = dict(pickle.loads(row[:size].tobytes()) for row, size in zip(rows, sizes, strict=True))
+  return [found[process] for process in range(count())]
 
 
 def any_of(flag: bool) -> bool:
@@ -241,7 +242,7 @@ def _start(given: Mapping[str, str | None]) -> None:
         heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
         shutdown_timeout_seconds=SHUTDOWN_TIMEOUT_S,
       )
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, OSError) as error:
       raise InputError(f"no group of processes at {where}: {error}") from error
 
 

@@ -193,6 +193,9 @@ def facts(config: Config, folder: Path, sets: Sequence[PromptSet]) -> dict[str, 
     found |= {f"{set_.name}: digest of its {domain} rows": digest for domain, digest in set_.digests.items()}
   for file in sorted(file for file in folder.iterdir() if file.name in hf.COMPANION_FILES or file.suffix == WEIGHTS):
     found[f"{file}: digest"] = edges_digest(file)
+  sources = Path(__file__).parent
+  digest = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(sources.rglob("*.py"))))
+  found["srpo_jax: digest of its sources"] = digest.hexdigest()[:16]
   return found | {f"version of {name}": importlib.metadata.version(name) for name in LIBRARIES}
 
 
@@ -225,8 +228,8 @@ class Run:
       train, held = distributed.agreed(self._open_sets)
       scorer = distributed.agreed(lambda: opened.enter_context(make_scorer(config)))
       folder = distributed.writer_first(lambda: self._base(config))
-      facts = distributed.agreed(lambda: self._prepare(folder, train, held, scorer, opened))
-      distributed.check_same(facts)
+      same = distributed.agreed(lambda: self._prepare(folder, train, held, scorer, opened))
+      distributed.check_same(same)
       self.files = distributed.agreed(lambda: self._open_files(folder, opened))
       distributed.agreed(self._check_shared)
       self.checkpoints = Checkpoints(self.path, keep=config.checkpoint.keep, keep_every=config.checkpoint.keep_every)

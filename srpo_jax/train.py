@@ -37,7 +37,6 @@ from srpo_jax.run import Run
 def train(run: Run) -> None:
   """Runs to the end of its stages, from the workdir's last checkpoint if it has one."""
   state, at = run.start()
-  reached = at
   with Progress(run, at) as progress, run.saving_when_told(lambda: (state, reached)):
     while True:
       reached = at
