@@ -1,7 +1,7 @@
 """Writes a run's policy as a Hugging Face folder: python -m srpo_jax.export --workdir DIR [--step N] --out DIR
 
 Needs no accelerator, and less memory than the model: a tensor is read, cast and written at a time. The run may be on
-gs://.
+gs://. OUT appears when it is whole; an export that is killed leaves a hidden folder beside it.
 """
 
 import argparse

@@ -290,27 +290,44 @@ def case_attention(mesh, heads, kv_heads):
   }
 
 
+class Counted:
+  """A safetensors file that notes the slices taken of it: (tensor, slice, bytes)."""
+
+  def __init__(self, real, parts, *args, name=None, handle=None, **kwargs):
+    self._real, self._parts, self._name = handle or real(*args, **kwargs), parts, name
+
+  def __enter__(self):
+    return Counted(None, self._parts, handle=self._real.__enter__())
+
+  def __exit__(self, *error):
+    return self._real.__exit__(*error)
+
+  def get_slice(self, name):
+    return Counted(None, self._parts, name=name, handle=self._real.get_slice(name))
+
+  def __getitem__(self, index):
+    values = self._real[index]
+    self._parts.append((self._name, str(index), values.nbytes))
+    return values
+
+  def __getattr__(self, name):
+    return getattr(self._real, name)
+
+
 def case_weights(model, shapes, folder):
   """What a mesh's import reads, in bytes of stored tensors, and the parameters it makes; each saved as a checkpoint."""
   config, found = hf.read_config(model), []
   for step, shape in enumerate(shapes, 1):
     with on_mesh(shape) as mesh:
-      parts, read = [], hf._read
-
-      def counting(file, name, part, parts=parts, read=read):
-        values = read(file, name, part)
-        parts.append((name, tuple((at.start, at.stop) for at in part), values.nbytes))
-        return values
-
-      wanted = param_shardings(hf.param_shapes(config), mesh)
-      hf._read = counting
+      wanted, parts, real = param_shardings(hf.param_shapes(config), mesh), [], hf.safe_open
+      hf.safe_open = functools.partial(Counted, real, parts)
       params = hf.load_params(model, config, shardings=wanted)
-      hf._read = read
+      hf.safe_open = real
       jax.tree.map(_assert_sharding, params, wanted)
       checkpoints = Checkpoints(folder)
       checkpoints.save(step, TrainState(params, {"count": jnp.zeros((), jnp.int32)}), {})
       checkpoints.close()
-      distinct = {(name, part) for name, part, _ in parts}
+      distinct = {part[:2] for part in parts}
       found.append({"digest": digest(params), "bytes": sum(n for *_, n in parts), "twice": len(parts) - len(distinct)})
   return found
 

@@ -88,3 +88,19 @@ def test_gpu_refuses_what_it_cannot_run():
   for named, args in cases.items():
     done = subprocess.run([sys.executable, "benchmarks/gpu.py", *args], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and named in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_checkpoints(tmp_path):
+  """1.2 GB in and out (2 to 4 minutes): memory within the bounds, half of the bytes to each of two hosts."""
+  shape = ["--hidden", 1024, "--intermediate", 4096, "--layers", 20, "--shard-gb", 0.5]
+  got = run("checkpoints", "--out", tmp_path, *shape)
+  for name in ("one device", "eight devices", "two hosts of four"):
+    found = got[f"import, {name}"]
+    assert found["peak_mb"] <= found["bound_mb"], name
+  one, two = got["import, one device"], got["import, two hosts of four"]
+  assert one["asked_mb"] == got["export"]["model_mb"]
+  assert two["asked_mb"] <= 0.52 * one["asked_mb"] and two["local_mb"] <= 0.52 * one["local_mb"]
+  out = got["export"]
+  assert out["same_files"] == out["files"] and out["model_mb"] > 1100
+  assert out["before_mb"] + out["peak_mb"] < 0.6 * out["model_mb"]
