@@ -10,6 +10,7 @@ from srpo_jax import run
 from srpo_jax.config import Config, make_config
 from srpo_jax.errors import InputError
 from srpo_jax.model import hf
+from srpo_jax.model.paged import PAGE
 from srpo_jax.model.qwen2 import Qwen2Config
 from srpo_jax.model.sharding import make_mesh
 from srpo_jax.planning import analytic, chips
@@ -75,7 +76,8 @@ def plan(
     raise InputError("--mean-length: every response is cut at the limit and leaves the loss: nothing is trained on")
   micro_batch = max((tokens, targets) for tokens, targets, _ in work.micro_batches)
   positions = config.rollout.slots * (config.data.max_prompt_tokens + config.rollout.max_new_tokens)
-  fill = min(1.0, work.rollouts.in_use / positions)
+  begun = config.rollout.slots * PAGE / 2  # the last page of each slot is half in use, and read whole
+  fill = min(1.0, (work.rollouts.in_use + begun) / positions)
   programs = compile_step(config, shape, mesh, micro_batch=micro_batch, prompt=lengths.prompt, fill=fill, tell=tell)
   step = None
   counted: dict[str, Program] = analytic.programs(config, shape, work) if estimated else programs

@@ -71,7 +71,7 @@ def rank(config: Config, shape: Qwen2Config, topology: Topology, lengths: Length
       f"--topology: {topology.name}: no mesh of {topology.chips} chips holds the model: the least is "
       f"{smallest / 2**30:.1f} GiB a chip, expected at most {chip.available / 2**30:.1f}"
     )
-  return sorted(found, key=lambda candidate: candidate.step.seconds)
+  return sorted(found, key=lambda candidate: (round(candidate.step.seconds, 1), candidate.bytes))
 
 
 def best_of_each_mesh(ranked: list[Candidate], n: int) -> list[Candidate]:
