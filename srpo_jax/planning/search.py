@@ -63,8 +63,7 @@ def rank(config: Config, shape: Qwen2Config, topology: Topology, lengths: Length
     smallest = min(smallest, n_bytes)
     if n_bytes <= FULL * chip.available:
       programs = analytic.programs(one, shape, work)
-      chunk, updates = one.rollout.chunk, one.loss.updates
-      step = estimate(programs, work, shape, chip, topology.chips, chunk=chunk, updates=updates)
+      step = estimate(programs, work, shape, one, chip)
       found.append(Candidate(one, step, n_bytes))
   if not found:
     raise InputError(

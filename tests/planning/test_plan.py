@@ -112,7 +112,7 @@ def test_the_closed_form_knows_what_32b_needs_and_its_search_only_what_fits():
   assert sizes.moments / GIB == pytest.approx(3.82, rel=0.01)
   assert sizes.serving / GIB == pytest.approx(7.63, rel=0.01)
   topology = chips.parse_topology("v5p:4x4x4")
-  config = dataclasses.replace(config, rollout=dataclasses.replace(config.rollout, prompts=64))
+  config = dataclasses.replace(config, rollout=dataclasses.replace(config.rollout, prompts=16))
   ranked = rank(config, shape, topology, lengths)
   assert all(candidate.bytes < topology.chip.available for candidate in ranked)
   times = [round(c.step.seconds, 1) for c in ranked]
@@ -123,6 +123,17 @@ def test_the_closed_form_knows_what_32b_needs_and_its_search_only_what_fits():
   assert tensors <= {1, 2, 4, 8} and len(ranked) > 20  # 40 heads and 64 chips
   with pytest.raises(InputError, match="no mesh of 4 chips holds the model"):
     rank(config, shape, chips.parse_topology("v5e:2x2"), lengths)
+
+
+def test_stage_2_runs_the_programs_of_stage_1():
+  """So that a plan of the one is a plan of the other: the stages differ in their data, ends and history."""
+  first, second = (module.get_config().to_dict() for module in (stage1, stage2))
+  for section in ("model", "mesh", "rollout", "loss", "optimizer"):
+    assert first[section] == second[section]
+  free = {"stage", "epochs"}
+  assert {k: v for k, v in first["train"].items() if k not in free} == {
+    k: v for k, v in second["train"].items() if k not in free
+  }
 
 
 def test_more_slots_take_fewer_steps():
