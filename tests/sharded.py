@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import functools
 import hashlib
 import importlib
 import json
@@ -20,15 +21,17 @@ import optax
 from srpo_jax.batch import make_micro_batches
 from srpo_jax.cache import enable_compilation_cache
 from srpo_jax.learner import Learner, LearnerOptions, TrainState, make_optimizer
-from srpo_jax.model import qwen2
+from srpo_jax.model import attention, qwen2
 from srpo_jax.model.sampling import Purpose, prompt_key, uniforms
 from srpo_jax.model.sharding import SERVING_RULES, make_mesh, param_shardings
+from srpo_jax.model.splash import splash_attention
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.sampler import GroupRequest, sample_groups
 from srpo_jax.run import Run
 from srpo_jax.train import train
 from srpo_jax.types import Rollout
 from tests.conftest import ROOT
+from tests.kernels import hostile_segments, interpreted, output_and_gradients, random_qkv
 from tests.test_train import toy
 
 LEARNING_RATE = 1e-3
@@ -263,6 +266,25 @@ def case_serving(shape):
       made[name]["second_freed"] = all(leaf.is_deleted() for leaf in jax.tree.leaves(second))
     jax.tree.map(np.testing.assert_array_equal, host(trainer), host(params))  # the masters are alive, and the same
   return made
+
+
+def case_attention(mesh, heads, kv_heads):
+  """The kernels' largest relative deviations from XLA on one device."""
+  qkv, segments = random_qkv(4, 128, heads, kv_heads, 16), hostile_segments(128)
+  expected = output_and_gradients(attention.xla_attention, *qkv, segments)
+  rng = np.random.default_rng(2)
+  q = jnp.asarray(rng.normal(size=(4, heads, 16)), jnp.bfloat16)
+  k, v = (jnp.asarray(rng.normal(size=(4, 2, kv_heads, 256, 128)), jnp.bfloat16).at[..., 16:].set(0) for _ in "kv")
+  lengths = jnp.array([256, 1, 100, 129], jnp.int32)
+  wide = [x.astype(jnp.float32) for x in (q, k[:, 1, ..., :16], v[:, 1, ..., :16])]
+  exact = attention.xla_cached_attention(*wide, lengths)
+  with on_mesh(mesh), interpreted():
+    got = output_and_gradients(functools.partial(attention.over_heads, splash_attention), *qkv, segments)
+    decoded = jax.jit(attention.stacked_attention)(q, k, v, lengths, jnp.int32(1))
+  return {
+    "splash": max(deviation(a, b) for a, b in zip(got, expected, strict=True)),
+    "paged": deviation(np.asarray(decoded, np.float32), np.asarray(exact)),
+  }
 
 
 def case_elastic(checkpoint, folder, meshes):

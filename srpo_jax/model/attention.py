@@ -2,14 +2,28 @@
 
 Which program computes it follows from the devices that it is compiled for (`target_device`), by one rule:
 
-- TPU: rows by the splash kernel (`splash.py`); decoding by the paged kernel (`paged.py`) where a head has a multiple of
-  128 features and the cache is bf16, else over buckets.
+- TPU: rows by the splash kernel (`splash.py`); decoding by the paged kernel (`paged.py`) over a bf16 cache, over
+  another by XLA.
 - NVIDIA GPU: rows by cuDNN (`cudnn.py`) in bf16 or fp16 where a head has at most 128 features, a multiple of 8, and a
-  row an even number of tokens, else by XLA; decoding over buckets.
+  row an even number of tokens, else by XLA. Any GPU: decoding by XLA over a bucket of positions (`bucket`).
 - CPU, and what is named nowhere above: XLA over everything. A bucket would change the last bits of the sums.
 
-Decoding, chosen by the compiled programs of 32B on v5p:4x4x4 (64 slots a chip, 11,264 positions):
-BENCH
+Why pages, by the compiled decode program of 32B for v5p:4x4x4 (mesh 1 x 8 x 8; 1,024 slots, so 128 a chip and, at
+tensor 8, one key/value head; 11,264 positions; 44 GiB of cache and 7.6 of weights a chip; slots in flight after prompts
+of 200 tokens, responses drawn lognormal, mean 2,500, sigma 0.8, cut at 10,240; CPU time of a whole compilation):
+
+    decoding by                cache read a step  temporaries  compiled in
+    XLA over everything        44 GiB             7.7 GiB (a)  39 s (512 slots)
+    XLA over buckets           44 GiB (b)
+    pages, layers unrolled     10 GiB             0.7 GiB      161 s
+    pages, a loop over layers  10 GiB             1.0 GiB      9 s
+
+(a) A second copy of all weights: layers taken out of the stack before the decode loop. The loop over layers reads each
+where it is. (b) One of 1,024 slots is nearly always past 8,192 positions, and in each branch of the switch XLA copies
+the whole cache to another layout. A bucket follows the longest slot, a page each slot's own length: 2,519 positions a
+slot on average, 256 of them past its end. The loop wants the layers in one array, slots first: with layers first
+XLA keeps two more copies of it. The ragged paged kernel, in JAX too, wants the heads of k and v interleaved in one
+array, and mixes prefills in, which the engine does not.
 
 Softmax statistics are fp32 in every one of them.
 
@@ -36,7 +50,7 @@ STACKED_CACHE = ("batch", "layer", "kv_heads", "length", "head_dim")
 
 MASKED = -1e30  # finite: a row of padding alone keeps a finite softmax
 SMALLEST_BUCKET = 256  # positions
-LANES = 128  # of a TPU's registers: the paged kernel wants heads of whole ones, and pages of at least as many positions
+LANES = 128  # of a TPU's registers
 
 
 def attention_mask(segments: Int[Array, "B T"]) -> Bool[Array, "B T T"]:
@@ -137,14 +151,15 @@ def xla_attention(
   return out.reshape(batch, length, heads, dim)
 
 
-def cache_positions(positions: int, dim: int, dtype: Any) -> int:
-  """Positions that a cache needs to hold `positions` tokens a slot: whole pages where the paged kernel reads it."""
-  multiple = LANES if positions < 512 else 512
-  return -(-positions // multiple) * multiple if _has_paged_kernel(dim, dtype) else positions
+def has_paged_kernel(dtype: Any) -> bool:
+  """Whether a cache of this type is one array, read by the paged kernel (which would cut fp32 down to bf16)."""
+  return target_device().platform == "tpu" and dtype == jnp.bfloat16
 
 
-def _has_paged_kernel(dim: int, dtype: Any) -> bool:
-  return target_device().platform == "tpu" and dim % LANES == 0 and dtype == jnp.bfloat16
+def page_shape(positions: int, dim: int) -> tuple[int, int]:
+  """(T, D) of a cache that the paged kernel reads: whole pages and registers. A TPU pads its memory to those anyway."""
+  multiple = LANES if positions <= 4 * LANES else 4 * LANES
+  return -(-positions // multiple) * multiple, -(-dim // LANES) * LANES
 
 
 def cached_attention(
@@ -154,21 +169,22 @@ def cached_attention(
   length: Int[Array, "S"],
 ) -> Float[Array, "S H D"]:
   """One query a slot against the first `length` positions, at least 1, of that slot's cache."""
-  if target_device().platform == "cpu":
-    return xla_cached_attention(q, k, v, length)
-  return stacked_attention(q, k[:, None], v[:, None], length, jnp.int32(0))
+  if has_paged_kernel(k.dtype) and k.shape[2:] == page_shape(*k.shape[2:]):
+    return stacked_attention(q, k[:, None], v[:, None], length, jnp.int32(0))
+  return xla_cached_attention(q, k, v, length)
 
 
 def stacked_attention(
   q: Float[Array, "S H D"],
-  k: Float[Array, "S L N T D"],
-  v: Float[Array, "S L N T D"],
+  k: Float[Array, "S L N T E"],
+  v: Float[Array, "S L N T E"],
   length: Int[Array, "S"],
   layer: Int[Array, ""],
 ) -> Float[Array, "S H D"]:
-  """`cached_attention` over one layer of a cache that holds all, which is not taken out of it."""
-  if not _has_paged_kernel(q.shape[-1], k.dtype) or k.shape[3] % LANES:
-    return bucketed_attention(q, k, v, length, layer)
+  """`cached_attention` by the paged kernel over one layer of a cache of all, which is not taken out of it.
+
+  The E features of the cache are D and zeros.
+  """
   from srpo_jax.model.paged import paged_attention
 
   cores, groups = target_device().num_cores or 1, q.shape[1] // k.shape[2]
@@ -181,30 +197,18 @@ def stacked_attention(
   return on_own_shards(own, (q, k, v, length, layer), axes, result=QUERIES)
 
 
-def bucketed_attention(
-  q: Float[Array, "S H D"],
-  k: Float[Array, "S L N T D"],
-  v: Float[Array, "S L N T D"],
-  length: Int[Array, "S"],
-  layer: Int[Array, ""],
-) -> Float[Array, "S H D"]:
-  """`stacked_attention` by XLA over the first positions of all slots, as many as the longest needs, in a few sizes.
+def bucket(needed: int, positions: int) -> int | None:
+  """How many positions of a cache XLA's attention is given on a GPU so that it sees `needed`; None elsewhere: all.
 
-  Each bucket is twice the one before, and the last the whole cache.
+  Few sizes, each twice the one before, since each is a program. The host chooses: a choice in the program would have
+  it wait for the device at every layer.
   """
-  positions = k.shape[3]
-  sizes = [SMALLEST_BUCKET << i for i in range(positions.bit_length()) if SMALLEST_BUCKET << i < positions]
-  sizes.append(positions)
-
-  def over(size: int) -> Callable[..., Array]:
-    def first(x: Array) -> Array:
-      slots, _, kv_heads, _, dim = x.shape
-      return jax.lax.dynamic_slice(x, (0, layer, 0, 0, 0), (slots, 1, kv_heads, size, dim))[:, 0]
-
-    return lambda: xla_cached_attention(q, first(k), first(v), length)
-
-  which = jnp.searchsorted(jnp.array(sizes), jnp.max(length))
-  return jax.lax.switch(which, [over(size) for size in sizes])
+  if target_device().platform != "gpu":
+    return None
+  size = SMALLEST_BUCKET
+  while size < needed:
+    size *= 2
+  return min(size, positions)
 
 
 def xla_cached_attention(

@@ -12,7 +12,7 @@ head, V vocabulary, K tokens of a chunk, G slots of an insert.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -23,15 +23,15 @@ from srpo_jax.model import qwen2
 from srpo_jax.model.attention import (
   CACHE,
   STACKED_CACHE,
-  cache_positions,
   cached_attention,
   causal_attention,
+  has_paged_kernel,
+  page_shape,
   stacked_attention,
 )
 from srpo_jax.model.qwen2 import Params, Qwen2Config
 from srpo_jax.model.sampling import draw, uniforms
 from srpo_jax.model.sharding import constrain
-from srpo_jax.model.target import target_device
 
 
 class Prefix(NamedTuple):
@@ -46,7 +46,7 @@ class Prefix(NamedTuple):
   temperature: Float[Array, ""]
 
 
-# One array a layer; on TPU one array for all layers, so that the loop over them is compiled as a loop.
+# One array a layer; for the paged kernel one of all layers, whose T and D are those of `page_shape`.
 Cache = list[Float[Array, "S N T D"]] | Float[Array, "S L N T D"]
 
 
@@ -86,13 +86,12 @@ def split_slots(state: DecodeState) -> DecodeState:
 
 def init_state(config: Qwen2Config, slots: int, positions: int, chunk: int, dtype: Any = jnp.float32) -> DecodeState:
   """Empty slots. `positions` bounds prompt + response of each (the caches may be a little longer)."""
-  layers = config.num_hidden_layers
-  of_layer = config.num_key_value_heads, cache_positions(positions, config.head_dim, dtype), config.head_dim
+  layers, kv_heads, dim = config.num_hidden_layers, config.num_key_value_heads, config.head_dim
 
   def empty() -> Cache:
-    if target_device().platform == "tpu":
-      return jnp.zeros((slots, layers, *of_layer), dtype)
-    return [jnp.zeros((slots, *of_layer), dtype) for _ in range(layers)]
+    if has_paged_kernel(dtype):
+      return jnp.zeros((slots, layers, kv_heads, *page_shape(positions, dim)), dtype)
+    return [jnp.zeros((slots, kv_heads, positions, dim), dtype) for _ in range(layers)]
 
   state = DecodeState(
     k=empty(),
@@ -153,7 +152,7 @@ def insert(
 
   def put_cache(caches: Cache, new: Array) -> Cache:
     if not isinstance(caches, list):
-      return caches.at[slots, :, :, :padded].set(new, mode="drop")
+      return caches.at[slots, :, :, :padded, : new.shape[-1]].set(new, mode="drop")
     return [c.at[slots, :, :padded].set(layer, mode="drop") for c, layer in zip(caches, new, strict=True)]
 
   state = state._replace(
@@ -181,19 +180,21 @@ def _append(cache: Float[Array, "S *layer N T D"], at: Int[Array, "S"], new: Arr
 
   By vmap, not by an index of slots: then each device knows that it writes its own slots, and gathers no other's.
   """
-  return jax.vmap(lambda cache, at, new: cache.at[*layer, :, at].set(new, mode="drop"))(cache, at, new)
+  dim = new.shape[-1]
+  return jax.vmap(lambda cache, at, new: cache.at[*layer, :, at, :dim].set(new, mode="drop"))(cache, at, new)
 
 
 def _unrolled(
-  layers: list[Params], config: Qwen2Config, x: Float[Array, "S 1 M"], state: DecodeState
+  layers: list[Params], config: Qwen2Config, seen: int | None, x: Float[Array, "S 1 M"], state: DecodeState
 ) -> tuple[Array, Cache, Cache]:
-  """All blocks, one after the other, over a cache of one array a layer."""
+  """All blocks, one after the other, over a cache of one array a layer; its first `seen` positions are read."""
   k_cache, v_cache = list(state.k), list(state.v)
 
   def attend(q: Array, k: Array, v: Array, layer: int) -> tuple[Array, None]:
     k_cache[layer] = _append(k_cache[layer], state.length, k[:, 0])
     v_cache[layer] = _append(v_cache[layer], state.length, v[:, 0])
-    return cached_attention(q[:, 0], k_cache[layer], v_cache[layer], _visible(state))[:, None], None
+    k, v = (cache[layer] if seen is None else cache[layer][:, :, :seen] for cache in (k_cache, v_cache))
+    return cached_attention(q[:, 0], k, v, _visible(state))[:, None], None
 
   for i, layer_params in enumerate(layers):
     x, _ = qwen2.apply_layer(layer_params, config, x, state.length[:, None], attend, i)
@@ -205,19 +206,19 @@ def _scanned(
 ) -> tuple[Array, Cache, Cache]:
   """All blocks by one loop over stacked weights and a cache of all layers; neither is copied (see attention.py)."""
 
-  def one(carry: tuple[Array, Array, Array], given: tuple[Params, Array]) -> tuple[tuple[Array, Array, Array], None]:
+  def one(carry: tuple[Array, Cache, Cache], given: tuple[Params, Array]) -> tuple[tuple[Array, Cache, Cache], None]:
     x, k_cache, v_cache = carry
     layer_params, layer = given
 
-    def attend(q: Array, k: Array, v: Array, given: None) -> tuple[Array, tuple[Array, Array]]:
-      caches = [
-        constrain(_append(cache, state.length, new[:, 0], layer), *STACKED_CACHE)
-        for cache, new in ((k_cache, k), (v_cache, v))
-      ]
-      return stacked_attention(q[:, 0], *caches, _visible(state), layer)[:, None], tuple(caches)
+    def append(cache: Cache, new: Array) -> Array:
+      return constrain(_append(cast(Array, cache), state.length, new[:, 0], layer), *STACKED_CACHE)
 
-    x, (k_cache, v_cache) = qwen2.apply_layer(layer_params, config, x, state.length[:, None], attend, None)
-    return (x, k_cache, v_cache), None
+    def attend(q: Array, k: Array, v: Array, given: None) -> tuple[Array, tuple[Array, Array]]:
+      k, v = append(k_cache, k), append(v_cache, v)
+      return stacked_attention(q[:, 0], k, v, _visible(state), layer)[:, None], (k, v)
+
+    x, (k, v) = qwen2.apply_layer(layer_params, config, x, state.length[:, None], attend, None)
+    return (x, k, v), None
 
   carry, _ = jax.lax.scan(one, (x, state.k, state.v), (layers, jnp.arange(config.num_hidden_layers)))
   return carry
@@ -230,15 +231,19 @@ def generate(
   *,
   stop_tokens: tuple[int, ...],
   dtype: Any = jnp.float32,
+  seen: int | None = None,
 ) -> tuple[DecodeState, Chunk]:
   """Emits up to K tokens in every active slot, in one compiled loop that ends early when no slot is active.
 
   A slot stops at a stop token, which it emits, or when its budget is spent.
+
+  Args:
+    seen: positions of a cache that are read at all, K more than the longest active slot has or more; None: all.
   """
   slots, chunk = state.logprobs.shape
   if isinstance(state.k, list):
     layers = jax.tree.map(lambda leaf: leaf.astype(dtype), qwen2.unstack_layers(params, config))
-    through_layers = functools.partial(_unrolled, layers, config)
+    through_layers = functools.partial(_unrolled, layers, config, seen)
   else:
     through_layers = functools.partial(_scanned, params["layers"], config)
 

@@ -68,5 +68,9 @@ def splash_attention(
   # Padding is segment 0 and comes last: no token of the row can see it.
   ids = jnp.pad(segments, ((0, 0), (0, pad)))
   q = (q * dim**-0.5).astype(q.dtype)
-  out = jax.vmap(lambda q, k, v, ids: kernel(q, k, v, splash.SegmentIds(ids, ids)))(*map(heads_first, (q, k, v)), ids)
+
+  def row(q: Array, k: Array, v: Array, ids: Array) -> Array:
+    return kernel(q, k, v, splash.SegmentIds(ids, ids))
+
+  out = jax.vmap(row)(heads_first(q), heads_first(k), heads_first(v), ids)
   return jnp.moveaxis(out, 1, 2)[:, :length]

@@ -9,17 +9,16 @@ import jax
 
 
 def target_device() -> jax.sharding.AbstractDevice:
-  """Platform ("cpu", "gpu", "tpu"), kind and cores of a device of the ambient mesh; without one, the default device.
+  """Platform ("cpu", "gpu", "tpu"), kind and cores of a device of the ambient mesh; without one, the first device.
 
   Raises:
     ValueError: the ambient mesh is abstract and names no device.
   """
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty:
-    device = jax.config.jax_default_device or jax.devices()[0]
-    if isinstance(device, str):
-      device = jax.devices(device)[0]
-    cores = getattr(device, "num_cores", None)
+    device = jax.devices()[0]
+    # The client of a TPU has named its cores one way or the other.
+    cores = getattr(device, "num_cores", None) or getattr(device, "core_count", None)
     return jax.sharding.AbstractDevice(device.device_kind, cores, device.platform)
   if mesh.abstract_device is None:
     raise ValueError(f"the ambient mesh {mesh} names no device, expected a mesh of devices or of a topology's")

@@ -15,6 +15,7 @@ from jaxtyping import Int, Key
 
 from srpo_jax.arrays import Array
 from srpo_jax.model import decode
+from srpo_jax.model.attention import bucket
 from srpo_jax.model.decode import DecodeState, Prefix
 from srpo_jax.model.qwen2 import Params, Qwen2Config
 from srpo_jax.model.sharding import SERVING_RULES, constrain, constrain_params
@@ -62,7 +63,9 @@ class InProcessEngine:
     self._generate = jax.jit(
       functools.partial(decode.generate, config=config, stop_tokens=tuple(stop_tokens), dtype=dtype),
       donate_argnames="state",
+      static_argnames="seen",
     )
+    self._longest = jax.jit(lambda state: constrain(jnp.max(jnp.where(state.active, state.length, 0))))
     self._pack = jax.jit(
       lambda out: constrain(jnp.concatenate([out.tokens, out.valid.astype(jnp.int32), out.lengths[:, None]], axis=1))
     )
@@ -149,8 +152,15 @@ class InProcessEngine:
 
   def generate(self, params: Params, decode_state: DecodeState) -> tuple[DecodeState, Any]:
     """Emits up to `chunk` tokens in every active slot; their log-probs are in the returned state. Donates the state."""
-    state, out = self._generate(params, state=decode_state)
+    state, out = self._generate(params, state=decode_state, seen=self._bucket(decode_state))
     k = self.chunk
     return state, self.result_type(
       data=self._pack(out), tokens_idx=(0, k), valid_idx=(k, 2 * k), length_idx=(2 * k, 2 * k + 1), samples_per_slot=1
     )
+
+  def _bucket(self, state: DecodeState) -> int | None:
+    """How much of the caches the next chunk reads; asks the device for its longest slot where that decides it."""
+    positions = self.max_prompt + self.max_new
+    if bucket(1, positions) is None:
+      return None
+    return bucket(int(self._longest(state)) + self.chunk, positions)

@@ -1,0 +1,97 @@
+"""What the tests of kernels share: Mosaic kernels on a CPU, programs compiled for a TPU topology, hostile rows."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental import pallas as pl
+from jax.sharding import AbstractDevice, AxisType, Mesh, NamedSharding
+
+from srpo_jax.model import attention
+from srpo_jax.model.sharding import MESH_AXES, RULES, param_shardings, partition
+
+TPU = AbstractDevice(device_kind="TPU v6 lite", num_cores=1, platform="tpu")
+
+
+@contextlib.contextmanager
+def interpreted() -> Iterator[None]:
+  """Every Pallas kernel traced within runs as an ordinary program of this machine; nothing traced here is kept."""
+  compiled = pl.pallas_call
+
+  def interpret(*arguments, **options):
+    return compiled(*arguments, **(options | {"interpret": True}))
+
+  jax.clear_caches()
+  with mock.patch.object(pl, "pallas_call", interpret):
+    yield
+  jax.clear_caches()
+
+
+@contextlib.contextmanager
+def as_on(device: AbstractDevice) -> Iterator[None]:
+  """The model's choice of programs, as if compiled for `device`."""
+  with mock.patch.object(attention, "target_device", lambda: device):
+    yield
+
+
+def topology_mesh(name: str, shape: tuple[int, int, int]) -> Mesh:
+  """The mesh of a TPU topology that this machine need not have; the test is skipped where libtpu is not installed."""
+  pytest.importorskip("libtpu", reason="libtpu is not installed: no TPU program can be compiled")
+  os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # this is no cloud machine: do not ask for its metadata
+  os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # the tests run in several processes
+  from jax.experimental import topologies
+
+  devices = topologies.get_topology_desc(name, platform="tpu").devices
+  return Mesh(np.array(devices).reshape(shape), MESH_AXES, axis_types=(AxisType.Auto,) * 3)
+
+
+def abstract_params(shapes, mesh: Mesh, rules=RULES):
+  """Shapes of parameters, with where they lie on the mesh."""
+  return jax.tree.map(
+    lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+    shapes,
+    param_shardings(shapes, mesh, rules),
+  )
+
+
+def abstract(x, mesh: Mesh, *axes: str | None):
+  """The shape of an array, with where it lies on the mesh."""
+  sharding = NamedSharding(mesh, partition(axes, x.shape, mesh.shape))
+  return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+
+
+def hostile_segments(length: int) -> np.ndarray:
+  """[4, length] rows: packed with three and padding, left-padded, right-padded, padding alone."""
+  rows = np.zeros((4, length), np.int32)
+  a, b, c = length // 5, length // 2, length - length // 8
+  rows[0, :a], rows[0, a:b], rows[0, b:c] = 1, 2, 3
+  rows[1, a:] = 1
+  rows[2, :b] = 1
+  return rows
+
+
+def random_qkv(rows: int, length: int, heads: int, kv_heads: int, dim: int, dtype=jnp.float32):
+  rng = np.random.default_rng(0)
+  return tuple(jnp.asarray(rng.normal(size=(rows, length, h, dim)), dtype) for h in (heads, kv_heads, kv_heads))
+
+
+def output_and_gradients(kernel, q, k, v, segments):
+  """What stands at tokens, and the gradients of a sum of it with random weights."""
+  weight = jnp.asarray(np.random.default_rng(1).normal(size=q.shape), jnp.float32)
+  real = (jnp.asarray(segments) > 0)[..., None, None]
+
+  @jax.jit
+  def run(q, k, v):
+    def loss(q, k, v):
+      out = jnp.where(real, kernel(q, k, v, segments).astype(jnp.float32), 0)
+      return jnp.sum(out * weight), out
+
+    (_, out), grads = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)(q, k, v)
+    return (out, *grads)
+
+  return [np.asarray(x, np.float32) for x in run(q, k, v)]

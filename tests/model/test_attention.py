@@ -1,0 +1,298 @@
+"""Every program of attention against XLA's, which test_qwen2.py holds to transformers."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax._src.cudnn import fused_attention_stablehlo  # what it checks of a GPU, which is not there
+from jax.sharding import AbstractDevice
+
+from srpo_jax.model import attention, cudnn, decode, qwen2
+from srpo_jax.model.attention import cached_attention, xla_attention, xla_cached_attention
+from srpo_jax.model.paged import PAGE, paged_attention
+from srpo_jax.model.splash import BLOCKS, block_size, splash_attention
+from srpo_jax.model.target import target_device
+from srpo_jax.rollout.engine import InProcessEngine
+from tests.kernels import TPU, as_on, hostile_segments, interpreted, output_and_gradients, random_qkv
+from tests.sharded import on_eight_devices
+
+HOPPER = AbstractDevice(device_kind="NVIDIA H200", num_cores=None, platform="gpu")
+interpreted_splash = functools.partial(splash_attention, interpret=True)
+
+
+def relative(got, expected):
+  """The largest difference, relative to the largest magnitude."""
+  return float(np.abs(got - expected).max() / np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+  ("length", "heads", "kv_heads", "dim"),
+  [
+    (200, 4, 2, 16),
+    pytest.param(128, 5, 1, 64, marks=pytest.mark.slow),
+    pytest.param(300, 4, 4, 128, marks=pytest.mark.slow),
+  ],
+)
+def test_splash_is_xla_forward_and_backward(length, heads, kv_heads, dim):
+  segments = hostile_segments(length)
+  qkv = random_qkv(4, length, heads, kv_heads, dim)
+  expected = output_and_gradients(xla_attention, *qkv, segments)
+  for got, want in zip(output_and_gradients(interpreted_splash, *qkv, segments), expected, strict=True):
+    assert relative(got, want) < 1e-5
+  everywhere = jax.jit(interpreted_splash)(*qkv, segments)
+  assert jnp.isfinite(everywhere).all()
+
+
+def test_splash_in_bf16_errs_as_xla_does():
+  """Scores and statistics in bf16 would err by several times as much as the rounding of inputs and results."""
+  segments = hostile_segments(128)
+  q, k, v = random_qkv(4, 128, 2, 1, 64, jnp.bfloat16)
+  wide = output_and_gradients(xla_attention, *(x.astype(jnp.float32) for x in (q, k, v)), segments)
+  xla = output_and_gradients(xla_attention, q, k, v, segments)
+  got = output_and_gradients(interpreted_splash, q, k, v, segments)
+  for exact, reference, ours in zip(wide, xla, got, strict=True):
+    assert relative(ours, exact) < 0.01 and relative(ours, exact) < 2 * relative(reference, exact)
+
+
+@pytest.mark.slow  # 25 s
+def test_the_gradient_of_a_model_by_splash_is_that_by_xla():
+  """Through the scan over layers and what remat runs again."""
+  config = qwen2.Qwen2Config(64, 32, 48, 5, 4, 2, 16, 1e4, 1e-6, True)
+  params = qwen2.init_params(config, jax.random.key(0))
+  segments = hostile_segments(140)
+  tokens = np.random.default_rng(0).integers(0, 64, segments.shape).astype(np.int32)
+
+  def gradient():
+    def loss(params):
+      hidden = qwen2.forward(params, config, tokens, jnp.arange(140)[None] + 0 * tokens, segments, remat="full")
+      return jnp.sum(jnp.where(segments[..., None] > 0, hidden, 0) * jnp.sin(jnp.arange(32)))
+
+    return jax.jit(jax.grad(loss))(params)
+
+  expected = gradient()
+  with interpreted(), as_on(TPU):
+    got = gradient()
+  for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+    assert relative(a, b) < 1e-4
+
+
+@pytest.mark.parametrize("length", [1, 100, 128, 129, 512, 1025, 4096, 4608, 8705, 11_264, 12_000])
+def test_blocks_pad_little(length):
+  b = block_size(length)
+  padded = -(-length // b) * b
+  assert b in BLOCKS and (padded <= length * 9 / 8 or b == 128)
+  assert b == 1024 or length < 8 * 1024  # long rows have the large ones
+
+
+def random_cache(slots, heads, kv_heads, positions, dim=128, layers=2):
+  rng = np.random.default_rng(0)
+  q = jnp.asarray(rng.normal(size=(slots, heads, dim)), jnp.bfloat16)
+  k, v = (jnp.asarray(rng.normal(size=(slots, layers, kv_heads, positions, dim)), jnp.bfloat16) for _ in range(2))
+  return q, k, v
+
+
+@pytest.mark.parametrize(
+  ("heads", "kv_heads", "positions", "cores"), [(10, 2, 1024, 1), (5, 1, 640, 2), (8, 1, 128, 1)]
+)
+def test_pages_are_xla(heads, kv_heads, positions, cores):
+  q, k, v = random_cache(4, heads, kv_heads, positions)
+  lengths = jnp.array([positions, 1, positions // 2 + 3, 128], jnp.int32)
+  with interpreted():
+    run = jax.jit(functools.partial(paged_attention, cores=cores))
+    for layer in (0, 1):
+      got = run(q, k, v, lengths, jnp.int32(layer), jnp.arange(kv_heads)).astype(jnp.float32)
+      exact = xla_cached_attention(*(x.astype(jnp.float32) for x in (q, k[:, layer], v[:, layer])), lengths)
+      assert relative(got, exact) < 0.01
+
+
+def poisoned(k, lengths, unit):
+  """The cache, not a number past the last unit of positions that each slot's length reaches."""
+  first = -(-lengths // unit) * unit
+  return jnp.where(jnp.arange(k.shape[3])[:, None] < first[:, None, None, None, None], k, jnp.nan).astype(k.dtype)
+
+
+def test_no_page_past_a_slots_length_is_read():
+  q, k, v = random_cache(4, 4, 2, 4 * PAGE)
+  lengths = jnp.array([3, PAGE, PAGE + 1, 4 * PAGE], jnp.int32)
+  bad_k, bad_v = poisoned(k, lengths, PAGE), poisoned(v, lengths, PAGE)
+  with interpreted():
+    run = jax.jit(functools.partial(paged_attention, cores=1))
+    rest = lengths, jnp.int32(1), jnp.arange(2)
+    np.testing.assert_array_equal(run(q, bad_k, bad_v, *rest), run(q, k, v, *rest))
+  assert not jnp.isfinite(xla_cached_attention(q, bad_k[:, 1], bad_v[:, 1], lengths)).all()  # that one reads it all
+
+
+@pytest.mark.parametrize(("needed", "size"), [(1, 256), (256, 256), (257, 512), (513, 700), (700, 700)])
+def test_buckets(needed, size):
+  assert attention.bucket(needed, 700) is None  # a CPU's last bits stay what they are
+  with as_on(HOPPER):
+    assert attention.bucket(needed, 700) == size
+
+
+def test_on_a_gpu_no_position_past_the_bucket_is_read():
+  config = qwen2.Qwen2Config(64, 32, 48, 2, 4, 2, 8, 1e4, 1e-6, True)
+  params = qwen2.init_params(config, jax.random.key(0))
+  engine = InProcessEngine(config, slots=2, max_prompt=8, max_new=692, chunk=4, stop_tokens=())
+
+  def chunks(poison):
+    prefix = engine.prefill(params=params, padded_tokens=np.arange(8), true_length=8, temperature=0.0)
+    state = engine.insert(prefix, engine.init_decode_state(), 1)
+    state = state._replace(k=[x.at[:, :, 256:].set(poison) for x in state.k])
+    state = state._replace(v=[x.at[:, :, 256:].set(poison) for x in state.v])
+    found = []
+    for _ in range(2):
+      state, _ = engine.generate(params, state)
+      found.append(np.asarray(state.logprobs[1]))
+    return np.concatenate(found)
+
+  expected = chunks(0.0)
+  assert not np.isfinite(chunks(np.nan)).all()  # on a CPU all is read
+  with as_on(HOPPER):
+    np.testing.assert_allclose(chunks(np.nan), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [slice(0, 4), slice(2, 4)], ids=["packed and left-padded", "one sequence a row"])
+def test_what_cudnn_is_asked_for_is_xla_forward_and_backward(monkeypatch, rows):
+  """The arguments, with the same function's own XLA implementation behind them: cuDNN itself needs a GPU."""
+  asked = []
+  by_xla = jax.nn.dot_product_attention
+
+  def ask(*arguments, implementation, **options):
+    assert implementation == "cudnn"
+    asked.append(sorted(options))
+    return by_xla(*arguments, implementation="xla", **options)
+
+  monkeypatch.setattr(jax.nn, "dot_product_attention", ask)
+  segments = hostile_segments(64)[rows]
+  qkv = random_qkv(len(segments), 64, 6, 2, 16)
+  expected = output_and_gradients(xla_attention, *qkv, segments)
+  for got, want in zip(output_and_gradients(cudnn.cudnn_attention, *qkv, segments), expected, strict=True):
+    assert relative(got, want) < 1e-5
+  assert ["mask"] in asked and ["is_causal", "key_value_seq_lengths", "query_seq_lengths"] in asked
+
+
+def test_the_program_for_a_gpu_holds_cudnns_kernels(monkeypatch):
+  """Lowered without a GPU: forward and backward, by lengths and by mask, and no scores of XLA's own."""
+  monkeypatch.setattr(fused_attention_stablehlo, "check_cudnn_version", lambda: 91_100)
+  monkeypatch.setattr(fused_attention_stablehlo, "check_compute_capability", lambda capability: True)
+  q, k, v = random_qkv(2, 96, 4, 2, 64, jnp.bfloat16)
+
+  def loss(q, k, v, segments):
+    return jnp.sum(attention.causal_attention(q, k, v, segments).astype(jnp.float32))
+
+  with as_on(HOPPER):
+    traced = jax.jit(jax.grad(loss, argnums=(0, 1, 2))).trace(q, k, v, hostile_segments(96)[:2])
+    program = traced.lower(lowering_platforms=("cuda",)).as_text()
+  called = sorted(re.findall(r"__cudnn\$(\w+)", program))
+  assert called == ["fmhaScaleBiasSoftmax", "fmhaScaleBiasSoftmaxBackward", "fmhaSoftmax", "fmhaSoftmaxBackward"]
+  assert "PADDING_CAUSAL" in program and "96x96xf32" not in program
+
+
+def test_one_sequence_a_row_makes_no_mask(monkeypatch):
+  """Not a number where the mask is used: rows of one sequence do not use it."""
+  by_xla = jax.nn.dot_product_attention
+
+  def no_masks(*arguments, implementation, mask=None, **options):
+    out = by_xla(*arguments, implementation="xla", mask=mask, **options)
+    return out if mask is None else out * jnp.nan
+
+  monkeypatch.setattr(jax.nn, "dot_product_attention", no_masks)
+  qkv, segments = random_qkv(4, 64, 6, 2, 16), hostile_segments(64)
+  run = jax.jit(cudnn.cudnn_attention)
+  assert jnp.isfinite(run(*(x[2:] for x in qkv), segments[2:])).all()
+  assert not jnp.isfinite(run(*qkv, segments)).all()
+
+
+@pytest.mark.parametrize(
+  ("device", "shape", "dtype", "name"),
+  [
+    (TPU, (1, 100, 4, 64), jnp.float32, "splash_attention"),
+    (HOPPER, (1, 100, 4, 64), jnp.bfloat16, "cudnn_attention"),
+    (HOPPER, (1, 100, 4, 64), jnp.float32, None),
+    (HOPPER, (1, 101, 4, 64), jnp.bfloat16, None),
+    (HOPPER, (1, 100, 4, 12), jnp.bfloat16, None),
+    (HOPPER, (1, 100, 4, 256), jnp.bfloat16, None),
+    (AbstractDevice(device_kind="AMD", num_cores=None, platform="gpu"), (1, 100, 4, 64), jnp.bfloat16, None),
+    (AbstractDevice(device_kind="cpu", num_cores=None, platform="cpu"), (1, 100, 4, 64), jnp.bfloat16, None),
+  ],
+)
+def test_the_rule_of_rows(device, shape, dtype, name):
+  with as_on(device):
+    kernel = attention._row_kernel(jnp.zeros(shape, dtype))
+  assert getattr(kernel, "__name__", None) == name
+
+
+def test_on_a_cpu_nothing_but_xla_is_traced():
+  """Bit for bit what it was: a bucket or a kernel would change the last bits."""
+  assert target_device().platform == "cpu"
+  q, k, v = random_cache(2, 4, 2, 700, dim=16, layers=1)
+  lengths = jnp.array([3, 5], jnp.int32)
+  same = [str(jax.make_jaxpr(f)(q, k[:, 0], v[:, 0], lengths)) for f in (cached_attention, xla_cached_attention)]
+  assert same[0] == same[1]
+
+
+def test_softmax_statistics_are_fp32():
+  """No exponential, sum or maximum of an attention's scores is taken in bf16."""
+  q, k, v = random_qkv(1, 128, 2, 1, 16, jnp.bfloat16)
+  cache = random_cache(2, 2, 1, 128)
+  reads = jnp.ones(2, jnp.int32), jnp.int32(0), jnp.arange(1)
+  with interpreted():
+    traced = [
+      jax.make_jaxpr(xla_attention)(q, k, v, jnp.ones((1, 128), jnp.int32)),
+      jax.make_jaxpr(interpreted_splash)(q, k, v, jnp.ones((1, 128), jnp.int32)),
+      jax.make_jaxpr(functools.partial(paged_attention, cores=1))(*cache, *reads),
+    ]
+  for program in traced:
+    text = str(program)
+    exponentials = [line for line in text.splitlines() if "= exp" in line]
+    assert exponentials and all("f32[" in line and "bf16[" not in line.split("=")[0] for line in exponentials)
+
+
+TOKENS, STEPS = np.array([9, 30, 77, 12, 5], np.int32), 4
+
+
+def greedy(config, params, slots=2):
+  """(tokens, log-probs) of a greedy response, in bf16, by whichever cache the device has."""
+  prefix = jax.jit(functools.partial(decode.prefill, config=config, dtype=jnp.bfloat16))(
+    params,
+    tokens=jnp.pad(TOKENS, (0, 3)),
+    length=jnp.int32(len(TOKENS)),
+    key=jax.random.key(0),
+    budget=jnp.int32(STEPS),
+    temperature=jnp.float32(0),
+  )
+  state = decode.init_state(config, slots, 8 + STEPS, STEPS, jnp.bfloat16)
+  state = jax.jit(decode.insert)(prefix, state, jnp.array([1]), jnp.array([0]))
+  generate = functools.partial(decode.generate, config=config, stop_tokens=(), dtype=jnp.bfloat16)
+  state, out = jax.jit(generate)(params, state=state)
+  return type(state.k), np.asarray(out.tokens[1]), np.asarray(state.logprobs[1])
+
+
+def test_decoding_by_kernels_over_one_cache_of_all_layers():
+  """Prefill by splash, the loop over layers and pages of filled-up heads, as on a TPU, against the CPU's own."""
+  config = qwen2.Qwen2Config(128, 64, 96, 2, 6, 2, 16, 1e4, 1e-6, False)
+  params = qwen2.init_params(config, jax.random.key(0))
+  params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params)
+  kind, tokens, logprobs = greedy(config, params)
+  assert kind is list
+  with interpreted(), as_on(TPU):
+    kind, got_tokens, got_logprobs = greedy(config, params)
+  assert kind is not list
+  np.testing.assert_array_equal(got_tokens, tokens)
+  np.testing.assert_allclose(got_logprobs, logprobs, atol=0.02)
+
+
+@pytest.mark.parametrize(
+  ("mesh", "heads", "kv_heads"),
+  [
+    ([1, 2, 4], 12, 3),  # a device has every key/value head, and its query heads do not read them evenly
+    pytest.param([1, 1, 8], 8, 2, marks=pytest.mark.slow),  # its one query head reads one of those
+    pytest.param([2, 2, 2], 8, 2, marks=pytest.mark.slow),  # it has its own alone
+  ],
+)
+def test_kernels_on_eight_devices_are_xla_on_one(mesh, heads, kv_heads):
+  found = on_eight_devices("attention", mesh=mesh, heads=heads, kv_heads=kv_heads)
+  assert found["splash"] < 1e-5 and found["paged"] < 0.01, found

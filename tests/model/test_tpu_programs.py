@@ -1,0 +1,91 @@
+"""Programs compiled for a TPU that this machine does not have: which kernels are in them, and what is not."""
+
+import functools
+import math
+import re
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from srpo_jax.model import attention, decode, qwen2
+from srpo_jax.model.sharding import SERVING_RULES
+from tests.kernels import abstract, abstract_params, topology_mesh
+
+LENGTH = 384  # of a row; the model has no other axis of this size
+CONFIG = qwen2.Qwen2Config(512, 256, 640, 5, 4, 2, 64, 1e4, 1e-6, False)
+SLOTS, POSITIONS = 8, 2048
+
+
+@pytest.fixture
+def mesh():
+  """A v5p host: four chips of two cores, fsdp 2 x tensor 2."""
+  mesh = topology_mesh("v5p:2x2x1", (1, 2, 2))
+  with jax.set_mesh(mesh):
+    yield mesh
+
+
+def shapes():
+  return jax.eval_shape(lambda: qwen2.init_params(CONFIG, jax.random.key(0)))
+
+
+def gradient_program(mesh) -> str:
+  """The compiled gradient of a sum of hidden states, rematerialised as training does."""
+
+  def loss(params, tokens):
+    hidden = qwen2.forward(params, CONFIG, tokens, tokens, tokens, dtype=jnp.bfloat16, remat="full")
+    return jnp.sum(hidden.astype(jnp.float32))
+
+  tokens = abstract(jax.ShapeDtypeStruct((4, LENGTH), jnp.int32), mesh, "batch", "length")
+  return jax.jit(jax.grad(loss)).lower(abstract_params(shapes(), mesh), tokens).compile().as_text()
+
+
+def decode_program(mesh):
+  """The compiled decode chunk, of bf16 weights and cache as rollouts have them."""
+  serving = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.bfloat16), shapes())
+  state = jax.eval_shape(lambda: decode.init_state(CONFIG, SLOTS, POSITIONS, 4, jnp.bfloat16))
+  state = jax.tree.map(lambda x: abstract(x, mesh, "batch", *(None,) * (x.ndim - 1)), state)
+  state = state._replace(**{name: abstract(getattr(state, name), mesh, *attention.STACKED_CACHE) for name in "kv"})
+  generate = functools.partial(decode.generate, config=CONFIG, stop_tokens=(1,), dtype=jnp.bfloat16)
+  lowered = jax.jit(generate, donate_argnames="state").lower(abstract_params(serving, mesh, SERVING_RULES), state=state)
+  return lowered.compile()
+
+
+def kernels(program: str) -> list[str]:
+  """The name of each kernel call."""
+  lines = [line for line in program.splitlines() if 'custom_call_target="tpu_custom_call"' in line]
+  return [line.split(" = ")[0].strip().removeprefix("ROOT ").strip("%").rsplit(".", 1)[0] for line in lines]
+
+
+def has_scores(program: str) -> bool:
+  return bool(re.search(rf"[\[,]{LENGTH},{LENGTH}[\],]", program))
+
+
+def test_training_runs_the_splash_kernels_and_has_no_scores(mesh):
+  program = gradient_program(mesh)
+  forward, again = ["splash_mha_fwd_segmented_residuals"] * 2  # remat runs it once more
+  backward = ["splash_mha_dkv_segmented_no_residuals", "splash_mha_dq_segmented_no_residuals"]
+  assert sorted(kernels(program)) == sorted([forward, again, *backward])  # in the loops over layers
+  assert not has_scores(program)
+
+
+@pytest.mark.slow  # 10 s
+def test_scores_would_be_seen(mesh, monkeypatch):
+  monkeypatch.setattr(attention, "_row_kernel", lambda q: None)
+  program = gradient_program(mesh)
+  assert has_scores(program) and not kernels(program)
+
+
+def test_decoding_runs_the_paged_kernel_and_copies_neither_cache_nor_weights(mesh):
+  compiled = decode_program(mesh)
+  program = compiled.as_text()
+  assert kernels(program) == ["paged_attention"]  # once, in the loop over layers
+  held = SLOTS // 2, CONFIG.num_hidden_layers, CONFIG.num_key_value_heads // 2, POSITIONS, 128
+  cache = f"bf16[{','.join(map(str, held))}]"
+  assert cache in program  # as a device has it: its own slots and head, features filled up to whole registers
+  made = [line for line in program.splitlines() if re.search(rf"= {re.escape(cache)}\S* (copy|transpose)\(", line)]
+  assert not made
+  sizes = compiled.memory_analysis()
+  assert sizes.alias_size_in_bytes >= 2 * 2 * math.prod(held)  # k and v are written where they came
+  weights = sum(x.size for x in jax.tree.leaves(shapes()["layers"]))  # bytes on a device: bf16, tensor 2
+  assert sizes.temp_size_in_bytes < weights  # that much alone would a second copy of them be
