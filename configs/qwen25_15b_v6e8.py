@@ -20,12 +20,12 @@ from configs import base
 def get_config() -> ConfigDict:
   config = base.get_config()
   config.model.path = "Qwen/Qwen2.5-1.5B"
-  config.mesh = {"data": 1, "fsdp": 8, "tensor": 1}  # small enough to be whole on each chip for rollouts
+  config.mesh = {"data": 1, "fsdp": 4, "tensor": 2}  # 2 key/value heads: one a chip
   config.data.max_prompt_tokens = 512
   config.rollout.prompts = 128
   config.rollout.group = 16
   config.rollout.max_new_tokens = 3584
-  config.rollout.slots = 512
+  config.rollout.slots = 1024
   config.train.micro_batch = 16
   config.train.pack_tokens = 4096
   config.train.head_chunk = 256

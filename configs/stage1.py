@@ -3,7 +3,7 @@
     python -m srpo_jax.launch --config=configs/stage1.py \
       --config.model.path=Qwen2.5-32B --config.data.train=math.jsonl --config.data.eval=math500.jsonl
 
-The layout is for Qwen2.5-32B on the 64 chips of a TPU v5p-128 (topology 4x4x4); on 4x4x8 add --config.mesh.fsdp=32.
+The layout is for Qwen2.5-32B on the 64 chips of a TPU v5p-128 (topology 4x4x4); on 4x4x8 add --config.mesh.fsdp=16.
 What it needs of each chip, and how long a step takes at least:
 
     python -m srpo_jax.plan --config=configs/stage1.py --topology=v5p:4x4x4
@@ -21,9 +21,9 @@ from configs import base
 def get_config() -> ConfigDict:
   config = base.get_config()
   config.model.path = "Qwen/Qwen2.5-32B"
-  config.mesh = {"data": 1, "fsdp": 16, "tensor": 4}  # 8 key/value heads: 2 a chip
+  config.mesh = {"data": 1, "fsdp": 8, "tensor": 8}  # 8 key/value heads: one a chip
   config.rollout.slots = 1024
-  config.train.micro_batch = 32  # two rows on each group of `tensor` chips, one on 4x4x8
+  config.train.micro_batch = 16  # two rows on each group of `tensor` chips, one on 4x4x8
   config.train.pack_tokens = 11_264  # the longest prompt and response
   config.train.head_chunk = 1024  # the head is read once a chunk: more tokens, fewer reads
   config.loss.importance_cap = 2.0  # rollouts are sampled in bf16

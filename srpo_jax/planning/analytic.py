@@ -115,7 +115,7 @@ def programs(config: Config, shape: Qwen2Config, work: Workload) -> dict[str, Pr
   wire += 2 * ring(size.gradients, d) + reduced(local, 4 + (2 if config.model.remat == "full" else 0))
   found = [
     program("reshard", 0.0, w * master / (f * t) + size.serving, ring(size.serving, f)),
-    program("prefill", forward_prompt * ways, read, reduced(prompt, 2)),  # one row: every group of t chips runs it
+    program("prefill", forward_prompt, read, reduced(prompt, 2)),
     program("insert", 0.0, 2 * kv_position * prompt * min(o.group, slots) / ways, 0.0),
     program("generate", decode * o.chunk, decode_bytes * o.chunk, decode_wire * o.chunk),
     program("zeros", 0.0, size.gradients, 0.0),

@@ -16,7 +16,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 
 
 def count_flops(jaxpr: Any, while_trips: int | None = None, fill: float = 1.0) -> float:
-  """FLOPs of all devices together.
+  """FLOPs of all devices together, those that repeat another's work aside.
 
   Args:
     jaxpr: of `jax.make_jaxpr`, or `.jaxpr` of a traced program.
@@ -49,9 +49,9 @@ def _equation(eqn: Any, trips: int | None, fill: float) -> float:
   if name == "cond":
     return max(count_flops(branch, trips, fill) for branch in params["branches"])
   if name == "shard_map":
-    mesh = params["mesh"]
-    devices = math.prod(mesh.shape[axis] for axis in params.get("manual_axes", mesh.axis_names))
-    return devices * count_flops(params["jaxpr"], trips, fill)
+    split = {axis for spec in params["in_specs"] for part in spec if part for axis in _names(part)}
+    parts = math.prod(params["mesh"].shape[axis] for axis in split)  # what is not split is the same work again
+    return parts * count_flops(params["jaxpr"], trips, fill)
   if params.get("name") == "paged_attention":
     return paged_flops(eqn, fill)
   if name == "pallas_call":
@@ -59,6 +59,10 @@ def _equation(eqn: Any, trips: int | None, fill: float) -> float:
   if name.startswith("dot_product_attention"):
     return cudnn_flops(eqn)
   return sum(count_flops(inner, trips, fill) for inner in _inner(params))
+
+
+def _names(part: Any) -> tuple[str, ...]:
+  return part if isinstance(part, tuple) else (part,)
 
 
 def _inner(params: Mapping[str, Any]) -> list[Any]:

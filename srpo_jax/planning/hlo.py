@@ -258,9 +258,7 @@ class Counter:
     if i.opcode == "scatter":
       return 3 * operands[-1].bytes
     if i.opcode == "custom-call" and "(paged_attention)" in i.text:
-      # The caches, its largest operands, are read as far as they are in use.
-      caches = sorted((o.hbm_bytes for o in operands), reverse=True)[:2]
-      return sum(o.hbm_bytes for o in operands) + i.hbm_bytes - (1 - self.fill) * sum(caches)
+      return paged_bytes(i, operands, self.fill)
     if i.opcode == "custom-call" and "splash_" in i.text:
       return sum(o.hbm_bytes for o in operands) + i.hbm_bytes + splash_rereads(i, operands)
     if i.opcode.endswith("-start") and len(i.shape) > 1:  # (the operand, the result, what they wait by)
@@ -290,7 +288,7 @@ class Counter:
         names.add(i.name)
       elif i.opcode in ("dynamic-slice", "slice", "gather") and used == [0]:
         total += i.bytes
-      elif i.opcode == "dynamic-update-slice" and used == [0]:
+      elif i.opcode in ("dynamic-update-slice", "scatter") and used == [0]:
         continue  # in place: what is written counts as the result
       elif i.opcode == "fusion" and (called := i.attribute("calls")) in self.module.computations:
         inner = [self.reads(called, at) for at in used]
@@ -448,6 +446,22 @@ def splash_rereads(i: Instruction, operands: Sequence[Instruction]) -> float:
   item = query.bytes / math.prod(query.dims)
   visited = 2 * math.prod(rows) * n * (n + 1) / 2 * int(block.group(1)) * dim * item
   return max(0.0, visited - 2 * key.bytes)
+
+
+def paged_bytes(i: Instruction, operands: Sequence[Instruction], fill: float) -> float:
+  """HBM bytes of the paged decode kernel: of k and v the share of the listed pages that is in use, all else once.
+
+  The pages are those of one layer, whatever the arrays hold that they lie in.
+  """
+  caches = [o.shape[0] for o in operands if len(o.shape) == 1 and len(o.shape[0].dims) == 4]
+  listed = max((math.prod(o.shape[0].dims) for o in operands if o.shape[0].kind == "s32"), default=0)
+  if len(caches) < 2 or not listed:
+    raise ValueError(f"{i.name}: expected the caches and the pages of a paged attention kernel")
+  caches = sorted(caches, key=lambda piece: -piece.bytes)[:2]
+  page, dim = caches[0].dims[-2:]
+  read = 2 * listed * page * dim * caches[0].bytes / math.prod(caches[0].dims)
+  others = sum(o.hbm_bytes for o in operands) - sum(piece.bytes for piece in caches if piece.hbm)
+  return fill * read + others + i.hbm_bytes
 
 
 def group_size(text: str, devices: int) -> int:

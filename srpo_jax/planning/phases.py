@@ -7,6 +7,7 @@ are BOUNDS. Scoring, data, the host and checkpoints are not in them.
 
 import dataclasses
 
+from srpo_jax.config import Config
 from srpo_jax.model.qwen2 import Qwen2Config
 from srpo_jax.planning.chips import Chip
 from srpo_jax.planning.programs import Program
@@ -60,34 +61,33 @@ def model_flops(shape: Qwen2Config, tokens: float, squares: float, *, backward: 
   return forward * (3 if backward else 1)
 
 
-def roofline(phase: str, program: Program, chip: Chip, chips: int, *, runs: float, share: float = 1.0) -> Roofline:
-  """Of `runs` runs of a program, each as long as `share` of the compiled one.
+def roofline(phase: str, program: Program, chip: Chip, chips: int, *, runs: float) -> Roofline:
+  """Of `runs` runs of a program whose FLOPs are spread over `chips` chips.
 
   Raises:
     ValueError: a chip without published rates.
   """
   if chip.flops is None or chip.hbm is None or chip.ici is None:
     raise ValueError(f"{chip.name}: no published rates")
-  n = runs * share
-  flops_s = n * program.flops / chips / chip.flops
-  return Roofline(phase, runs, flops_s, n * program.traffic.hbm / chip.hbm, n * program.traffic.wire / chip.ici)
+  flops_s = runs * program.flops / chips / chip.flops
+  return Roofline(phase, runs, flops_s, runs * program.traffic.hbm / chip.hbm, runs * program.traffic.wire / chip.ici)
 
 
-def estimate(
-  programs: dict[str, Program], work: Workload, shape: Qwen2Config, chip: Chip, chips: int, *, chunk: int, updates: int
-) -> Step:
-  """The step's bounds from the compiled programs."""
+def estimate(programs: dict[str, Program], work: Workload, shape: Qwen2Config, config: Config, chip: Chip) -> Step:
+  """The step's bounds from the compiled programs, for the config's mesh of chips."""
+  mesh, chunk, updates = config.mesh, config.rollout.chunk, config.loss.updates
+  chips = mesh.data * mesh.fsdp * mesh.tensor
   rows_tokens = [tokens for tokens, _, count in work.micro_batches for _ in range(count)]
   largest = max(rows_tokens, default=1)
   micro = sum(rows_tokens) / largest  # runs of the compiled shape that have as many tokens
   steps = work.rollouts.steps / chunk
 
-  def of(phase: str, name: str, runs: float) -> Roofline:
-    return roofline(phase, programs[name], chip, chips, runs=runs)
+  def of(phase: str, name: str, runs: float, on: int = chips) -> Roofline:
+    return roofline(phase, programs[name], chip, on, runs=runs)
 
   found = [
     *([of("reshard", "reshard", 1)] if "reshard" in programs else []),
-    of("prefill", "prefill", work.prompts),
+    of("prefill", "prefill", work.prompts, mesh.tensor),  # one row: every group of `tensor` chips runs it
     of("insert", "insert", work.inserts),
     of("decode", "generate", steps),
     of("zero gradients", "zeros", updates),

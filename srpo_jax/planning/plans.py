@@ -10,6 +10,7 @@ from srpo_jax import run
 from srpo_jax.config import Config, make_config
 from srpo_jax.errors import InputError
 from srpo_jax.model import hf
+from srpo_jax.model.paged import PAGE
 from srpo_jax.model.qwen2 import Qwen2Config
 from srpo_jax.model.sharding import make_mesh
 from srpo_jax.planning import analytic, chips
@@ -18,7 +19,7 @@ from srpo_jax.planning.chips import GIB, Topology
 from srpo_jax.planning.phases import estimate
 from srpo_jax.planning.programs import Program, compile_step
 from srpo_jax.planning.shapes import model_shape
-from srpo_jax.planning.table import Plan, markdown
+from srpo_jax.planning.table import Plan, largest, markdown
 from srpo_jax.planning.workload import Lengths, make_workload
 from srpo_jax.plugins import resolve_callable
 
@@ -75,13 +76,13 @@ def plan(
     raise InputError("--mean-length: every response is cut at the limit and leaves the loss: nothing is trained on")
   micro_batch = max((tokens, targets) for tokens, targets, _ in work.micro_batches)
   positions = config.rollout.slots * (config.data.max_prompt_tokens + config.rollout.max_new_tokens)
-  fill = min(1.0, work.rollouts.in_use / positions)
+  begun = config.rollout.slots * PAGE / 2  # the last page of each slot is half in use, and read whole
+  fill = min(1.0, (work.rollouts.in_use + begun) / positions)
   programs = compile_step(config, shape, mesh, micro_batch=micro_batch, prompt=lengths.prompt, fill=fill, tell=tell)
   step = None
   counted: dict[str, Program] = analytic.programs(config, shape, work) if estimated else programs
   if topology.chip.flops is not None and not any(program.refused for program in programs.values()):
-    chunk, updates = config.rollout.chunk, config.loss.updates
-    step = estimate(counted, work, shape, topology.chip, topology.chips, chunk=chunk, updates=updates)
+    step = estimate(counted, work, shape, config, topology.chip)
   return Plan(config, topology, shape, (m.data, m.fsdp, m.tensor), programs, work, step, notes)
 
 
@@ -113,16 +114,11 @@ def search(config: Config, topology: Topology | None, lengths: Lengths, *, tell:
 
 def verdict(plan: Plan) -> str:
   """One line of what does not fit, and its largest buffers."""
-
-  def words(program: Program) -> str:
-    buffers = ", ".join(f"{size / GIB:.2f} GiB {kind} {where}" for size, kind, where in program.largest[:3])
-    return f"largest buffers: {buffers}"
-
-  where = f"{plan.topology.name}: does not fit"
+  found = ", ".join(f"{size / GIB:.2g} GiB {kind} {where}" for size, kind, where in largest(plan, 3))
   if plan.refused:
     program = plan.refused[0]
-    return f"{where}: {program.name}: {program.refused[:200]} ({words(program)})"
-  peak = plan.peak
-  assert peak is not None and plan.topology.chip.available is not None
-  needs = f"{peak.total / GIB:.2f} GiB of {plan.topology.chip.available / GIB:.2f} GiB"
-  return f"{where}: {peak.program} needs {needs} a chip ({words(plan.programs[peak.program])})"
+    return f"{plan.topology.name}: does not fit: {program.name}: {program.refused[:200]} (largest buffers: {found})"
+  peak, available = plan.peak, plan.topology.chip.available
+  assert peak is not None and available is not None
+  needs = f"{peak.total / GIB:.2f} GiB of {available / GIB:.2f} GiB"
+  return f"{plan.topology.name}: does not fit: {peak.program} needs {needs} a chip (largest buffers: {found})"

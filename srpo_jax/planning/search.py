@@ -63,15 +63,14 @@ def rank(config: Config, shape: Qwen2Config, topology: Topology, lengths: Length
     smallest = min(smallest, n_bytes)
     if n_bytes <= FULL * chip.available:
       programs = analytic.programs(one, shape, work)
-      chunk, updates = one.rollout.chunk, one.loss.updates
-      step = estimate(programs, work, shape, chip, topology.chips, chunk=chunk, updates=updates)
+      step = estimate(programs, work, shape, one, chip)
       found.append(Candidate(one, step, n_bytes))
   if not found:
     raise InputError(
       f"--topology: {topology.name}: no mesh of {topology.chips} chips holds the model: the least is "
       f"{smallest / 2**30:.1f} GiB a chip, expected at most {chip.available / 2**30:.1f}"
     )
-  return sorted(found, key=lambda candidate: candidate.step.seconds)
+  return sorted(found, key=lambda candidate: (round(candidate.step.seconds, 1), candidate.bytes))
 
 
 def best_of_each_mesh(ranked: list[Candidate], n: int) -> list[Candidate]:

@@ -94,7 +94,9 @@ def _memory(plan: Plan) -> str:
     rows.append([phase.program, *("-" if p is None else gib(p) for p in parts), gib(other), gib(phase.total)])
   chip, peak = plan.topology.chip, plan.peak
   text = markdown(rows) + "\n(temporaries: XLA's, and the code of all programs)"
-  if peak is not None and chip.available and chip.capacity:
+  if plan.refused:
+    text += f"\n\nDOES NOT FIT: XLA refuses {', '.join(program.name for program in plan.refused)}"
+  elif peak is not None and chip.available and chip.capacity:
     verdict = "FITS" if plan.fits else "DOES NOT FIT"
     text += (
       f"\n\n{verdict}: {gib(peak.total)} GiB of {gib(chip.available)} GiB that XLA can use (published: "
@@ -145,18 +147,29 @@ def _step(plan: Plan) -> str:
   )
 
 
-def _largest(program: Program) -> str:
-  lines = [f"{program.name}: {program.refused}" if program.refused else f"{program.name}: its largest buffers"]
-  lines += [f"  {gib(size)} GiB  {kind}  {where}" for size, kind, where in program.largest]
+def largest(plan: Plan, n: int) -> list[tuple[float, str, str]]:
+  """The largest buffers of what does not fit, (bytes, kind, where): what a program holds, and what it makes."""
+  if plan.refused:
+    return list(plan.refused[0].largest[:n])
+  peak = plan.peak
+  if peak is None:
+    return []
+  held = [(float(size), "held", name) for name, size in peak.held.items()]
+  return sorted([*held, *plan.programs[peak.program].largest], key=lambda buffer: -buffer[0])[:n]
+
+
+def _largest(plan: Plan) -> str:
+  where = plan.refused[0].refused if plan.refused else plan.peak.program if plan.peak else ""
+  lines = [f"{where}\nits largest buffers:"]
+  lines += [f"  {gib(size)} GiB  {kind}  {where}" for size, kind, where in largest(plan, 8)]
   return "\n".join(lines)
 
 
 def text(plan: Plan) -> str:
   """The whole plan for a reader."""
   parts = [_head(plan), *plan.notes, _memory(plan), _step(plan), _programs(plan), _collectives(plan)]
-  parts += ["DOES NOT FIT " + _largest(program) for program in plan.refused]
-  if plan.fits is False and not plan.refused and plan.peak is not None:
-    parts.append(_largest(plan.programs[plan.peak.program]))
+  if plan.fits is False:
+    parts.append(_largest(plan))
   return "\n\n".join(parts)
 
 

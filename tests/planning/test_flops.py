@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AbstractMesh
+from jax.sharding import PartitionSpec as P
 
 from srpo_jax.batch import empty_micro_batch
 from srpo_jax.learner import Learner, LearnerOptions, MicroBatch, make_optimizer
@@ -98,6 +100,16 @@ def test_loops_and_branches():
   assert count_flops(jax.jit(branched).trace(x).jaxpr) == 2 * one
   with pytest.raises(ValueError, match="depend on data"):
     count_flops(jax.jit(looped).trace(x).jaxpr)
+
+
+def test_a_shard_counts_once_for_each_part_and_not_for_each_copy():
+  mesh = AbstractMesh((2, 4), ("a", "b"))
+
+  def f(x, w):
+    return jax.shard_map(lambda x, w: x @ w, mesh=mesh, in_specs=(P("a"), P()), out_specs=P("a"))(x, w)
+
+  x, w = jax.ShapeDtypeStruct((16, 8), jnp.float32), jax.ShapeDtypeStruct((8, 32), jnp.float32)
+  assert count_flops(jax.jit(f).trace(x, w).jaxpr) == 2 * 16 * 8 * 32
 
 
 def test_published_shapes_have_the_published_numbers_of_parameters():

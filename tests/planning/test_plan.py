@@ -38,8 +38,8 @@ def test_a_cpu_config_is_explained_and_nothing_is_trained(tmp_path, capsys, monk
   assert "reshard" not in found["programs"]  # one device and one type: rollouts read the trainer's weights
   weights = 4 * found["parameters"]
   held = found["memory"]["residents"]
-  assert (held["weights"], held["gradients"]) == (weights, weights)
-  assert held["moments"] == pytest.approx(2 * weights, abs=64)
+  assert held["weights"] == held["gradients"] == pytest.approx(weights, abs=256)  # and pointers to the arrays
+  assert held["moments"] == pytest.approx(2 * weights, abs=512)
   cache = 2 * 3 * 3 * 16 * 4 * 32 * (32 + 16)  # k and v, layers, heads, features, bytes, slots, positions
   assert held["KV cache"] == pytest.approx(cache, rel=0.05)
   assert not list(tmp_path.glob("tiny-base*"))
@@ -86,9 +86,9 @@ def test_more_chips_split_the_weights_further():
   raw = stage1.get_config().to_dict()
   raw["data"]["train"] = "x.jsonl"
   config, notes = plan.set_mesh(make_config(raw), 128, "v5p:4x4x8")
-  assert dataclasses.astuple(config.mesh) == (1, 32, 4) and "--config.mesh.fsdp=32" in notes[0]
+  assert dataclasses.astuple(config.mesh) == (1, 16, 8) and "--config.mesh.fsdp=16" in notes[0]
   same, notes = plan.set_mesh(make_config(raw), 64, "v5p:4x4x4")
-  assert dataclasses.astuple(same.mesh) == (1, 16, 4) and not notes
+  assert dataclasses.astuple(same.mesh) == (1, 8, 8) and not notes
 
 
 def test_stages_and_recipes_are_sound():
@@ -110,18 +110,30 @@ def test_the_closed_form_knows_what_32b_needs_and_its_search_only_what_fits():
   sizes = analytic.sizes(config, shape, config.train.pack_tokens)
   assert sizes.weights / GIB == pytest.approx(1.91, rel=0.01)  # as libtpu lays them out on 4x4x4: memory_analysis()
   assert sizes.moments / GIB == pytest.approx(3.82, rel=0.01)
-  assert sizes.serving / GIB == pytest.approx(15.26, rel=0.01)
+  assert sizes.serving / GIB == pytest.approx(7.63, rel=0.01)
   topology = chips.parse_topology("v5p:4x4x4")
-  config = dataclasses.replace(config, rollout=dataclasses.replace(config.rollout, prompts=64))
+  config = dataclasses.replace(config, rollout=dataclasses.replace(config.rollout, prompts=16))
   ranked = rank(config, shape, topology, lengths)
   assert all(candidate.bytes < topology.chip.available for candidate in ranked)
-  assert [c.step.seconds for c in ranked] == sorted(c.step.seconds for c in ranked)
+  times = [round(c.step.seconds, 1) for c in ranked]
+  assert times == sorted(times)
   best = best_of_each_mesh(ranked, 3)
   assert len({dataclasses.astuple(c.config.mesh) for c in best}) == 3
   tensors = {c.config.mesh.tensor for c in ranked}
   assert tensors <= {1, 2, 4, 8} and len(ranked) > 20  # 40 heads and 64 chips
   with pytest.raises(InputError, match="no mesh of 4 chips holds the model"):
     rank(config, shape, chips.parse_topology("v5e:2x2"), lengths)
+
+
+def test_stage_2_runs_the_programs_of_stage_1():
+  """So that a plan of the one is a plan of the other: the stages differ in their data, ends and history."""
+  first, second = (module.get_config().to_dict() for module in (stage1, stage2))
+  for section in ("model", "mesh", "rollout", "loss", "optimizer"):
+    assert first[section] == second[section]
+  free = {"stage", "epochs"}
+  assert {k: v for k, v in first["train"].items() if k not in free} == {
+    k: v for k, v in second["train"].items() if k not in free
+  }
 
 
 def test_more_slots_take_fewer_steps():

@@ -1,0 +1,64 @@
+"""The shipped configs, compiled for the machines that they name: heavy."""
+
+import importlib
+import json
+import re
+
+import pytest
+
+from srpo_jax import plan
+from srpo_jax.planning import chips
+
+ROOM = 0.95  # of the memory, at most, in a config that is shipped
+
+
+def planned(name, topology, tmp_path, *flags):
+  plan.main([f"--config=configs/{name}.py", f"--topology={topology}", f"--json={tmp_path / 'plan.json'}", *flags])
+  return json.loads((tmp_path / "plan.json").read_text())
+
+
+@pytest.mark.slow  # one to four minutes each on two cores
+@pytest.mark.parametrize(
+  ("name", "topology"),
+  [
+    ("qwen25_05b_gpu", "h100:1"),  # by XLA:CPU: the same programs, for want of a GPU
+    ("qwen25_15b_v6e8", "v6e:2x4"),
+    ("qwen25_7b_v5p8", "v5p:2x2x1"),
+    ("stage1", "v5p:4x4x4"),
+    ("stage1", "v5p:4x4x8"),
+    ("stage2", "v5p:4x4x4"),
+    ("stage2", "v5p:4x4x8"),
+  ],
+)
+def test_a_recipe_compiles_and_fits(name, topology, tmp_path):
+  found = planned(name, topology, tmp_path)
+  memory = found["memory"]
+  assert memory["fits"] and memory["peak"]["bytes"] < ROOM * memory["available"]
+  assert not any(program["refused"] for program in found["programs"].values())
+  bounds = found["bounds"]
+  assert 0 < bounds["step_mfu"] < 1 and 0 < bounds["update_mfu"] <= 1
+  assert bounds["seconds"] == pytest.approx(sum(phase["seconds"] for phase in bounds["phases"]))
+
+
+@pytest.mark.slow  # two minutes on two cores
+def test_a_program_that_xla_refuses_is_told_with_its_buffers(tmp_path):
+  flags = ["--config.rollout.slots=8192", "--config.rollout.max_new_tokens=30000", "--config.train.pack_tokens=32768"]
+  with pytest.raises(plan.TrainingError, match=r"does not fit: cache: .* \(largest buffers: .* GiB "):
+    planned("qwen25_15b_v6e8", "v6e:2x4", tmp_path, *flags)
+  found = json.loads((tmp_path / "plan.json").read_text())
+  assert found["bounds"] is None and not found["memory"]["fits"]
+  assert "RESOURCE_EXHAUSTED" in found["programs"]["cache"]["refused"]
+
+
+@pytest.mark.parametrize("name", ["qwen25_05b_gpu", "qwen25_15b_v6e8", "qwen25_7b_v5p8"])
+def test_a_recipe_says_how_to_run_it_and_what_it_takes(name):
+  text = importlib.import_module(f"configs.{name}").__doc__
+  assert f"--config=configs/{name}.py" in text and "python -m srpo_jax.plan" in text
+  assert re.search(r"\| generate +\|", text) and "BOUNDS: step at least" in text
+  assert "Watch:" in text and "Data:" in text
+
+
+def test_libtpu_that_is_missing_is_one_line(monkeypatch):
+  monkeypatch.setitem(__import__("sys").modules, "libtpu", None)
+  with pytest.raises(plan.InputError, match=r"libtpu is not installed, expected `pip install 'srpo-jax\[tpu\]'`"):
+    chips.tpu_devices(chips.parse_topology("v5p:2x2x1"))
