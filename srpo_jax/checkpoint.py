@@ -26,10 +26,6 @@ class Checkpoints:
   def latest(self) -> int | None:
     return self._manager.latest_step()
 
-  def steps(self) -> list[int]:
-    """The steps of all checkpoints, in order."""
-    return sorted(self._manager.all_steps())
-
   def save(self, step: int, state: TrainState, host: dict[str, Any]) -> None:
     """Returns as soon as the arrays are copied; files are written behind the next step."""
     arrays = {name: ocp.args.StandardSave(tree) for name, tree in state._asdict().items()}

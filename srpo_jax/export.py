@@ -3,20 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 
 from srpo_jax.checkpoint import Checkpoints
 from srpo_jax.config import read_config
 from srpo_jax.errors import ArgumentParser, InputError, run_cli
 from srpo_jax.model import hf, qwen2
-from srpo_jax.model.sharding import param_shardings
 
 
 def load_policy(workdir: str | Path, step: int | None = None) -> tuple[qwen2.Params, qwen2.Qwen2Config, int]:
   """The parameters of a run's checkpoint (the last one where `step` is None), the model's shape and the step.
-
-  On a mesh (the ambient one) they are laid out over it.
 
   Raises:
     InputError: not a run, or no such checkpoint.
@@ -33,9 +29,6 @@ def load_policy(workdir: str | Path, step: int | None = None) -> tuple[qwen2.Par
       raise InputError(f"{checkpoints.folder}: no checkpoint yet")
     step = latest if step is None else step
     like = hf.param_shapes(model_config, jnp.dtype(config.model.param_dtype))
-    mesh = jax.sharding.get_mesh()
-    if not mesh.empty:
-      like = jax.tree.map(lambda x, at: x.update(sharding=at), like, param_shardings(like, mesh))
     return checkpoints.restore_params(step, like), model_config, step
   finally:
     checkpoints.close()

@@ -24,8 +24,8 @@ from srpo_jax.flags import override
 from srpo_jax.learner import TrainState
 from srpo_jax.metrics import Row, policy_metrics
 from srpo_jax.model import hf
-from srpo_jax.model.sharding import param_shardings
 from srpo_jax.plugins import resolve_callable
+from srpo_jax.policy import over_mesh, saved_steps
 from srpo_jax.run import Run, base_folder, make_learner, make_scorer, open_sets
 from srpo_jax.train import advantages_of, is_mixed, update
 from srpo_jax.types import Rollout, ScoreRequest, Verdict
@@ -56,8 +56,7 @@ class Recording:
     self.advantage: Callable[..., np.ndarray] = (
       resolve_callable(a.function) if a.function else functools.partial(group_advantages, scale=a.scale)
     )
-    if not (self.path / "checkpoints").is_dir():
-      raise InputError(f"{self.path}: no checkpoints, expected the workdir of a run")
+    self.saved = saved_steps(self.path)
     self.checkpoints = Checkpoints(self.path)
 
   def __enter__(self) -> "Recording":
@@ -143,18 +142,15 @@ class Recording:
     Raises:
       InputError: neither a checkpoint nor the base to begin from.
     """
-    earlier = [step for step in self.checkpoints.steps() if step <= number]
+    earlier = [step for step in self.saved if step <= number]
     shapes = hf.param_shapes(self.model_config, jnp.dtype(self.config.model.param_dtype))
-    ambient = jax.sharding.get_mesh()
-    mesh = None if ambient.empty else ambient
     if earlier:
-      like = jax.eval_shape(self.learner.init, shapes)
-      like = jax.tree.map(lambda x, at: x.update(sharding=at), like, param_shardings(like, mesh))
+      like = over_mesh(jax.eval_shape(self.learner.init, shapes))
       state, begin = self.checkpoints.restore(earlier[-1], like)[0], earlier[-1]
     elif self.config.init_from:
       raise InputError(f"{self.checkpoints.folder}: no checkpoint of step {number} or before (see --no-loss)")
     else:
-      shardings = param_shardings(shapes, mesh)
+      shardings = jax.tree.map(lambda x: x.sharding, over_mesh(shapes))
       folder, dtype = base_folder(self.config), jnp.dtype(self.config.model.param_dtype)
       state, begin = self.learner.init(hf.load_params(folder, self.model_config, dtype, shardings=shardings)), 0
     for step in tqdm(range(begin, number), desc="updates", unit="step", disable=not self.config.log.progress):
