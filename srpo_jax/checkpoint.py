@@ -42,14 +42,10 @@ class Checkpoints:
     if latest is None:
       raise InputError(f"{self.folder}: no checkpoint yet")
     step = latest if step is None else step
-    if step not in self.steps():
-      steps = ", ".join(map(str, self.steps()))
+    if step not in self._manager.all_steps():
+      steps = ", ".join(map(str, sorted(self._manager.all_steps())))
       raise InputError(f"{self.folder}: no checkpoint of step {step}, expected one of: {steps}")
     return step
-
-  def steps(self) -> list[int]:
-    """The steps of all checkpoints, in order."""
-    return sorted(self._manager.all_steps())
 
   def save(self, step: int, state: TrainState, host: dict[str, Any]) -> None:
     """Returns as soon as the arrays are copied; files are written behind the next step."""

@@ -15,7 +15,6 @@ from srpo_jax.checkpoint import Checkpoints
 from srpo_jax.config import read_config
 from srpo_jax.errors import ArgumentParser, InputError, run_cli
 from srpo_jax.model import hf, qwen2
-from srpo_jax.model.sharding import param_shardings
 from srpo_jax.paths import as_path, local_copy
 from srpo_jax.stored_params import StoredParams
 
@@ -40,16 +39,13 @@ def open_checkpoint(workdir: Path, step: int | None) -> tuple[Checkpoints, int, 
 
 
 def load_policy(workdir: str | Path, step: int | None = None) -> tuple[qwen2.Params, qwen2.Qwen2Config, int]:
-  """The parameters of a run's checkpoint, laid out over the ambient mesh, the model's shape and the step.
+  """The parameters of a run's checkpoint, in this process's memory, the model's shape and the step.
 
   Raises:
     InputError: not a run, or no such checkpoint.
   """
   checkpoints, step, model_config, like = open_checkpoint(as_path(workdir), step)
   try:
-    mesh = jax.sharding.get_mesh()
-    if not mesh.empty:
-      like = jax.tree.map(lambda x, at: x.update(sharding=at), like, param_shardings(like, mesh))
     return checkpoints.restore_params(step, like), model_config, step
   finally:
     checkpoints.close()

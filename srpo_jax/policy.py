@@ -10,11 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from srpo_jax.checkpoint import Checkpoints
-from srpo_jax.config import Config
+from srpo_jax.config import Config, read_config
 from srpo_jax.data.prompt_set import PromptSet
 from srpo_jax.errors import InputError
 from srpo_jax.experience import Collector
-from srpo_jax.export import load_policy
 from srpo_jax.model import hf
 from srpo_jax.model.qwen2 import Params
 from srpo_jax.model.sharding import param_shardings
@@ -41,15 +40,34 @@ class Policy:
   digest: str
 
   def load(self, config: Config) -> Params:
-    """The parameters, laid out over the ambient mesh."""
-    if self.run is not None:
-      return load_policy(self.run, self.step)[0]
+    """The parameters, laid out over the ambient mesh.
+
+    Args:
+      config: of the sampling; a run's weights keep the type in which it trained them.
+
+    Raises:
+      InputError: weights that do not fit the model or the mesh.
+    """
     model_config = hf.read_config(self.folder)
+    if self.run is not None:
+      trained = read_config(self.run / "config.json").model.param_dtype
+      like = hf.param_shapes(model_config, jnp.dtype(trained))
+      checkpoints = Checkpoints(self.run)
+      try:
+        return checkpoints.restore_params(self.step, over_mesh(like))
+      finally:
+        checkpoints.close()
     # Every use casts them to the type of the computation: master weights of twice the size would change no bit.
     narrow = jnp.dtype("bfloat16" if config.model.param_dtype == "bfloat16" else config.model.dtype)
-    mesh = jax.sharding.get_mesh()
-    shardings = None if mesh.empty else param_shardings(hf.param_shapes(model_config, narrow), mesh)
+    shardings = jax.tree.map(lambda x: x.sharding, over_mesh(hf.param_shapes(model_config, narrow)))
     return hf.load_params(self.folder, model_config, narrow, shardings=shardings)
+
+
+def over_mesh(shapes: Any) -> Any:
+  """Shapes of parameters, or of a tree that repeats theirs, each with its place on the ambient mesh."""
+  mesh = jax.sharding.get_mesh()
+  places = param_shardings(shapes, None if mesh.empty else mesh)
+  return jax.tree.map(lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), shapes, places)
 
 
 def of_folder(folder: Path) -> Policy:
@@ -64,15 +82,23 @@ def of_run(workdir: Path, step: int | None) -> Policy:
   Raises:
     InputError: not a run, or no such checkpoint.
   """
-  if not (workdir / "checkpoints").is_dir():
-    raise InputError(f"{workdir}: no checkpoints, expected the workdir of a run")
-  checkpoints = Checkpoints(workdir)
-  try:
-    step = checkpoints.find(step)
-  finally:
-    checkpoints.close()
-  saved = [file for file in (checkpoints.folder / str(step) / "params").rglob("*") if file.is_file()]
+  folder, steps = workdir / "checkpoints", saved_steps(workdir)
+  if not steps:
+    raise InputError(f"{folder}: no checkpoint yet")
+  step = steps[-1] if step is None else step
+  if step not in steps:
+    there = ", ".join(map(str, steps))
+    raise InputError(f"{folder}: no checkpoint of step {step}, expected one of: {there}")
+  saved = [file for file in (folder / str(step) / "params").rglob("*") if file.is_file()]
   return Policy(workdir / "model", workdir, step, files_digest(saved))
+
+
+def saved_steps(workdir: Path) -> list[int]:
+  """The steps of a run's checkpoints, in order: a folder has its number for a name once it is whole."""
+  folder = workdir / "checkpoints"
+  if not folder.is_dir():
+    raise InputError(f"{workdir}: no checkpoints, expected the workdir of a run")
+  return sorted(int(file.name) for file in folder.iterdir() if file.name.isdecimal())
 
 
 def make_collector(

@@ -86,7 +86,7 @@ def test_a_place_that_cannot_be_written_is_named(checkpoint, tmp_path):  # noqa:
   assert done.stderr.startswith("error: /no/such/folder/out.jsonl") and "No such" in done.stderr
 
 
-@pytest.mark.parametrize("module", ["launch", "export", "logprobs", "score", "evaluate"])
+@pytest.mark.parametrize("module", ["launch", "export", "logprobs", "score", "evaluate", "replay"])
 def test_help(module):
   done = call(module, "--help")
   assert done.returncode == 0 and f"srpo_jax.{module}" in done.stdout

@@ -1,0 +1,200 @@
+"""The files of a run read back: a step's rollouts as groups, and the update made again from them."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from srpo_jax.algorithm.advantages import group_advantages
+from srpo_jax.checkpoint import Checkpoints
+from srpo_jax.config import Config, make_config, read_config
+from srpo_jax.data.dataset import column
+from srpo_jax.data.encoded import Prompt, encode_prompt, load_tokenizer
+from srpo_jax.errors import InputError
+from srpo_jax.experience import Group
+from srpo_jax.flags import override
+from srpo_jax.learner import TrainState
+from srpo_jax.metrics import Row, policy_metrics
+from srpo_jax.model import hf
+from srpo_jax.plugins import resolve_callable
+from srpo_jax.policy import over_mesh, saved_steps
+from srpo_jax.run import Run, base_folder, make_learner, make_scorer, open_sets
+from srpo_jax.train import advantages_of, is_mixed, update
+from srpo_jax.types import Rollout, ScoreRequest, Verdict
+from srpo_jax.workdir import ROLLOUT_SCHEMA, read_rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+  """A recorded step: its groups with the verdicts as they stand, and [prompt, sample] advantages."""
+
+  number: int
+  groups: tuple[Group, ...]
+  advantages: np.ndarray
+
+
+class Recording:
+  """A run's files, read only, and the parts of the run that an update needs."""
+
+  def __init__(self, workdir: str | Path, overrides: Sequence[str] = ()):
+    """Raises InputError where the folder is no run's."""
+    self.path = Path(workdir)
+    config = read_config(self.path / "config.json")
+    self.config: Config = make_config(override(dataclasses.asdict(config), overrides)) if overrides else config
+    self.tokenizer = load_tokenizer(self.path / "model")
+    self.model_config = hf.read_config(self.path / "model")
+    self.learner = make_learner(self.config, self.model_config)
+    a = self.config.advantage
+    self.advantage: Callable[..., np.ndarray] = (
+      resolve_callable(a.function) if a.function else functools.partial(group_advantages, scale=a.scale)
+    )
+    self.saved = saved_steps(self.path)
+    self.checkpoints = Checkpoints(self.path)
+
+  def __enter__(self) -> "Recording":
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self.checkpoints.close()
+
+  def step(self, number: int) -> Step:
+    """A recorded step.
+
+    Raises:
+      InputError: no such step, rows that are no rollouts, or prompts that are not those of the run's data.
+    """
+    file = self.path / f"rollouts/step_{number:06d}.parquet"
+    if not file.is_file():
+      there = sorted(f.stem.removeprefix("step_") for f in (self.path / "rollouts").glob("step_*.parquet"))
+      known = f"{int(there[0])} to {int(there[-1])}" if there else "none"
+      raise InputError(f"{file}: no such file; the recorded steps are {known}")
+    try:
+      table = pq.read_table(file)
+    except (pa.ArrowException, OSError) as error:
+      raise InputError(f"{file}: cannot be read: {error}") from None
+    samples = self.config.rollout.group
+    if table.schema != ROLLOUT_SCHEMA or len(table) % samples or not len(table):
+      raise InputError(f"{file}: expected the rollouts of a step, {samples} a prompt")
+    rows = table.to_pylist()
+    groups = [self._group(file, start, rows[start : start + samples]) for start in range(0, len(rows), samples)]
+    advantages = np.array([row["advantage"] for row in rows], np.float32).reshape(-1, samples)
+    return Step(number, tuple(groups), advantages)
+
+  def _group(self, file: Path, start: int, rows: Sequence[Mapping[str, Any]]) -> Group:
+    if [row["sample"] for row in rows] != list(range(len(rows))) or len({row["prompt_id"] for row in rows}) > 1:
+      raise InputError(f"{file}: row {start}: expected samples 0 to {len(rows) - 1} of one prompt from here on")
+    prompt = self._prompt(rows[0]["prompt_id"])
+    if any(row["prompt"] != prompt.text for row in rows):
+      where = f"{prompt.problem.id} in {self.config.data.train}"
+      raise InputError(f"{file}: row {start}: field prompt: not that of {where}")
+    return Group(
+      prompt,
+      tuple(
+        Rollout(
+          row["prompt_id"],
+          row["sample"],
+          prompt.tokens,
+          np.asarray(row["token_ids"], np.int32),
+          np.asarray(row["sampler_logprobs"], np.float32),
+          row["truncated"],
+        )
+        for row in rows
+      ),
+      tuple(row["response"] for row in rows),
+      tuple(
+        Verdict(
+          f"{row['prompt_id']}/{row['sample']}",
+          row["format"],
+          row["language_mix"],
+          row["correct"],
+          np.nan if row["reward"] is None else row["reward"],
+          row["reason"],
+          row["pass_fraction"],
+        )
+        for row in rows
+      ),
+    )
+
+  @functools.cached_property
+  def _places(self) -> dict[str, tuple[Sequence[Any], int]]:
+    """prompt id -> its data set and its record there."""
+    data = self.config.data
+    sets = open_sets(data.train, format=data.format, limit=data.limit)
+    return {id_: (problems, i) for _, problems in sets for i, id_ in enumerate(column(problems, "id"))}
+
+  def _prompt(self, id_: str) -> Prompt:
+    if id_ not in self._places:
+      raise InputError(f"{self.config.data.train}: no row {id_}, expected the data that {self.path} was trained on")
+    problems, index = self._places[id_]
+    return encode_prompt(problems[index], self.config.prompt, self.tokenizer)
+
+  def state_before(self, number: int) -> TrainState:
+    """Parameters and optimizer as step `number` met them.
+
+    Raises:
+      InputError: neither a checkpoint nor the base to begin from.
+    """
+    earlier = [step for step in self.saved if step <= number]
+    shapes = hf.param_shapes(self.model_config, jnp.dtype(self.config.model.param_dtype))
+    if earlier:
+      like = over_mesh(jax.eval_shape(self.learner.init, shapes))
+      state, begin = self.checkpoints.restore(earlier[-1], like)[0], earlier[-1]
+    elif self.config.init_from:
+      raise InputError(f"{self.checkpoints.folder}: no checkpoint of step {number} or before (see --no-loss)")
+    else:
+      shardings = jax.tree.map(lambda x: x.sharding, over_mesh(shapes))
+      folder, dtype = base_folder(self.config), jnp.dtype(self.config.model.param_dtype)
+      state, begin = self.learner.init(hf.load_params(folder, self.model_config, dtype, shardings=shardings)), 0
+    for step in tqdm(range(begin, number), desc="updates", unit="step", disable=not self.config.log.progress):
+      state = self.update(state, self.step(step))[0]
+    return state
+
+  def update(self, state: TrainState, step: Step) -> tuple[TrainState, Row]:
+    """The step's update made again from what is recorded of it, and its policy/* figures. `state` is donated."""
+    state, metrics, _ = update(
+      cast(Run, self), state, step.groups, step.advantages, self.in_use(step.groups), step.number
+    )
+    return state, policy_metrics(metrics)
+
+  def advantages(self, groups: Sequence[Group]) -> np.ndarray:
+    """[prompt, sample] of the groups' verdicts."""
+    return advantages_of(cast(Run, self), groups, self.in_use(groups))
+
+  def in_use(self, groups: Sequence[Group]) -> np.ndarray:
+    """Which groups the update used."""
+    return np.array([not self.config.history.dynamic_sampling or is_mixed(group) for group in groups])
+
+  def judge(self, groups: Sequence[Group]) -> tuple[Group, ...]:
+    """The groups with the verdicts of today on the same responses."""
+    with make_scorer(self.config) as scorer:
+      for group in groups:
+        problem = group.prompt.problem
+        for rollout, text, verdict in zip(group.rollouts, group.texts, group.verdicts, strict=True):
+          scorer.submit(
+            ScoreRequest(
+              verdict.id, group.prompt.text, text, not rollout.truncated, problem.domain, problem.answer, problem.tests
+            )
+          )
+      verdicts = scorer.collect()
+    return tuple(dataclasses.replace(g, verdicts=tuple(verdicts[v.id] for v in g.verdicts)) for g in groups)
+
+  def decoded(self, rollout: Rollout) -> str:
+    """A response's tokens as text, without the EOS."""
+    tokens = rollout.tokens if rollout.truncated else rollout.tokens[:-1]
+    return self.tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+  def metrics(self, number: int) -> Mapping[str, Any]:
+    """The step's row of metrics.jsonl."""
+    file = self.path / "metrics.jsonl"
+    row = next((row for row in read_rows(file) if row.get("step") == number), None)
+    if row is None:
+      raise InputError(f"{file}: no row of step {number}")
+    return row

@@ -1,0 +1,176 @@
+"""Recomputes a recorded step of a run from its stored tokens, and compares with what was recorded.
+
+    python -m srpo_jax.replay --workdir DIR --step S
+
+    text        the stored tokens, decoded
+    verdicts    each response judged anew: correct, format, language_mix, pass_fraction, reward
+    advantages  of the rewards judged anew
+    loss        of the stored tokens, log-probabilities and advantages: policy/loss, grad_norm, entropy, clip_frac and
+                the gap to the sampler, as metrics.jsonl has them. The policy of the step is that of its checkpoint;
+                where there is none, the updates from the last checkpoint before it (or from the base) are made again
+                from their own stored rollouts, which gives the same bits on the same machine.
+
+Exit status 0 where all agree, 1 where anything differs. Nothing is sampled and nothing is written. --no-loss leaves out
+the last part, which needs the weights. Fields of the run's config, as another mesh, are set by
+--config.section.field=value.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from srpo_jax.cache import enable_compilation_cache
+from srpo_jax.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.experience import Group
+from srpo_jax.logs import start_logging
+from srpo_jax.metrics import Row
+from srpo_jax.model.sharding import make_mesh
+from srpo_jax.recording import Recording, Step
+from srpo_jax.types import Verdict
+
+ATOL, RTOL = 1e-5, 1e-3  # of figures of the policy: what another device or mesh may change
+EXACT = ("correct", "format", "language_mix", "pass_fraction", "reward")
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+  """One thing that was compared."""
+
+  name: str
+  compared: int
+  differing: int
+  largest: float  # difference; NaN where the things are no numbers
+  first: str  # difference, in words; empty: none
+
+  @property
+  def agrees(self) -> bool:
+    return self.differing == 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Replayed:
+  """A step with what it was compared with.
+
+  Attributes:
+    recorded: as it stands in the files.
+    judged: the same groups with the verdicts of today; advantages: of those, [prompt, sample].
+    metrics: policy/* of the update made again; empty without it.
+  """
+
+  recorded: Step
+  judged: tuple[Group, ...]
+  advantages: np.ndarray
+  metrics: Row
+  checks: tuple[Check, ...]
+
+
+def replay(workdir: str | Path, step: int, *, loss: bool = True, overrides: Sequence[str] = ()) -> Replayed:
+  """Recomputes step `step` of a run and compares.
+
+  Args:
+    loss: also make the update again, for which the weights are loaded.
+    overrides: of the run's config, as --config.section.field=value.
+
+  Raises:
+    InputError: naming what is missing or does not belong together.
+  """
+  with contextlib.ExitStack() as stack:
+    run = stack.enter_context(Recording(workdir, overrides))
+    mesh = make_mesh(**dataclasses.asdict(run.config.mesh))
+    if mesh is not None:
+      stack.enter_context(jax.set_mesh(mesh))
+    row = run.metrics(step)
+    recorded = run.step(step)
+    judged = run.judge(recorded.groups)
+    advantages = run.advantages(judged)
+    checks = [_texts(run, recorded.groups), *(_verdicts(name, recorded.groups, judged) for name in EXACT)]
+    checks.append(_advantages(recorded, advantages))
+    metrics: Row = {}
+    if loss:
+      metrics = run.update(run.state_before(step), recorded)[1]
+      checks += [_figure(name, row.get(name), value) for name, value in metrics.items()]
+    return Replayed(recorded, judged, advantages, metrics, tuple(checks))
+
+
+def _texts(run: Recording, groups: Sequence[Group]) -> Check:
+  pairs = [(v.id, t, run.decoded(r)) for g in groups for v, t, r in zip(g.verdicts, g.texts, g.rollouts, strict=True)]
+  return _compared("text", pairs)
+
+
+def _verdicts(name: str, recorded: Sequence[Group], judged: Sequence[Group]) -> Check:
+  """One field of all verdicts; numbers as the files hold them, in 32 bits."""
+
+  def value(verdict: Verdict) -> float | None:
+    found = getattr(verdict, name)
+    return None if found is None or np.isnan(found) else float(np.float32(found))
+
+  both = [(a, b) for g, h in zip(recorded, judged, strict=True) for a, b in zip(g.verdicts, h.verdicts, strict=True)]
+  notes = {b.id: f" ({a.reason!r}, now {b.reason!r})" for a, b in both if a.reason != b.reason}
+  return _compared(name, [(a.id, value(a), value(b)) for a, b in both], notes)
+
+
+def _advantages(recorded: Step, advantages: np.ndarray) -> Check:
+  ids = [verdict.id for group in recorded.groups for verdict in group.verdicts]
+  values = zip(ids, recorded.advantages.ravel().tolist(), advantages.ravel().tolist(), strict=True)
+  return _compared("advantage", list(values))
+
+
+def _figure(name: str, recorded: float | None, value: float | None) -> Check:
+  same, off = recorded is value, np.nan
+  if recorded is not None and value is not None:
+    same, off = bool(np.isclose(value, recorded, rtol=RTOL, atol=ATOL)), abs(value - recorded)
+  return Check(name, 1, int(not same), off, "" if same else f"{recorded!r} recorded, {value!r} now")
+
+
+def _compared(name: str, rows: Sequence[tuple[str, Any, Any]], notes: Mapping[str, str] | None = None) -> Check:
+  """Of (id, recorded, now) each pair that must be equal."""
+  differing = [(id_, a, b) for id_, a, b in rows if a != b]
+  off = [abs(a - b) for _, a, b in rows if isinstance(a, float) and isinstance(b, float)]
+  first = ""
+  if differing:
+    id_, a, b = differing[0]
+    first = f"{id_}: {a!r:.60} recorded, {b!r:.60} now{(notes or {}).get(id_, '')}"
+  return Check(name, len(rows), len(differing), max(off, default=np.nan), first)
+
+
+def table(checks: Sequence[Check]) -> str:
+  """A line a check."""
+  lines = [f"{'':22} {'compared':>9} {'differing':>9} {'largest difference':>19}"]
+  for check in checks:
+    largest = "-" if np.isnan(check.largest) else f"{check.largest:.3g}"
+    lines.append(f"{check.name:22} {check.compared:9} {check.differing:9} {largest:>19}  {check.first}".rstrip())
+  return "\n".join(lines)
+
+
+def main(args: Sequence[str]) -> None:
+  """Prints what agrees and what differs; exits with 1 where anything does."""
+  parser = ArgumentParser(
+    prog="python -m srpo_jax.replay", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
+  )  # fmt: skip
+  parser.add_argument("--workdir", required=True, type=Path, help="of the run")
+  parser.add_argument("--step", required=True, type=int, help="that is recorded")
+  parser.add_argument("--no-loss", action="store_true", help="rewards and advantages alone")
+  options, overrides = parser.parse_known_args(args)
+  for other in overrides:
+    if not other.startswith("--config."):
+      raise InputError(f"{other}: unknown option (see --help)")
+  start_logging()
+  enable_compilation_cache()
+  found = replay(options.workdir, options.step, loss=not options.no_loss, overrides=overrides)
+  print(table(found.checks))
+  differing = [check.name for check in found.checks if not check.agrees]
+  print(f"step {options.step}: " + (f"not as recorded: {', '.join(differing)}" if differing else "as recorded"))
+  if differing:
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+  run_cli(main)

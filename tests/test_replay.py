@@ -1,0 +1,141 @@
+"""A recorded step made again: the same bits as it stands, and every kind of change found."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from srpo_jax.errors import InputError
+from srpo_jax.replay import main, replay
+from srpo_jax.workdir import ROLLOUT_SCHEMA
+from tests.test_train import checkpoint, launch, toy  # noqa: F401 (checkpoint is a fixture)
+
+STEP = 3
+
+
+@pytest.fixture(scope="module")
+def done(checkpoint, tmp_path_factory) -> Path:  # noqa: F811
+  """Four steps; the checkpoints of 2 and 4 are there."""
+  return launch(toy(checkpoint, checkpoint__keep=2), tmp_path_factory.mktemp("replay") / "run")
+
+
+@pytest.fixture
+def copy(done, tmp_path) -> Path:
+  shutil.copytree(done, tmp_path / "run")
+  return tmp_path / "run"
+
+
+def differing(workdir: Path, step: int = STEP, **kwargs) -> dict[str, int]:
+  return {check.name: check.differing for check in replay(workdir, step, **kwargs).checks if not check.agrees}
+
+
+def change(workdir: Path, row: int, step: int = STEP, **fields) -> None:
+  file = workdir / f"rollouts/step_{step:06d}.parquet"
+  rows = pq.read_table(file).to_pylist()
+  rows[row] |= fields
+  pq.write_table(pa.Table.from_pylist(rows, schema=ROLLOUT_SCHEMA), file)
+
+
+@pytest.mark.parametrize("step", [0, 1, 3])
+def test_a_step_is_what_was_recorded_to_the_last_bit(done, step):
+  """From the base, from the base through an update made again, and from a checkpoint through another."""
+  found = replay(done, step)
+  assert {check.name for check in found.checks} >= {"text", "correct", "reward", "advantage", "policy/loss"}
+  assert all(check.agrees and (check.largest == 0 or np.isnan(check.largest)) for check in found.checks)
+  recorded = json.loads((done / "metrics.jsonl").read_text().splitlines()[step])
+  policy = {name: value for name, value in recorded.items() if name.startswith("policy/")}
+  assert found.metrics == policy and policy["policy/grad_norm"] > 0
+  assert found.checks[0].compared == len(found.recorded.groups) * 4
+  np.testing.assert_array_equal(found.recorded.advantages, found.advantages)
+
+
+def test_several_updates_and_unused_groups_are_made_again_too(checkpoint, tmp_path):  # noqa: F811
+  changes = {"loss__updates": 2, "history__mode": "none", "history__dynamic_sampling": True}
+  workdir = launch(toy(checkpoint, train__steps=2, **changes), tmp_path / "run")
+  found = replay(workdir, 1)
+  assert all(check.agrees for check in found.checks) and found.metrics["policy/logprob_gap"] is not None
+  assert found.metrics == {
+    name: value
+    for name, value in json.loads((workdir / "metrics.jsonl").read_text().splitlines()[1]).items()
+    if name.startswith("policy/")
+  }
+
+
+@pytest.mark.parametrize(
+  ("fields", "names"),
+  [
+    ({"response": "another"}, {"text", "correct", "reward"}),
+    ({"format": 1}, {"format"}),
+    ({"language_mix": 1}, {"language_mix"}),
+    ({"pass_fraction": 0.5}, {"pass_fraction"}),
+    ({"reward": 0.75}, {"reward"}),
+    ({"advantage": 3.0}, {"advantage"}),
+  ],
+)
+def test_each_changed_field_is_found(copy, fields, names):
+  row = next(i for i, r in enumerate(pq.read_table(copy / "rollouts/step_000003.parquet").to_pylist()) if r["correct"])
+  change(copy, row, **fields)
+  found = differing(copy, loss=False)
+  assert names - {"correct", "reward"} <= set(found) and all(found[name] == 1 for name in names & set(found))
+  assert found.keys() <= names | {"advantage"}
+
+
+def test_changed_tokens_and_advantages_change_the_loss(copy, done):
+  rows = pq.read_table(copy / "rollouts/step_000003.parquet").to_pylist()
+  row = next(i for i, r in enumerate(rows) if r["advantage"])
+  change(copy, row, advantage=-rows[row]["advantage"])
+  assert {"advantage", "policy/loss", "policy/grad_norm"} <= set(differing(copy))
+  change(copy, row, advantage=rows[row]["advantage"], token_ids=[5, *rows[row]["token_ids"][1:]])
+  found = differing(copy)
+  assert {"text", "policy/grad_norm", "policy/logprob_gap_max"} <= set(found) and "advantage" not in found
+  change(copy, row, step=2, advantage=-5.0)  # an update before it: another policy
+  shutil.copy(done / "rollouts/step_000003.parquet", copy / "rollouts/step_000003.parquet")
+  assert any(name.startswith("policy/") for name in differing(copy))
+
+
+def test_the_command_says_so_and_exits(copy, capsys):
+  main([f"--workdir={copy}", f"--step={STEP}", "--no-loss"])
+  said = capsys.readouterr().out
+  assert said.endswith("step 3: as recorded\n") and "policy/" not in said
+  change(copy, 0, advantage=9.0)
+  with pytest.raises(SystemExit) as ended:
+    main([f"--workdir={copy}", f"--step={STEP}", "--no-loss"])
+  said = capsys.readouterr().out
+  assert ended.value.code == 1 and said.endswith("step 3: not as recorded: advantage\n")
+  assert "/0: 9.0 recorded, " in said
+
+
+def test_without_weights_rewards_and_advantages_can_be_replayed(copy):
+  shutil.rmtree(copy / "checkpoints")
+  (copy / "checkpoints").mkdir()
+  assert differing(copy, loss=False) == {}
+
+
+@pytest.mark.parametrize(
+  ("args", "told"),
+  [
+    (["--workdir=/nowhere", "--step=0"], r"/nowhere/config\.json: no such file"),
+    (["--workdir={run}", "--step=4"], r"metrics\.jsonl: no row of step 4"),
+    (["--workdir={run}", "--step=3", "--bogus=1"], r"--bogus=1: unknown option"),
+    (["--workdir={run}", "--step=3", "--config.mesh.bogus=1"], r"config\.mesh\.bogus: unknown field"),
+    (["--workdir={run}", "--step=3", "--config.data.limit=1"], r"tests\.plugins:problems: no row q\d"),
+    (["--workdir={run}", "--step=3", "--config.prompt.math=x"], r"step_000003\.parquet: row 0: field prompt: not that"),
+    (["--workdir={run}", "--step=3", "--config.rollout.group=5"], r"expected the rollouts of a step, 5 a prompt"),
+  ],
+)
+def test_what_is_wrong_is_named(done, args, told):
+  with pytest.raises(InputError, match=told):
+    main([arg.format(run=done) for arg in args])
+
+
+def test_files_that_are_gone_or_spoiled_are_named(copy):
+  (copy / "rollouts/step_000003.parquet").write_bytes(b"nonsense")
+  with pytest.raises(InputError, match=r"step_000003\.parquet: cannot be read"):
+    replay(copy, 3)
+  (copy / "rollouts/step_000003.parquet").unlink()
+  with pytest.raises(InputError, match=r"step_000003\.parquet: no such file; the recorded steps are 0 to 2"):
+    replay(copy, 3)
