@@ -305,3 +305,25 @@ def test_two_processes_in_one_folder_are_refused(model, whole, log, tmp_path):
     fcntl.flock(held, fcntl.LOCK_EX)
     with pytest.raises(InputError, match="another process is evaluating into this folder"):
       main(arguments(of_model(model), whole, tmp_path / "out"))
+
+
+@pytest.mark.slow  # half a minute
+def test_on_a_mesh_responses_are_those_of_one_device(model, run, whole, log, tmp_path):
+  """Four devices, the weights of a folder and of a run spread over them."""
+  env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+  mesh = ["--config.mesh.fsdp=2", "--config.mesh.tensor=2"]
+  of_run = [f"--workdir={run}", "--sets=tests.plugins:problems", "--limit=9", f"--samples={SAMPLES}"]
+  main([*of_run, f"--out={tmp_path / 'one'}", "--config.log.progress=False"])
+  for name, args, reference in (
+    ("more", arguments(of_model(model), whole, tmp_path / "of_model", sets="{folder}/more.jsonl"), whole / "out"),
+    ("problems", [*of_run, f"--out={tmp_path / 'of_run'}"], tmp_path / "one"),
+  ):
+    subprocess.run([sys.executable, "-m", "srpo_jax.evaluate", *args, *mesh], cwd=ROOT, env=env, check=True)
+    out = Path(next(arg for arg in args if arg.startswith("--out=")).removeprefix("--out="))
+    tables = [pq.read_table(folder / f"samples/{name}.parquet").to_pylist() for folder in (out, reference)]
+    same = [a["token_ids"] == b["token_ids"] for a, b in zip(*tables, strict=True)]
+    assert np.mean(same) > 0.9  # sums in another order may turn a draw that is nearly a tie
+    for ours, theirs, equal in zip(*tables, same, strict=True):
+      if equal:
+        np.testing.assert_allclose(ours["sampler_logprobs"], theirs["sampler_logprobs"], atol=1e-3)
+        assert ours["correct"] == theirs["correct"]

@@ -1,7 +1,10 @@
 """A recorded step made again: the same bits as it stands, and every kind of change found."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ import pytest
 from srpo_jax.errors import InputError
 from srpo_jax.replay import main, replay
 from srpo_jax.workdir import ROLLOUT_SCHEMA
+from tests.conftest import ROOT
 from tests.test_train import checkpoint, launch, toy  # noqa: F401 (checkpoint is a fixture)
 
 STEP = 3
@@ -139,3 +143,12 @@ def test_files_that_are_gone_or_spoiled_are_named(copy):
   (copy / "rollouts/step_000003.parquet").unlink()
   with pytest.raises(InputError, match=r"step_000003\.parquet: no such file; the recorded steps are 0 to 2"):
     replay(copy, 3)
+
+
+@pytest.mark.slow  # a quarter of a minute
+def test_a_step_of_one_device_is_replayed_on_a_mesh(done):
+  env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+  command = [sys.executable, "-m", "srpo_jax.replay", f"--workdir={done}", "--step=3"]
+  mesh = ["--config.mesh.fsdp=2", "--config.mesh.tensor=2"]
+  found = subprocess.run([*command, *mesh], cwd=ROOT, env=env, capture_output=True, text=True)
+  assert found.returncode == 0 and found.stdout.endswith("step 3: as recorded\n"), found.stdout + found.stderr
