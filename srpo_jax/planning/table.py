@@ -143,7 +143,7 @@ def _step(plan: Plan) -> str:
     f"a chip: {chip.source}; no scoring, host or data)\n\n"
     f"BOUNDS: step at least {seconds(step.seconds)} s; {step.tokens_per_s:,.0f} generated tokens/s at most "
     f"({step.rollout_tokens_per_s:,.0f} while sampling); MFU at most {step.update_mfu:.0%} in the update, "
-    f"{step.step_mfu:.0%} over the step; at least {step.chip_hours:,.0f} chip-hours per 1,000 steps"
+    f"{step.step_mfu:.0%} over the step; at least {seconds(step.chip_hours)} chip-hours per 1,000 steps"
   )
 
 
