@@ -36,6 +36,7 @@ from srpo_jax.fields import names
 from srpo_jax.flags import override
 from srpo_jax.launch import parse_flags
 from srpo_jax.logs import start_logging
+from srpo_jax.paths import as_path, is_local
 
 CONFIG = "configs/stage1.py"
 
@@ -69,7 +70,7 @@ def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     allow_abbrev=False,
   )  # fmt: skip
   parser.add_argument("--model", type=Path, help="Hugging Face folder of the policy")
-  parser.add_argument("--workdir", type=Path, help="of the run whose policy it is")
+  parser.add_argument("--workdir", type=as_path, help="of the run whose policy it is; may be gs://")
   parser.add_argument("--step", type=int, help="of the run's checkpoint; default the last")
   parser.add_argument("--sets", required=True, help="with commas between")
   parser.add_argument("--data", type=Path, default=os.environ.get("SRPO_DATA"), help="folder of sets; $SRPO_DATA")
@@ -90,6 +91,8 @@ def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     raise InputError("--model: expected a Hugging Face folder here, or a run's folder in --workdir, not both")
   if options.workdir is None and options.step is not None:
     raise InputError("--step: expected with --workdir alone")
+  if options.workdir is not None and not is_local(options.workdir) and options.out is None:
+    raise InputError(f"--out: expected a local folder here, {options.workdir} being in an object store")
   if options.workdir is not None and options.config is not None:
     raise InputError("--config: expected with --model alone: a run has its own (single fields: --config.section.field)")
   if not names(options.sets):

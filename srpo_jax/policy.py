@@ -1,8 +1,7 @@
 """A policy to sample from outside of training: a Hugging Face folder, or a checkpoint of a run."""
 
 import dataclasses
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,15 @@ import jax.numpy as jnp
 from srpo_jax.checkpoint import Checkpoints
 from srpo_jax.config import Config, read_config
 from srpo_jax.data.prompt_set import PromptSet
+from srpo_jax.digests import files_digest
 from srpo_jax.errors import InputError
 from srpo_jax.experience import Collector
 from srpo_jax.model import hf
 from srpo_jax.model.qwen2 import Params
 from srpo_jax.model.sharding import param_shardings
+from srpo_jax.paths import local_copy
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.run import check_vocabulary, make_engine, stop_tokens
-
-_END = 1 << 20  # bytes of a large file that its digest reads, at either end
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +89,7 @@ def of_run(workdir: Path, step: int | None) -> Policy:
     there = ", ".join(map(str, steps))
     raise InputError(f"{folder}: no checkpoint of step {step}, expected one of: {there}")
   saved = [file for file in (folder / str(step) / "params").rglob("*") if file.is_file()]
-  return Policy(workdir / "model", workdir, step, files_digest(saved))
+  return Policy(local_copy(str(workdir / "model")), workdir, step, files_digest(saved))
 
 
 def saved_steps(workdir: Path) -> list[int]:
@@ -121,16 +120,3 @@ def make_collector(
   longest = max(set_.longest for set_ in sets)
   engine = make_engine(config, model_config, max_prompt=longest, stops=stops, top_p=top_p)
   return Collector(engine, scorer, tokenizer, stops, config.rollout.prompt_bucket, config.train.seed, show)
-
-
-def files_digest(files: Iterable[Path]) -> str:
-  """Names what files hold: of large ones the size and both ends alone, as weights are read slowly."""
-  digest = hashlib.sha256()
-  for file in sorted(files):
-    size = file.stat().st_size
-    digest.update(f"{file.name} {size} ".encode())
-    with file.open("rb") as stream:
-      digest.update(stream.read(_END))
-      stream.seek(max(size - _END, 0))
-      digest.update(stream.read(_END))
-  return digest.hexdigest()

@@ -24,6 +24,7 @@ from srpo_jax.flags import override
 from srpo_jax.learner import TrainState
 from srpo_jax.metrics import Row, policy_metrics
 from srpo_jax.model import hf
+from srpo_jax.paths import as_path, local_copy
 from srpo_jax.plugins import resolve_callable
 from srpo_jax.policy import over_mesh, saved_steps
 from srpo_jax.run import Run, base_folder, make_learner, make_scorer, open_sets
@@ -46,11 +47,11 @@ class Recording:
 
   def __init__(self, workdir: str | Path, overrides: Sequence[str] = ()):
     """Raises InputError where the folder is no run's."""
-    self.path = Path(workdir)
+    self.path = as_path(workdir)
     config = read_config(self.path / "config.json")
     self.config: Config = make_config(override(dataclasses.asdict(config), overrides)) if overrides else config
-    self.tokenizer = load_tokenizer(self.path / "model")
-    self.model_config = hf.read_config(self.path / "model")
+    folder = local_copy(str(self.path / "model"))
+    self.tokenizer, self.model_config = load_tokenizer(folder), hf.read_config(folder)
     self.learner = make_learner(self.config, self.model_config)
     a = self.config.advantage
     self.advantage: Callable[..., np.ndarray] = (
@@ -77,7 +78,8 @@ class Recording:
       known = f"{int(there[0])} to {int(there[-1])}" if there else "none"
       raise InputError(f"{file}: no such file; the recorded steps are {known}")
     try:
-      table = pq.read_table(file)
+      with file.open("rb") as stream:
+        table = pq.read_table(stream)
     except (pa.ArrowException, OSError) as error:
       raise InputError(f"{file}: cannot be read: {error}") from None
     samples = self.config.rollout.group

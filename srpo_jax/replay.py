@@ -32,6 +32,7 @@ from srpo_jax.experience import Group
 from srpo_jax.logs import start_logging
 from srpo_jax.metrics import Row
 from srpo_jax.model.sharding import make_mesh
+from srpo_jax.paths import as_path
 from srpo_jax.recording import Recording, Step
 from srpo_jax.types import Verdict
 
@@ -155,7 +156,7 @@ def main(args: Sequence[str]) -> None:
     prog="python -m srpo_jax.replay", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
     allow_abbrev=False,
   )  # fmt: skip
-  parser.add_argument("--workdir", required=True, type=Path, help="of the run")
+  parser.add_argument("--workdir", required=True, type=as_path, help="of the run; may be gs://")
   parser.add_argument("--step", required=True, type=int, help="that is recorded")
   parser.add_argument("--no-loss", action="store_true", help="rewards and advantages alone")
   options, overrides = parser.parse_known_args(args)

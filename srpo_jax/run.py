@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import importlib.metadata
 import inspect
 import logging
@@ -24,6 +23,7 @@ from srpo_jax.config import Config, check_same_run, flatten, to_json
 from srpo_jax.data.dataset import open_problems
 from srpo_jax.data.encoded import Prompt, load_tokenizer
 from srpo_jax.data.prompt_set import PromptSet, Selection
+from srpo_jax.digests import files_digest
 from srpo_jax.errors import InputError, PreemptedError
 from srpo_jax.experience import Collector
 from srpo_jax.fields import names
@@ -192,22 +192,11 @@ def facts(config: Config, folder: Path, sets: Sequence[PromptSet]) -> dict[str, 
   for set_ in sets:
     found |= {f"{set_.name}: digest of its {domain} rows": digest for domain, digest in set_.digests.items()}
   for file in sorted(file for file in folder.iterdir() if file.name in hf.COMPANION_FILES or file.suffix == WEIGHTS):
-    found[f"{file}: digest"] = edges_digest(file)
+    found[f"{file}: digest"] = files_digest([file])
   sources = Path(__file__).parent
   digest = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(sources.rglob("*.py"))))
   found["srpo_jax: digest of its sources"] = digest.hexdigest()[:16]
   return found | {f"version of {name}": importlib.metadata.version(name) for name in LIBRARIES}
-
-
-def edges_digest(file: Path) -> str:
-  """Of a file's size, its first and its last mebibyte: enough to tell the weights of two models apart."""
-  with file.open("rb") as stream:
-    size = stream.seek(0, 2)
-    stream.seek(0)
-    digest = hashlib.sha256(str(size).encode() + stream.read(1 << 20))
-    stream.seek(max(0, size - (1 << 20)))
-    digest.update(stream.read())
-  return digest.hexdigest()[:16]
 
 
 class Run:
