@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.experimental import pallas as pl
+from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import AbstractDevice, AxisType, Mesh, NamedSharding
 
 from srpo_jax.model import attention
@@ -48,6 +49,21 @@ def topology_mesh(name: str, shape: tuple[int, int, int]) -> Mesh:
 
   devices = topologies.get_topology_desc(name, platform="tpu").devices
   return Mesh(np.array(devices).reshape(shape), MESH_AXES, axis_types=(AxisType.Auto,) * 3)
+
+
+@contextlib.contextmanager
+def without_compilation_cache() -> Iterator[None]:
+  """Compiles anew: a program of a topology can be written to the cache, but no machine without a TPU can read it."""
+
+  def use(cache: bool) -> None:
+    jax.config.update("jax_enable_compilation_cache", cache)
+    compilation_cache.reset_cache()  # it remembers whether it is used
+
+  use(False)
+  try:
+    yield
+  finally:
+    use(True)
 
 
 def abstract_params(shapes, mesh: Mesh, rules=RULES):
