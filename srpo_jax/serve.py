@@ -64,8 +64,8 @@ def _serve(options: argparse.Namespace, config: Config, http_socket: socket.sock
   from srpo_jax.cache import enable_compilation_cache
   from srpo_jax.policy import of_folder, of_run
   from srpo_jax.serving.load import load_driver
-  from srpo_jax.serving.requests import Limits
-  from srpo_jax.serving.server import serve
+  from srpo_jax.serving.requests import Limits, UnavailableError
+  from srpo_jax.serving.server import Doors, serve
 
   _quieten()
   enable_compilation_cache()
@@ -76,10 +76,8 @@ def _serve(options: argparse.Namespace, config: Config, http_socket: socket.sock
   driver = load_driver(config, policy, limits)
   address = f"[{options.host}]:{grpc_port}" if ":" in options.host else f"{options.host}:{grpc_port}"
   try:
-    asyncio.run(serve(driver, name, http_socket, address, options.drain_s))
-  except RuntimeError as error:
-    if driver.error is None:
-      raise
+    asyncio.run(serve(driver, Doors(driver, name, http_socket, address), options.drain_s))
+  except UnavailableError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(1)
   finally:

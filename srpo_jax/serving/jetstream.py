@@ -210,9 +210,18 @@ class ServingDriver(orchestrator.Driver):
         self._open.add(request)
         self._prefill_backlog.put_nowait(request)
 
-  def stop(self) -> None:
-    """Ends at once: what is open gets an error."""
+  def raise_if_failed(self) -> None:
+    """Raises UnavailableError where a thread has failed."""
+    if self.error is not None:
+      raise UnavailableError(f"serving has failed: {type(self.error).__name__}: {self.error}") from self.error
+
+  def end_open(self) -> None:
+    """Ends at once: what is open gets an error, and nothing is served from then on."""
     self._end_all(UnavailableError("the server has ended"))
+
+  def stop(self) -> None:
+    """Ends the threads, and what is open by an error."""
+    self.end_open()
     super().stop()
 
   def _drop_cancelled(self) -> None:
@@ -311,6 +320,7 @@ class ServingDriver(orchestrator.Driver):
       left: collections.deque[_Open] = collections.deque()  # samples of the last prefix that have no slot yet
       while self.live:
         state = self._let_go(state, slots)
+        self._taken = sum(open_ is not None for open_ in slots)  # told before it may sleep
         state = self._fill(state, slots, left, idx)
         self._taken = sum(open_ is not None for open_ in slots)
         if not self._taken:
@@ -320,7 +330,6 @@ class ServingDriver(orchestrator.Driver):
         data, logprobs = jax.device_get((result.data, state.logprobs))
         step += 1
         texts.put((step, self._read(data, logprobs, result, slots)))  # a pair, as JetStream's `stop` expects
-        self._taken = sum(open_ is not None for open_ in slots)
 
   def _let_go(self, state: DecodeState, slots: list[_Open | None]) -> DecodeState:
     """Rests the slots of responses that nobody waits for any more."""
