@@ -3,20 +3,20 @@
     python -m srpo_jax.serve --model DIR --port 8000
     python -m srpo_jax.serve --workdir DIR [--step N] --port 8000
 
-HTTP at --port: POST /v1/completions (streaming, seed, n, temperature, stop, logprobs=0), /v1/models, /health, and /metrics
-for Prometheus. The gRPC service of JetStream (Decode, HealthCheck) at --grpc-port, by default the next one. Both listen
-on this machine alone unless --host names another address; there is no password and no encryption.
+HTTP at --port: POST /v1/completions (stream, seed, n, temperature, stop, logprobs=0), /v1/models, /health, and
+/metrics for Prometheus. JetStream's gRPC service (Decode, HealthCheck) at --grpc-port, by default the next one. Both
+listen on this machine alone unless --host names another address; there is no password and no encryption.
 
 A prompt is continued as it is: no template is put around it. A response's tokens depend on its prompt, its seed, its
-temperature and its number among `n`, not on what else is served: `sample_groups` draws the same with
-`srpo_jax.serving.requests.draw_key(seed)`. JetStream's messages have neither seed nor temperature: by gRPC the policy is
-greedy, or drawn from at --temperature with fresh seeds; a max_tokens beyond --max-new-tokens ends there, as in JetStream
-(HTTP refuses it).
+temperature and its number among `n`, not on what else is served: `sample_groups` draws the same with the key
+`srpo_jax.serving.requests.draw_key(seed)`. Without a seed it is a fresh one. JetStream's messages have neither seed nor
+temperature: by gRPC the policy is greedy, or drawn from at --temperature with fresh seeds; and a max_tokens beyond
+--max-new-tokens ends there, as in JetStream (HTTP refuses it). Stop tokens are not shown.
 
-Where more than --queue requests wait, more are refused (429, RESOURCE_EXHAUSTED). A client that hangs up frees its slot.
-SIGTERM or Ctrl-C: no new requests, those in flight are finished within --drain-s seconds, exit 0; a second one ends it at
-once. It runs on the devices of one host, laid out by config.mesh; other fields of the run, or of --config, are set by
---config.section.field=value.
+Where more than --queue requests wait, more are refused (429, RESOURCE_EXHAUSTED). A client that hangs up frees its
+slot. At SIGTERM or Ctrl-C no new requests are taken, those in flight are finished within --drain-s seconds, and the
+exit status is 0; a second signal ends it at once. It runs on the devices of one host, laid out by config.mesh; other
+fields of the run, or of --config, are set by --config.section.field=value.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from types import FrameType
 from typing import Any
 
 from srpo_jax.config import Config, make_config, read_config
-from srpo_jax.errors import ArgumentParser, InputError, check_positive, run_cli
+from srpo_jax.errors import ArgumentParser, InputError, run_cli
 from srpo_jax.flags import override
 from srpo_jax.launch import parse_flags
 from srpo_jax.logs import start_logging
@@ -71,7 +71,8 @@ def _serve(options: argparse.Namespace, config: Config, http_socket: socket.sock
   enable_compilation_cache()
   policy = of_folder(options.model) if options.model else of_run(options.workdir, options.step)
   name = options.name or (options.model or options.workdir).resolve().name
-  limits = Limits(config.rollout.slots, config.rollout.max_new_tokens, options.queue, options.temperature, options.top_p)
+  rollout = config.rollout
+  limits = Limits(rollout.slots, rollout.max_new_tokens, options.queue, options.temperature, options.top_p)
   logging.info("loading %s", policy.run or policy.folder)
   driver = load_driver(config, policy, limits)
   address = f"[{options.host}]:{grpc_port}" if ":" in options.host else f"{options.host}:{grpc_port}"
@@ -101,7 +102,9 @@ def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
   parser.add_argument("--max-prompt-tokens", type=int, default=2048, help="longer prompts are refused (2048)")
   parser.add_argument("--max-new-tokens", type=int, help="of a response at most; default the config's")
   parser.add_argument("--temperature", type=float, default=0.0, help="of requests by gRPC (0: greedy)")
-  parser.add_argument("--top-p", type=float, default=1.0, help="likeliest tokens that hold this share, for all requests")
+  parser.add_argument(
+    "--top-p", type=float, default=1.0, help="of all requests: the likeliest tokens that hold this share"
+  )
   parser.add_argument("--drain-s", type=float, default=600.0, help="seconds that requests in flight have at the end")
   parser.add_argument("--config", help=f"of --model: where the settings of training come from; default {CONFIG}")
   options, overrides = parser.parse_known_args(args)
@@ -114,8 +117,9 @@ def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
   for other in overrides:
     if not other.startswith("--config."):
       raise InputError(f"{other}: unknown option (see --help)")
-  check_positive(options, "slots", "queue", *(n for n in ("max_new_tokens",) if options.max_new_tokens is not None))
-  check_positive(options, "max_prompt_tokens")
+  for option in ("slots", "queue", "max_prompt_tokens", "max_new_tokens"):
+    value = getattr(options, option)
+    _check(f"--{option.replace('_', '-')}", value, value is None or value >= 1, "at least 1")
   _check("--temperature", options.temperature, 0 <= options.temperature < math.inf, "a number from 0 on")
   _check("--top-p", options.top_p, 0 < options.top_p <= 1, "a number above 0, at most 1")
   _check("--drain-s", options.drain_s, 0 <= options.drain_s < math.inf, "a number from 0 on")

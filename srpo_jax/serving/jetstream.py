@@ -20,6 +20,7 @@ import collections
 import contextlib
 import dataclasses
 import logging
+import os
 import queue
 import threading
 import time
@@ -30,11 +31,10 @@ import grpc
 import jax
 import numpy as np
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as in jetstream_engine
 _root = logging.getLogger()
 _level, _handlers = _root.level, list(_root.handlers)
-from srpo_jax.rollout.jetstream_engine import JetStreamEngine  # noqa: E402 (importing jetstream sets up the root logger)
-
-from jetstream.core import orchestrator  # noqa: E402, I001
+from jetstream.core import orchestrator  # noqa: E402 (between saving the root logger, which it sets up, and restoring it)
 from jetstream.core.proto import jetstream_pb2, jetstream_pb2_grpc  # noqa: E402
 from jetstream.core.utils.async_multifuture import AsyncMultifuture  # noqa: E402
 from jetstream.core.utils.return_sample import ReturnSample  # noqa: E402
@@ -44,6 +44,7 @@ _root.handlers[:] = _handlers
 
 from srpo_jax.model.decode import DecodeState  # noqa: E402
 from srpo_jax.model.qwen2 import Params  # noqa: E402
+from srpo_jax.rollout.jetstream_engine import JetStreamEngine  # noqa: E402
 from srpo_jax.rollout.sampler import round_up  # noqa: E402
 from srpo_jax.serving.metrics import Metrics  # noqa: E402
 from srpo_jax.serving.requests import (  # noqa: E402
@@ -380,9 +381,7 @@ class ServingDriver(orchestrator.Driver):
         return None
     return None
 
-  def _read(
-    self, data: np.ndarray, logprobs: np.ndarray, result: Any, slots: list[_Open | None]
-  ) -> list[_Tokens]:
+  def _read(self, data: np.ndarray, logprobs: np.ndarray, result: Any, slots: list[_Open | None]) -> list[_Tokens]:
     """What each slot has emitted; frees those that are finished."""
     tokens, valid = data[:, slice(*result.tokens_idx)], data[:, slice(*result.valid_idx)]
     lengths = data[:, slice(*result.length_idx)][:, 0]

@@ -16,9 +16,7 @@ class Metrics:
     self.first_token_s = Histogram(
       "srpo_time_to_first_token_seconds", "From admission to the first tokens", registry=registry, buckets=_SECONDS
     )
-    self.request_s = Histogram(
-      "srpo_request_seconds", "From admission to the end", registry=registry, buckets=_SECONDS
-    )
+    self.request_s = Histogram("srpo_request_seconds", "From admission to the end", registry=registry, buckets=_SECONDS)
     self.open = Gauge("srpo_requests_open", "Requests admitted and not ended", registry=registry)
     self.waiting = Gauge("jetstream_prefill_backlog_size", "Size of prefill queue", registry=registry)
     self.free = Gauge(

@@ -6,6 +6,7 @@ import logging
 import signal
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import uvicorn
 
@@ -74,9 +75,9 @@ class Doors:
     """
     self._driver.draining = True
     self._http.should_exit = True  # closes the socket that listens, and each connection after its answer
-    closing = asyncio.gather(self._grpc.stop(drain_s), self.http)
-    hurried = asyncio.create_task(at_once.wait())
-    await asyncio.wait({closing, hurried}, timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
+    closing: asyncio.Future[Any] = asyncio.gather(self._grpc.stop(drain_s), self.http)
+    hurried: asyncio.Future[Any] = asyncio.create_task(at_once.wait())
+    await asyncio.wait([closing, hurried], timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
     hurried.cancel()
     finished = closing.done()
     if not finished:
@@ -99,13 +100,16 @@ async def serve(driver: ServingDriver, doors: Doors, drain_s: float) -> None:
   def told() -> None:
     (at_once if ending.is_set() else ending).set()
 
-  driver.failed = lambda: loop.call_soon_threadsafe(ending.set)
+  def failed() -> None:
+    loop.call_soon_threadsafe(ending.set)
+
+  driver.failed = failed
   for number in (signal.SIGTERM, signal.SIGINT):
     loop.add_signal_handler(number, told)
   await doors.open()
   if driver.live:
-    waiting = asyncio.create_task(ending.wait())
-    await asyncio.wait({doors.http, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting: asyncio.Future[Any] = asyncio.create_task(ending.wait())
+    await asyncio.wait([doors.http, waiting], return_when=asyncio.FIRST_COMPLETED)
   if driver.live:
     logger.info("ending: %d requests in flight are finished first", driver.unfinished)
   if not await doors.close(drain_s, at_once):

@@ -93,9 +93,7 @@ def serving(model, checkpoint, *, slots=8, max_new=64, queue=1024, temperature=0
     config, slots=slots, max_prompt=MAX_PROMPT, max_new=max_new, chunk=CHUNK, stop_tokens=stops, group=min(4, slots)
   )
   reader = PromptReader(tokenizer, token_bytes(tokenizer, config.vocab_size), MAX_PROMPT)
-  driver = ServingDriver(
-    engine, params, reader, Limits(slots, max_new, queue, temperature, 1.0), stops, bucket=BUCKET
-  )
+  driver = ServingDriver(engine, params, reader, Limits(slots, max_new, queue, temperature, 1.0), stops, bucket=BUCKET)
   sock = bind("127.0.0.1", 0, "--port")
   loop = asyncio.new_event_loop()
   thread = threading.Thread(target=loop.run_forever)
@@ -130,9 +128,7 @@ def server(model, checkpoint):
 def offline(model):
   """What `sample_groups` gives: (tokens, seed, temperature, samples, budget) -> the responses' tokens and log-probs."""
   config, params = model
-  engine = InProcessEngine(
-    config, slots=8, max_prompt=MAX_PROMPT, max_new=64, chunk=CHUNK, stop_tokens=STOP, group=4
-  )
+  engine = InProcessEngine(config, slots=8, max_prompt=MAX_PROMPT, max_new=64, chunk=CHUNK, stop_tokens=STOP, group=4)
 
   def sample(tokens, *, seed=0, temperature=1.0, samples=1, budget=64):
     asked = GroupRequest("", np.asarray(tokens, np.int32), samples, draw_key(seed), budget, temperature)

@@ -317,7 +317,7 @@ def test_metrics(server):
 
 def test_draining(model, checkpoint):
   """What is in flight and what waits is finished; new requests are refused; then both doors are closed."""
-  with serving(model, checkpoint, slots=2, max_new=LONG, stops=NEVER) as server:
+  with serving(model, checkpoint, slots=2, max_new=300, stops=NEVER) as server:
     go, generate = threading.Event(), server.driver.engine.generate
     server.driver.engine.generate = lambda *args: go.wait(60) and generate(*args)
     calls = [server.stub.Decode(text_request("x", 300)) for _ in range(8)]

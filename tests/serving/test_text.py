@@ -1,4 +1,4 @@
-"""Text in pieces is the text of all tokens at once, its characters whole; stop strings cut where a search finds them."""
+"""Text in pieces is that of all tokens at once, its characters whole; stop strings cut where a search finds them."""
 
 import random
 
