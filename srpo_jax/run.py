@@ -67,7 +67,7 @@ def check_vocabulary(
   folder: Path, model_config: qwen2.Qwen2Config, stops: Sequence[int], sets: Sequence[PromptSet]
 ) -> None:
   """Raises InputError where the stop tokens or the prompts have ids that the model does not know."""
-  if max(*stops, *(set_.largest_id for set_ in sets)) >= model_config.vocab_size:
+  if max([*stops, *(set_.largest_id for set_ in sets)]) >= model_config.vocab_size:
     raise InputError(f"{folder}: the tokenizer has ids beyond the model's vocab_size {model_config.vocab_size}")
 
 

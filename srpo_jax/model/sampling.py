@@ -22,6 +22,7 @@ class Purpose(enum.IntEnum):
   MINIBATCH = 2
   LABEL = 3
   MIX = 4
+  SERVE = 5
 
 
 def prompt_key(seed: int, purpose: Purpose, step: int, prompt_id: str) -> Key[Array, ""]:

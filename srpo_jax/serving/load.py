@@ -1,0 +1,42 @@
+"""A policy behind the driver."""
+
+import contextlib
+import dataclasses
+from typing import cast
+
+import jax
+
+from srpo_jax.config import Config
+from srpo_jax.data.encoded import load_tokenizer
+from srpo_jax.model import hf
+from srpo_jax.model.sharding import make_mesh
+from srpo_jax.policy import Policy
+from srpo_jax.rollout.jetstream_engine import JetStreamEngine
+from srpo_jax.run import check_vocabulary, make_engine, stop_tokens
+from srpo_jax.serving.jetstream import ServingDriver
+from srpo_jax.serving.requests import Limits, PromptReader
+from srpo_jax.serving.text import token_bytes
+
+
+def load_driver(config: Config, policy: Policy, limits: Limits) -> ServingDriver:
+  """Loads the policy, compiles its programs and starts the driver's threads.
+
+  Raises:
+    InputError: a tokenizer or a mesh that does not fit the model or the devices.
+  """
+  mesh = make_mesh(**dataclasses.asdict(config.mesh))
+  with jax.set_mesh(mesh) if mesh is not None else contextlib.nullcontext():
+    model_config, tokenizer = hf.read_config(policy.folder), load_tokenizer(policy.folder)
+    stops = stop_tokens(policy.folder, tokenizer)
+    check_vocabulary(policy.folder, model_config, stops, [])
+    max_prompt = config.data.max_prompt_tokens
+    engine = cast(
+      JetStreamEngine, make_engine(config, model_config, max_prompt=max_prompt, stops=stops, top_p=limits.top_p)
+    )
+    trained = policy.load(config)
+    params = engine.load_params(trained)
+  if params is not trained:
+    for leaf in jax.tree.leaves(trained):
+      leaf.delete()  # master weights are not served
+  reader = PromptReader(tokenizer, token_bytes(tokenizer, model_config.vocab_size), max_prompt)
+  return ServingDriver(engine, params, reader, limits, stops, bucket=config.rollout.prompt_bucket, mesh=mesh)

@@ -1,0 +1,117 @@
+"""Both doors in one event loop, and their orderly end."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+
+from srpo_jax.errors import InputError
+from srpo_jax.serving.http import make_app
+from srpo_jax.serving.jetstream import ServingDriver, grpc_server
+
+logger = logging.getLogger(__name__)
+
+
+def bind(host: str, port: int, option: str) -> socket.socket:
+  """A TCP socket on that address, not yet listening: until the model is loaded clients are turned away.
+
+  Raises:
+    InputError: an address that is in use or not this machine's.
+  """
+  try:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    sock = socket.socket(family, kind, protocol)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(address)
+  except OSError as error:
+    raise InputError(f"{option}: {host}:{port}: {error.strerror}, expected a free address of this machine") from None
+  return sock
+
+
+class _HttpServer(uvicorn.Server):
+  @contextlib.contextmanager
+  def capture_signals(self) -> Iterator[None]:
+    yield  # they end both doors, so `serve` has them
+
+
+class Doors:
+  """HTTP and gRPC to one driver, in the running event loop.
+
+  Args:
+    grpc_address: HOST:PORT.
+  """
+
+  def __init__(self, driver: ServingDriver, name: str, http_socket: socket.socket, grpc_address: str):
+    self._driver, self._name, self._socket, self._grpc_address = driver, name, http_socket, grpc_address
+
+  async def open(self) -> None:
+    """Raises InputError where the gRPC address is in use."""
+    self._grpc = grpc_server(self._driver)
+    try:
+      self.grpc_port = self._grpc.add_insecure_port(self._grpc_address)
+    except RuntimeError:
+      message = f"--grpc-port: {self._grpc_address} is in use, expected a free address of this machine"
+      raise InputError(message) from None
+    app = make_app(self._driver, self._name)
+    self._http = _HttpServer(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
+    await self._grpc.start()
+    self.http = asyncio.create_task(self._http.serve(sockets=[self._socket]))
+    while not (self._http.started or self.http.done()):
+      await asyncio.sleep(0.01)
+    host, port = self._socket.getsockname()[:2]
+    logger.info("serving %s: HTTP at http://%s:%d/v1, gRPC at %s", self._name, host, port, self._grpc_address)
+
+  async def close(self, drain_s: float, at_once: asyncio.Event) -> bool:
+    """Takes no more, and finishes what is in flight: whether all of it was.
+
+    Args:
+      drain_s: seconds for that.
+      at_once: set to end before.
+    """
+    self._driver.draining = True
+    self._http.should_exit = True  # closes the socket that listens, and each connection after its answer
+    closing: asyncio.Future[Any] = asyncio.gather(self._grpc.stop(drain_s), self.http)
+    hurried: asyncio.Future[Any] = asyncio.create_task(at_once.wait())
+    await asyncio.wait([closing, hurried], timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
+    hurried.cancel()
+    finished = closing.done()
+    if not finished:
+      self._http.force_exit = True
+      self._driver.end_open()
+      await self._grpc.stop(1)
+    await closing
+    return finished
+
+
+async def serve(driver: ServingDriver, doors: Doors, drain_s: float) -> None:
+  """Serves until SIGTERM or Ctrl-C, then finishes what is in flight; a second signal ends it at once.
+
+  Raises:
+    InputError: the gRPC address is in use.
+    UnavailableError: a thread of the driver has failed.
+  """
+  loop, ending, at_once = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+
+  def told() -> None:
+    (at_once if ending.is_set() else ending).set()
+
+  def failed() -> None:
+    loop.call_soon_threadsafe(ending.set)
+
+  driver.failed = failed
+  for number in (signal.SIGTERM, signal.SIGINT):
+    loop.add_signal_handler(number, told)
+  await doors.open()
+  if driver.live:
+    waiting: asyncio.Future[Any] = asyncio.create_task(ending.wait())
+    await asyncio.wait([doors.http, waiting], return_when=asyncio.FIRST_COMPLETED)
+  if driver.live:
+    logger.info("ending: %d requests in flight are finished first", driver.unfinished)
+  if not await doors.close(drain_s, at_once):
+    logger.warning("ended with requests in flight")
+  driver.raise_if_failed()

@@ -1,0 +1,137 @@
+"""The command: its options, a port in use, and whole lives from the start to SIGTERM."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import grpc
+import numpy as np
+import openai
+import pytest
+from jetstream.core.proto import jetstream_pb2_grpc
+
+from srpo_jax.data.encoded import load_tokenizer
+from srpo_jax.errors import InputError
+from srpo_jax.export import load_policy
+from srpo_jax.rollout.engine import InProcessEngine
+from srpo_jax.rollout.sampler import GroupRequest, sample_groups
+from srpo_jax.run import stop_tokens
+from srpo_jax.serve import main
+from srpo_jax.serving.requests import draw_key
+from tests.conftest import ROOT
+from tests.serving.conftest import text_request
+from tests.test_train import checkpoint as talkative  # noqa: F401 (a fixture)
+from tests.test_train import launch, toy
+
+TINY = "--config=configs/tiny.py"
+
+
+@pytest.mark.parametrize(
+  ("args", "words"),
+  [
+    ([], "--model"),
+    (["--model", "a", "--workdir", "b"], "--model"),
+    (["--model", "a", "--step", "3"], "--step"),
+    (["--workdir", "a", TINY], "--config"),
+    (["--model", "a", "--port", "x"], "--port"),
+    (["--model", "a", "--port", "65536"], "--port"),
+    (["--model", "a", "--port", "65535"], "--grpc-port"),
+    (["--model", "a", "--slots", "0"], "--slots"),
+    (["--model", "a", "--temperature", "-1"], "--temperature"),
+    (["--model", "a", "--top-p", "0"], "--top-p"),
+    (["--model", "a", "--prot", "3"], "--prot"),
+    (["--model", "a", TINY, "--config.rollout.slot=3"], "slot"),
+    (["--model", "/no/such", TINY, "--port", "0"], "/no/such"),
+    (["--workdir", "/no/such"], "/no/such"),
+    (["--model", "a", TINY, "--host", "192.0.2.1"], "192.0.2.1:8000"),
+  ],
+  ids=str,
+)
+def test_refused_in_one_line(args, words, monkeypatch):
+  monkeypatch.chdir(ROOT)
+  before = signal.getsignal(signal.SIGTERM)
+  try:
+    with pytest.raises((InputError, OSError)) as error:
+      main(args)
+  finally:
+    signal.signal(signal.SIGTERM, before)
+  assert words in str(error.value) and "\n" not in str(error.value)
+
+
+@contextlib.contextmanager
+def running(log, *args):
+  """A server as a process: (it, HTTP address, gRPC address)."""
+  command = [sys.executable, "-m", "srpo_jax.serve", "--port=0", "--max-prompt-tokens=64", "--slots=4", *map(str, args)]
+  with log.open("wb") as stderr:
+    process = subprocess.Popen(command, cwd=ROOT, stderr=stderr, stdout=subprocess.DEVNULL, env=dict(os.environ))
+  try:
+    found, end = None, time.monotonic() + 300
+    while found is None:
+      assert process.poll() is None and time.monotonic() < end, log.read_text()[-3000:]
+      time.sleep(0.05)
+      found = re.search(r"HTTP at (\S+)/v1, gRPC at (\S+)", log.read_text())
+    yield process, found[1], found[2]
+  finally:
+    process.kill()
+    process.wait()
+
+
+def offline(params, config, folder, text, *, budget, key, temperature):
+  tokenizer = load_tokenizer(folder)
+  stops = stop_tokens(folder, tokenizer)
+  engine = InProcessEngine(config, slots=4, max_prompt=64, max_new=64, chunk=8, stop_tokens=stops, group=4)
+  asked = GroupRequest("", np.asarray(tokenizer(text)["input_ids"], np.int32), 1, key, budget, temperature)
+  (rollout,) = sample_groups(engine, params, [asked], stop_tokens=stops, prompt_bucket=16)
+  tokens = rollout.tokens.tolist() if rollout.truncated else rollout.tokens[:-1].tolist()
+  return tokens, tokenizer.decode(tokens)
+
+
+def test_a_life(model, checkpoint, tmp_path):
+  """Both doors give what offline sampling gives; SIGTERM lets what is in flight end, and the status is 0."""
+  text, long = "What is 3 + 4?", 2000
+  args = ["--model", checkpoint, TINY, f"--max-new-tokens={long}"]
+  with running(tmp_path / "log", *args) as (process, http, address), grpc.insecure_channel(address) as channel:
+    stub = jetstream_pb2_grpc.OrchestratorStub(channel)
+    got = [t for r in stub.Decode(text_request(text, 30)) for t in r.stream_content.samples[0].token_ids]
+    config, params = model
+    greedy = offline(params, config, checkpoint, text, budget=30, key=draw_key(0), temperature=0.0)
+    assert got == greedy[0]
+    client = openai.OpenAI(base_url=f"{http}/v1", api_key="none", max_retries=0)
+    answer = client.completions.create(model=checkpoint.name, prompt=text, seed=5, max_tokens=30)
+    drawn = offline(params, config, checkpoint, text, budget=30, key=draw_key(5), temperature=1.0)
+    assert answer.choices[0].text == drawn[1]
+    for port in (http, address):  # each of them, by a second server
+      number = port.rpartition(":")[2]
+      other = ["--port", number] if port == http else ["--port=0", "--grpc-port", number]
+      with pytest.raises(InputError, match=f"127.0.0.1:{number}: Address already in use"):
+        main(["--model", str(checkpoint), f"--config={ROOT}/configs/tiny.py", *other])
+    for port in (http, address):  # an address of this machine too, but not the one that was bound
+      with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", int(port.rpartition(":")[2])), 5)
+    in_flight = stub.Decode(text_request(text, long))
+    tokens = list(next(in_flight).stream_content.samples[0].token_ids)
+    process.send_signal(signal.SIGTERM)
+    tokens += [t for r in in_flight for t in r.stream_content.samples[0].token_ids]
+    assert tokens[:30] == greedy[0] and len(tokens) > 200
+    assert process.wait(60) == 0
+  assert "ending: 1 requests in flight are finished first" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.slow  # half a minute: a run, then its policy as a server
+def test_the_policy_of_a_run(talkative, tmp_path):  # noqa: F811
+  workdir = launch(toy(talkative, train__steps=2, checkpoint__every=1), tmp_path / "run")
+  with running(tmp_path / "log", "--workdir", workdir, "--step", 1, "--max-new-tokens=64") as (process, http, _):
+    params, config, _ = load_policy(workdir, 1)
+    _, expected = offline(
+      params, config, workdir / "model", "What is 3 + 4?", budget=30, key=draw_key(5), temperature=1.0
+    )
+    client = openai.OpenAI(base_url=f"{http}/v1", api_key="none", max_retries=0)
+    answer = client.completions.create(model="run", prompt="What is 3 + 4?", seed=5, max_tokens=30)
+    assert answer.choices[0].text == expected
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0

@@ -1,0 +1,393 @@
+"""Clients of both doors get what offline sampling gives; none is lost, none takes what it gave up."""
+
+import asyncio
+import concurrent.futures
+import json
+import random
+import re
+import socket
+import threading
+import urllib.parse
+
+import grpc
+import openai
+import pytest
+from jetstream.core.proto import jetstream_pb2, jetstream_pb2_grpc
+
+from srpo_jax.serving.http import MAX_BODY
+from srpo_jax.serving.requests import SEEDS, draw_key
+from tests.serving.conftest import MAX_PROMPT, STOP, serving, shown, text_request, token_request
+
+PROMPTS = ("What is 3 + 4?", "naïve 你好", "A conversation between", "x", "the answer is 1 2 3 4 5 6 7 8")
+NEVER = (383,)  # a stop token that no draw of these tests meets
+
+
+def decode(server, request):
+  samples = [r.stream_content.samples[0] for r in server.stub.Decode(request)]
+  return "".join(s.text for s in samples), [token for s in samples for token in s.token_ids]
+
+
+def ids(choice):
+  return [int(token.removeprefix("token_id:")) for token in choice["logprobs"]["tokens"]]
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_grpc_is_greedy_offline_generation(server, offline, prompt):
+  tokens = server.tokenizer(prompt)["input_ids"]
+  (expected,) = offline(tokens, temperature=0.0, budget=40)
+  text, got = decode(server, text_request(prompt, 40))
+  assert got == shown(expected) and text == server.tokenizer.decode(got)
+  assert decode(server, token_request(tokens, 40)) == ("", got)
+
+
+@pytest.mark.parametrize("seed", [0, 7, -1, 2**40, SEEDS.stop - 1])
+def test_http_is_seeded_offline_generation(server, offline, seed):
+  tokens = server.tokenizer(PROMPTS[1])["input_ids"]
+  expected = offline(tokens, seed=seed, samples=11, budget=30, temperature=0.8)  # more samples than slots
+  body = {"prompt": PROMPTS[1], "seed": seed, "n": 8, "max_tokens": 30, "temperature": 0.8, "logprobs": 0}
+  status, got = server.post(body)
+  assert status == 200 and [choice["index"] for choice in got["choices"]] == list(range(8))
+  for choice, rollout in zip(got["choices"], expected, strict=False):
+    assert ids(choice) == shown(rollout)
+    assert choice["text"] == server.tokenizer.decode(shown(rollout))
+    assert choice["finish_reason"] == ("length" if rollout.truncated else "stop")
+    assert choice["logprobs"]["token_logprobs"] == pytest.approx(rollout.logprobs[: len(shown(rollout))], abs=1e-4)
+  generated = sum(len(rollout.tokens) for rollout in expected[:8])
+  usage = {"prompt_tokens": len(tokens), "completion_tokens": generated, "total_tokens": len(tokens) + generated}
+  assert got["usage"] == usage
+
+
+def test_seeds_are_kept_apart(server):
+  assert len({str(draw_key(seed)) for seed in (0, 1, -1, 2**32, 2**32 + 1, 2**62, SEEDS.start)}) == 7
+  answers = [server.post({"prompt": "x", "max_tokens": 40})[1]["choices"][0]["text"] for _ in range(2)]
+  assert answers[0] != answers[1]  # no seed: a fresh one each time
+
+
+def test_greedy_and_several_prompts(server, offline):
+  status, got = server.post({"prompt": list(PROMPTS), "n": 2, "max_tokens": 20, "temperature": 0, "logprobs": 0})
+  assert status == 200 and len(got["choices"]) == 2 * len(PROMPTS)
+  for number, prompt in enumerate(PROMPTS):
+    (expected,) = offline(server.tokenizer(prompt)["input_ids"], temperature=0.0, budget=20)
+    for choice in got["choices"][2 * number : 2 * number + 2]:
+      assert ids(choice) == shown(expected)
+  tokens = [server.tokenizer(prompt)["input_ids"] for prompt in PROMPTS[:2]]
+  again = server.post({"prompt": tokens, "max_tokens": 20, "temperature": 0})[1]
+  assert [c["text"] for c in again["choices"]] == [c["text"] for c in got["choices"][:4:2]]
+
+
+@pytest.mark.parametrize("budget", range(1, 20))
+def test_budgets_are_exact(server, offline, budget):
+  """Also where a generate call emits more tokens than are left."""
+  (expected,) = offline([5, 6, 7], temperature=0.0, budget=budget)
+  assert len(decode(server, token_request([5, 6, 7], budget))[1]) == len(shown(expected))
+  status, got = server.post({"prompt": [5, 6, 7], "max_tokens": budget, "temperature": 0})
+  assert status == 200 and got["usage"]["completion_tokens"] == len(expected.tokens)
+
+
+def test_grpc_budgets_end_where_the_server_does(server):
+  assert decode(server, token_request([5, 6, 7], 10**6)) == decode(server, token_request([5, 6, 7], 64))
+
+
+def test_stop_strings_end_a_response_and_free_its_slot(server):
+  body = {"prompt": "x", "seed": 3, "max_tokens": 60, "n": 4}
+  whole = [choice["text"] for choice in server.post(body)[1]["choices"]]
+  stop = whole[0][4:6]
+  got = server.post(body | {"stop": [stop, "never to be seen"]})[1]["choices"]
+  assert [c["text"] for c in got] == [text.partition(stop)[0] for text in whole]
+  assert got[0]["finish_reason"] == "stop" and server.idle()
+
+
+def test_the_openai_client(server):
+  client = openai.OpenAI(base_url=f"{server.http}/v1", api_key="none", max_retries=0)
+  assert [model.id for model in client.models.list()] == ["policy"] and client.models.retrieve("policy").id == "policy"
+  asked = {"model": "policy", "prompt": "naïve 你好", "max_tokens": 50, "seed": 5, "temperature": 1.0, "n": 2}
+  whole = client.completions.create(**asked)
+  assert len(whole.choices) == 2 and whole.choices[0].text
+  texts, finish, usage = ["", ""], [None, None], None
+  for event in client.completions.create(**asked, stream=True, stream_options={"include_usage": True}):
+    usage = event.usage
+    for choice in event.choices:
+      texts[choice.index] += choice.text
+      finish[choice.index] = choice.finish_reason or finish[choice.index]
+  assert texts == [choice.text for choice in whole.choices] and usage == whole.usage
+  assert finish == [choice.finish_reason for choice in whole.choices]
+  with pytest.raises(openai.BadRequestError, match="best_of"):
+    client.completions.create(**asked, best_of=5)
+  with pytest.raises(openai.NotFoundError, match="expected 'policy'"):
+    client.completions.create(**(asked | {"model": "other"}))
+
+
+def test_the_asyncio_openai_client(server):
+  async def ask():
+    async with openai.AsyncOpenAI(base_url=f"{server.http}/v1", api_key="none") as client:
+      asked = [client.completions.create(model="policy", prompt="x", seed=i, max_tokens=30) for i in range(20)]
+      return [answer.choices[0].text for answer in await asyncio.gather(*asked)]
+
+  assert asyncio.run(ask()) == [
+    server.post({"prompt": "x", "seed": i, "max_tokens": 30})[1]["choices"][0]["text"] for i in range(20)
+  ]
+
+
+def test_an_asyncio_grpc_client_as_jetstreams_benchmark_is_one(server):
+  async def ask():
+    async with grpc.aio.insecure_channel(server.channel._channel.target().decode()) as channel:
+      stub = jetstream_pb2_grpc.OrchestratorStub(channel)
+      tokens = []
+      async for response in stub.Decode(token_request([5, 6, 7], 30)):
+        tokens.extend(response.stream_content.samples[0].token_ids)
+      return tokens
+
+  assert asyncio.run(ask()) == decode(server, token_request([5, 6, 7], 30))[1]
+  assert server.stub.HealthCheck(jetstream_pb2.HealthCheckRequest()).is_live
+
+
+def test_200_concurrent_requests(server, offline):
+  """By both doors, of mixed lengths: each is what it would be alone."""
+  random_ = random.Random(0)
+  asked = [
+    ([random_.randrange(0, 100) for _ in range(random_.randint(1, MAX_PROMPT))], random_.randint(1, 64))
+    for _ in range(200)
+  ]
+
+  def ask(number):
+    tokens, budget = asked[number]
+    if number % 2:
+      return decode(server, token_request(tokens, budget))[1]
+    return ids(server.post({"prompt": tokens, "max_tokens": budget, "temperature": 0, "logprobs": 0})[1]["choices"][0])
+
+  with concurrent.futures.ThreadPoolExecutor(200) as pool:
+    got = list(pool.map(ask, range(200)))
+  assert len({len(tokens) for tokens in got}) > 20
+  for tokens, (prompt, budget) in list(zip(got, asked, strict=True))[::10]:
+    assert tokens == shown(offline(prompt, temperature=0.0, budget=budget)[0])
+  for tokens, (_, budget) in zip(got, asked, strict=True):
+    assert len(tokens) <= budget
+  assert server.idle()
+
+
+BAD = {
+  b"{": ("not JSON", 400),
+  b"[]": ("expected an object|valid dictionary|an object", 400),
+  b'{"prompt": "a", "prompts": 1}': ("prompts: unknown field", 400),
+  b'{"prompt": "a", "stream": true, "stream_options": {"x": 1}}': ("stream_options.x: unknown field", 400),
+  b'{"max_tokens": 3}': ("prompt: Field required", 400),
+  b'{"prompt": ""}': ("prompt: empty", 400),
+  b'{"prompt": ["a", ""]}': ("prompt: empty", 400),
+  b'{"prompt": []}': ("prompt", 400),
+  b'{"prompt": ["a", 3]}': ("prompt: expected text", 400),
+  b'{"prompt": [384]}': ("token id 384, expected 0 to 383", 400),
+  b'{"prompt": [-1]}': ("token id -1", 400),
+  b'{"prompt": "\\ud800"}': ("surrogate|prompt|not JSON", 400),
+  b'{"prompt": "a", "max_tokens": 65}': ("max_tokens: 65, expected at most 64", 400),
+  b'{"prompt": "a", "max_tokens": 0}': ("max_tokens", 400),
+  b'{"prompt": "a", "max_tokens": "3"}': ("max_tokens", 400),
+  b'{"prompt": "a", "n": 9}': ("n: 9, expected at most 8", 400),
+  b'{"prompt": "a", "temperature": -0.1}': ("temperature", 400),
+  b'{"prompt": "a", "temperature": NaN}': ("temperature|not JSON", 400),
+  b'{"prompt": "a", "top_p": 0.5}': ("top_p: 0.5, expected 1", 400),
+  b'{"prompt": "a", "seed": 9223372036854775808}': ("seed", 400),
+  b'{"prompt": "a", "logprobs": 5}': ("logprobs: 5, expected 0", 400),
+  b'{"prompt": "a", "echo": true}': ("echo", 400),
+  b'{"prompt": "a", "suffix": "b"}': ("suffix", 400),
+  b'{"prompt": "a", "presence_penalty": 1}': ("presence_penalty", 400),
+  b'{"prompt": "a", "stop": ["a", "b", "c", "d", "e"]}': ("stop", 400),
+  b'{"prompt": "a", "stop": ""}': ("stop", 400),
+  b'{"prompt": "a", "stream_options": {}}': ("stream_options", 400),
+  b'{"prompt": "a", "model": "b"}': ("model: 'b', expected 'policy'", 404),
+  b'{"prompt": "' + b"a" * 49 + b'"}': ("prompt: 49 tokens, this server takes at most 48 tokens", 400),
+  b'{"prompt": "' + b"a" * 100_000 + b'"}': ("prompt: 100000 (tokens|bytes), this server takes at most 48", 400),
+  b" " * (MAX_BODY + 1): ("bytes", 413),
+}
+
+
+@pytest.mark.parametrize("body", BAD, ids=lambda body: body[:60].decode())
+def test_bad_requests(server, body):
+  expected, status = BAD[body]
+  got, answer = server.post(body)
+  assert got == status and re.search(expected, answer["error"]["message"]) and "\n" not in answer["error"]["message"]
+  assert answer["error"]["type"] == "invalid_request_error" and server.driver.unfinished == 0
+
+
+def test_other_paths(server):
+  assert server.get("/v1/nothing")[0] == 404 and server.get("/v1/completions")[0] == 405
+  assert server.get("/v1/models/other")[0] == 404 and server.get("/health") == (200, '{"status":"ok"}')
+
+
+@pytest.mark.parametrize(
+  ("request_", "message"),
+  [
+    (jetstream_pb2.DecodeRequest(max_tokens=3), "content: missing"),
+    (text_request("a", 0), "max_tokens: 0"),
+    (text_request("", 3), "empty"),
+    (token_request([], 3), "empty"),
+    (token_request([384], 3), "token id 384"),
+    (token_request([1] * 49, 3), "49 tokens, this server takes at most 48"),
+  ],
+  ids=str,
+)
+def test_bad_grpc_requests(server, request_, message):
+  with pytest.raises(grpc.RpcError) as failed:
+    decode(server, request_)
+  assert failed.value.code() == grpc.StatusCode.INVALID_ARGUMENT and message in failed.value.details()
+
+
+def raw_post(server, body):
+  """A connection with a request on it that nobody has answered yet."""
+  address = urllib.parse.urlparse(server.http)
+  connection = socket.create_connection((address.hostname, address.port))
+  data = json.dumps(body).encode()
+  head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"
+  connection.sendall(head.encode() + data)
+  return connection
+
+
+LONG = 100_000  # tokens: minutes of work
+
+
+@pytest.fixture(scope="module")
+def narrow(model, checkpoint):
+  """Two slots, a queue of three, responses that only end when nobody waits for them."""
+  with serving(model, checkpoint, slots=2, max_new=LONG, queue=3, stops=NEVER) as server:
+    yield server
+
+
+def test_hanging_up_frees_the_slot(narrow):
+  whole = raw_post(narrow, {"prompt": "x", "max_tokens": LONG})
+  stream = raw_post(narrow, {"prompt": "x", "max_tokens": LONG, "stream": True})
+  assert narrow.settles(lambda: narrow.driver.slots_taken == 2)
+  assert stream.recv(1 << 16).startswith(b"HTTP/1.1 200")
+  waiting = narrow.stub.Decode(text_request("x", LONG))
+  assert narrow.settles(lambda: narrow.driver.unfinished == 3)
+  whole.close()
+  assert next(waiting).stream_content.samples[0].token_ids  # it has the slot now
+  stream.close()
+  assert narrow.settles(lambda: narrow.driver.slots_taken == 1)
+  waiting.cancel()
+  assert narrow.idle() and narrow.metric("srpo_requests_open") == 0
+  assert narrow.metric("jetstream_slots_available_percentage") == 1
+
+
+def test_a_group_is_given_up_as_a_whole(narrow):
+  """n = 2 while one slot is taken: a sample is in a slot, the other waits for one."""
+  first = narrow.stub.Decode(text_request("x", LONG))
+  next(first)
+  both = raw_post(narrow, {"prompt": "x", "max_tokens": LONG, "n": 2, "stream": True})
+  assert both.recv(1 << 16) and narrow.settles(lambda: narrow.driver.slots_taken == 2)
+  both.close()
+  assert narrow.settles(lambda: narrow.driver.slots_taken == 1)
+  assert narrow.post({"prompt": "x", "max_tokens": 10})[1]["usage"]["completion_tokens"] == 10
+  first.cancel()
+  assert narrow.idle()
+
+
+def test_a_full_queue(narrow):
+  """Two generate, three or so are on their way to a slot, three wait; the next is refused until one of them leaves."""
+  calls = []
+  for _ in range(60):
+    calls.append(narrow.stub.Decode(text_request("x", LONG)))
+    if len(calls) > 2 and narrow.settles(lambda: narrow.metric("jetstream_prefill_backlog_size") == 3, 0.3):
+      break
+  refused = [call for call in calls if call.done()]
+  assert all(call.code() == grpc.StatusCode.RESOURCE_EXHAUSTED for call in refused)
+  with pytest.raises(grpc.RpcError) as failed:
+    decode(narrow, text_request("x", 3))
+  assert failed.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+  status, answer = narrow.post({"prompt": "x"})
+  assert status == 429 and "3 requests wait already" in answer["error"]["message"]
+  client = openai.OpenAI(base_url=f"{narrow.http}/v1", api_key="none", max_retries=0)
+  with pytest.raises(openai.RateLimitError):
+    client.completions.create(model="policy", prompt="x")
+  for call in calls[-2:]:
+    call.cancel()  # those that wait give up: their places are free at once
+  later = narrow.stub.Decode(text_request("x", 3))
+  for call in calls:
+    call.cancel()
+  assert sum(len(r.stream_content.samples[0].token_ids) for r in later) == 3
+  assert narrow.idle()
+
+
+def test_metrics(server):
+  before = server.metric("srpo_generated_tokens_total"), server.metric("srpo_prompt_tokens_total")
+  got = server.post({"prompt": "x", "n": 2, "max_tokens": 9})[1]["usage"]
+  assert server.metric("srpo_generated_tokens_total") - before[0] == got["completion_tokens"]
+  assert server.metric("srpo_prompt_tokens_total") - before[1] == 1  # the prompt of a group is run once
+  assert server.metric('srpo_requests_total{door="http",outcome="finished"}') > 0
+  assert server.metric("srpo_time_to_first_token_seconds_count") > 0
+
+
+def test_draining(model, checkpoint):
+  """What is in flight and what waits is finished; new requests are refused; then both doors are closed."""
+  with serving(model, checkpoint, slots=2, max_new=300, stops=NEVER) as server:
+    go, generate = threading.Event(), server.driver.engine.generate
+    server.driver.engine.generate = lambda *args: go.wait(60) and generate(*args)
+    calls = [server.stub.Decode(text_request("x", 300)) for _ in range(8)]
+    stream = raw_post(server, {"prompt": "x", "max_tokens": 200, "stream": True})
+    whole = raw_post(server, {"prompt": "x", "max_tokens": 200})
+    assert server.settles(lambda: server.driver.unfinished == 10)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+      closing = pool.submit(server.close)
+      assert server.settles(lambda: server.driver.draining)
+      with pytest.raises(grpc.RpcError) as failed:
+        decode(server, text_request("x", 3))
+      assert failed.value.code() == grpc.StatusCode.UNAVAILABLE
+      assert server.settles(lambda: refuses(server))
+      assert server.driver.unfinished == 10 and not closing.done()
+      go.set()
+      for call in calls:
+        assert sum(len(r.stream_content.samples[0].token_ids) for r in call) == 300
+      assert closing.result(60) is True
+    assert b"[DONE]" in everything(stream) and b'"completion_tokens":200' in everything(whole)
+
+
+def refuses(server):
+  try:
+    assert server.get("/health")[0] == 503
+    return False
+  except OSError:
+    return True
+
+
+def everything(connection):
+  return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
+def test_a_drain_that_takes_too_long_ends_with_errors(model, checkpoint):
+  with serving(model, checkpoint, slots=2, max_new=LONG, stops=NEVER) as server:
+    call = server.stub.Decode(text_request("x", LONG))
+    next(call)
+    stream = raw_post(server, {"prompt": "x", "max_tokens": LONG, "stream": True})
+    assert stream.recv(100)
+    assert server.close(0.2) is False
+    with pytest.raises(grpc.RpcError) as failed:
+      list(call)
+    assert failed.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+    assert b'"the server has ended"' in everything(stream)
+
+
+@pytest.mark.parametrize("stage", ["prefill", "generate"])
+def test_a_failing_thread_ends_with_an_error(model, checkpoint, stage):
+  with serving(model, checkpoint, slots=2, max_new=LONG, stops=NEVER) as server:
+    call = server.stub.Decode(text_request("x", LONG))
+    next(call)
+    ended = []
+    server.driver.failed = lambda: ended.append(stage)
+
+    def fail(*args, **kwargs):
+      raise RuntimeError("the device is lost")
+
+    setattr(server.driver.engine, stage, fail)
+    status, answer = server.post({"prompt": "x", "max_tokens": LONG})
+    assert status == 503 and "the device is lost" in answer["error"]["message"]
+    with pytest.raises(grpc.RpcError) as failed:
+      list(call)
+    assert failed.value.code() == grpc.StatusCode.UNAVAILABLE and "the device is lost" in failed.value.details()
+    assert server.settles(lambda: ended == [stage]) and server.get("/health")[0] == 503
+    assert not server.stub.HealthCheck(jetstream_pb2.HealthCheckRequest()).is_live
+    assert server.post({"prompt": "x"})[0] == 503
+
+
+def test_stop_tokens_are_met(server):
+  """Else the tests above would not see a response that ends by itself."""
+  got = server.post({"prompt": "x", "n": 8, "max_tokens": 64, "seed": 1, "logprobs": 0})[1]["choices"]
+  assert {choice["finish_reason"] for choice in got} == {"stop", "length"}
+  assert not any(set(ids(choice)) & set(STOP) for choice in got)
