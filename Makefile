@@ -59,3 +59,5 @@ bench: install
 	$(BIN)/python benchmarks/curation.py --rows 1000000 --out runs/bench-curation
 	$(BIN)/python benchmarks/decontamination.py
 	$(BIN)/python benchmarks/records.py
+	$(BIN)/python benchmarks/reflection.py
+	$(BIN)/python benchmarks/checkpoints.py --out runs/bench-checkpoints
