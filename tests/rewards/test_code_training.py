@@ -23,7 +23,7 @@ def test_a_step_on_mbpp_is_judged_by_the_real_sandbox(data_dir, tmp_path, monkey
   tokenizer = load_tokenizer(build_tokenizer(tmp_path))
   prompts = [encode_prompt(problem, DEFAULT_INSTRUCTIONS, tokenizer) for problem in problems]
 
-  def played(engine, params, requests, *, stop_tokens, prompt_bucket):
+  def played(engine, params, requests, **_):
     """Sample 0 is the reference program, 1 does nothing, 2 never ends."""
     for request, program in zip(requests, programs, strict=True):
       texts = [answered(program), answered("pass"), answered(program)]
