@@ -62,3 +62,12 @@ def test_libtpu_that_is_missing_is_one_line(monkeypatch):
   monkeypatch.setitem(__import__("sys").modules, "libtpu", None)
   with pytest.raises(plan.InputError, match=r"libtpu is not installed, expected `pip install 'srpo-jax\[tpu\]'`"):
     chips.tpu_devices(chips.parse_topology("v5p:2x2x1"))
+
+
+@pytest.mark.slow  # 15 s on two cores
+def test_a_search_compiles_what_it_ranks_first(tmp_path, capsys):
+  flags = ["--config.rollout.prompts=4", "--config.data.max_prompt_tokens=32", "--config.rollout.max_new_tokens=16"]
+  found = planned("tiny", "h100:1", tmp_path, *flags, "--config.train.pack_tokens=64", "--search")
+  printed = capsys.readouterr().out
+  assert "fit by the closed form" in printed and "launch with --config.mesh.data=1" in printed
+  assert len(found) == 1 and found[0]["memory"]["fits"] and found[0]["bounds"]["seconds"] > 0
