@@ -1,9 +1,9 @@
 """Looks a run over before it is started: python -m srpo_jax.doctor --config=configs/tiny.py [--config.x.y=value ...]
 
 The tokenizer and the prompts, the sampler against the trainer on real prompts, sizes that must not matter, the rewards
-on known responses and the sandbox's tier, disk space and writing speed, the data. Prints a line a check (pass, warn or
-fail) with what to do; exits 1 where one fails. It takes --config and --workdir as launch does, and writes nothing into
-the workdir.
+on known responses and the sandbox's tier, disk space and writing speed, memory (by the plan), the data. Prints a line a
+check (pass, warn or fail) with what to do; exits 1 where one fails. It takes --config and --workdir as launch does, and
+writes nothing into the workdir.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ def examine(config: Config, workdir: Path, show: Callable[[Finding], None]) -> l
   import jax.numpy as jnp
 
   from srpo_jax import run as parts
-  from srpo_jax.checkup import data, rewards, sampling, storage, text
+  from srpo_jax.checkup import data, memory, rewards, sampling, storage, text
   from srpo_jax.data.encoded import load_tokenizer
   from srpo_jax.data.prompt_set import Selection
   from srpo_jax.model import hf
@@ -67,6 +67,7 @@ def examine(config: Config, workdir: Path, show: Callable[[Finding], None]) -> l
   rows = config.rollout.prompts * config.rollout.group * (config.train.steps or 1000)
   add(*storage.check(workdir, checkpoint, config.checkpoint.keep, rows * 6 * config.rollout.max_new_tokens))
 
+  add(memory.check_memory(config, max(set_.longest for set_ in sets)))
   prompts = texts[:: max(len(texts) // PROMPTS, 1)][:PROMPTS]
   params = hf.load_params(folder, model, jnp.dtype(config.model.param_dtype))
   budget, bucket = min(TOKENS, config.rollout.max_new_tokens), config.rollout.prompt_bucket

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from srpo_jax.checkup import data, rewards, sampling, storage, text
+from srpo_jax.checkup import data, memory, rewards, sampling, storage, text
 from srpo_jax.checkup.finding import FAIL, PASS, WARN, Finding, summary, table
 from srpo_jax.data.encoded import Prompt, load_tokenizer
 from srpo_jax.doctor import main
@@ -36,7 +36,8 @@ def test_a_healthy_run(checkpoint, tmp_path, capsys):  # noqa: F811
   file = write_config(tmp_path / "c.py", toy(checkpoint, rollout__backend="inprocess", reward__function=""))
   main([f"--config={file}", f"--workdir={tmp_path / 'run'}"])
   printed = capsys.readouterr().out
-  for check in ("rewards of math", "rows of", "disk space", "writing", "sampler against trainer", "number of slots"):
+  of_disk = ("disk space", "writing", "memory")
+  for check in ("rewards of math", "rows of", *of_disk, "sampler against trainer", "number of slots"):
     assert f"pass  {check}" in printed
   assert " 0 fail" in printed and not (tmp_path / "run").exists()
 
@@ -146,6 +147,18 @@ def test_disk(tmp_path, monkeypatch):
   assert storage.check_speed(tmp_path, 1).level == PASS and list(tmp_path.iterdir()) == []
   assert storage.check_speed(tmp_path / "no", 1).level == FAIL
   assert storage.nearest(tmp_path / "a" / "b") == tmp_path
+
+
+def test_memory():
+  def found(fits, total, available):
+    phase = type("Phase", (), {"total": total, "program": "generate", "held": {}, "temporaries": 0})
+    chip = type("Chip", (), {"available": available})
+    topology = type("Topology", (), {"chip": chip, "name": "here"})
+    fields = {"fits": fits, "peak": phase, "topology": topology, "refused": [], "programs": {}}
+    return memory.finding(type("Plan", (), fields)).level
+
+  assert found(None, GB, None) == PASS and found(True, GB, 2 * GB) == PASS
+  assert found(True, 19 * GB, 20 * GB) == WARN
 
 
 def test_data():

@@ -1,0 +1,30 @@
+"""Whether every program of a step fits this machine's devices, by the plan."""
+
+from srpo_jax.checkup.finding import FAIL, PASS, WARN, Finding
+from srpo_jax.config import Config
+from srpo_jax.planning.plans import plan, verdict
+from srpo_jax.planning.table import Plan
+from srpo_jax.planning.workload import Lengths
+
+TIGHT = 0.92  # of what XLA can use: above it a longer batch may be refused
+
+
+def check_memory(config: Config, prompt: int) -> Finding:
+  """Compiles a step's programs. Args: prompt, tokens of the longest prompt."""
+  new = config.rollout.max_new_tokens
+  return finding(plan(config, None, Lengths(mean=new / 4, sigma=0.8, prompt=prompt)))
+
+
+def finding(found: Plan) -> Finding:
+  check, peak, available = "memory", found.peak, found.topology.chip.available
+  if found.fits is False:
+    todo = "python -m srpo_jax.plan says of what: fewer rollout.slots, a smaller train.micro_batch, or more devices"
+    return Finding(FAIL, check, verdict(found), todo)
+  assert peak is not None
+  used = f"{peak.total / 2**30:.3g} GiB a device at most, in {peak.program}"
+  if available is None:
+    return Finding(PASS, check, f"{used}; nobody publishes what this device has")
+  text = f"{used}, of {available / 2**30:.3g}"
+  if peak.total > TIGHT * available:
+    return Finding(WARN, check, text, "little is left: fewer rollout.slots or a smaller train.micro_batch")
+  return Finding(PASS, check, text)
