@@ -19,7 +19,7 @@ from srpo_jax.serving.requests import SEEDS, draw_key
 from tests.serving.conftest import MAX_PROMPT, STOP, serving, shown, text_request, token_request
 
 PROMPTS = ("What is 3 + 4?", "naïve 你好", "A conversation between", "x", "the answer is 1 2 3 4 5 6 7 8")
-NEVER = (383,)  # a stop token that no draw of these tests meets
+NEVER = (10**6,)  # a stop token that the model does not have
 
 
 def decode(server, request):
