@@ -12,6 +12,7 @@ and accelerate installed; where it does not start, its line says why.
 import argparse
 import asyncio
 import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -226,7 +227,7 @@ def transformers_serve(
     command = [sys.executable, "-c", run, "serve", model, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--device", "cpu", "--dtype", "float32", *flags]
     url = f"http://127.0.0.1:{port}"
-    with process(command, lambda log, url=url: answers(f"{url}/health")) as found:
+    with process(command, functools.partial(answers, f"{url}/health")) as found:
       if isinstance(found, str):
         yield {"contender": name, "left_out": found}
         continue
@@ -238,7 +239,7 @@ def transformers_serve(
         yield figures(name, *got)
 
 
-def answers(url: str) -> bool:
+def answers(url: str, log: str) -> bool:
   try:
     with urllib.request.urlopen(url, timeout=5) as response:
       return bool(response.status == 200)
