@@ -50,7 +50,7 @@ check: install .venv/.installed-test
 	$(BIN)/mypy srpo_jax configs benchmarks
 	$(MAKE) test
 
-bench: install
+bench: install .venv/.installed-test
 	$(BIN)/python benchmarks/workload.py --out runs/bench
 	$(BIN)/python benchmarks/step.py --model runs/bench/model --prompts runs/bench/prompts.jsonl --max-prompt-tokens 96
 	$(BIN)/python benchmarks/longtail.py --model runs/bench/model
@@ -60,4 +60,5 @@ bench: install
 	$(BIN)/python benchmarks/decontamination.py
 	$(BIN)/python benchmarks/records.py
 	$(BIN)/python benchmarks/reflection.py
+	$(BIN)/python benchmarks/serve.py --model runs/bench/model --requests 64 --clients 16
 	$(BIN)/python benchmarks/checkpoints.py --out runs/bench-checkpoints

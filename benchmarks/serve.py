@@ -2,15 +2,17 @@
 
     python benchmarks/serve.py --model DIR [--requests 64] [--clients 16]
 
-The same prompts (of --prompt-tokens and fewer) and budgets (of --new-tokens and fewer) for all, greedy, fp32. Servers are
-asked by the same OpenAI client, --clients calls at a time, streaming; ours by gRPC too. `generate` gets batches of
---clients, padded, each as long as its longest budget; only tokens within the budgets count, and its first token comes with
-the first step. Seconds to the first token are from sending to the first text.
+The same prompts (of --prompt-tokens and fewer) and budgets (of --new-tokens and fewer) for all, greedy, fp32. Servers
+are asked by the same OpenAI client, --clients calls at a time, streaming; ours by gRPC too. `generate` gets batches of
+--clients, padded, each as long as its longest budget; only tokens within the budgets count, and its first token comes
+with the first step. Seconds to the first token are from sending to the first text. `transformers serve` wants fastapi
+and accelerate installed; where it does not start, its line says why.
 """
 
 import argparse
 import asyncio
 import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -28,12 +30,12 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from srpo_jax.data.encoded import load_tokenizer
 from srpo_jax.errors import ArgumentParser, check_positive, run_cli
 
+ROOT = Path(__file__).parent.parent
 START_S = 300
 # (prompt, budget) -> the seconds to its first token, and its tokens
 Ask = Callable[[str, int], Awaitable[tuple[float, int]]]
@@ -78,7 +80,7 @@ def figures(name: str, first_s: Sequence[float], tokens: int, seconds: float) ->
 
 
 async def timed(ask: Ask, asked: Sequence[tuple[str, int]], clients: int) -> tuple[list[float], int, float]:
-  """(seconds to each first token, tokens, seconds of all) with so many calls at a time; the first calls are practice."""
+  """(seconds to each first token, tokens, seconds of all), so many calls at a time; the first calls are practice."""
   gate = asyncio.Semaphore(clients)
 
   async def one(prompt: str, budget: int) -> tuple[float, int]:
@@ -211,7 +213,7 @@ def transformers_generate(
 def transformers_serve(
   options: argparse.Namespace, tokenizer: Any, asked: Sequence[tuple[str, int]]
 ) -> Iterator[dict[str, Any]]:
-  missing = [name for name in ("fastapi", "uvicorn", "openai") if importlib.util.find_spec(name) is None]
+  missing = [name for name in ("fastapi", "uvicorn", "openai", "accelerate") if importlib.util.find_spec(name) is None]
   for flags in ([], ["--continuous-batching"]):
     name = " ".join(["transformers serve", *flags])
     if missing:
@@ -225,7 +227,7 @@ def transformers_serve(
     command = [sys.executable, "-c", run, "serve", model, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--device", "cpu", "--dtype", "float32", *flags]
     url = f"http://127.0.0.1:{port}"
-    with process(command, lambda log, url=url: answers(f"{url}/health")) as found:
+    with process(command, functools.partial(answers, f"{url}/health")) as found:
       if isinstance(found, str):
         yield {"contender": name, "left_out": found}
         continue
@@ -237,7 +239,7 @@ def transformers_serve(
         yield figures(name, *got)
 
 
-def answers(url: str) -> bool:
+def answers(url: str, log: str) -> bool:
   try:
     with urllib.request.urlopen(url, timeout=5) as response:
       return bool(response.status == 200)

@@ -1,4 +1,4 @@
-"""JetStream's `Engine` API over our decode programs; the only importer of jetstream.
+"""JetStream's `Engine` API over our decode programs; with serving/jetstream.py the only importer of jetstream.
 
 Importing jetstream loads TensorFlow and sets the root logger to DEBUG on stdout, so the logger is put back as it was.
 """

@@ -10,16 +10,18 @@ import threading
 import urllib.parse
 
 import grpc
+import numpy as np
 import openai
 import pytest
 from jetstream.core.proto import jetstream_pb2, jetstream_pb2_grpc
 
 from srpo_jax.serving.http import MAX_BODY
-from srpo_jax.serving.requests import SEEDS, draw_key
+from srpo_jax.serving.jetstream import Request
+from srpo_jax.serving.requests import SEEDS, UnavailableError, draw_key
 from tests.serving.conftest import MAX_PROMPT, STOP, serving, shown, text_request, token_request
 
 PROMPTS = ("What is 3 + 4?", "naïve 你好", "A conversation between", "x", "the answer is 1 2 3 4 5 6 7 8")
-NEVER = (383,)  # a stop token that no draw of these tests meets
+NEVER = (10**6,)  # a stop token that the model does not have
 
 
 def decode(server, request):
@@ -330,6 +332,8 @@ def test_draining(model, checkpoint):
       with pytest.raises(grpc.RpcError) as failed:
         decode(server, text_request("x", 3))
       assert failed.value.code() == grpc.StatusCode.UNAVAILABLE
+      with pytest.raises(UnavailableError, match="ending"):  # on a connection that is open still
+        server.driver.submit([Request(max_tokens=3, return_channel=None, tokens=np.ones(1, np.int32))])
       assert server.settles(lambda: refuses(server))
       assert server.driver.unfinished == 10 and not closing.done()
       go.set()
