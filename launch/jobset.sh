@@ -4,7 +4,7 @@ usage='Trains on a TPU slice of GKE, as a JobSet (https://jobset.sigs.k8s.io mus
   launch/jobset.sh VERB [OPTIONS] [-- ARGUMENTS OF python -m srpo_jax.launch]
 
 verbs
-  create-pool   the node pool of the slice:        --name --cluster --location [--topology] [--spot]
+  create-pool   the node pool of the slice:        --name --cluster --location [--zone] [--topology] [--spot]
   render        the manifest, on stdout:           --name --image --model-bucket [...] -- ARGUMENTS
   apply         the same, to kubectl; it restarts by itself after a preemption and goes on from the workdir
   logs          follows host 0:                    --name
@@ -14,6 +14,7 @@ verbs
 options
   --name NAME              of the job, and of the node pool
   --cluster C, --location REGION, --project PROJECT
+  --zone ZONE              of the node pool, where the cluster is of a whole region: a slice lies in one zone
   --topology v5p:4x4x4     default; also v5p:AxBxC, v6e:AxB
   --spot                   nodes that are cheaper, and may be taken away
   --image IMAGE            made of launch/Dockerfile
@@ -37,7 +38,7 @@ case $verb in
   *) die "expected a verb: create-pool, render, apply, logs, delete or delete-pool (--help explains), got '$verb'" ;;
 esac
 
-name='' cluster='' location='' project='' slice=v5p:4x4x4 spot=() image='' bucket='' account=srpo-jax
+name='' cluster='' location='' zone='' project='' slice=v5p:4x4x4 spot=() image='' bucket='' account=srpo-jax
 namespace=default restarts=100 dry_run=0 arguments=()
 while (($#)); do
   case $1 in
@@ -48,12 +49,13 @@ while (($#)); do
       arguments=("$@")
       break
       ;;
-    --name | --cluster | --location | --project | --topology | --image | --model-bucket | --service-account | --namespace | --restarts)
+    --name | --cluster | --location | --zone | --project | --topology | --image | --model-bucket | --service-account | --namespace | --restarts)
       (($# > 1)) && [[ -n $2 && $2 != -- ]] || die "$1: expected a value"
       case $1 in
         --name) name=$2 ;;
         --cluster) cluster=$2 ;;
         --location) location=$2 ;;
+        --zone) zone=$2 ;;
         --project) project=$2 ;;
         --topology) slice=$2 ;;
         --image) image=$2 ;;
@@ -129,7 +131,7 @@ case $verb in
   create-pool)
     warn_of_cost "launch/jobset.sh delete-pool --name $name --cluster $cluster --location $location"
     run gcloud container node-pools create "$name" "${where[@]}" --machine-type="$machine" --tpu-topology="$topology" \
-      --num-nodes="$hosts" --scopes=cloud-platform "${spot[@]}"
+      --num-nodes="$hosts" ${zone:+--node-locations="$zone"} --scopes=cloud-platform "${spot[@]}"
     ;;
   delete-pool) run gcloud container node-pools delete "$name" "${where[@]}" --quiet ;;
   render) render ;;

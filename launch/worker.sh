@@ -14,7 +14,11 @@ install() {
   python3 -m pip install --quiet --user "uv==$(sed -n 's/^uv==//p' launch/requirements.txt)"
   [[ -x .venv/bin/python ]] || python3 -m uv venv --quiet --python 3.11 .venv # the image's own Python is older
   python3 -m uv pip install --quiet --python .venv/bin/python --constraint constraints.txt --editable . 'jax[tpu]'
-  sudo .ci/system-packages # programs that the policy writes are run under bubblewrap
+  # Programs that the policy writes are run under bubblewrap. A fresh machine's own upgrade may hold apt's lock.
+  command -v bwrap > /dev/null || {
+    sudo apt-get -o DPkg::Lock::Timeout=600 update -qq
+    sudo apt-get -o DPkg::Lock::Timeout=600 install -qq -y --no-install-recommends bubblewrap
+  }
   if [[ -n ${1:-} ]]; then
     mkdir -p model
     gcloud storage rsync --recursive "$1" model

@@ -6,6 +6,7 @@ check (pass, warn or fail) with what to do; exits 1 where one fails. It takes --
 writes nothing into the workdir.
 """
 
+import contextlib
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
@@ -17,7 +18,6 @@ from srpo_jax.errors import InputError, run_cli
 from srpo_jax.launch import parse_flags
 
 PROMPTS = 4  # that are sampled
-TOKENS = 128  # of a response, at most
 TEXTS = 256  # prompts whose tokens are looked at
 
 
@@ -31,8 +31,10 @@ def examine(config: Config, workdir: Path, show: Callable[[Finding], None]) -> l
   from srpo_jax.data.encoded import load_tokenizer
   from srpo_jax.data.prompt_set import Selection
   from srpo_jax.model import hf
+  from srpo_jax.model.sharding import make_mesh
 
   findings: list[Finding] = []
+  mesh = make_mesh(**dataclasses.asdict(config.mesh))  # first: a mesh of other devices is told at once
 
   def add(*found: Finding) -> None:
     for finding in found:
@@ -69,27 +71,10 @@ def examine(config: Config, workdir: Path, show: Callable[[Finding], None]) -> l
 
   add(memory.check_memory(config, max(set_.longest for set_ in sets)))
   prompts = texts[:: max(len(texts) // PROMPTS, 1)][:PROMPTS]
-  params = hf.load_params(folder, model, jnp.dtype(config.model.param_dtype))
-  budget, bucket = min(TOKENS, config.rollout.max_new_tokens), config.rollout.prompt_bucket
-  longest = max(len(p.tokens) for p in prompts)
-  learner, found = parts.make_learner(config, model), {}
-  n_slots = {"few": 2, "many": sampling.SAMPLES * len(prompts)}
-  for name, slots in n_slots.items():
-    short = dataclasses.replace(config.rollout, slots=slots, max_new_tokens=budget)
-    engine = parts.make_engine(dataclasses.replace(config, rollout=short), model, max_prompt=longest, stops=stops)
-    serving = engine.load_params(params)
-    found[name] = sampling.roll_out(
-      engine, serving, prompts, stops=stops, bucket=bucket, budget=budget, seed=config.train.seed
-    )
-    engine.free_params()
-  few, many, dtype = found["few"], found["many"], config.model.dtype
-  of_all, of_one = (
-    sampling.trainer_logprobs(learner, params, many, rows=rows, bucket=config.train.length_bucket)
-    for rows in (len(many), 1)
-  )
-  add(sampling.check_gap(*of_all, dtype, config.loss.importance_cap > 0))
-  add(sampling.check_micro_batch(of_one[0], of_all[0], len(many), dtype))
-  add(sampling.check_slots(few, many, n_slots["few"], n_slots["many"], dtype))
+  with contextlib.ExitStack() as stack:
+    if mesh is not None:
+      stack.enter_context(jax.set_mesh(mesh))
+    add(*sampling.check_sampling(config, folder, shapes, mesh, prompts, stops))
   return findings
 
 

@@ -38,7 +38,7 @@ from srpo_jax.launch import parse_flags
 from srpo_jax.logs import start_logging
 from srpo_jax.paths import as_path, is_local
 
-CONFIG = "configs/stage1.py"
+CONFIG = "configs/base.py"
 
 
 def main(args: Sequence[str]) -> None:
@@ -117,7 +117,7 @@ def _config(options: argparse.Namespace, overrides: Sequence[str]) -> Config:
     raw = dataclasses.asdict(read_config(options.workdir / "config.json"))
     config = make_config(override(raw, overrides)) if overrides else make_config(raw)
   else:
-    own = [f"--config.model.path={options.model}", "--config.data.train=none"]  # no rows are trained on
+    own = [f"--config.model.path={options.model}", "--config.data.train=none", "--config.train.steps=1"]  # no training
     config = parse_flags([f"--config={options.config or CONFIG}", *overrides, *own])[0]
   given = {"max_new_tokens": options.max_new_tokens}
   return dataclasses.replace(

@@ -18,6 +18,7 @@ The settings of training come from --config (fields by --config.section.field=va
 """
 
 import argparse
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -119,7 +120,7 @@ def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
   parser.add_argument("--temperature", type=float, help="default the config's")
   parser.add_argument("--max-new-tokens", type=int, help="of a response; default the config's")
   parser.add_argument("--seed", type=int, help="default the config's")
-  parser.add_argument("--config", default="configs/stage1.py", help="where the settings of training come from")
+  parser.add_argument("--config", default="configs/base.py", help="where the settings of training come from")
   parser.add_argument("--format", choices=("auto", "records", "jsonl"), default="auto", help="default the input's")
   parser.add_argument("--version", help="of a records folder; default the input's, or 1.0.0")
   parser.add_argument("--batch-rows", type=int, default=0, help="rows sampled together; 0: twice what the slots hold")
@@ -142,6 +143,7 @@ def _config(options: argparse.Namespace, overrides: Sequence[str]) -> Config:
   """The config of training with the command line's own values in place."""
   own = {
     "model.path": options.model,
+    "train.steps": 1,  # nothing is trained, but a config must have an end
     "data.train": options.input,
     "rollout.temperature": options.temperature,
     "rollout.max_new_tokens": options.max_new_tokens,
@@ -216,8 +218,11 @@ def _label(
 ) -> None:
   """Samples and judges what is left of a host's batches."""
   # Imported late: a wrong option is told at once.
+  import jax
+
   from srpo_jax.cache import enable_compilation_cache
   from srpo_jax.label_rollouts import Roller
+  from srpo_jax.model.sharding import make_mesh
   from srpo_jax.run import make_scorer
 
   if parts.folder.is_dir():
@@ -225,7 +230,8 @@ def _label(
     if not parts.left(host):
       return
   enable_compilation_cache()
-  with make_scorer(config) as scorer:
+  mesh = make_mesh(**dataclasses.asdict(config.mesh))
+  with jax.set_mesh(mesh) if mesh else contextlib.nullcontext(), make_scorer(config) as scorer:
     roller = Roller(config, scorer, problems, samples)
     claim(parts.folder, settings)  # not before every row was seen to be good
     ids = column(problems, "id")

@@ -6,7 +6,7 @@ V vocabulary.
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -175,20 +175,28 @@ class Learner:
     return [batch._replace(old_logprob=np.asarray(self.logprobs(params, batch))) for batch in batches]
 
   def update(
-    self, state: TrainState, batches: Sequence[MicroBatch], n_tokens: int
+    self,
+    state: TrainState,
+    batches: Sequence[MicroBatch],
+    n_tokens: int,
+    between: Callable[[], None] | None = None,
   ) -> tuple[TrainState, UpdateMetrics]:
     """One optimizer step on all micro-batches together. Entropy and gap are over the tokens of `batches`.
 
-    `state` is donated. The call waits for the device once, at its end.
+    `state` is donated. The call waits for the device once, at its end; with `between` after each micro-batch.
 
     Args:
       n_tokens: tokens in the loss, its denominator; those of responses that are left out of `batches` because their
         advantage is zero included.
+      between: called after each micro-batch; what it raises ends the update with `state` as it was.
     """
     grads, stats = self._zeros(state.params), []
     for batch in batches:
       grads, stat = self.accumulate(state.params, grads, batch, np.float32(n_tokens))
       stats.append(stat)
+      if between is not None:
+        jax.block_until_ready(stat)
+        between()
     state, grad_norm = self._apply(state, grads)
     stats, grad_norm = jax.device_get((stats, grad_norm))
     trainer = [s.logprob if self.options.on_policy else b.old_logprob for s, b in zip(stats, batches, strict=True)]

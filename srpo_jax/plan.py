@@ -30,6 +30,7 @@ from typing import Any
 from srpo_jax.config import Config, make_config
 from srpo_jax.errors import InputError, TrainingError, run_cli
 from srpo_jax.flags import parse_config_and
+from srpo_jax.paths import as_path, local_copy
 
 OPTIONS = {
   "topology": "CHIP:SHAPE, such as v5p:4x4x8 or h200:1; default: this machine's devices.",
@@ -57,10 +58,10 @@ def parse_flags(args: Sequence[str]) -> tuple[Config, dict[str, str | None], boo
 
 def _base_of(run: str) -> str:
   """Where the run that this one goes on from keeps its model's shape."""
-  folder = Path(run) / "model"
+  folder = as_path(run) / "model"
   if not folder.is_dir():
     raise InputError(f"config.model.path: expected a name or a folder: {folder} is not there")
-  return str(folder)
+  return str(local_copy(str(folder)))
 
 
 def number(given: dict[str, str | None], name: str, default: float) -> float:
@@ -107,6 +108,8 @@ def main(args: Sequence[str]) -> None:
   # Before jax looks for devices: a topology's are libtpu's to describe, not this machine's to find.
   from srpo_jax.planning import chips
 
+  if given["json"] and not Path(given["json"]).absolute().parent.is_dir():
+    raise InputError(f"--json: {given['json']}: expected a file in an existing folder")
   topology = chips.parse_topology(given["topology"]) if given["topology"] else None
   if topology is not None:
     config, notes = set_mesh(config, topology.chips, topology.name) if not search else (config, ())

@@ -17,7 +17,7 @@ from srpo_jax.experience import Collector
 from srpo_jax.model import hf
 from srpo_jax.model.qwen2 import Params
 from srpo_jax.model.sharding import param_shardings
-from srpo_jax.paths import local_copy
+from srpo_jax.paths import is_local, local_copy
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.run import check_vocabulary, make_engine, stop_tokens
 
@@ -93,11 +93,16 @@ def of_run(workdir: Path, step: int | None) -> Policy:
 
 
 def saved_steps(workdir: Path) -> list[int]:
-  """The steps of a run's checkpoints, in order: a folder has its number for a name once it is whole."""
+  """The steps of a run's checkpoints, in order."""
   folder = workdir / "checkpoints"
   if not folder.is_dir():
     raise InputError(f"{workdir}: no checkpoints, expected the workdir of a run")
-  return sorted(int(file.name) for file in folder.iterdir() if file.name.isdecimal())
+  return sorted(int(file.name) for file in folder.iterdir() if file.name.isdecimal() and _is_whole(file))
+
+
+def _is_whole(checkpoint: Path) -> bool:
+  """Object stores cannot rename: there orbax writes under the final name, and a mark when all is there."""
+  return is_local(checkpoint) or (checkpoint / "commit_success.txt").exists()
 
 
 def make_collector(

@@ -193,7 +193,7 @@ def facts(config: Config, folder: Path, sets: Sequence[PromptSet]) -> dict[str, 
   for set_ in sets:
     found |= {f"{set_.name}: digest of its {domain} rows": digest for domain, digest in set_.digests.items()}
   for file in sorted(file for file in folder.iterdir() if file.name in hf.COMPANION_FILES or file.suffix == WEIGHTS):
-    found[f"{file}: digest"] = files_digest([file])
+    found[f"{file.name} of the base: digest"] = files_digest([file])  # its folder may be another on each host
   sources = Path(__file__).parent
   digest = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(sources.rglob("*.py"))))
   found["srpo_jax: digest of its sources"] = digest.hexdigest()[:16]
@@ -391,7 +391,14 @@ class Run:
     """The record index of a prompt in its data set."""
     return self._set_of[prompt_id].record[prompt_id]
 
+  @property
+  def check_notice(self) -> Callable[[], None] | None:
+    """Raises PreemptedError where the run was told to end; None: nobody looks."""
+    return None if self._notice is None else self._notice.check
+
   def save(self, state: TrainState, at: Position) -> None:
+    """Raises TrainingError where another run has taken the workdir over."""
+    distributed.from_writer(self.files.check_owner)
     self.checkpoints.save(at.step, state, {"position": at.to_json(), "data": self._digests()})
 
   @contextlib.contextmanager

@@ -38,8 +38,9 @@ from srpo_jax.errors import ArgumentParser, InputError, run_cli
 from srpo_jax.flags import override
 from srpo_jax.launch import parse_flags
 from srpo_jax.logs import start_logging
+from srpo_jax.paths import as_path, is_local
 
-CONFIG = "configs/stage1.py"
+CONFIG = "configs/base.py"
 
 
 def main(args: Sequence[str]) -> None:
@@ -70,7 +71,8 @@ def _serve(options: argparse.Namespace, config: Config, http_socket: socket.sock
   _quieten()
   enable_compilation_cache()
   policy = of_folder(options.model) if options.model else of_run(options.workdir, options.step)
-  name = options.name or (options.model or options.workdir).resolve().name
+  place = options.model or options.workdir
+  name = options.name or (place.resolve() if is_local(place) else place).name
   rollout = config.rollout
   limits = Limits(rollout.slots, rollout.max_new_tokens, options.queue, options.temperature, options.top_p)
   logging.info("loading %s", policy.run or policy.folder)
@@ -91,7 +93,7 @@ def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     allow_abbrev=False,
   )  # fmt: skip
   parser.add_argument("--model", type=Path, help="Hugging Face folder of the policy")
-  parser.add_argument("--workdir", type=Path, help="of the run whose policy it is")
+  parser.add_argument("--workdir", type=as_path, help="of the run whose policy it is; may be gs://")
   parser.add_argument("--step", type=int, help="of the run's checkpoint; default the last")
   parser.add_argument("--port", type=int, default=8000, help="of the HTTP door (8000; 0: any that is free)")
   parser.add_argument("--grpc-port", type=int, help="of JetStream's service; default --port + 1")
@@ -141,7 +143,7 @@ def _config(options: argparse.Namespace, overrides: Sequence[str]) -> Config:
     raw = dataclasses.asdict(read_config(options.workdir / "config.json"))
     config = make_config(override(raw, overrides)) if overrides else make_config(raw)
   else:
-    own = [f"--config.model.path={options.model}", "--config.data.train=none"]  # no rows are trained on
+    own = [f"--config.model.path={options.model}", "--config.data.train=none", "--config.train.steps=1"]  # no training
     config = parse_flags([f"--config={options.config or CONFIG}", *overrides, *own])[0]
   max_new = config.rollout.max_new_tokens if options.max_new_tokens is None else options.max_new_tokens
   return dataclasses.replace(

@@ -144,8 +144,8 @@ def update(
   if n_updates > 1:
     parts = [(run.learner.with_old_logprobs(state.params, batches), n_tokens) for batches, n_tokens in parts]
   metrics = []
-  for batches, n_tokens in parts:
-    state, metric = run.learner.update(state, batches, n_tokens)
+  for place, (batches, n_tokens) in enumerate(parts):  # after the first update the step has begun: it is finished
+    state, metric = run.learner.update(state, batches, n_tokens, None if place else run.check_notice)
     if not np.isfinite([metric.loss, metric.grad_norm]).all():
       raise TrainingError(
         f"step {step}: training has diverged: loss {metric.loss}, gradient norm {metric.grad_norm}; the last "

@@ -87,7 +87,8 @@ class Workdir:
     self._tensorboard = tensorboard
     self._events: _Events | None = None
 
-  def _check_owner(self) -> None:
+  def check_owner(self) -> None:
+    """Raises TrainingError where another process has opened the workdir since: on gs:// no lock keeps it out."""
     if self._lock is None and (self.path / ".owner").read_text() != self._id:
       raise TrainingError(f"{self.path}: another process has taken over this workdir, nothing more is written here")
 
@@ -112,23 +113,23 @@ class Workdir:
       self._events.publish()
 
   def write_metrics(self, row: Mapping[str, Any]) -> None:
-    self._check_owner()
+    self.check_owner()
     _append(self.path / "metrics.jsonl", row)
     if self._events is not None:
       self._events.add(row)
       self._events.publish()
 
   def write_eval(self, row: Mapping[str, Any]) -> None:
-    self._check_owner()
+    self.check_owner()
     _append(self.path / "eval.jsonl", row)
 
   def write_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-    self._check_owner()
+    self.check_owner()
     _write_parquet(self.path / f"rollouts/step_{step:06d}.parquet", rows, ROLLOUT_SCHEMA)
 
   def write_history(self, pool: Pool, retained: Iterable[str], record: Callable[[str], int]) -> None:
     """One row a prompt of the epoch that ended; `retained` are those of the next, `record` gives a prompt's record."""
-    self._check_owner()
+    self.check_owner()
     kept = set(retained)
     rows = [
       {

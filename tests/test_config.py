@@ -1,12 +1,14 @@
 """Configs are checked field by field, once."""
 
+import argparse
 import dataclasses
 import json
 
 import pytest
 
 from configs import base, stage1, tiny
-from srpo_jax.config import check_same_run, flatten, make_config, read_config, to_json
+from srpo_jax import evaluate, label, serve
+from srpo_jax.config import MeshConfig, check_same_run, flatten, make_config, read_config, to_json
 from srpo_jax.errors import InputError
 
 
@@ -119,3 +121,12 @@ def test_flatten_names_every_field():
   flat = flatten(make_config(raw()))
   assert flat["rollout.group"] == 16 and len(flat) > 50
   assert json.dumps(flat)
+
+
+def test_what_samples_outside_of_training_wants_one_device():
+  """Without --config: a base in a folder is labelled, evaluated and served by what every machine has."""
+  options = argparse.Namespace(input="x", temperature=None, max_new_tokens=None, seed=None, config="configs/base.py")
+  for entry in (evaluate, serve):
+    assert options.config == entry.CONFIG
+  options.model = "base"
+  assert label._config(options, []).mesh == MeshConfig(1, 1, 1)

@@ -129,8 +129,8 @@ def test_sampling():
   assert sampling.check_gap(near, near + 0.02, "bfloat16", False).level == WARN  # the cap is off
   assert sampling.check_gap(near, near + 0.02, "bfloat16", True).level == PASS
   assert sampling.check_gap(near, near * np.nan, "float32", True).level == FAIL
-  assert sampling.check_micro_batch(near, far, 4, "float32").level == FAIL
-  assert sampling.check_micro_batch(near, near + 1e-5, 4, "float32").level == PASS
+  assert sampling.check_micro_batch(near, far, (1, 4), "float32").level == FAIL
+  assert sampling.check_micro_batch(near, near + 1e-5, (1, 4), "float32").level == PASS
   same, other = [rollout([1, 2])] * 4, [rollout([1, 3])] * 4
   assert sampling.check_slots(same, same, 2, 4, "float32").level == PASS
   assert sampling.check_slots(same, other, 2, 4, "float32").level == FAIL

@@ -363,6 +363,9 @@ def test_apply_gives_kubectl_the_manifest(cloud):
   dry = sh(JOBSET, "apply", *options, "--dry-run", "--", *TRAINER).stdout
   assert dry == "kubectl apply --filename=-\n" + given
   (pool,) = shown(JOBSET, "create-pool", "--name", "srpo", "--cluster", "c", "--location", "us-east5", "--spot")
+  assert "--node-locations" not in " ".join(pool)
+  (zoned,) = shown(JOBSET, "create-pool", "--name", "s", "--cluster", "c", "--location", "l", "--zone", "us-east5-a")
+  assert "--node-locations=us-east5-a" in zoned
   assert pool[:5] == ["gcloud", "container", "node-pools", "create", "srpo"]
   assert set(pool[5:]) == {
     *["--cluster=c", "--location=us-east5", "--machine-type=ct5p-hightpu-4t", "--tpu-topology=4x4x4"],

@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from srpo_jax.errors import InputError
 from srpo_jax.export import load_policy
 from srpo_jax.launch import parse_flags
 from srpo_jax.model.sampling import Purpose, prompt_key
+from srpo_jax.run import facts
 from srpo_jax.types import Rollout
 from tests.multihost import ROOT, case_steps, log_of, on_group, started, statuses
 from tests.sharded import digest, edge_distance
@@ -34,6 +36,16 @@ def test_host_values_are_exchanged(tmp_path):
     assert of["from_writer"] == "written" and of["same"] is None
     assert of["differ"] == "data: d0 on process 0, d1 on process 1, expected the same on all"
   assert (first["agreed"], second["agreed"], first["order"], second["order"]) == (0, 1, [0], [])
+
+
+def test_a_base_in_another_folder_is_the_same_base(checkpoint, tmp_path):  # noqa: F811
+  """Each host has its own copy of what lies on gs://, in a folder of its own; another copy's weights are found out."""
+  copies = [Path(shutil.copytree(checkpoint, tmp_path / name)) for name in "ab"]
+  first, second = (facts(toy(checkpoint), folder, []) for folder in copies)
+  assert first == second
+  weights = next(copies[1].glob("*.safetensors"))
+  weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+  assert facts(toy(checkpoint), copies[1], []) != first
 
 
 @pytest.mark.parametrize(

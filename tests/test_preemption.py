@@ -1,6 +1,7 @@
 """SIGTERM ends a run in order, whatever it does at that moment, and the run goes on from there bit for bit."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from srpo_jax.errors import PreemptedError
+from srpo_jax.learner import Learner
 from srpo_jax.preemption import Notice
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.run import Run
@@ -58,6 +60,30 @@ def test_told_while_sampling(done, checkpoint, tmp_path, monkeypatch, step, call
   monkeypatch.undo()
   assert [row["step"] for row in metrics(tmp_path / "t")] == list(range(step))  # what was begun has left no row
   assert (tmp_path / "t" / "checkpoints" / str(step)).is_dir()
+  launch(toy(checkpoint), tmp_path / "t")
+  assert_same_run(done, tmp_path / "t")
+
+
+def test_told_while_updating(done, checkpoint, tmp_path, monkeypatch):  # noqa: F811
+  """Between two micro-batches: the update is dropped, and made again on resume."""
+  make, calls = Learner.__init__, []
+
+  def made(self, *args):
+    make(self, *args)
+    accumulate = self.accumulate
+
+    def accumulate_and_tell(*arguments):
+      calls.append(0)
+      if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGTERM)
+      return accumulate(*arguments)
+
+    self.accumulate = accumulate_and_tell
+
+  monkeypatch.setattr(Learner, "__init__", made)
+  message, status = told(toy(checkpoint), tmp_path / "t")
+  assert re.fullmatch(r"preempted: saved step \d", message) and status == 0 and len(calls) == 3
+  monkeypatch.undo()
   launch(toy(checkpoint), tmp_path / "t")
   assert_same_run(done, tmp_path / "t")
 

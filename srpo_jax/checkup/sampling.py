@@ -1,21 +1,30 @@
 """The sampler against the trainer, and both against the sizes that must not matter."""
 
+import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
+from srpo_jax import run
 from srpo_jax.batch import make_micro_batches
 from srpo_jax.checkup.finding import FAIL, PASS, WARN, Finding
+from srpo_jax.config import Config
 from srpo_jax.data.encoded import Prompt
 from srpo_jax.learner import Learner, MicroBatch
+from srpo_jax.model import hf
 from srpo_jax.model.qwen2 import Params
 from srpo_jax.model.sampling import Purpose, prompt_key
+from srpo_jax.model.sharding import param_shardings
 from srpo_jax.rollout.engine import InProcessEngine
-from srpo_jax.rollout.sampler import GroupRequest, sample_groups
+from srpo_jax.rollout.sampler import GroupRequest, round_up, sample_groups
 from srpo_jax.types import Rollout
 
 SAMPLES = 2
+TOKENS = 128  # of a response, at most
 # The largest mean difference of a sampled token's log-prob between sampler and trainer: bf16 keeps 8 bits.
 GAP = {"float32": 1e-4, "bfloat16": 3e-2}
 
@@ -67,10 +76,10 @@ def check_gap(trainer: np.ndarray, sampler: np.ndarray, dtype: str, capped: bool
   return Finding(PASS, "sampler against trainer", found)
 
 
-def check_micro_batch(one: np.ndarray, many: np.ndarray, rows: int, dtype: str) -> Finding:
-  """The trainer's log-probs with a row at a time against those with the config's rows."""
+def check_micro_batch(one: np.ndarray, many: np.ndarray, rows: tuple[int, int], dtype: str) -> Finding:
+  """The trainer's log-probs of the same tokens in micro-batches of few and of many rows."""
   difference = float(np.abs(one - many).max())
-  found = f"log-probs with 1 and with {rows} rows a micro-batch differ by at most {difference:.2g}"
+  found = f"log-probs with {rows[0]} and with {rows[1]} rows a micro-batch differ by at most {difference:.2g}"
   if difference > 100 * GAP[dtype]:
     return Finding(FAIL, "size of a micro-batch", found, "padding leaks into responses: please report it")
   return Finding(PASS, "size of a micro-batch", found)
@@ -85,3 +94,37 @@ def check_slots(few: Sequence[Rollout], many: Sequence[Rollout], n_few: int, n_m
   if same < 0.5 * len(few):
     return Finding(WARN, "number of slots", found, "bf16 rounding decides many draws: watch policy/logprob_gap")
   return Finding(PASS, "number of slots", found)
+
+
+def check_sampling(
+  config: Config, folder: Path, shapes: Params, mesh: Mesh | None, prompts: Sequence[Prompt], stops: tuple[int, ...]
+) -> list[Finding]:
+  """What responses of the base in `folder` to some prompts show, on the ambient mesh `mesh`.
+
+  Args:
+    shapes: of the parameters.
+  """
+  model = hf.read_config(folder)
+  shardings = None if mesh is None else param_shardings(shapes, mesh)
+  params = hf.load_params(folder, model, jnp.dtype(config.model.param_dtype), shardings=shardings)
+  ways = config.mesh.data * config.mesh.fsdp  # slots and rows are multiples of it
+  budget, bucket = min(TOKENS, config.rollout.max_new_tokens), config.rollout.prompt_bucket
+  longest = max(len(p.tokens) for p in prompts)
+  learner, found = run.make_learner(config, model), {}
+  n_slots = {"few": 2 * ways, "many": round_up(SAMPLES * len(prompts), ways)}
+  for name, slots in n_slots.items():
+    short = dataclasses.replace(config.rollout, slots=slots, max_new_tokens=budget)
+    engine = run.make_engine(dataclasses.replace(config, rollout=short), model, max_prompt=longest, stops=stops)
+    serving = engine.load_params(params)
+    found[name] = roll_out(engine, serving, prompts, stops=stops, bucket=bucket, budget=budget, seed=config.train.seed)
+    engine.free_params()
+  few, many, dtype = found["few"], found["many"], config.model.dtype
+  of_all, of_one = (
+    trainer_logprobs(learner, params, many, rows=rows, bucket=config.train.length_bucket)
+    for rows in (n_slots["many"], ways)
+  )
+  return [
+    check_gap(*of_all, dtype, config.loss.importance_cap > 0),
+    check_micro_batch(of_one[0], of_all[0], (ways, n_slots["many"]), dtype),
+    check_slots(few, many, n_slots["few"], n_slots["many"], dtype),
+  ]
