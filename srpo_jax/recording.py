@@ -45,6 +45,8 @@ class Step:
 class Recording:
   """A run's files, read only, and the parts of the run that an update needs."""
 
+  check_notice = None  # an update made again ends where it likes: there is nothing to save
+
   def __init__(self, workdir: str | Path, overrides: Sequence[str] = ()):
     """Raises InputError where the folder is no run's."""
     self.path = as_path(workdir)
