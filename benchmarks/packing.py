@@ -59,7 +59,7 @@ def cost(batches: list[MicroBatch]) -> dict[str, float]:
 def main(args: Sequence[str]) -> None:
   parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--model", required=True, type=Path, help="Hugging Face folder")
-  parser.add_argument("--responses", type=int, default=96)
+  parser.add_argument("--responses", type=int, default=256)
   parser.add_argument("--mean", type=int, default=48, help="tokens of a response")
   parser.add_argument("--limit", type=int, default=192, help="tokens of the longest response")
   parser.add_argument("--rows", type=int, default=2, help="of a micro-batch")
