@@ -29,8 +29,19 @@ class Checkpoints:
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every or None, create=True)
     self._manager = ocp.CheckpointManager(self.folder, options=options)
 
+  @classmethod
+  def of_run(cls, workdir: Path) -> "Checkpoints":
+    """Those of a run that is only read. Raises InputError where the folder is no run's."""
+    if not (workdir / "checkpoints").is_dir():
+      raise InputError(f"{workdir}: no checkpoints, expected the workdir of a run")
+    return cls(workdir)
+
   def latest(self) -> int | None:
     return self._manager.latest_step()
+
+  def steps(self) -> list[int]:
+    """The steps of the checkpoints that are whole, in order."""
+    return sorted(self._manager.all_steps())
 
   def find(self, step: int | None) -> int:
     """`step`, or the last one where it is None.
@@ -42,8 +53,8 @@ class Checkpoints:
     if latest is None:
       raise InputError(f"{self.folder}: no checkpoint yet")
     step = latest if step is None else step
-    if step not in self._manager.all_steps():
-      steps = ", ".join(map(str, sorted(self._manager.all_steps())))
+    if step not in self.steps():
+      steps = ", ".join(map(str, self.steps()))
       raise InputError(f"{self.folder}: no checkpoint of step {step}, expected one of: {steps}")
     return step
 

@@ -6,7 +6,6 @@ check (pass, warn or fail) with what to do; exits 1 where one fails. It takes --
 writes nothing into the workdir.
 """
 
-import contextlib
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
@@ -31,7 +30,7 @@ def examine(config: Config, workdir: Path, show: Callable[[Finding], None]) -> l
   from srpo_jax.data.encoded import load_tokenizer
   from srpo_jax.data.prompt_set import Selection
   from srpo_jax.model import hf
-  from srpo_jax.model.sharding import make_mesh
+  from srpo_jax.model.sharding import make_mesh, on_mesh
 
   findings: list[Finding] = []
   mesh = make_mesh(**dataclasses.asdict(config.mesh))  # first: a mesh of other devices is told at once
@@ -71,9 +70,7 @@ def examine(config: Config, workdir: Path, show: Callable[[Finding], None]) -> l
 
   add(memory.check_memory(config, max(set_.longest for set_ in sets)))
   prompts = texts[:: max(len(texts) // PROMPTS, 1)][:PROMPTS]
-  with contextlib.ExitStack() as stack:
-    if mesh is not None:
-      stack.enter_context(jax.set_mesh(mesh))
+  with on_mesh(mesh):
     add(*sampling.check_sampling(config, folder, shapes, mesh, prompts, stops))
   return findings
 

@@ -30,15 +30,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from srpo_jax.config import Config, make_config, read_config
+from srpo_jax.config import Config
 from srpo_jax.errors import ArgumentParser, InputError, run_cli
 from srpo_jax.fields import names
-from srpo_jax.flags import override
-from srpo_jax.launch import parse_flags
 from srpo_jax.logs import start_logging
-from srpo_jax.paths import as_path, is_local
-
-CONFIG = "configs/base.py"
+from srpo_jax.paths import is_local
+from srpo_jax.policy_flags import add_policy, check_policy, find_policy, policy_config
 
 
 def main(args: Sequence[str]) -> None:
@@ -50,11 +47,10 @@ def main(args: Sequence[str]) -> None:
   from srpo_jax.evaluation.evaluation import Sampling, batch_size, evaluate
   from srpo_jax.evaluation.samples import check_folder
   from srpo_jax.evaluation.sets import Window, open_sets
-  from srpo_jax.policy import of_folder, of_run
 
   start_logging()
   enable_compilation_cache()
-  policy = of_folder(options.model) if options.model else of_run(options.workdir, options.step)
+  policy = find_policy(options)
   out = options.out or _default_out(options, policy.step)
   check_folder(out)
   window = Window(options.first, options.last)
@@ -69,9 +65,7 @@ def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     prog="python -m srpo_jax.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
     allow_abbrev=False,
   )  # fmt: skip
-  parser.add_argument("--model", type=Path, help="Hugging Face folder of the policy")
-  parser.add_argument("--workdir", type=as_path, help="of the run whose policy it is; may be gs://")
-  parser.add_argument("--step", type=int, help="of the run's checkpoint; default the last")
+  add_policy(parser)
   parser.add_argument("--sets", required=True, help="with commas between")
   parser.add_argument("--data", type=Path, default=os.environ.get("SRPO_DATA"), help="folder of sets; $SRPO_DATA")
   parser.add_argument("--samples", type=_whole(1), default=32, help="responses a problem (32, as the paper)")
@@ -84,17 +78,11 @@ def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
   parser.add_argument("--to", dest="last", type=_day, help="last contest date")
   parser.add_argument("--seed", type=_whole(0), help="default the config's")
   parser.add_argument("--out", type=Path, help="default WORKDIR/evaluations/step_N, or MODEL-evaluation")
-  parser.add_argument("--config", help=f"of --model: where the settings of training come from; default {CONFIG}")
   parser.add_argument("--batch-problems", type=_whole(0), default=0, help="sampled together; 0: four times the slots")
   options, overrides = parser.parse_known_args(args)
-  if (options.model is None) == (options.workdir is None):
-    raise InputError("--model: expected a Hugging Face folder here, or a run's folder in --workdir, not both")
-  if options.workdir is None and options.step is not None:
-    raise InputError("--step: expected with --workdir alone")
+  check_policy(options, overrides)
   if options.workdir is not None and not is_local(options.workdir) and options.out is None:
     raise InputError(f"--out: expected a local folder here, {options.workdir} being in an object store")
-  if options.workdir is not None and options.config is not None:
-    raise InputError("--config: expected with --model alone: a run has its own (single fields: --config.section.field)")
   if not names(options.sets):
     raise InputError("--sets: expected at least one set")
   if options.top_p == 0:
@@ -105,20 +93,12 @@ def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     raise InputError(f"--from: {options.first} is after --to {options.last}")
   if options.data is not None and not options.data.is_dir():
     raise InputError(f"--data: {options.data}: expected a folder")
-  for other in overrides:
-    if not other.startswith("--config."):
-      raise InputError(f"{other}: unknown option (see --help)")
   return options, overrides
 
 
 def _config(options: argparse.Namespace, overrides: Sequence[str]) -> Config:
   """The settings of training with evaluation's own in place."""
-  if options.workdir:
-    raw = dataclasses.asdict(read_config(options.workdir / "config.json"))
-    config = make_config(override(raw, overrides)) if overrides else make_config(raw)
-  else:
-    own = [f"--config.model.path={options.model}", "--config.data.train=none", "--config.train.steps=1"]  # no training
-    config = parse_flags([f"--config={options.config or CONFIG}", *overrides, *own])[0]
+  config = policy_config(options, overrides)
   given = {"max_new_tokens": options.max_new_tokens}
   return dataclasses.replace(
     config,

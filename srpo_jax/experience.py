@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -149,6 +149,26 @@ class Collector:
   def _text(self, rollout: Rollout) -> str:
     tokens = rollout.tokens if rollout.truncated else rollout.tokens[:-1]
     return self.tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def response_rows(group: Group) -> Iterator[dict[str, Any]]:
+  """What is kept of each response, as workdir.RESPONSE_FIELDS."""
+  for rollout, text, verdict in zip(group.rollouts, group.texts, group.verdicts, strict=True):
+    yield {
+      "sample": rollout.sample,
+      "prompt": group.prompt.text,
+      "response": text,
+      "token_ids": rollout.tokens,
+      "sampler_logprobs": rollout.logprobs,
+      "n_tokens": len(rollout.tokens),
+      "truncated": rollout.truncated,
+      "format": verdict.format,
+      "correct": verdict.correct,
+      "pass_fraction": verdict.pass_fraction,
+      "reason": verdict.reason,
+      "language_mix": verdict.language_mix,
+      "reward": None if verdict.correct is None else verdict.reward,
+    }
 
 
 def by_domain(groups: Sequence[Group]) -> dict[str, list[Group]]:

@@ -27,9 +27,7 @@ def open_checkpoint(workdir: Path, step: int | None) -> tuple[Checkpoints, int, 
   """
   config = read_config(workdir / "config.json")
   model_config = hf.read_config(local_copy(str(workdir / "model")))
-  if not (workdir / "checkpoints").is_dir():
-    raise InputError(f"{workdir}: no checkpoints, expected the workdir of a run")
-  checkpoints = Checkpoints(workdir)
+  checkpoints = Checkpoints.of_run(workdir)
   try:
     step = checkpoints.find(step)
   except InputError:

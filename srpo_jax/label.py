@@ -18,7 +18,6 @@ The settings of training come from --config (fields by --config.section.field=va
 """
 
 import argparse
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -30,7 +29,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from srpo_jax.config import Config, flatten
+from srpo_jax.config import Config
 from srpo_jax.data.dataset import RecordProblems, column, open_rows
 from srpo_jax.data.difficulty import LABELS, UNLABELLED, label, pass_at_k
 from srpo_jax.data.label_parts import Parts, Tally, is_parts
@@ -39,7 +38,7 @@ from srpo_jax.errors import ArgumentParser, InputError, check_positive, run_cli
 from srpo_jax.jsonl import replaced
 from srpo_jax.launch import parse_flags
 from srpo_jax.logs import start_logging
-from srpo_jax.settings import claim, read_settings
+from srpo_jax.settings import JUDGED_BY, claim, of_config, read_settings
 from srpo_jax.types import Problem
 
 KS = (1, 4, 16)
@@ -54,13 +53,7 @@ SETTINGS = (
   "rollout.temperature",
   "rollout.slots",
   "rollout.prompt_bucket",
-  "reward.validator",
-  "reward.limit_s",
-  "reward.function",
-  "sandbox.min_tier",
-  "sandbox.limit_s",
-  "sandbox.memory_mb",
-  "sandbox.packages",
+  *JUDGED_BY,
   "train.seed",
 )
 
@@ -202,10 +195,7 @@ def _to_records(options: argparse.Namespace, rows: Sequence[Row]) -> bool:
 def _settings(config: Config, options: argparse.Namespace, batch_rows: int, hosts: int) -> dict[str, Any]:
   from srpo_jax.policy import of_folder  # imported late: a wrong option is told at once
 
-  flat = flatten(config)
-  values = {f"config.{name}": flat[name] for name in SETTINGS}
-  values |= {f"config.prompt.{domain}": text for domain, text in config.prompt.items()}
-  return values | {
+  return of_config(config, SETTINGS) | {
     "--samples": options.samples,
     "--batch-rows": batch_rows,
     "--hosts": hosts,
@@ -218,11 +208,9 @@ def _label(
 ) -> None:
   """Samples and judges what is left of a host's batches."""
   # Imported late: a wrong option is told at once.
-  import jax
-
   from srpo_jax.cache import enable_compilation_cache
   from srpo_jax.label_rollouts import Roller
-  from srpo_jax.model.sharding import make_mesh
+  from srpo_jax.model.sharding import make_mesh, on_mesh
   from srpo_jax.run import make_scorer
 
   if parts.folder.is_dir():
@@ -230,8 +218,7 @@ def _label(
     if not parts.left(host):
       return
   enable_compilation_cache()
-  mesh = make_mesh(**dataclasses.asdict(config.mesh))
-  with jax.set_mesh(mesh) if mesh else contextlib.nullcontext(), make_scorer(config) as scorer:
+  with on_mesh(make_mesh(**dataclasses.asdict(config.mesh))), make_scorer(config) as scorer:
     roller = Roller(config, scorer, problems, samples)
     claim(parts.folder, settings)  # not before every row was seen to be good
     ids = column(problems, "id")

@@ -12,12 +12,11 @@ from srpo_jax.checkpoint import Checkpoints
 from srpo_jax.config import Config, read_config
 from srpo_jax.data.prompt_set import PromptSet
 from srpo_jax.digests import files_digest
-from srpo_jax.errors import InputError
 from srpo_jax.experience import Collector
 from srpo_jax.model import hf
 from srpo_jax.model.qwen2 import Params
 from srpo_jax.model.sharding import param_shardings
-from srpo_jax.paths import is_local, local_copy
+from srpo_jax.paths import local_copy
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.run import check_vocabulary, make_engine, stop_tokens
 
@@ -81,28 +80,13 @@ def of_run(workdir: Path, step: int | None) -> Policy:
   Raises:
     InputError: not a run, or no such checkpoint.
   """
-  folder, steps = workdir / "checkpoints", saved_steps(workdir)
-  if not steps:
-    raise InputError(f"{folder}: no checkpoint yet")
-  step = steps[-1] if step is None else step
-  if step not in steps:
-    there = ", ".join(map(str, steps))
-    raise InputError(f"{folder}: no checkpoint of step {step}, expected one of: {there}")
-  saved = [file for file in (folder / str(step) / "params").rglob("*") if file.is_file()]
+  checkpoints = Checkpoints.of_run(workdir)
+  try:
+    step = checkpoints.find(step)
+  finally:
+    checkpoints.close()
+  saved = [file for file in (workdir / "checkpoints" / str(step) / "params").rglob("*") if file.is_file()]
   return Policy(local_copy(str(workdir / "model")), workdir, step, files_digest(saved))
-
-
-def saved_steps(workdir: Path) -> list[int]:
-  """The steps of a run's checkpoints, in order."""
-  folder = workdir / "checkpoints"
-  if not folder.is_dir():
-    raise InputError(f"{workdir}: no checkpoints, expected the workdir of a run")
-  return sorted(int(file.name) for file in folder.iterdir() if file.name.isdecimal() and _is_whole(file))
-
-
-def _is_whole(checkpoint: Path) -> bool:
-  """Object stores cannot rename: there orbax writes under the final name, and a mark when all is there."""
-  return is_local(checkpoint) or (checkpoint / "commit_success.txt").exists()
 
 
 def make_collector(

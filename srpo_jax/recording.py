@@ -26,7 +26,7 @@ from srpo_jax.metrics import Row, policy_metrics
 from srpo_jax.model import hf
 from srpo_jax.paths import as_path, local_copy
 from srpo_jax.plugins import resolve_callable
-from srpo_jax.policy import over_mesh, saved_steps
+from srpo_jax.policy import over_mesh
 from srpo_jax.run import Run, base_folder, make_learner, make_scorer, open_sets
 from srpo_jax.train import advantages_of, is_mixed, update
 from srpo_jax.types import Rollout, ScoreRequest, Verdict
@@ -59,8 +59,7 @@ class Recording:
     self.advantage: Callable[..., np.ndarray] = (
       resolve_callable(a.function) if a.function else functools.partial(group_advantages, scale=a.scale)
     )
-    self.saved = saved_steps(self.path)
-    self.checkpoints = Checkpoints(self.path)
+    self.checkpoints = Checkpoints.of_run(self.path)
 
   def __enter__(self) -> "Recording":
     return self
@@ -146,7 +145,7 @@ class Recording:
     Raises:
       InputError: neither a checkpoint nor the base to begin from.
     """
-    earlier = [step for step in self.saved if step <= number]
+    earlier = [step for step in self.checkpoints.steps() if step <= number]
     shapes = hf.param_shapes(self.model_config, jnp.dtype(self.config.model.param_dtype))
     if earlier:
       like = over_mesh(jax.eval_shape(self.learner.init, shapes))

@@ -23,7 +23,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from srpo_jax.cache import enable_compilation_cache
@@ -31,7 +30,7 @@ from srpo_jax.errors import ArgumentParser, InputError, run_cli
 from srpo_jax.experience import Group
 from srpo_jax.logs import start_logging
 from srpo_jax.metrics import Row
-from srpo_jax.model.sharding import make_mesh
+from srpo_jax.model.sharding import make_mesh, on_mesh
 from srpo_jax.paths import as_path
 from srpo_jax.recording import Recording, Step
 from srpo_jax.types import Verdict
@@ -84,9 +83,7 @@ def replay(workdir: str | Path, step: int, *, loss: bool = True, overrides: Sequ
   """
   with contextlib.ExitStack() as stack:
     run = stack.enter_context(Recording(workdir, overrides))
-    mesh = make_mesh(**dataclasses.asdict(run.config.mesh))
-    if mesh is not None:
-      stack.enter_context(jax.set_mesh(mesh))
+    stack.enter_context(on_mesh(make_mesh(**dataclasses.asdict(run.config.mesh))))
     row = run.metrics(step)
     recorded = run.step(step)
     judged = run.judge(recorded.groups)

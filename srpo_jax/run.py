@@ -31,7 +31,7 @@ from srpo_jax.fields import names
 from srpo_jax.jsonl import read_json
 from srpo_jax.learner import Learner, LearnerOptions, TrainState, make_optimizer
 from srpo_jax.model import hf, qwen2
-from srpo_jax.model.sharding import make_mesh, param_shardings
+from srpo_jax.model.sharding import make_mesh, on_mesh, param_shardings
 from srpo_jax.paths import as_local, as_path, check_writable, local_copy
 from srpo_jax.plugins import is_callable_spec, resolve_callable
 from srpo_jax.preemption import Notice
@@ -259,9 +259,8 @@ class Run:
     self._set_of = {id_: set_ for set_ in self._train for id_ in set_}
     self.heldout = {set_name(set_.name): list(set_.values()) for set_ in heldout}
     check_vocabulary(folder, self.model_config, stops, (*self._train, *heldout))
-    if self._mesh is not None:
-      opened.enter_context(jax.set_mesh(self._mesh))
-    elif jax.device_count() > 1:
+    opened.enter_context(on_mesh(self._mesh))
+    if self._mesh is None and jax.device_count() > 1:
       logging.warning("config.mesh names one device: the other %d are not used", jax.device_count() - 1)
     self._initial = None if config.init_from else self._load_params(folder)
     self.schedule = Schedule(config, by_domain(self._train))

@@ -29,18 +29,14 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from srpo_jax.config import Config, make_config, read_config
+from srpo_jax.config import Config
 from srpo_jax.errors import ArgumentParser, InputError, run_cli
-from srpo_jax.flags import override
-from srpo_jax.launch import parse_flags
 from srpo_jax.logs import start_logging
-from srpo_jax.paths import as_path, is_local
-
-CONFIG = "configs/base.py"
+from srpo_jax.paths import is_local
+from srpo_jax.policy_flags import add_policy, check_policy, find_policy, policy_config
 
 
 def main(args: Sequence[str]) -> None:
@@ -63,14 +59,13 @@ def main(args: Sequence[str]) -> None:
 def _serve(options: argparse.Namespace, config: Config, http_socket: socket.socket, grpc_port: int) -> None:
   start_logging()
   from srpo_jax.cache import enable_compilation_cache
-  from srpo_jax.policy import of_folder, of_run
   from srpo_jax.serving.load import load_driver
   from srpo_jax.serving.requests import Limits, UnavailableError
   from srpo_jax.serving.server import Doors, serve
 
   _quieten()
   enable_compilation_cache()
-  policy = of_folder(options.model) if options.model else of_run(options.workdir, options.step)
+  policy = find_policy(options)
   place = options.model or options.workdir
   name = options.name or (place.resolve() if is_local(place) else place).name
   rollout = config.rollout
@@ -92,9 +87,7 @@ def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     prog="python -m srpo_jax.serve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
     allow_abbrev=False,
   )  # fmt: skip
-  parser.add_argument("--model", type=Path, help="Hugging Face folder of the policy")
-  parser.add_argument("--workdir", type=as_path, help="of the run whose policy it is; may be gs://")
-  parser.add_argument("--step", type=int, help="of the run's checkpoint; default the last")
+  add_policy(parser)
   parser.add_argument("--port", type=int, default=8000, help="of the HTTP door (8000; 0: any that is free)")
   parser.add_argument("--grpc-port", type=int, help="of JetStream's service; default --port + 1")
   parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1: this machine alone)")
@@ -108,17 +101,8 @@ def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     "--top-p", type=float, default=1.0, help="of all requests: the likeliest tokens that hold this share"
   )
   parser.add_argument("--drain-s", type=float, default=600.0, help="seconds that requests in flight have at the end")
-  parser.add_argument("--config", help=f"of --model: where the settings of training come from; default {CONFIG}")
   options, overrides = parser.parse_known_args(args)
-  if (options.model is None) == (options.workdir is None):
-    raise InputError("--model: expected a Hugging Face folder here, or a run's folder in --workdir, not both")
-  if options.workdir is None and options.step is not None:
-    raise InputError("--step: expected with --workdir alone")
-  if options.workdir is not None and options.config is not None:
-    raise InputError("--config: expected with --model alone: a run has its own (single fields: --config.section.field)")
-  for other in overrides:
-    if not other.startswith("--config."):
-      raise InputError(f"{other}: unknown option (see --help)")
+  check_policy(options, overrides)
   for option in ("slots", "queue", "max_prompt_tokens", "max_new_tokens"):
     value = getattr(options, option)
     _check(f"--{option.replace('_', '-')}", value, value is None or value >= 1, "at least 1")
@@ -139,12 +123,7 @@ def _check(option: str, value: Any, good: bool, expected: str) -> None:
 
 def _config(options: argparse.Namespace, overrides: Sequence[str]) -> Config:
   """The settings of training with the server's own in place."""
-  if options.workdir:
-    raw = dataclasses.asdict(read_config(options.workdir / "config.json"))
-    config = make_config(override(raw, overrides)) if overrides else make_config(raw)
-  else:
-    own = [f"--config.model.path={options.model}", "--config.data.train=none", "--config.train.steps=1"]  # no training
-    config = parse_flags([f"--config={options.config or CONFIG}", *overrides, *own])[0]
+  config = policy_config(options, overrides)
   max_new = config.rollout.max_new_tokens if options.max_new_tokens is None else options.max_new_tokens
   return dataclasses.replace(
     config,

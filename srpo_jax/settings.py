@@ -4,12 +4,31 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from srpo_jax.config import Config, flatten
 from srpo_jax.errors import InputError
 from srpo_jax.jsonl import read_json
+
+# Fields of the config by which responses are judged.
+JUDGED_BY = (
+  "reward.validator",
+  "reward.limit_s",
+  "reward.function",
+  "sandbox.min_tier",
+  "sandbox.limit_s",
+  "sandbox.memory_mb",
+  "sandbox.packages",
+)
+
+
+def of_config(config: Config, names: Sequence[str]) -> dict[str, Any]:
+  """The settings that some of the config's fields are, and each domain's instruction."""
+  flat = flatten(config)
+  values = {f"config.{name}": flat[name] for name in names}
+  return values | {f"config.prompt.{domain}": text for domain, text in config.prompt.items()}
 
 
 def claim(folder: Path, settings: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from srpo_jax.algorithm.stages import Position
 from srpo_jax.batch import Response, make_micro_batches, pack_micro_batches
 from srpo_jax.config import TrainConfig
 from srpo_jax.errors import InputError, TrainingError
-from srpo_jax.experience import Group, by_domain, rewards_of
+from srpo_jax.experience import Group, by_domain, response_rows, rewards_of
 from srpo_jax.heldout import evaluate
 from srpo_jax.learner import MicroBatch, TrainState, UpdateMetrics
 from srpo_jax.metrics import (
@@ -223,24 +223,10 @@ def rollout_rows(run: Run, groups: Sequence[Group], advantages: np.ndarray, met:
       "stage": run.schedule.number(met),
       "domain": group.prompt.problem.domain,
       "epoch": met.pools[group.prompt.problem.domain].epoch,
-      "prompt_id": rollout.prompt_id,
-      "sample": rollout.sample,
-      "prompt": group.prompt.text,
-      "response": text,
-      "token_ids": rollout.tokens,
-      "sampler_logprobs": rollout.logprobs,
-      "n_tokens": len(rollout.tokens),
-      "truncated": rollout.truncated,
-      "format": verdict.format,
-      "correct": verdict.correct,
-      "pass_fraction": verdict.pass_fraction,
-      "reason": verdict.reason,
-      "language_mix": verdict.language_mix,
-      "reward": None if verdict.correct is None else verdict.reward,
+      "prompt_id": group.prompt.problem.id,
+      **response,
       "advantage": float(advantage),
     }
     for group, group_advantages in zip(groups, advantages, strict=True)
-    for rollout, text, verdict, advantage in zip(
-      group.rollouts, group.texts, group.verdicts, group_advantages, strict=True
-    )
+    for response, advantage in zip(response_rows(group), group_advantages, strict=True)
   ]

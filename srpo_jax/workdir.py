@@ -30,6 +30,21 @@ from srpo_jax.errors import InputError, TrainingError
 from srpo_jax.paths import CHECK, as_path, is_local
 
 MARKS = (".lock", ".owner", CHECK)  # whose workdir it is: not files of a run
+RESPONSE_FIELDS = [  # of a response, here and in evaluations
+  ("sample", pa.int32()),
+  ("prompt", pa.string()),
+  ("response", pa.string()),
+  ("token_ids", pa.list_(pa.int32())),
+  ("sampler_logprobs", pa.list_(pa.float32())),  # of what was sampled from: at the temperature, in the nucleus
+  ("n_tokens", pa.int32()),
+  ("truncated", pa.bool_()),
+  ("format", pa.int32()),
+  ("correct", pa.int32()),  # null: not judged
+  ("pass_fraction", pa.float32()),
+  ("reason", pa.string()),
+  ("language_mix", pa.int32()),
+  ("reward", pa.float32()),  # null: not judged
+]
 ROLLOUT_SCHEMA = pa.schema(
   [
     ("step", pa.int32()),
@@ -37,19 +52,7 @@ ROLLOUT_SCHEMA = pa.schema(
     ("domain", pa.string()),
     ("epoch", pa.int32()),
     ("prompt_id", pa.string()),
-    ("sample", pa.int32()),
-    ("prompt", pa.string()),
-    ("response", pa.string()),
-    ("token_ids", pa.list_(pa.int32())),
-    ("sampler_logprobs", pa.list_(pa.float32())),
-    ("n_tokens", pa.int32()),
-    ("truncated", pa.bool_()),
-    ("format", pa.int32()),
-    ("correct", pa.int32()),  # null: not judged
-    ("pass_fraction", pa.float32()),
-    ("reason", pa.string()),
-    ("language_mix", pa.int32()),
-    ("reward", pa.float32()),  # null: not judged
+    *RESPONSE_FIELDS,
     ("advantage", pa.float32()),
   ]
 )

@@ -8,23 +8,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 from tqdm import tqdm
 
-from srpo_jax.config import Config, flatten
+from srpo_jax.config import Config
 from srpo_jax.data.encoded import load_tokenizer
 from srpo_jax.data.prompt_set import PromptSet
 from srpo_jax.evaluation.results import figures, markdown
 from srpo_jax.evaluation.samples import SetSamples, opened
 from srpo_jax.evaluation.sets import EvalSet
 from srpo_jax.evaluation.votes import Same, votes
-from srpo_jax.experience import Collector, Group
+from srpo_jax.experience import Collector, Group, response_rows
 from srpo_jax.jsonl import read_json, replaced
 from srpo_jax.label import rows_digest
 from srpo_jax.model.sampling import Purpose
-from srpo_jax.model.sharding import make_mesh
+from srpo_jax.model.sharding import make_mesh, on_mesh
 from srpo_jax.policy import Policy, make_collector
 from srpo_jax.run import make_scorer, prompt_set
+from srpo_jax.settings import JUDGED_BY, of_config
 
 # Fields of the config that samples depend on.
 SETTINGS = (
@@ -36,13 +36,7 @@ SETTINGS = (
   "rollout.prompt_bucket",
   "reward.format_weight",
   "reward.mix_weight",
-  "reward.validator",
-  "reward.limit_s",
-  "reward.function",
-  "sandbox.min_tier",
-  "sandbox.limit_s",
-  "sandbox.memory_mb",
-  "sandbox.packages",
+  *JUDGED_BY,
   "train.seed",
 )
 SLOTS_FULL = 4  # how often a batch fills the slots: few enough to lose little by a kill, enough to keep them busy
@@ -73,8 +67,7 @@ def evaluate(config: Config, policy: Policy, sets: Sequence[EvalSet], sampling: 
   settings = _settings(config, policy, sampling)
   with contextlib.ExitStack() as stack:
     scorer = stack.enter_context(make_scorer(config))
-    if mesh is not None:
-      stack.enter_context(jax.set_mesh(mesh))
+    stack.enter_context(on_mesh(mesh))
     tokenizer = load_tokenizer(policy.folder)
     prompts = [prompt_set(config, s.name, s.problems, scorer, tokenizer, selection=None) for s in sets]
     collector = make_collector(
@@ -92,11 +85,9 @@ def evaluate(config: Config, policy: Policy, sets: Sequence[EvalSet], sampling: 
 
 def _settings(config: Config, policy: Policy, sampling: Sampling) -> dict[str, Any]:
   """What every sample depends on."""
-  flat = flatten(config)
   values = {"model": policy.digest, "step": policy.step}
   values |= {f"--{name.replace('_', '-')}": value for name, value in dataclasses.asdict(sampling).items()}
-  values |= {f"config.{name}": flat[name] for name in SETTINGS}
-  return values | {f"config.prompt.{domain}": text for domain, text in config.prompt.items()}
+  return values | of_config(config, SETTINGS)
 
 
 def _store(out: Path, set_: EvalSet, prompts: PromptSet, sampling: Sampling) -> SetSamples:
@@ -152,27 +143,13 @@ def _rows(name: str, group: Group, validator: str, same: Same) -> Iterator[dict[
   """A row a response, as samples.SCHEMA."""
   problem, silent = group.prompt.problem, [None] * len(group.rollouts)
   answers, cast = votes(group, validator, same) if problem.domain == "math" else (silent, silent)
-  for rollout, text, verdict, answer, vote in zip(
-    group.rollouts, group.texts, group.verdicts, answers, cast, strict=True
-  ):
+  for response, answer, vote in zip(response_rows(group), answers, cast, strict=True):
     yield {
       "set": name,
       "prompt_id": problem.id,
       "domain": problem.domain,
       "difficulty": problem.difficulty,
-      "sample": rollout.sample,
-      "prompt": group.prompt.text,
-      "response": text,
-      "token_ids": rollout.tokens,
-      "sampler_logprobs": rollout.logprobs,
-      "n_tokens": len(rollout.tokens),
-      "truncated": rollout.truncated,
-      "format": verdict.format,
-      "correct": verdict.correct,
-      "pass_fraction": verdict.pass_fraction,
-      "reason": verdict.reason,
-      "language_mix": verdict.language_mix,
-      "reward": None if verdict.correct is None else verdict.reward,
+      **response,
       "gold": problem.answer,
       "answer": answer,
       "vote": vote,

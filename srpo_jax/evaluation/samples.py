@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from srpo_jax.errors import InputError
 from srpo_jax.settings import claim
+from srpo_jax.workdir import RESPONSE_FIELDS
 
 SCHEMA = pa.schema(
   [
@@ -27,19 +28,7 @@ SCHEMA = pa.schema(
     ("prompt_id", pa.string()),
     ("domain", pa.string()),
     ("difficulty", pa.string()),  # null: the set has none
-    ("sample", pa.int32()),
-    ("prompt", pa.string()),
-    ("response", pa.string()),
-    ("token_ids", pa.list_(pa.int32())),
-    ("sampler_logprobs", pa.list_(pa.float32())),  # of what was sampled from: at the temperature, in the nucleus
-    ("n_tokens", pa.int32()),
-    ("truncated", pa.bool_()),
-    ("format", pa.int32()),
-    ("correct", pa.int32()),  # null: not judged
-    ("pass_fraction", pa.float32()),
-    ("reason", pa.string()),
-    ("language_mix", pa.int32()),
-    ("reward", pa.float32()),  # null: not judged
+    *RESPONSE_FIELDS,
     ("gold", pa.string()),  # math: the gold answer
     ("answer", pa.string()),  # math: as the reward reads it; null: none
     ("vote", pa.int32()),  # math: 0 the correct answer, 1 and on the wrong ones; null: no vote

@@ -5,8 +5,9 @@ each weight with its moments besides; `tensor` splits heads, the MLP's features 
 ambient one (`jax.set_mesh`); without one every function here gives back what it was given.
 """
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -81,6 +82,13 @@ def make_mesh(data: int, fsdp: int, tensor: int, devices: Sequence[Any] | None =
   except NotImplementedError:  # a slice whose sides do not make up the mesh's: 2 x 16 x 4 on 4 x 4 x 8
     split = mesh_utils.create_device_mesh((data, fsdp, tensor), devices, allow_split_physical_axes=True)
     return Mesh(split, MESH_AXES, axis_types=auto)
+
+
+@contextlib.contextmanager
+def on_mesh(mesh: Mesh | None) -> Iterator[None]:
+  """The mesh as the ambient one; without one nothing changes."""
+  with jax.set_mesh(mesh) if mesh is not None else contextlib.nullcontext():
+    yield
 
 
 def partition(

@@ -44,6 +44,7 @@ _root.handlers[:] = _handlers
 
 from srpo_jax.model.decode import DecodeState  # noqa: E402
 from srpo_jax.model.qwen2 import Params  # noqa: E402
+from srpo_jax.model.sharding import on_mesh  # noqa: E402
 from srpo_jax.rollout.jetstream_engine import JetStreamEngine  # noqa: E402
 from srpo_jax.rollout.sampler import round_up  # noqa: E402
 from srpo_jax.serving.metrics import Metrics  # noqa: E402
@@ -254,7 +255,7 @@ class ServingDriver(orchestrator.Driver):
   def _guarded(self, stage: str) -> Iterator[None]:
     """Runs a thread's body. What it raises ends every open request, and by `failed` the server."""
     try:
-      with jax.set_mesh(self._mesh) if self._mesh is not None else contextlib.nullcontext():
+      with on_mesh(self._mesh):
         yield
     except BaseException as error:
       logger.exception("the %s thread has failed", stage)
@@ -265,7 +266,7 @@ class ServingDriver(orchestrator.Driver):
   def _warm_up(self, params: Params) -> None:
     """Compiles every program before the first request; it would wait for it."""
     engine = self.engine
-    with jax.set_mesh(self._mesh) if self._mesh is not None else contextlib.nullcontext():
+    with on_mesh(self._mesh):
       state, length = engine.init_decode_state(), 1
       while True:
         padded = self._padded(np.zeros(length, np.int32))

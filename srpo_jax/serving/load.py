@@ -1,6 +1,5 @@
 """A policy behind the driver."""
 
-import contextlib
 import dataclasses
 from typing import cast
 
@@ -9,7 +8,7 @@ import jax
 from srpo_jax.config import Config
 from srpo_jax.data.encoded import load_tokenizer
 from srpo_jax.model import hf
-from srpo_jax.model.sharding import make_mesh
+from srpo_jax.model.sharding import make_mesh, on_mesh
 from srpo_jax.policy import Policy
 from srpo_jax.rollout.jetstream_engine import JetStreamEngine
 from srpo_jax.run import check_vocabulary, make_engine, stop_tokens
@@ -25,7 +24,7 @@ def load_driver(config: Config, policy: Policy, limits: Limits) -> ServingDriver
     InputError: a tokenizer or a mesh that does not fit the model or the devices.
   """
   mesh = make_mesh(**dataclasses.asdict(config.mesh))
-  with jax.set_mesh(mesh) if mesh is not None else contextlib.nullcontext():
+  with on_mesh(mesh):
     model_config, tokenizer = hf.read_config(policy.folder), load_tokenizer(policy.folder)
     stops = stop_tokens(policy.folder, tokenizer)
     check_vocabulary(policy.folder, model_config, stops, [])
