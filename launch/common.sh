@@ -25,6 +25,19 @@ run() {
   "$@"
 }
 
+# The name of a slice, a node pool or a job.
+check_name() {
+  [[ -n $name ]] || die "--name: missing"
+  [[ $name =~ ^[a-z]([-a-z0-9]*[a-z0-9])?$ ]] || die "--name: expected small letters, digits and hyphens, got '$name'"
+}
+
+# The trainer's arguments; $1: why its workdir is not on the machine.
+check_arguments() {
+  [[ " ${arguments[*]-} " == *" --config"* ]] ||
+    die "$verb: expected -- --config=... --workdir=gs://... (the trainer's arguments)"
+  [[ " ${arguments[*]-} " == *" --workdir=gs://"* ]] || die "$verb: expected --workdir=gs://... after --: $1"
+}
+
 # v5p:4x4x4 -> generation, topology, chips, chips_per_host, hosts, accelerator_type (v5p counts cores, two a chip).
 parse_slice() {
   [[ $1 =~ ^(v5p|v6e):([1-9][0-9]*(x[1-9][0-9]*)+)$ ]] || die "--topology: expected v5p:AxBxC or v6e:AxB, got '$1'"

@@ -70,8 +70,7 @@ while (($#)); do
   esac
   shift
 done
-[[ -n $name ]] || die "--name: missing"
-[[ $name =~ ^[a-z]([-a-z0-9]*[a-z0-9])?$ ]] || die "--name: expected small letters, digits and hyphens, got '$name'"
+check_name
 [[ $restarts =~ ^[0-9]+$ ]] || die "--restarts: expected a whole number, got '$restarts'"
 parse_slice "$slice"
 case $verb in
@@ -82,8 +81,7 @@ case $verb in
   render | apply)
     [[ -n $image ]] || die "--image: missing"
     [[ -n $bucket ]] || die "--model-bucket: missing"
-    [[ " ${arguments[*]-} " == *" --config"* ]] || die "$verb: expected -- --config=... --workdir=gs://... (the trainer's arguments)"
-    [[ " ${arguments[*]-} " == *" --workdir=gs://"* ]] || die "$verb: expected --workdir=gs://... after --: a pod's disk goes with it"
+    check_arguments "a pod's disk goes with it"
     ;;
 esac
 # Machine types and labels: https://cloud.google.com/kubernetes-engine/docs/concepts/plan-tpus

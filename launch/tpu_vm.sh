@@ -74,9 +74,8 @@ while (($#)); do
   esac
   shift
 done
-[[ -n $name ]] || die "--name: missing"
+check_name
 [[ -n $zone ]] || die "--zone: missing"
-[[ $name =~ ^[a-z]([-a-z0-9]*[a-z0-9])?$ ]] || die "--name: expected small letters, digits and hyphens, got '$name'"
 [[ $attempts =~ ^[0-9]+$ ]] || die "--attempts: expected a whole number, got '$attempts'"
 [[ $poll =~ ^[0-9]+([.][0-9]+)?$ ]] || die "--poll: expected seconds, got '$poll'"
 [[ -z $model || $model == gs://* ]] || die "--model: expected gs://FOLDER, got '$model'"
@@ -90,9 +89,7 @@ if ((!dry_run)); then
 fi
 
 if [[ $verb == start || $verb == resume ]]; then
-  [[ " ${arguments[*]-} " == *" --config"* ]] || die "$verb: expected -- --config=... --workdir=gs://... (the trainer's arguments)"
-  [[ " ${arguments[*]-} " == *" --workdir=gs://"* ]] ||
-    die "$verb: expected --workdir=gs://... after --: the workers' own disks go with the slice"
+  check_arguments "the workers' own disks go with the slice"
 fi
 
 create() {

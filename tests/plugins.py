@@ -20,20 +20,21 @@ def parity(request: ScoreRequest, verdict: Verdict) -> Verdict:
 
 def parity_then_kill(request: ScoreRequest, verdict: Verdict) -> Verdict:
   """The same; kills the process at the verdict whose number is in SRPO_TEST_KILL_AT."""
-  global _judged
-  _judged += 1
-  if _judged == int(os.environ.get("SRPO_TEST_KILL_AT", 0)):
-    os.kill(os.getpid(), signal.SIGKILL)
+  _signal_at("SRPO_TEST_KILL_AT", signal.SIGKILL)
   return parity(request, verdict)
 
 
 def parity_then_term(request: ScoreRequest, verdict: Verdict) -> Verdict:
   """The same; tells the process to end at the verdict whose number is in SRPO_TEST_TERM_AT."""
+  _signal_at("SRPO_TEST_TERM_AT", signal.SIGTERM)
+  return parity(request, verdict)
+
+
+def _signal_at(variable: str, number: signal.Signals) -> None:
   global _judged
   _judged += 1
-  if _judged == int(os.environ.get("SRPO_TEST_TERM_AT", 0)):
-    os.kill(os.getpid(), signal.SIGTERM)
-  return parity(request, verdict)
+  if _judged == int(os.environ.get(variable, 0)):
+    os.kill(os.getpid(), number)
 
 
 def always_right(request: ScoreRequest, verdict: Verdict) -> Verdict:
