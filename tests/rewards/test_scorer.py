@@ -59,7 +59,7 @@ def computing(scorer: Scorer) -> bool:
   """Whether some worker is busy, starting or judging: it used processor time lately."""
   before = {pid: cpu(pid) for pid in scorer.worker_pids()}
   time.sleep(0.3)
-  return any(cpu(pid) - before.get(pid, math.inf) >= 0.1 for pid in scorer.worker_pids())
+  return any(cpu(pid) - before.get(pid, math.inf) >= 0.02 for pid in scorer.worker_pids())
 
 
 def cpu(pid: int) -> float:
