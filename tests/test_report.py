@@ -92,6 +92,7 @@ def test_short_rollouts_count_too(workdir):
   """What stands beside a response takes room on the page, however short the response is."""
   data = prompts_and_rollouts(RunFiles(workdir), Limits(characters=3000))
   assert len(data["prompts"]) == 2 and len(data["rollouts"]) == 1 and "of 18 rollouts" in data["notes"][0]
+  assert {p["question"] for p in data["prompts"]} == {"What is p<b>1</b>?", "What is p2?"}  # of all that are listed
 
 
 def test_numbers_that_json_does_not_have(workdir):

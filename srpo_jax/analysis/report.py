@@ -27,6 +27,7 @@ from srpo_jax.paths import is_local
 SEEN = ("prompt_id", "domain", "epoch", "step", "correct", "n_tokens")
 _NUMBERS = ("reward", "correct", "pass_fraction", "format", "language_mix", "advantage", "n_tokens", "truncated")
 _OF_TOKEN, _OF_ROW, _OF_PROMPT = 4, 120, 1000  # characters of the page, about
+_CUT = 200  # characters of a question whose rollouts are not on the page
 SHOWN = ("step", "epoch", "sample", *_NUMBERS, "reason", "response")
 
 
@@ -74,14 +75,16 @@ def prompts_and_rollouts(run: RunFiles, limits: Limits) -> dict[str, Any]:
   """
   seen = run.rollouts(SEEN)
   rows = seen.group_by(["prompt_id", "domain", "epoch"], use_threads=False).aggregate(
-    [("correct", "sum"), ("correct", "count"), ("n_tokens", "sum"), ("n_tokens", "count"), ("step", "max")]
+    [("correct", "sum"), ("correct", "count"), ("n_tokens", "sum"), ("n_tokens", "count"), ("step", "min")]
   )
   prompts: dict[str, dict[str, Any]] = {}
   sizes: dict[str, int] = {}
+  first: dict[str, int] = {}
   for row in rows.to_pylist():
     entry = prompts.setdefault(row["prompt_id"], {"id": row["prompt_id"], "domain": row["domain"], "rates": {}})
     judged = row["correct_count"]
     entry["rates"][row["epoch"]] = [row["correct_sum"] or 0, judged, row["n_tokens_count"]]
+    first[row["prompt_id"]] = min(row["step_min"], first.get(row["prompt_id"], row["step_min"]))
     size = _OF_TOKEN * row["n_tokens_sum"] + _OF_ROW * row["n_tokens_count"]
     sizes[row["prompt_id"]] = sizes.get(row["prompt_id"], _OF_PROMPT) + size
   for domain in run.domains:
@@ -103,8 +106,11 @@ def prompts_and_rollouts(run: RunFiles, limits: Limits) -> dict[str, Any]:
   listed = set(order[: limits.prompts]) | set(read)
   steps = pc.unique(seen.filter(pc.is_in(seen["prompt_id"], pa.array(read)))["step"]).to_pylist()
   rollouts = _by_prompt(run.rollouts(("prompt_id", "prompt", *SHOWN), steps=sorted(steps), prompts=read))
-  for id_ in read:
-    prompts[id_]["question"] = question_of(rollouts[id_]["prompt"])
+  for step in sorted({first[id_] for id_ in listed}):  # one at a time: a prompt's text stands in each of its rows
+    texts = run.rollouts(("prompt_id", "prompt"), steps=[step]).group_by("prompt_id", use_threads=False)
+    for row in texts.aggregate([("prompt", "first")]).to_pylist():
+      question = question_of(row["prompt_first"])
+      prompts[row["prompt_id"]]["question"] = question if row["prompt_id"] in rollouts else question[:_CUT]
   notes = []
   if len(listed) < len(prompts):
     notes.append(f"The table lists {len(listed):,} of {len(prompts):,} prompts, drawn at random.")
