@@ -72,7 +72,7 @@ def block(page):
 def test_data_is_what_the_run_recorded(workdir):
   data = block(make_report(RunFiles(workdir)))
   prompts = {p["id"]: p for p in data["prompts"]}
-  assert prompts["p<b>1</b>"]["rates"] == {"0": [2, 4, 6], "1": [2, 4, 6]} and "retired" not in prompts["p<b>1</b>"]
+  assert prompts["p<b>1</b>"]["rates"] == {"0": [2, 4, 6], "1": [2, 4, 6]} and prompts["p<b>1</b>"]["retired"] is None
   assert prompts["p2"] == {
     "id": "p2", "domain": "math", "rates": {"0": [4, 4, 6]}, "retired": 0, "question": "What is p2?"
   }  # fmt: skip
@@ -80,6 +80,17 @@ def test_data_is_what_the_run_recorded(workdir):
   assert len(rows) == STEPS * GROUP and rows[0]["response"].startswith(HOSTILE)
   assert [r["correct"] for r in rows[:3]] == [0, 1, None] and rows[2]["truncated"] and rows[1]["reward"] == 1.1
   assert rows[2]["reward"] is None and rows[2]["reason"] == "reason 2" and data["notes"] == []
+
+
+def test_a_prompt_that_a_stage_brought_back_is_not_retired(workdir):
+  files = Workdir(workdir, tensorboard=False)
+  pool = Pool("math", ("p2",), epoch=1)
+  for epoch, retained in ((1, ["p2"]), (2, [])):
+    outcomes = {"p2": Outcome(6, 3, 0, 0, 1.5)}
+    files.write_history(dataclasses.replace(pool, epoch=epoch, history=outcomes), retained, lambda _: 0)
+    found = {p["id"]: p for p in prompts_and_rollouts(RunFiles(workdir), Limits())["prompts"]}
+    assert found["p2"]["retired"] == (None if retained else 2)
+  files.close()
 
 
 def test_large_runs_are_sampled_and_say_so(workdir):

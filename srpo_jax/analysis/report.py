@@ -91,8 +91,8 @@ def prompts_and_rollouts(run: RunFiles, limits: Limits) -> dict[str, Any]:
     for epoch in run.epochs(domain):
       table = run.history(domain, epoch)
       for id_, retained in zip(table["prompt_id"].to_pylist(), table["retained"].to_pylist(), strict=True):
-        if not retained and id_ in prompts:
-          prompts[id_]["retired"] = epoch
+        if id_ in prompts:
+          prompts[id_]["retired"] = None if retained else epoch  # the last epoch tells: a stage may bring prompts back
   if not prompts:
     return {"notes": ["The run's folder holds no rollouts."], "columns": list(SHOWN), "prompts": [], "rollouts": {}}
   order = sorted(prompts, key=lambda id_: hashlib.sha256(id_.encode()).digest())  # a sample that no order biases

@@ -93,7 +93,7 @@
         } else if (column.title === "question") {
           cell = make("td", value === undefined ? "" : value, "text");
         } else {
-          cell = make("td", value === undefined ? "" : column.title === "retired after" ? "epoch " + value : value);
+          cell = make("td", value == null ? "" : column.title === "retired after" ? "epoch " + value : value);
         }
         row.append(cell);
       }
