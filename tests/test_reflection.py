@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from srpo_jax.analysis.reflection import (
@@ -14,6 +15,10 @@ from srpo_jax.analysis.reflection import (
   reflect,
   reflection_rates,
 )
+from srpo_jax.data.encoded import Prompt
+from srpo_jax.experience import Group
+from srpo_jax.metrics import reflection_metrics
+from srpo_jax.types import Problem, Rollout, Verdict
 
 
 @pytest.mark.parametrize(
@@ -30,7 +35,7 @@ from srpo_jax.analysis.reflection import (
     ("exploration", "Alternatively, try another approach. What if x = 0?", "alternatively|another approach|what if"),
     ("exploration", "Maybe we should. Let's try a smaller case.", "maybe we should|let's try a"),
     # where thoughts begin: marks of lists, emphasis and quotes, and words that hesitate already
-    ("hesitation", "- Wait, 5?\n1. **Wait**, no. (Hang on, so \"wait, 3\") Ok wait, x", "wait|wait|hang on|wait|wait"),
+    ("hesitation", '- Wait, 5?\n1. **Wait**, no. (Hang on, so "wait, 3") Ok wait, x', "wait|wait|hang on|wait|wait"),
     ("hesitation", "Wait -- I see. Wait if x is 3. Oh no wait that's 4. Hm, so.", "wait|wait if|wait that|hm"),
     ("hesitation", "That's not right. Actually, no: something's off", "that's not right|actually, no|something's off"),
     ("recheck", "I double‑checked. Let's verify, then think again.", "double-checked|let's verify|think again"),
@@ -158,6 +163,32 @@ def test_rates():
   assert rates["reflection/exploration_per_1k_tokens_correct"] == 10.0
   assert rates["reflection/code_frac"] == pytest.approx(1 / 3)  # of mathematics alone
   assert rates["reflection/code_frac_correct"] == 1.0 and rates["reflection/code_frac_wrong"] == 0.0
+
+
+def test_what_a_step_logs():
+  """Of the responses' own tokens, by their verdicts."""
+
+  def group(domain, *responses):
+    prompt = Prompt(Problem("p", domain, "?", "1"), "Wait, no. Recheck:", np.zeros(50, np.int32))
+    rollouts = tuple(
+      Rollout("p", i, prompt.tokens, np.zeros(n, np.int32), np.zeros(n, np.float32), False)
+      for i, (_, n, _) in enumerate(responses)
+    )
+    verdicts = tuple(Verdict("p", 1, 0, correct, 0.0, "") for *_, correct in responses)
+    return Group(prompt, rollouts, tuple(text for text, *_ in responses), verdicts)
+
+  row = reflection_metrics(
+    [
+      group("math", ("Wait, recheck: `2 * 3`</think> Wait, no.", 100, 1), ("Hmm. Hmm. Oops!</think>", 300, 0)),
+      group("code", ("So</think>```python\nx = 1\n```", 400, None), ("Alternatively, recheck", 200, 0)),
+    ]
+  )
+  assert row["reflection/hesitation_per_response"] == 1.0 and row["reflection/hesitation_per_1k_tokens"] == 4.0
+  assert row["reflection/hesitation_per_response_correct"] == 1.0
+  assert row["reflection/hesitation_per_1k_tokens_wrong"] == 6.0
+  assert row["reflection/recheck_per_1k_tokens_correct"] == 10.0
+  assert row["reflection/exploration_per_response_wrong"] == 0.5
+  assert [row[f"reflection/code_frac{part}"] for part in ("", "_correct", "_wrong")] == [0.5, 1.0, 0.0]
 
 
 def test_rates_of_nothing_are_null():

@@ -138,6 +138,17 @@ def test_every_rate_of_reflection_has_a_curve():
   assert rates <= shown and len({panel.title for panel in panels(["math"])}) == len(panels(["math"]))
 
 
+def test_what_only_a_compared_run_has_is_drawn(tmp_path, workdir):
+  other = make_workdir(tmp_path / "other")
+  (workdir / "eval.jsonl").unlink()
+  rows = (other / "metrics.jsonl").read_text().replace("math/", "code/")
+  (other / "metrics.jsonl").write_text(rows)
+  (other / "history/math").rename(other / "history/code")
+  page = make_report(RunFiles(workdir), [RunFiles(other)])
+  titles = re.findall('<img alt="([^"]*)"', page)
+  assert "Held-out: held &amp; out" in titles and "History resampling: code" in titles
+
+
 def test_figures_are_images_without_script(workdir):
   other = make_workdir(workdir.parent / "other")
   page = make_report(RunFiles(workdir), [RunFiles(other)])

@@ -46,11 +46,13 @@ def make_report(run: RunFiles, others: Sequence[RunFiles] = (), limits: Limits |
     others: runs whose curves are laid over this one's.
   """
   runs = _named([run, *others])
-  figures = [(panel.title, draw_panel(panel, runs)) for panel in panels(run.domains)]
-  held = [(f"Held-out: {name}", draw_heldout(name, runs)) for name in by_set(run.evals)]
+  domains = list(dict.fromkeys(domain for one in runs.values() for domain in one.domains))
+  figures = [(panel.title, draw_panel(panel, runs)) for panel in panels(domains)]
+  sets = dict.fromkeys(name for one in runs.values() for name in by_set(one.evals))
+  held = [(f"Held-out: {name}", draw_heldout(name, runs)) for name in sets]
   epochs = [
     (f"History resampling: {domain}", draw_retired(domain, runs) if others else draw_epochs(domain, run))
-    for domain in run.domains
+    for domain in domains
   ]
   data = prompts_and_rollouts(run, limits or Limits())
   page = resources.files("srpo_jax.analysis.page")
