@@ -144,9 +144,10 @@ def test_what_only_a_compared_run_has_is_drawn(tmp_path, workdir):
   rows = (other / "metrics.jsonl").read_text().replace("math/", "code/")
   (other / "metrics.jsonl").write_text(rows)
   (other / "history/math").rename(other / "history/code")
+  (other / "eval.jsonl").write_text((other / "eval.jsonl").read_text().replace("& out", "& out $\\\\frac$"))
   page = make_report(RunFiles(workdir), [RunFiles(other)])
   titles = re.findall('<img alt="([^"]*)"', page)
-  assert "Held-out: held &amp; out" in titles and "History resampling: code" in titles
+  assert r"Held-out: held &amp; out $\frac$" in titles and "History resampling: code" in titles
 
 
 def test_figures_are_images_without_script(workdir):

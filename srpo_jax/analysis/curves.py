@@ -33,6 +33,7 @@ STYLE: Any = {
   "legend.fontsize": 7,
   "svg.fonttype": "path",
   "svg.hashsalt": "srpo_jax",
+  "text.parse_math": False,  # names of runs and sets are as they stand
 }
 
 
@@ -248,7 +249,7 @@ def _finish(figure: Any, axis: Axes, title: str, x: str, y: str) -> str | None:
     plt.close(figure)
     return None
   axis.set(title=title, xlabel=x, ylabel=y)
-  axis.xaxis.set_major_locator(MaxNLocator("auto", steps=(1, 2, 5, 10), integer=True))
+  axis.xaxis.set_major_locator(MaxNLocator("auto", steps=(1, 2, 5, 10), integer=True, min_n_ticks=1))
   handles, _ = axis.get_legend_handles_labels()
   if handles:
     _place(figure, handles)
