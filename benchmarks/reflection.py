@@ -46,19 +46,19 @@ def main(args: Sequence[str]) -> None:
   check_positive(options, "responses", "words")
   if not options.questions.is_file():
     raise InputError(f"{options.questions}: no such file, expected JSON Lines with a question column (set SRPO_DATA)")
-  seconds, characters, counts, code = 0.0, 0, dict.fromkeys(KINDS, 0), 0
+  seconds, cpu, characters, counts, code = 0.0, 0.0, 0, dict.fromkeys(KINDS, 0), 0
   for text in responses(options.responses, options.words, options.questions):
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.process_time()
     found = reflect(text)
     seconds += time.perf_counter() - started
+    cpu += time.process_time() - cpu_started
     characters += len(text)
     code += found.code
     for kind in KINDS:
       counts[kind] += found.counts[kind]
-  rate = round(options.responses / seconds, 1)
-  print(
-    json.dumps({"seconds": round(seconds, 2), "responses_per_s": rate, "characters": characters, "code": code} | counts)
-  )
+  took = {"seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2)}
+  rate = {"responses_per_s": round(options.responses / seconds, 1)}
+  print(json.dumps(took | rate | {"characters": characters, "code": code} | counts))
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def check_positive(options: argparse.Namespace, *names: str) -> None:
   """Raises InputError where one of these whole numbers of a command line is below 1."""
   for name in names:
     if getattr(options, name) < 1:
-      raise InputError(f"--{name}: expected at least 1, got {getattr(options, name)}")
+      raise InputError(f"--{name.replace('_', '-')}: expected at least 1, got {getattr(options, name)}")
 
 
 def run_cli(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> NoReturn:

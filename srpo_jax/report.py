@@ -14,10 +14,10 @@ from srpo_jax.paths import as_path
 def main(args: Sequence[str]) -> None:
   parser = ArgumentParser(prog="python -m srpo_jax.report", description=(__doc__ or "").partition("\n")[0])
   parser.add_argument("--workdir", required=True, type=as_path, help="of the run")
-  parser.add_argument("--compare", type=as_path, nargs="+", default=[], help="workdirs of other runs")
+  parser.add_argument("--compare", type=as_path, nargs="+", action="extend", default=[], help="workdirs of other runs")
   parser.add_argument("--out", type=Path, help="file to write; default WORKDIR/report.html")
   parser.add_argument("--max-prompts", type=int, default=20_000, help="rows of the table of prompts")
-  parser.add_argument("--max-mb", type=int, default=12, help="of responses to read")
+  parser.add_argument("--max-mb", type=int, default=30, help="of rollouts to read, about")
   options = parser.parse_args(args)
   check_positive(options, "max_prompts", "max_mb")
   out = options.out or options.workdir / "report.html"

@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import json
+import math
 import re
 import shutil
 
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 from srpo_jax.algorithm.history import Outcome, Pool
-from srpo_jax.analysis.report import Limits, make_report, prompts_and_rollouts, question_of
+from srpo_jax.analysis.curves import panels
+from srpo_jax.analysis.reflection import reflection_rates
+from srpo_jax.analysis.report import Limits, _named, make_report, prompts_and_rollouts, question_of
 from srpo_jax.analysis.run_files import RunFiles
 from srpo_jax.data.prompts import format_prompt
 from srpo_jax.errors import InputError
@@ -69,7 +72,7 @@ def block(page):
 def test_data_is_what_the_run_recorded(workdir):
   data = block(make_report(RunFiles(workdir)))
   prompts = {p["id"]: p for p in data["prompts"]}
-  assert prompts["p<b>1</b>"]["rates"] == {"0": [2, 4, 6], "1": [2, 4, 6]} and "retired" not in prompts["p<b>1</b>"]
+  assert prompts["p<b>1</b>"]["rates"] == {"0": [2, 4, 6], "1": [2, 4, 6]} and prompts["p<b>1</b>"]["retired"] is None
   assert prompts["p2"] == {
     "id": "p2", "domain": "math", "rates": {"0": [4, 4, 6]}, "retired": 0, "question": "What is p2?"
   }  # fmt: skip
@@ -79,10 +82,72 @@ def test_data_is_what_the_run_recorded(workdir):
   assert rows[2]["reward"] is None and rows[2]["reason"] == "reason 2" and data["notes"] == []
 
 
+def test_a_prompt_that_a_stage_brought_back_is_not_retired(workdir):
+  files = Workdir(workdir, tensorboard=False)
+  pool = Pool("math", ("p2",), epoch=1)
+  for epoch, retained in ((1, ["p2"]), (2, [])):
+    outcomes = {"p2": Outcome(6, 3, 0, 0, 1.5)}
+    files.write_history(dataclasses.replace(pool, epoch=epoch, history=outcomes), retained, lambda _: 0)
+    found = {p["id"]: p for p in prompts_and_rollouts(RunFiles(workdir), Limits())["prompts"]}
+    assert found["p2"]["retired"] == (None if retained else 2)
+  files.close()
+
+
 def test_large_runs_are_sampled_and_say_so(workdir):
   data = prompts_and_rollouts(RunFiles(workdir), Limits(prompts=1, characters=1))
   assert len(data["prompts"]) == 1 and len(data["rollouts"]) == 1
   assert "1 of 2 prompts" in data["notes"][0] and "of 18 rollouts" in data["notes"][1]
+
+
+def test_short_rollouts_count_too(workdir):
+  """What stands beside a response takes room on the page, however short the response is."""
+  data = prompts_and_rollouts(RunFiles(workdir), Limits(characters=3000))
+  assert len(data["prompts"]) == 2 and len(data["rollouts"]) == 1 and "of 18 rollouts" in data["notes"][0]
+  assert {p["question"] for p in data["prompts"]} == {"What is p<b>1</b>?", "What is p2?"}  # of all that are listed
+
+
+def test_numbers_that_json_does_not_have(workdir):
+  files = Workdir(workdir, tensorboard=False)
+  files.write_rollouts(STEPS, [row(STEPS, "p3", 0, 1) | {"advantage": math.nan, "reward": math.inf}])
+  files.close()
+  data = block(make_report(RunFiles(workdir)))
+  (values,) = data["rollouts"]["p3"]["rows"]
+  assert [values[data["columns"].index(name)] for name in ("advantage", "reward")] == ["nan", "inf"]
+
+
+def test_a_run_without_rollouts(workdir):
+  shutil.rmtree(workdir / "rollouts")
+  data = block(make_report(RunFiles(workdir)))
+  assert data["prompts"] == [] and "no rollouts" in data["notes"][0]
+
+
+def test_runs_are_named_by_what_tells_them_apart(tmp_path, workdir):
+  one, two, three = (make_workdir(tmp_path / name) for name in ("a/run", "b/run", "c/other"))
+  assert list(_named([RunFiles(workdir)])) == ["run"]
+  assert list(_named([RunFiles(one), RunFiles(three)])) == ["run", "other"]
+  assert list(_named([RunFiles(one), RunFiles(two)])) == ["a/run", "b/run"]
+  main(["--workdir", str(one), "--compare", str(two), "--compare", str(three)])
+  assert f"{two}, {three}</dd>" in (one / "report.html").read_text()
+  with pytest.raises(InputError, match="a run is named twice"):
+    main(["--workdir", str(one), "--compare", str(one)])
+
+
+def test_every_rate_of_reflection_has_a_curve():
+  shown = {key for panel in panels(["math"]) for key in panel.keys}
+  rates = {key for key in reflection_rates([]) if not re.search("per_response_(correct|wrong)$", key)}
+  assert rates <= shown and len({panel.title for panel in panels(["math"])}) == len(panels(["math"]))
+
+
+def test_what_only_a_compared_run_has_is_drawn(tmp_path, workdir):
+  other = make_workdir(tmp_path / "other")
+  (workdir / "eval.jsonl").unlink()
+  rows = (other / "metrics.jsonl").read_text().replace("math/", "code/")
+  (other / "metrics.jsonl").write_text(rows)
+  (other / "history/math").rename(other / "history/code")
+  (other / "eval.jsonl").write_text((other / "eval.jsonl").read_text().replace("& out", "& out $\\\\frac$"))
+  page = make_report(RunFiles(workdir), [RunFiles(other)])
+  titles = re.findall('<img alt="([^"]*)"', page)
+  assert r"Held-out: held &amp; out $\frac$" in titles and "History resampling: code" in titles
 
 
 def test_figures_are_images_without_script(workdir):
@@ -98,11 +163,28 @@ def test_the_question_of_a_prompt():
   assert question_of("another template") == "another template"
 
 
+@pytest.mark.parametrize(
+  ("file", "text", "message"),
+  [
+    ("config.json", "{}", r"config\.json: field model: expected an object"),
+    ("metrics.jsonl", '{"step": 0, "stage": 1}\n[1]\n', r"metrics\.jsonl:2: field step: expected a whole number"),
+    ("metrics.jsonl", '{"step": 0}\n', r"metrics\.jsonl:1: field stage"),
+    ("eval.jsonl", '{"step": 0}\n', r"eval\.jsonl:1: field set: expected text"),
+  ],
+)
+def test_rows_that_are_none_are_named(workdir, file, text, message):
+  (workdir / file).write_text(text)
+  with pytest.raises(InputError, match=message):
+    main(["--workdir", str(workdir)])
+
+
 def test_what_is_no_run_is_named(tmp_path, workdir):
   with pytest.raises(InputError, match=r"nothing: no config.json"):
     main(["--workdir", str(tmp_path / "nothing")])
   with pytest.raises(InputError, match="--out: expected an existing folder"):
     main(["--workdir", str(workdir), "--out", str(tmp_path / "no" / "x.html")])
+  with pytest.raises(InputError, match="--max-mb: expected at least 1, got 0"):
+    main(["--workdir", str(workdir), "--max-mb", "0"])
   (workdir / "rollouts/step_000001.parquet").write_bytes(b"no parquet")
   with pytest.raises(InputError, match=r"step_000001\.parquet: .*expected a parquet file"):
     main(["--workdir", str(workdir)])
@@ -170,6 +252,11 @@ def test_in_a_browser(workdir, browser):
   shown = browser.find_element("css selector", "#rollouts pre")
   assert "</script><script>" in shown.text and "{{title}}" in shown.text
   assert browser.execute_script("return document.querySelectorAll('#rollouts img, #rollouts script').length") == 0
+
+  assert "tests passed" not in [head.text for head in browser.find_elements("css selector", "#rollouts th")]  # math
+  browser.find_element("id", "close").click()
+  assert not browser.find_element("id", "viewer").is_displayed()
+  assert browser.switch_to.active_element.text.startswith("p<b>1</b>")  # the row that was opened
 
   assert browser.title == "run"  # nothing that a model wrote has run
   assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []

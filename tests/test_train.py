@@ -15,6 +15,7 @@ import pytest
 
 from configs import tiny
 from srpo_jax.algorithm.advantages import group_advantages
+from srpo_jax.analysis.reflection import Seen, reflect, reflection_rates
 from srpo_jax.config import make_config
 from srpo_jax.errors import InputError, TrainingError
 from srpo_jax.export import load_policy
@@ -143,6 +144,8 @@ def test_metrics_agree_with_the_rollouts(done):
     assert row["reward/accuracy"] == pytest.approx(np.mean([r["correct"] for r in got]))
     assert row["response/length_mean"] == pytest.approx(np.mean([len(r["token_ids"]) for r in got]))
     assert row["response/truncated_frac"] == pytest.approx(truncated.mean())
+    seen = [Seen(reflect(r["response"]), "math", r["n_tokens"], r["correct"] == 1) for r in got]
+    assert {key: row[key] for key in row if key.startswith("reflection/")} == reflection_rates(seen)
     assert row["groups/zero_advantage_frac"] == pytest.approx((expected == 0).all(1).mean())
     assert 0 <= row["policy/logprob_gap"] <= row["policy/logprob_gap_p99"] <= row["policy/logprob_gap_max"] < 1e-3
     assert row["policy/clip_frac"] == 0 and row["policy/grad_norm"] > 0

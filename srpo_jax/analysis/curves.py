@@ -33,6 +33,7 @@ STYLE: Any = {
   "legend.fontsize": 7,
   "svg.fonttype": "path",
   "svg.hashsalt": "srpo_jax",
+  "text.parse_math": False,  # names of runs and sets are as they stand
 }
 
 
@@ -43,7 +44,13 @@ class Panel:
   title: str
   unit: str
   keys: Mapping[str, str]  # of metrics.jsonl -> label
-  share: bool = False  # from 0 to 1
+  limits: tuple[float | None, float | None] = (None, None)  # of the vertical axis; None: as the values are
+  smooth: bool = True  # a running mean over the faint values; else the values alone, as steps
+
+
+SHARE = (-0.02, 1.02)
+FROM_ZERO = (0.0, None)
+VERDICTS = {"_correct": "correct", "_wrong": "wrong"}
 
 
 def panels(domains: Sequence[str]) -> list[Panel]:
@@ -54,7 +61,7 @@ def panels(domains: Sequence[str]) -> list[Panel]:
 
   return [
     Panel("Mean reward of the batch", "reward", {"reward/mean": ""}),
-    Panel("Accuracy of the training batch", "share correct", of("accuracy"), share=True),
+    Panel("Accuracy of the training batch", "share correct", of("accuracy"), SHARE),
     Panel("Response length", "tokens", of("length_mean")),
     Panel(
       "Groups whose rewards are all alike",
@@ -64,104 +71,154 @@ def panels(domains: Sequence[str]) -> list[Panel]:
         "groups/all_correct_frac": "all correct",
         "groups/all_wrong_frac": "all wrong",
       },
-      share=True,
+      SHARE,
     ),
-    Panel("Prompts in the pool", "prompts", of("pool_size")),
+    Panel("Prompts in the pool", "prompts", of("pool_size"), FROM_ZERO, smooth=False),
     Panel(
       "Format, truncation, language mixing",
       "share of responses",
       {"reward/format": "format", "response/truncated_frac": "truncated", "reward/language_mix": "mixed language"},
-      share=True,
+      SHARE,
     ),
-    Panel("Reflection", "phrases per 1,000 tokens", {f"reflection/{kind}_per_1k_tokens": kind for kind in KINDS}),
-    Panel(
-      "Reflection of correct and wrong responses",
-      "phrases per 1,000 tokens",
-      {"reflection/recheck_per_1k_tokens_correct": "recheck, correct"}
-      | {"reflection/recheck_per_1k_tokens_wrong": "recheck, wrong"},
-    ),
-    Panel("Code written in answers to mathematics", "share of responses", {"reflection/code_frac": ""}, share=True),
+    *_reflection(),
     Panel("Policy entropy", "nats a token", {"policy/entropy": ""}),
-    Panel("Gradient norm", "before the clip", {"policy/grad_norm": ""}),
-    Panel("Sampler against trainer", "|log-prob gap|, mean", {"policy/logprob_gap": ""}),
+    Panel("Gradient norm", "L2 norm before the clip", {"policy/grad_norm": ""}),
+    Panel("Sampler against trainer", "|log-prob gap|, mean, nats", {"policy/logprob_gap": ""}),
     Panel(
       "Time of a step",
       "seconds",
       {"time/rollout_s": "rollout", "time/score_s": "waiting for verdicts", "time/update_s": "update"},
+      FROM_ZERO,
     ),
     Panel(
       "Throughput",
       "tokens a second",
       {"throughput/rollout_tokens_per_s": "rollout", "throughput/train_tokens_per_s": "update"},
+      FROM_ZERO,
     ),
-    Panel("Code's share of the batch", "share of prompts", {"batch/code_share": ""}, share=True),
+    Panel("Code's share of the batch", "share of prompts", {"batch/code_share": ""}, SHARE, smooth=False),
   ]
+
+
+def _reflection() -> list[Panel]:
+  rates = {"1k_tokens": "phrases per 1,000 tokens", "response": "phrases a response"}
+  everywhere = [
+    Panel(title, rates[per], {f"reflection/{kind}_per_{per}": kind for kind in KINDS}, FROM_ZERO)
+    for title, per in (("Reflection", "1k_tokens"), ("Reflection of a response", "response"))
+  ]
+  by_verdict = [
+    Panel(
+      f"{kind.capitalize()}, by verdict",
+      rates["1k_tokens"],
+      {f"reflection/{kind}_per_1k_tokens{suffix}": label for suffix, label in VERDICTS.items()},
+      FROM_ZERO,
+    )
+    for kind in KINDS
+  ]
+  code = {f"reflection/code_frac{suffix}": label for suffix, label in ({"": "all"} | VERDICTS).items()}
+  return [*everywhere, *by_verdict, Panel("Code before answers to mathematics", "share of responses", code, FROM_ZERO)]
 
 
 def draw_panel(panel: Panel, runs: Mapping[str, RunFiles]) -> str | None:
   """A panel as SVG: a colour a curve, or, of several runs, a colour a run and a line style a curve. None: no values."""
+  several = len(runs) > 1
   with plt.rc_context(STYLE):
-    figure, axis = plt.subplots(figsize=(3.5, 2.3), constrained_layout=True)
+    figure, axis = _axis()
+    drawn: dict[str, str] = {}
     for r, run in enumerate(runs.values()):
       for k, (key, label) in enumerate(panel.keys.items()):
         points = [(row["step"], row[key]) for row in run.metrics if row.get(key) is not None]
         if points:
-          several = len(runs) > 1
-          _curve(axis, points, f"C{r if several else k}", STYLES[k % 4] if several else "-", "" if several else label)
-    if panel.share:
-      axis.set_ylim(-0.02, 1.02)
-    if len(runs) > 1:
-      _legend(axis, runs, {label: STYLES[k % 4] for k, label in enumerate(panel.keys.values()) if label})
+          style = STYLES[k % 4] if several else "-"
+          _curve(axis, points, f"C{r if several else k}", style, "" if several else label, smooth=panel.smooth)
+          drawn[label] = style
     if axis.has_data():
-      mark_stages(axis, next(iter(runs.values())).metrics)
+      axis.set_ylim(*panel.limits)
+      mark_stages(axis, runs.values())
+      if several:
+        _legend(figure, runs, {label: style for label, style in drawn.items() if label})
     return _finish(figure, axis, panel.title, "step", panel.unit)
 
 
 def draw_heldout(name: str, runs: Mapping[str, RunFiles]) -> str | None:
   """pass@1 (solid) and greedy accuracy (dashed) on one held-out set."""
   with plt.rc_context(STYLE):
-    figure, axis = plt.subplots(figsize=(3.5, 2.3), constrained_layout=True)
+    figure, axis = _axis()
     for r, run in enumerate(runs.values()):
       rows = by_set(run.evals).get(name, [])
       for style, key in (("o-", "pass@1"), ("s--", "greedy")):
         points = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
         if points:
           axis.plot(*zip(*points, strict=True), style, color=f"C{r}", ms=2.5, lw=1)
-    axis.set_ylim(-0.02, 1.02)
-    _legend(axis, runs if len(runs) > 1 else (), {"pass@1, temperature 1": "-", "greedy": "--"})
     if axis.has_data():
-      mark_stages(axis, next(iter(runs.values())).metrics)
+      axis.set_ylim(*SHARE)
+      mark_stages(axis, runs.values())
+      _legend(figure, runs if len(runs) > 1 else (), {"pass@1, temperature 1": "-", "greedy": "--"})
     return _finish(figure, axis, f"Held-out: {name}", "step", "share correct")
 
 
 def draw_epochs(domain: str, run: RunFiles) -> str | None:
   """What each epoch of a domain's pool met, and what it retired."""
-  epochs = run.epochs(domain)
-  if not epochs:
+  if not run.epochs(domain):
     return None
-  kept = [run.history(domain, epoch).column("retained").to_pylist() for epoch in epochs]
-  retained, retired = [sum(row) for row in kept], [len(row) - sum(row) for row in kept]
+  epochs, retained, retired = _retired(domain, run)
   with plt.rc_context(STYLE):
-    figure, axis = plt.subplots(figsize=(3.5, 2.3), constrained_layout=True)
+    figure, axis = _axis()
     axis.bar(epochs, retained, color="C0", width=0.7, label="go on")
     axis.bar(epochs, retired, bottom=retained, color="0.75", width=0.7, label="retired: all correct")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     return _finish(figure, axis, f"History resampling: {domain}", "epoch", "prompts")
 
 
-def _legend(axis: Axes, runs: Iterable[str], styles: Mapping[str, str]) -> None:
+def draw_retired(domain: str, runs: Mapping[str, RunFiles]) -> str | None:
+  """What each epoch of a domain's pool retired, of several runs."""
+  with plt.rc_context(STYLE):
+    figure, axis = _axis()
+    for r, run in enumerate(runs.values()):
+      epochs, _, retired = _retired(domain, run)
+      if epochs:
+        axis.plot(epochs, retired, "o-", color=f"C{r}", ms=2.5, lw=1)
+    if axis.has_data():
+      axis.set_ylim(*FROM_ZERO)
+      _legend(figure, runs, {})
+    return _finish(figure, axis, f"Retired by history resampling: {domain}", "epoch", "prompts, all correct")
+
+
+def _retired(domain: str, run: RunFiles) -> tuple[list[int], list[int], list[int]]:
+  """Epochs that have ended, and how many prompts each of them kept and retired."""
+  epochs = run.epochs(domain)
+  kept = [run.history(domain, epoch).column("retained").to_pylist() for epoch in epochs]
+  return epochs, [sum(row) for row in kept], [len(row) - sum(row) for row in kept]
+
+
+def _axis() -> tuple[Any, Axes]:
+  return plt.subplots(figsize=(3.5, 2.5), constrained_layout=True)
+
+
+def _legend(figure: Any, runs: Iterable[str], styles: Mapping[str, str]) -> None:
   """A colour a run, a line style a curve."""
   handles = [Line2D([], [], color=f"C{r}", label=name) for r, name in enumerate(runs)]
   handles += [Line2D([], [], color="0.3", ls=style, label=label) for label, style in styles.items()]
-  axis.legend(handles=handles)
+  _place(figure, handles)
 
 
-def mark_stages(axis: Axes, metrics: Sequence[Row]) -> None:
-  """A dotted line where a stage begins."""
-  for number, start in enumerate(stage_starts(metrics), 2):
-    axis.axvline(start, color="0.5", lw=0.8, ls=":")
-    place = axis.get_xaxis_transform()
-    axis.text(start, 1.0, f"stage {number}", transform=place, fontsize=6, color="0.4", ha="center", va="bottom")
+def _place(figure: Any, handles: Sequence[Any]) -> None:
+  """The legend below the axis: of many curves none leaves room inside."""
+  longest = max((len(handle.get_label()) for handle in handles), default=0)
+  figure.legend(handles=handles, loc="outside lower center", ncols=max(1, min(3, 60 // (longest + 6))))
+
+
+def mark_stages(axis: Axes, runs: Iterable[RunFiles]) -> None:
+  """A dotted line where a stage begins: grey, or of several runs in the colour of each that begins it elsewhere."""
+  marked: set[tuple[int, int]] = set()
+  for r, run in enumerate(runs):
+    for number, start in enumerate(stage_starts(run.metrics), 2):
+      if (number, start) in marked:
+        continue
+      marked.add((number, start))
+      axis.axvline(start, color=f"C{r}" if r else "0.5", lw=0.8, ls=":")
+      if not r:
+        place = axis.get_xaxis_transform()
+        axis.text(start, 1.0, f"stage {number}", transform=place, fontsize=6, color="0.4", ha="center", va="bottom")
 
 
 def thin(points: Sequence[tuple[float, float]], most: int = MOST_POINTS) -> tuple[list[float], list[float]]:
@@ -172,11 +229,18 @@ def thin(points: Sequence[tuple[float, float]], most: int = MOST_POINTS) -> tupl
   return steps, values
 
 
-def _curve(axis: Axes, points: Sequence[tuple[float, float]], color: str, style: str, label: str) -> None:
-  """The values, faint, and their running mean over about a thirtieth of the curve."""
+def _curve(
+  axis: Axes, points: Sequence[tuple[float, float]], color: str, style: str, label: str, *, smooth: bool
+) -> None:
+  """The values, faint, and their running mean over about a thirtieth of the curve; or the values as steps."""
   steps, values = thin(points)
-  axis.plot(steps, values, lw=0.5, alpha=0.3, color=color)
-  axis.plot(steps, running_mean(values, max(len(values) // 30, 1)), style, lw=1.1, color=color, label=label or None)
+  looks: Any = {"ls": style, "lw": 1.1, "color": color, "label": label or None}
+  looks |= {"marker": "o", "ms": 2.5} if len(steps) == 1 else {}  # of one point there is no line
+  if smooth:
+    axis.plot(steps, values, lw=0.5, alpha=0.3, color=color)
+    axis.plot(steps, running_mean(values, max(len(values) // 30, 1)), **looks)
+  else:
+    axis.plot(steps, values, drawstyle="steps-post", **looks)
 
 
 def _finish(figure: Any, axis: Axes, title: str, x: str, y: str) -> str | None:
@@ -185,8 +249,10 @@ def _finish(figure: Any, axis: Axes, title: str, x: str, y: str) -> str | None:
     plt.close(figure)
     return None
   axis.set(title=title, xlabel=x, ylabel=y)
-  if axis.get_legend() is None and axis.get_legend_handles_labels()[0]:
-    axis.legend()
+  axis.xaxis.set_major_locator(MaxNLocator("auto", steps=(1, 2, 5, 10), integer=True, min_n_ticks=1))
+  handles, _ = axis.get_legend_handles_labels()
+  if handles:
+    _place(figure, handles)
   out = io.StringIO()
   figure.savefig(out, format="svg", metadata={"Date": None})
   plt.close(figure)

@@ -2,51 +2,64 @@
 
 The paper watches phrases by which a model goes back over its work, hesitates, or tries another way, and code that it
 writes to verify an answer in mathematics. It publishes no lists; those below are ours, English alone. A phrase counts
-inside the thinking part (all before the first `</think>`), between word boundaries, in any letter case, and not where
-the words before it deny it ("no need to double-check", "without trying another approach").
+inside the thinking part (all before the first `</think>` or `<answer>`), between word boundaries, in any letter case,
+and not where the words before it deny it ("no need to double-check", "without trying another approach").
+
+Others count single words ("but", "however", "yet", "check", "verify", "wrong", "error": DeepSeek-R1, Nature 2025,
+extended data figure 1; MAYE, arXiv 2504.02587). Most of these stand in plain mathematics too, so that such counts grow
+with length alone; here a word is in a list only with what makes it reflection.
 """
 
 import ast
 import dataclasses
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-# "wait" and the like only where a thought begins: in word problems people wait, and pictures hang on walls.
-_START = r"(?:(?<![\s\S])|(?<=\n)|(?<=[.!?,;:…)—\]]\x20)|(?<=\bbut\x20)|(?<=\b(?:so|oh|no)\x20)|(?<=hmm\x20))"
 _LET = r"(?:let me|let us|let's|i should|i could|i can|i'll|i will|we should|we could|we can|maybe)"
 _MOMENT = r"a (?:minute|moment|second|sec)"
+_PAUSE = r"(?=\**[,.!?;:…—–]| --? )"
+_WORK = r"(?:my|our|the|this|that) (?:work|answer|result|calculations?|steps?|solution)"
 
-# Fragments of regular expressions over lower-case text; a space stands for any white space.
+# Fragments of regular expressions over lower-case text; a space stands for any white space. Those that begin with ^
+# count only where a thought begins: in word problems people wait, and pictures hang on walls.
 PHRASES: Mapping[str, tuple[str, ...]] = {
   "recheck": (  # goes back over what is there
-    r"re-?check(?:ing)?",
-    r"double[- ]check(?:ing)?",
+    r"re-?check(?:ed|ing)?",
+    r"double[- ]check(?:ed|ing)?",
     r"re-?verify(?:ing)?",
-    r"re-?examin(?:e|ing)",
-    r"re-?evaluat(?:e|ing)",
-    r"re-?calculat(?:e|ing)",
-    r"re-?comput(?:e|ing)",
+    r"re-?examin(?:e|ed|ing)",
+    r"re-?evaluat(?:e|ed|ing|ion)",
+    r"re-?assess(?:ing)?",
+    r"re-?analy[sz](?:e|ing)",
+    r"re-?calculat(?:e|ed|ing)",
+    r"re-?comput(?:e|ed|ing)",
     r"reconsider(?:ing)?",
     r"re-?think(?:ing)?",
     r"re-?read(?:ing)?",
-    r"(?:check|verify|compute|calculate|count|try) (?:(?:this|that|it|them) )?again",
-    rf"{_LET} (?:just |now |quickly )?(?:check|verify|confirm|make sure)",
-    r"to (?:be sure|verify|confirm)",
-    r"check (?:my|our|the|this|that) (?:work|answer|result|calculations?|steps?|solution)",
-    r"go(?:ing)? (?:back )?over (?:my|our|the|this|that) (?:work|steps?|calculations?|solution)",
+    r"(?:check|verify|compute|calculate|count|try|think) (?:(?:this|that|it|them) )?again",
+    rf"{_LET} (?:just |now |quickly |also |first )?(?:check|verify|confirm|make sure|re-?do|re-?count)",
+    r"to (?:be sure|verify|confirm|check(?=[,:]))",
+    rf"(?:check|verify)(?:ing)? {_WORK}",
+    r"(?:go(?:ing)? (?:back )?over|retrac(?:e|ing)) (?:my|our|the|this|that) (?:work|steps?|calculations?|solution)",
     r"sanity check",
   ),
   "hesitation": (  # stops at what was just said
-    rf"{_START}wait(?=[,.!?;:…—])",
-    rf"{_START}wait (?:{_MOMENT}|no|but|maybe|actually|is|that's|that is|what|why|i think|i made)",
-    rf"{_START}(?:hold|hang) on(?=[,.!?;:…—]| {_MOMENT})",
+    rf"^wait{_PAUSE}",
+    r"^wait wait",
+    rf"^wait (?:{_MOMENT}|no|not|but|maybe|actually|that|that's|this|what|why|how|if|i|we|so)",
+    r"^wait (?:is (?:that|this|it)|the (?:problem|question))",
+    rf"^(?:hold|hang) on(?:{_PAUSE}| {_MOMENT})",
+    r"^actually,? no",
     r"hmm+",
+    rf"^hm{_PAUSE}",
     r"uh oh",
     r"oops",
-    r"(?:i'm|i am) (?:not (?:so |quite |entirely |too )?sure|unsure|confused|stuck)",
-    r"that (?:doesn't|does not|can't|cannot) (?:seem|look|sound|be) (?:quite )?(?:right|correct)",
-    r"that (?:seems|looks|sounds) (?:wrong|off|odd|strange)",
-    r"something (?:is|seems|looks|went) (?:wrong|off)",
+    r"(?:i'm|i am) (?:not (?:so |quite |entirely |too )?(?:sure|certain)|unsure|confused|stuck)",
+    r"(?:that|this) (?:doesn't|does not|can't|cannot) (?:seem|look|sound|be) (?:quite )?(?:right|correct)",
+    r"(?:that's|that is|this is|it's) not (?:quite )?(?:right|correct)",
+    r"(?:that|this) (?:seems|looks|sounds) (?:wrong|off|odd|strange)",
+    r"(?:something (?:is|seems|looks|went)|something's) (?:wrong|off)",
     r"(?:i|we) (?:may|might|must|could) have (?:made|missed|misread|misunderstood|miscounted|miscalculated)",
     r"(?:i|we) made (?:a|an) (?:mistake|error)",
     r"on second thoughts?",
@@ -54,12 +67,14 @@ PHRASES: Mapping[str, tuple[str, ...]] = {
   ),
   "exploration": (  # another way, or a case tried out
     r"alternatively",
-    r"(?:another|a different|an alternative|some other) (?:approach|way to|method|strategy|idea|route|angle on)",
+    r"(?:another|alternative|alternate|some other) (?:approach|way to|method|strategy|idea|angle on|possibility is)",
     r"(?:another|a different) way",
-    r"(?:a )?different(?:ly)? approach",
+    r"different (?:approach|method|strategy|idea|angle on)",
     r"what if",
-    rf"{_LET} (?:try|explore) (?:a|an|another|some|the case|this|that|using|with|instead|differently|from)",
-    rf"{_LET} look at (?:it|this) (?:differently|from|another)",
+    rf"{_LET} (?:try|explore) (?:a|an|another|some|something|the case|this|that|using|with|instead|differently|from)",
+    rf"{_LET} (?:try|take|test) (?:it with )?[a-z] =",
+    rf"{_LET} (?:look at|think about) (?:it|this) (?:differently|from|another)",
+    rf"{_LET} (?:think differently|start over|backtrack)",
     r"instead, (?:let|i|we)",
     r"(?:maybe|perhaps) (?:i|we) (?:can|could|should)",
     r"suppose instead",
@@ -69,18 +84,29 @@ PHRASES: Mapping[str, tuple[str, ...]] = {
 
 # Up to three words between the denial and the phrase, within one clause.
 _DENIED = re.compile(
-  r"(?:\bno (?:need|reason|point|use)|\bneedn't|\bnever|\bwithout|\bunnecessary|\b(?:do|does|did|need|should|would)"
-  r"(?:n't| not))(?:[ \t]+[\w']+){0,3}[ \t]+(?:an?[ \t]+)?$"
+  r"(?:\bno (?:need|reason|point|use)|\bneedn't|\bnever|\bwithout|\bunnecessary|\bnot necessary|\binstead of|\bcannot"
+  r"|\brather than|\b(?:isn't|is not) (?:necessary|needed)|\b(?:can't|won't)"
+  r"|\b(?:do|does|did|have|has|had|need|should|would|will|could)(?:n't| not))"
+  r"(?:[ \t]+(?!(?:so|but|then)\b)[\w']+){0,3}[ \t]+(?:an?[ \t]+)?$"
 )
-_DENIAL_REACH = 60  # characters before a phrase that are looked at
+_BEGINS = re.compile(  # a line or a clause, or the word before hesitates already; marks of lists, emphasis and quotes
+  r"(?:\n|[.!?,;:…)—–\]][\"'”*_)]*\s|-\s|\b(?:and|but|so|oh|no|ok|okay|well|hm+)\s)\s*[>#*_\"'“(\[-]*\s*$"
+)
+_REACH = 60  # characters before a phrase that are looked at
 
-_PATTERNS = {
-  kind: re.compile(rf"(?<![\w-])(?:{'|'.join(p.replace(' ', chr(92) + 's+') for p in phrases)})(?![\w])")
-  for kind, phrases in PHRASES.items()
-}
+
+def _compile(phrases: Iterable[str]) -> re.Pattern[str]:
+  """One pattern whose matches start with the character before the phrase: the search skips to those at full speed."""
+  spaced = [phrase.replace(" ", r"\s+") for phrase in phrases]
+  begins = "|".join(phrase[1:] for phrase in spaced if phrase[0] == "^") or "(?!)"
+  anywhere = "|".join(phrase for phrase in spaced if phrase[0] != "^")
+  return re.compile(rf"[^\w-](?:(?P<begins>{begins})|{anywhere})(?!\w)")
+
+
+_PATTERNS = {kind: _compile(phrases) for kind, phrases in PHRASES.items()}
 KINDS = tuple(PHRASES)
 
-_FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[^\n]*\n(.*?)^[ \t]*```", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"```[ \t]*(\w*)[^\n`]*\n(.*?)```", re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
 _PROMPT = re.compile(r"^[ \t]*>>>[ \t]*(.+)$", re.MULTILINE)
 _CALL_LINE = re.compile(r"^[ \t]*(\w[\w.]*\(.*\))[ \t]*$", re.MULTILINE)
@@ -107,8 +133,8 @@ def reflect(response: str) -> Reflection:
 
 
 def thinking(response: str) -> str:
-  """What stands before the first `</think>`: the prompt has opened the block; all, where it is never closed."""
-  return response.split("</think>")[0]
+  """What stands before the first `</think>` or `<answer>` (the prompt has opened the block); all, if neither comes."""
+  return response.split("</think>")[0].split("<answer>")[0]
 
 
 def phrases(kind: str, text: str) -> list[str]:
@@ -117,13 +143,16 @@ def phrases(kind: str, text: str) -> list[str]:
 
 
 def _plain(text: str) -> str:
-  return text.lower().replace("’", "'")
+  """In lower case, as a line of its own, apostrophes and hyphens as on a keyboard."""
+  return "\n" + text.lower().replace("’", "'").replace("‐", "-").replace("‑", "-")
 
 
 def _find(kind: str, text: str) -> Iterator[str]:
   for match in _PATTERNS[kind].finditer(text):
-    if not _DENIED.search(text, max(0, match.start() - _DENIAL_REACH), match.start()):
-      yield match[0]
+    start = match.start() + 1
+    before = max(0, start - _REACH)
+    if _BEGINS.search(text, before, start) if match["begins"] else not _DENIED.search(text, before, start):
+      yield match[0][1:]
 
 
 def has_code(text: str) -> bool:
@@ -162,7 +191,9 @@ def _runs(source: str, *, call: bool = False) -> bool:
 
 def _parse(source: str, mode: str) -> ast.AST | None:
   try:
-    return ast.parse(source, mode=mode)
+    with warnings.catch_warnings():
+      warnings.simplefilter("ignore")  # of what a model writes nobody need be warned
+      return ast.parse(source, mode=mode)
   except (SyntaxError, ValueError, RecursionError, MemoryError):  # no code, or what Python's parser gives up on
     return None
 

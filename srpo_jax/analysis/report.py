@@ -9,19 +9,25 @@ import dataclasses
 import hashlib
 import html
 import json
+import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from srpo_jax.analysis.curves import draw_epochs, draw_heldout, draw_panel, panels
+from srpo_jax.analysis.curves import draw_epochs, draw_heldout, draw_panel, draw_retired, panels
 from srpo_jax.analysis.run_files import RunFiles
 from srpo_jax.analysis.summary import by_set
 from srpo_jax.data.prompts import template_parts
+from srpo_jax.errors import InputError
+from srpo_jax.paths import is_local
 
 SEEN = ("prompt_id", "domain", "epoch", "step", "correct", "n_tokens")
 _NUMBERS = ("reward", "correct", "pass_fraction", "format", "language_mix", "advantage", "n_tokens", "truncated")
+_OF_TOKEN, _OF_ROW, _OF_PROMPT = 4, 120, 1000  # characters of the page, about
+_CUT = 200  # characters of a question whose rollouts are not on the page
 SHOWN = ("step", "epoch", "sample", *_NUMBERS, "reason", "response")
 
 
@@ -30,7 +36,7 @@ class Limits:
   """How much of a large run a page holds."""
 
   prompts: int = 20_000  # rows of the table
-  characters: int = 12_000_000  # of responses to read, by an estimate of four a token
+  characters: int = 30_000_000  # of rollouts to read, by an estimate of four a token, and of what stands beside
 
 
 def make_report(run: RunFiles, others: Sequence[RunFiles] = (), limits: Limits | None = None) -> str:
@@ -40,9 +46,14 @@ def make_report(run: RunFiles, others: Sequence[RunFiles] = (), limits: Limits |
     others: runs whose curves are laid over this one's.
   """
   runs = _named([run, *others])
-  figures = [draw_panel(panel, runs) for panel in panels(run.domains)]
-  held = [draw_heldout(name, runs) for name in by_set(run.evals)]
-  epochs = [draw_epochs(domain, run) for domain in run.domains]
+  domains = list(dict.fromkeys(domain for one in runs.values() for domain in one.domains))
+  figures = [(panel.title, draw_panel(panel, runs)) for panel in panels(domains)]
+  sets = dict.fromkeys(name for one in runs.values() for name in by_set(one.evals))
+  held = [(f"Held-out: {name}", draw_heldout(name, runs)) for name in sets]
+  epochs = [
+    (f"History resampling: {domain}", draw_retired(domain, runs) if others else draw_epochs(domain, run))
+    for domain in domains
+  ]
   data = prompts_and_rollouts(run, limits or Limits())
   page = resources.files("srpo_jax.analysis.page")
   parts = {
@@ -50,7 +61,7 @@ def make_report(run: RunFiles, others: Sequence[RunFiles] = (), limits: Limits |
     "style": (page / "page.css").read_text(),
     "script": (page / "page.js").read_text(),
     "summary": _summary(run, others),
-    "figures": "\n".join(_image(figure) for figure in (*held, *figures[:5], *epochs, *figures[5:]) if figure),
+    "figures": "\n".join(_image(title, svg) for title, svg in (*held, *figures[:5], *epochs, *figures[5:]) if svg),
     "data": _as_script(data),
   }
   text = (page / "page.html").read_text()
@@ -66,34 +77,42 @@ def prompts_and_rollouts(run: RunFiles, limits: Limits) -> dict[str, Any]:
   """
   seen = run.rollouts(SEEN)
   rows = seen.group_by(["prompt_id", "domain", "epoch"], use_threads=False).aggregate(
-    [("correct", "sum"), ("correct", "count"), ("n_tokens", "sum"), ("n_tokens", "count"), ("step", "max")]
+    [("correct", "sum"), ("correct", "count"), ("n_tokens", "sum"), ("n_tokens", "count"), ("step", "min")]
   )
   prompts: dict[str, dict[str, Any]] = {}
-  tokens: dict[str, int] = {}
+  sizes: dict[str, int] = {}
+  first: dict[str, int] = {}
   for row in rows.to_pylist():
     entry = prompts.setdefault(row["prompt_id"], {"id": row["prompt_id"], "domain": row["domain"], "rates": {}})
     judged = row["correct_count"]
     entry["rates"][row["epoch"]] = [row["correct_sum"] or 0, judged, row["n_tokens_count"]]
-    tokens[row["prompt_id"]] = tokens.get(row["prompt_id"], 0) + row["n_tokens_sum"]
+    first[row["prompt_id"]] = min(row["step_min"], first.get(row["prompt_id"], row["step_min"]))
+    size = _OF_TOKEN * row["n_tokens_sum"] + _OF_ROW * row["n_tokens_count"]
+    sizes[row["prompt_id"]] = sizes.get(row["prompt_id"], _OF_PROMPT) + size
   for domain in run.domains:
     for epoch in run.epochs(domain):
       table = run.history(domain, epoch)
       for id_, retained in zip(table["prompt_id"].to_pylist(), table["retained"].to_pylist(), strict=True):
-        if not retained and id_ in prompts:
-          prompts[id_]["retired"] = epoch
+        if id_ in prompts:
+          prompts[id_]["retired"] = None if retained else epoch  # the last epoch tells: a stage may bring prompts back
+  if not prompts:
+    return {"notes": ["The run's folder holds no rollouts."], "columns": list(SHOWN), "prompts": [], "rollouts": {}}
   order = sorted(prompts, key=lambda id_: hashlib.sha256(id_.encode()).digest())  # a sample that no order biases
   read: list[str] = []
   spent = 0
   for id_ in order:
-    spent += 4 * tokens[id_]
+    spent += sizes[id_]
     if read and spent > limits.characters:
       break
     read.append(id_)
   listed = set(order[: limits.prompts]) | set(read)
-  texts = run.rollouts(("prompt_id", "prompt", *SHOWN), prompts=read)
-  rollouts = _by_prompt(texts)
-  for id_ in read:
-    prompts[id_]["question"] = question_of(rollouts[id_]["prompt"])
+  steps = pc.unique(seen.filter(pc.is_in(seen["prompt_id"], pa.array(read)))["step"]).to_pylist()
+  rollouts = _by_prompt(run.rollouts(("prompt_id", "prompt", *SHOWN), steps=sorted(steps), prompts=read))
+  for step in sorted({first[id_] for id_ in listed}):  # one at a time: a prompt's text stands in each of its rows
+    texts = run.rollouts(("prompt_id", "prompt"), steps=[step]).group_by("prompt_id", use_threads=False)
+    for row in texts.aggregate([("prompt", "first")]).to_pylist():
+      question = question_of(row["prompt_first"])
+      prompts[row["prompt_id"]]["question"] = question if row["prompt_id"] in rollouts else question[:_CUT]
   notes = []
   if len(listed) < len(prompts):
     notes.append(f"The table lists {len(listed):,} of {len(prompts):,} prompts, drawn at random.")
@@ -127,22 +146,28 @@ def _by_prompt(table: pa.Table) -> dict[str, dict[str, Any]]:
 
 
 def _short(value: Any) -> Any:
-  return float(f"{value:.4g}") if isinstance(value, float) else value
+  if not isinstance(value, float):
+    return value
+  return float(f"{value:.4g}") if math.isfinite(value) else str(value)  # JSON has no number for it
 
 
 def _named(runs: Sequence[RunFiles]) -> dict[str, RunFiles]:
-  """Runs by name; those of one name by their paths."""
-  names = [run.name for run in runs]
-  return {name if names.count(name) == 1 else str(run.path): run for name, run in zip(names, runs, strict=True)}
+  """Runs by the end of their path that tells them apart."""
+  paths = [str(run.path.resolve() if is_local(run.path) else run.path).split("/") for run in runs]
+  for length in range(1, max(map(len, paths)) + 1):
+    named = {"/".join(path[-length:]): run for path, run in zip(paths, runs, strict=True)}
+    if len(named) == len(runs):
+      return named
+  raise InputError("--compare: a run is named twice, expected different workdirs")
 
 
 def _summary(run: RunFiles, others: Sequence[RunFiles]) -> str:
-  last = run.metrics[-1]
+  last, model = run.metrics[-1], run.config["model"]
   facts = {
     "run": str(run.path),
-    "base model": run.config["model"]["path"] or run.config["model"]["build"] or run.config.get("init_from", ""),
+    "base model": model.get("path") or model.get("build") or run.config.get("init_from", ""),
     "steps": f"{len(run.metrics):,}",
-    "rollouts spent": f"{last['rollouts/spent']:,}",
+    "rollouts spent": f"{last.get('rollouts/spent', 0):,}",
     "stage": str(last["stage"]),
     "domains": ", ".join(run.domains),
   }
@@ -151,9 +176,9 @@ def _summary(run: RunFiles, others: Sequence[RunFiles]) -> str:
   return "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in facts.items())
 
 
-def _image(svg: str) -> str:
+def _image(title: str, svg: str) -> str:
   """A figure as an image: no script inside it could run, and no id of it meets another's."""
-  return f'<img alt="" src="data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}">'
+  return f'<img alt="{html.escape(title)}" src="data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}">'
 
 
 def _as_script(data: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ Tables are pyarrow's: `.to_pandas()` where pandas is at hand.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,12 @@ class RunFiles:
     self.config: Row = read_json(self.path / "config.json")
     self.metrics: list[Row] = read_rows(self.path / "metrics.jsonl")
     self.evals: list[Row] = read_rows(self.path / "eval.jsonl")
+    if not isinstance(self.config.get("model"), dict):
+      raise InputError(f"{self.path / 'config.json'}: field model: expected an object, as launch writes it")
     if not self.metrics:
       raise InputError(f"{self.path / 'metrics.jsonl'}: no step yet, expected at least one")
+    _check(self.path / "metrics.jsonl", self.metrics, {"step": int, "stage": int})
+    _check(self.path / "eval.jsonl", self.evals, {"step": int, "set": str})
 
   @property
   def name(self) -> str:
@@ -77,6 +81,13 @@ class RunFiles:
   def epochs(self, domain: str) -> list[int]:
     """Those of a domain that have ended."""
     return sorted(_numbers(self.path / "history" / domain, "epoch"))
+
+
+def _check(file: Path, rows: Sequence[Any], fields: Mapping[str, type]) -> None:
+  for number, row in enumerate(rows, 1):
+    for field, kind in fields.items():
+      if not isinstance(row, dict) or not isinstance(row.get(field), kind):
+        raise InputError(f"{file}:{number}: field {field}: expected {'a whole number' if kind is int else 'text'}")
 
 
 def _numbers(folder: Path, kind: str) -> list[int]:

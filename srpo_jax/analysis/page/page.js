@@ -9,6 +9,10 @@
     if (kind) element.className = kind;
     return element;
   };
+  const acts = (element, action) => {
+    element.addEventListener("click", action);
+    element.addEventListener("keydown", (event) => { if (event.key === "Enter") action(); });
+  };
   const own = (object, key) => Object.prototype.hasOwnProperty.call(object, key);
   const PAGE = 100;
 
@@ -24,50 +28,54 @@
 
   const header = (row, columns, state, draw) => {
     row.replaceChildren();
-    columns.forEach((column, i) => {
-      const arrow = state.by === i ? (state.up ? " ▲" : " ▼") : "";
-      const cell = make("th", column.title + arrow);
-      cell.addEventListener("click", () => {
-        state.up = state.by === i ? !state.up : true;
-        state.by = i;
+    for (const { title, number } of columns) {
+      const arrow = state.by === title ? (state.up ? " ▲" : " ▼") : "";
+      const cell = make("th", title + arrow, number ? "n" : "");
+      cell.tabIndex = 0;
+      acts(cell, () => {
+        state.up = state.by === title ? !state.up : true;
+        state.by = title;
         draw();
       });
       row.append(cell);
-    });
+    }
   };
+  const sorter = (columns, state) => (columns.find((column) => column.title === state.by) || columns[0]).value;
 
   // The table of prompts.
-  const epochs = [...new Set(data.prompts.flatMap((p) => Object.keys(p.rates).map(Number)))].sort((a, b) => a - b);
   const rate = (p, epoch) => {
     const seen = p.rates[epoch];
     return seen && seen[1] ? seen[0] / seen[1] : undefined;
   };
-  const columns = [
-    { title: "prompt", value: (p) => p.id },
-    { title: "domain", value: (p) => p.domain },
-    ...epochs.map((epoch) => ({ title: "epoch " + epoch, value: (p) => rate(p, epoch), epoch })),
-    { title: "retired after", value: (p) => p.retired },
-    { title: "question", value: (p) => p.question },
-  ];
-  const table = { by: 0, up: true, page: 0 };
+  const columnsOf = (prompts) => {
+    const epochs = [...new Set(prompts.flatMap((p) => Object.keys(p.rates).map(Number)))].sort((a, b) => a - b);
+    return [
+      { title: "prompt", value: (p) => p.id },
+      { title: "domain", value: (p) => p.domain },
+      ...epochs.map((epoch) => ({ title: "epoch " + epoch, value: (p) => rate(p, epoch), epoch, number: true })),
+      { title: "retired after", value: (p) => p.retired },
+      { title: "question", value: (p) => p.question },
+    ];
+  };
+  const table = { by: "prompt", up: true, page: 0 };
   for (const domain of [...new Set(data.prompts.map((p) => p.domain))].sort()) {
     const option = make("option", domain);
     option.value = domain;
     byId("domain").append(option);
   }
+  const inDomain = () => data.prompts.filter((p) => !byId("domain").value || p.domain === byId("domain").value);
   const chosen = () => {
     const text = byId("filter").value.trim().toLowerCase();
-    const domain = byId("domain").value;
-    const found = data.prompts.filter((p) =>
-      (!domain || p.domain === domain) &&
+    return inDomain().filter((p) =>
       (!byId("readable").checked || own(data.rollouts, p.id)) &&
       (!text || p.id.toLowerCase().includes(text) || (p.question || "").toLowerCase().includes(text)));
-    const value = columns[table.by].value;
-    return found.sort((a, b) => compare(value(a), value(b), table.up) || compare(a.id, b.id, true));
   };
   const shade = (share) => `hsl(${Math.round(120 * share)} 55% 88%)`;
   const drawPrompts = () => {
     const found = chosen();
+    const columns = columnsOf(inDomain());
+    const value = sorter(columns, table);
+    found.sort((a, b) => compare(value(a), value(b), table.up) || compare(a.id, b.id, true));
     const pages = Math.max(Math.ceil(found.length / PAGE), 1);
     table.page = Math.min(table.page, pages - 1);
     header(byId("prompts").tHead.rows[0], columns, table, drawPrompts);
@@ -85,15 +93,14 @@
         } else if (column.title === "question") {
           cell = make("td", value === undefined ? "" : value, "text");
         } else {
-          cell = make("td", value === undefined ? "" : column.title === "retired after" ? "epoch " + value : value);
+          cell = make("td", value == null ? "" : column.title === "retired after" ? "epoch " + value : value);
         }
         row.append(cell);
       }
       if (own(data.rollouts, p.id)) {
         row.className = "opens";
         row.tabIndex = 0;
-        row.addEventListener("click", () => open(p));
-        row.addEventListener("keydown", (event) => { if (event.key === "Enter") open(p); });
+        acts(row, () => open(p, row));
       }
       body.append(row);
     }
@@ -110,9 +117,10 @@
   // The rollouts of one prompt.
   const at = Object.fromEntries(data.columns.map((name, i) => [name, i]));
   const titles = { n_tokens: "tokens", language_mix: "mixed", pass_fraction: "tests passed" };
-  const shown = data.columns.filter((name) => name !== "response").map((name) => (
-    { name, title: titles[name] || name, value: (row) => row[at[name]] }));
-  const viewer = { by: 0, up: true, rows: [] };
+  const words = ["correct", "truncated", "reason"];
+  const every = data.columns.filter((name) => name !== "response").map((name) => (
+    { name, title: titles[name] || name, value: (row) => row[at[name]], number: !words.includes(name) }));
+  const viewer = { by: "step", up: true, rows: [], from: null };
   const word = (name, value) => {
     if (value === null) return name === "correct" ? "not judged" : "";
     if (name === "correct") return value ? "correct" : "wrong";
@@ -124,7 +132,8 @@
     const rows = viewer.rows.filter((row) =>
       (!verdict || String(row[at.correct]) === verdict) &&
       (!text || row[at.response].toLowerCase().includes(text) || (row[at.reason] || "").toLowerCase().includes(text)));
-    const value = shown[viewer.by].value;
+    const shown = every.filter(({ value }) => viewer.rows.some((row) => value(row) !== null));
+    const value = sorter(shown, viewer);
     rows.sort((a, b) => compare(value(a), value(b), viewer.up));
     header(byId("rollouts").tHead.rows[0], shown, viewer, drawRollouts);
     const body = byId("rollouts").tBodies[0];
@@ -133,8 +142,7 @@
       const line = make("tr", undefined, "opens");
       line.tabIndex = 0;
       for (const column of shown) {
-        const cell = column.value(row);
-        line.append(make("td", word(column.name, cell), typeof cell === "number" && column.name !== "correct" ? "n" : ""));
+        line.append(make("td", word(column.name, column.value(row)), column.number ? "n" : ""));
       }
       let below = null;
       const toggle = () => {
@@ -146,13 +154,13 @@
         below.append(cell);
         line.after(below);
       };
-      line.addEventListener("click", toggle);
-      line.addEventListener("keydown", (event) => { if (event.key === "Enter") toggle(); });
+      acts(line, toggle);
       body.append(line);
     }
     byId("matches").textContent = `${rows.length} of ${viewer.rows.length} rollouts`;
   };
-  const open = (p) => {
+  const open = (p, row) => {
+    viewer.from = row;
     viewer.rows = data.rollouts[p.id].rows;
     byId("viewed").textContent = p.id;
     byId("question").textContent = data.rollouts[p.id].prompt;
@@ -161,7 +169,11 @@
     byId("viewer").scrollIntoView();
   };
   for (const id of ["search", "verdict"]) byId(id).addEventListener("input", drawRollouts);
-  byId("close").addEventListener("click", () => { byId("viewer").hidden = true; });
+  byId("close").addEventListener("click", () => {
+    byId("viewer").hidden = true;
+    viewer.from.scrollIntoView({ block: "center" });
+    viewer.from.focus();
+  });
 
   drawPrompts();
 })();
