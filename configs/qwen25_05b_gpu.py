@@ -33,7 +33,7 @@ FITS: 36.09 GiB of 74.51 GiB that XLA can use (published: 74.51 GiB), 48%, in ac
 | step                  |      |       |       |       |      5.0 |          |
 
 BOUNDS: step at least 5.0 s; 101,346 generated tokens/s at most (242,741 while sampling); MFU at most 64% in the
-update, 50% over the step; at least 1 chip-hours per 1,000 steps
+update, 50% over the step; at least 1.4 chip-hours per 1,000 steps
 
 ESTIMATE: no such GPU is here, so XLA:CPU compiled the programs. FLOPs, weights, moments, gradients, serving weights
 and cache are exact; temporaries are XLA:CPU's (its attention keeps [T, T] scores, which cuDNN's does not); times are
