@@ -164,6 +164,7 @@ def test_a_set_may_be_added_later(model, whole, log, tmp_path):
       r"--temperature \(1\.0 there, 0\.9 here\), --top-p \(1\.0 there, 0\.5 here\)",
     ),
     (["--max-new-tokens=9"], r"config\.rollout\.max_new_tokens \(12 there, 9 here\)"),
+    (["--batch-problems=3"], r"--batch-problems \(2 there, 3 here\)"),
     (["--seed=3"], r"config\.train\.seed \(0 there, 3 here\)"),
     (["--config.prompt.math=Say it."], r"config\.prompt\.math"),
     (["--config.reward.validator=json"], r"config\.reward\.validator"),

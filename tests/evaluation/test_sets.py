@@ -139,8 +139,9 @@ def test_dates_of_parquet_are_dates(tmp_path):
 def test_sets_without_dates_are_taken_whole_beside_one_with(tmp_path):
   write(tmp_path / "aime24.jsonl", [MATH])
   write(tmp_path / "lcb.jsonl", [contest(n, date) for n, date in enumerate(DATES)])
-  sets = open_sets(["aime24", "lcb"], tmp_path, window=Window(day("2025-01-01"), None))
-  assert [(len(set_.problems), set_.dated) for set_ in sets] == [(1, False), (1, True)]
+  window = Window(day("2025-01-01"), None)
+  sets = open_sets(["aime24", "lcb"], tmp_path, window=window)
+  assert [(len(set_.problems), set_.window) for set_ in sets] == [(1, Window()), (1, window)]
 
 
 def test_what_a_window_cannot_be_applied_to_is_named(tmp_path):
