@@ -136,6 +136,8 @@ def test_a_killed_evaluation_goes_on_to_the_same_bytes(model, whole, log, tmp_pa
     assert found == (parts or [f"batch_0000{i}" for i in range(5)])
   assert not list((out / "parts/more").glob("*.parquet"))
   (out / "parts/more/batch_00000.parquet.partial").write_bytes(b"PAR1 cut short")
+  for folder in (out, out / "parts/more"):
+    (folder / "settings.x1y2z3.partial").write_text('{"cut":')
   log.unlink()
   main(arguments(of_model(model), whole, out))
   assert files(out) == files(whole / "out")

@@ -52,7 +52,7 @@ NAMED: Mapping[str, Published] = {
   # Its loading script is no longer run by `datasets`: its files, all releases together.
   "lcb": Published(("lcb", "livecodebench"), "hf://datasets/livecodebench/code_generation_lite/test*.jsonl"),
 }
-_HUB = re.compile(r"([\w.-]+/[\w.-]+)(?::([\w.-]*))?(?::([\w.\[\]%-]+))?")
+_HUB = re.compile(r"([\w.-]+/[\w.-]+)(?::([\w.-]*))?(?::([\w.-]+(?:\[[\d:%-]*\])?))?")
 
 
 @dataclasses.dataclass(frozen=True)
