@@ -12,7 +12,8 @@ from the whole distribution), so that pass@1, the mean over all samples, is that
 a run's held-out sets the figure in its eval.jsonl. DeepSeek-R1 reports --temperature 0.6 --top-p 0.95.
 
     OUT/results.json          for each set pass@k, majority@k (mathematics), format and truncation rates, mean length,
-                              the same by level; each with a 95 % bootstrap interval over problems
+                              the same by level, each with a 95 % bootstrap interval over problems; where the set
+                              was found, its window of dates, and the rows that were left out
     OUT/results.md            the same as tables
     OUT/samples/SET.parquet   every response with its tokens, verdict and the checker's reason
 

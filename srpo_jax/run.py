@@ -265,12 +265,11 @@ class Run:
     self._initial = None if config.init_from else self._load_params(folder)
     self.schedule = Schedule(config, by_domain(self._train))
 
-    longest = max(set_.longest for set_ in (*self._train, *heldout))
-    engine = make_engine(config, self.model_config, max_prompt=longest, stops=stops)
-    bucket, seed = config.rollout.prompt_bucket, config.train.seed
-    self.collector = Collector(
-      engine, scorer, self.tokenizer, stops, bucket, seed, show=self.shows_progress, notice=self._notice
-    )
+    self.collector = self._make_collector(scorer, stops, self._train)
+    longest = max((set_.longest for set_ in heldout), default=0)
+    # Sums over a larger cache round otherwise: longer held-out prompts have a sampler of their own.
+    fits = longest <= self.collector.engine.max_prompt
+    self.evaluator = self.collector if fits else self._make_collector(scorer, stops, heldout)
     self.learner = make_learner(config, self.model_config)
     self.advantage: Callable[..., np.ndarray] = (
       resolve_callable(config.advantage.function)
@@ -278,6 +277,15 @@ class Run:
       else functools.partial(group_advantages, scale=config.advantage.scale)
     )
     return facts(config, folder, (*self._train, *heldout)) if distributed.count() > 1 else {}
+
+  def _make_collector(self, scorer: Scorer, stops: tuple[int, ...], sets: Sequence[PromptSet]) -> Collector:
+    """The sampler and rewards for the prompts of `sets`."""
+    config, longest = self.config, max(set_.longest for set_ in sets)
+    engine = make_engine(config, self.model_config, max_prompt=longest, stops=stops)
+    bucket, seed = config.rollout.prompt_bucket, config.train.seed
+    return Collector(
+      engine, scorer, self.tokenizer, stops, bucket, seed, show=self.shows_progress, notice=self._notice
+    )
 
   def _open_files(self, folder: Path, opened: contextlib.ExitStack) -> Workdir:
     if not distributed.is_writer():

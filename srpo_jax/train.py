@@ -198,7 +198,7 @@ def evaluate_if_due(run: Run, params: Params, at: Position) -> Position:
   for name, prompts in run.heldout.items():
     if (at.step, name) not in run.evaluated:
       row = evaluate(
-        run.collector,
+        run.evaluator,
         params,
         prompts,
         name=name,

@@ -55,6 +55,10 @@ def problems() -> list[Problem]:
   return [Problem(f"q{i}", "math", f"What is {i} + {i}?", str(2 * i)) for i in range(40)]
 
 
+def long_problems() -> list[Problem]:
+  return [Problem(f"long{i}", "math", f"What is {' + '.join([str(i)] * 99)}?", str(99 * i)) for i in range(3)]
+
+
 def centred(rewards: np.ndarray, judged: np.ndarray, truncated: np.ndarray) -> np.ndarray:
   return rewards - rewards.mean(axis=1, keepdims=True)
 

@@ -59,6 +59,15 @@ def test_majority_of_many_samples_stays_exact():
   assert flipped == [0.5]
 
 
+@pytest.mark.parametrize("k", [0, 5])
+def test_a_k_beyond_the_samples_is_an_error(k):
+  """Not NaN, which no JSON holds and no mean survives."""
+  with pytest.raises(ValueError, match=f"k 1, {k}: expected each from 1 to the 4 responses"):
+    pass_at_ks(np.array([2]), 4, [1, k])
+  with pytest.raises(ValueError, match=f"k 1, {k}: expected each from 1 to the 4 responses"):
+    majority_at_ks([0, 0, 1, None], [1, k])
+
+
 def test_the_ks():
   assert [powers_up_to(n) for n in (1, 4, 6, 32)] == [(1,), (1, 2, 4), (1, 2, 4, 6), (1, 2, 4, 8, 16, 32)]
 

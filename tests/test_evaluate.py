@@ -136,6 +136,8 @@ def test_a_killed_evaluation_goes_on_to_the_same_bytes(model, whole, log, tmp_pa
     assert found == (parts or [f"batch_0000{i}" for i in range(5)])
   assert not list((out / "parts/more").glob("*.parquet"))
   (out / "parts/more/batch_00000.parquet.partial").write_bytes(b"PAR1 cut short")
+  for folder in (out, out / "parts/more"):
+    (folder / "settings.x1y2z3.partial").write_text('{"cut":')
   log.unlink()
   main(arguments(of_model(model), whole, out))
   assert files(out) == files(whole / "out")
@@ -164,6 +166,7 @@ def test_a_set_may_be_added_later(model, whole, log, tmp_path):
       r"--temperature \(1\.0 there, 0\.9 here\), --top-p \(1\.0 there, 0\.5 here\)",
     ),
     (["--max-new-tokens=9"], r"config\.rollout\.max_new_tokens \(12 there, 9 here\)"),
+    (["--batch-problems=3"], r"--batch-problems \(2 there, 3 here\)"),
     (["--seed=3"], r"config\.train\.seed \(0 there, 3 here\)"),
     (["--config.prompt.math=Say it."], r"config\.prompt\.math"),
     (["--config.reward.validator=json"], r"config\.reward\.validator"),

@@ -346,6 +346,14 @@ def test_evaluation_has_keys_of_its_own(done, checkpoint, tmp_path):
   assert all(row["n"] == 9 and row["set"] == "problems" and 0 <= row["pass@1"] <= 1 for row in rows)
 
 
+def test_longer_held_out_prompts_change_nothing_either(done, checkpoint, tmp_path):
+  """They need larger caches, over which sums would be taken in another order."""
+  changes = {"data__eval": "tests.plugins:long_problems", "eval__every": 2, "eval__samples": 2}
+  workdir = launch(toy(checkpoint, **changes), tmp_path / "v")
+  assert_same_run(workdir, done)
+  assert [row["step"] for row in read_rows(workdir / "eval.jsonl")] == [0, 2, 4]
+
+
 def test_a_purpose_draws_for_itself(checkpoint, tmp_path):
   with Run(toy(checkpoint), tmp_path / "p") as run:
     state, *_ = run.start()

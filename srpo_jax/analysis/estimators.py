@@ -48,7 +48,8 @@ def powers_up_to(n: int) -> tuple[int, ...]:
 
 
 def pass_at_ks(correct: Int[np.ndarray, "problems"], n: int, ks: Sequence[int]) -> Float[np.ndarray, "problems ks"]:
-  """pass@k of each problem, of which `correct` of `n` responses are correct; each k from 1 to n."""
+  """pass@k of each problem, of which `correct` of `n` responses are correct; each k from 1 to n, else ValueError."""
+  _check_ks(ks, n)
   table = np.array([[pass_at_k(n, c, k) for k in ks] for c in range(n + 1)], np.float64)
   return table[np.asarray(correct)]
 
@@ -61,12 +62,18 @@ def majority_at_ks(votes: Sequence[int | None], ks: Sequence[int]) -> list[float
 
   Args:
     votes: of each response: 0 for the correct answer, another number for each wrong one, None for no answer.
-    ks: each from 1 to the number of responses.
+    ks: each from 1 to the number of responses, else ValueError.
   """
+  _check_ks(ks, len(votes))
   counts = {vote: list(votes).count(vote) for vote in set(votes)}
   correct, silent = counts.pop(0, 0), counts.pop(None, 0)
   wrong = tuple(sorted(counts.values()))
   return [_majority(correct, wrong, silent, k) for k in ks]
+
+
+def _check_ks(ks: Sequence[int], n: int) -> None:
+  if not all(1 <= k <= n for k in ks):
+    raise ValueError(f"k {', '.join(map(str, ks))}: expected each from 1 to the {n} responses")
 
 
 @functools.lru_cache(maxsize=65_536)

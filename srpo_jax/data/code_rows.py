@@ -25,6 +25,14 @@ Row = Mapping[str, Any]
 DEFINE, COMPLETE, START = "\nDefine:", "Complete this function:\n\n", "\n\nStart from:\n\n"
 MAX_UNPACKED = 512 << 20  # bytes of the private cases of one LiveCodeBench row
 MAX_STEPS = 1_000_000  # of a pickle; a pickled text takes five
+# What LiveCodeBench's own harness imports before every program, in its order (`pow` is that of builtins again): its
+# starter code says List without importing it.
+_MODULES = (
+  *("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics", "itertools"),
+  *("functools", "operator", "io", "sys", "json"),
+)
+PRELUDE = "\n".join(f"from {name} import *" for name in (*_MODULES, "builtins", "typing"))
+PRELUDE += f"\nimport {', '.join(_MODULES)}"
 
 
 def from_mbpp(row: Row, fallback_id: str) -> Problem:
@@ -67,7 +75,8 @@ def from_livecodebench(row: Row, fallback_id: str) -> Problem:
   """A row of LiveCodeBench: question_content, starter_code, public_test_cases, private_test_cases, metadata.
 
   Cases are JSON text, the private ones perhaps packed (base64, zlib, pickle of a str). All of a row's cases are of one
-  kind: stdin, or calls of `metadata.func_name`, a method of `Solution` where the starter code has that class.
+  kind: stdin, or calls of `metadata.func_name`, a method of `Solution` where the starter code has that class. Programs
+  are run after the PRELUDE.
   """
   cases = _cases(row, "public_test_cases") + _cases(row, "private_test_cases")
   if not cases:
@@ -90,7 +99,7 @@ def from_livecodebench(row: Row, fallback_id: str) -> Problem:
     id=str(row.get("question_id") or fallback_id),
     domain="code",
     question=f"{question}{START}{starter}" if starter.strip() else question,
-    tests=tests,
+    tests=tests | {"prelude": PRELUDE},
     difficulty=row.get("difficulty") or None,
     source="livecodebench",
   )

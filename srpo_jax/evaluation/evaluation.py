@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import datetime
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -49,7 +50,7 @@ class Sampling:
   samples: int  # a problem
   temperature: float  # 0: greedy
   top_p: float
-  batch: int  # problems sampled together
+  batch_problems: int  # sampled together
 
 
 def batch_size(slots: int, samples: int) -> int:
@@ -79,8 +80,13 @@ def evaluate(config: Config, policy: Policy, sets: Sequence[EvalSet], sampling: 
     found = {}
     for set_, of_set, store in zip(sets, prompts, stores, strict=True):
       left_out = [{"row": row, "why": why} for row, why in sorted(of_set.refused.items())]
-      found[set_.name] = figures(store.finish(), sampling.samples) | {"left_out": left_out}
+      origin = {"place": set_.place, "from": _iso(set_.window.first), "to": _iso(set_.window.last)}
+      found[set_.name] = figures(store.finish(), sampling.samples) | origin | {"left_out": left_out}
     return _write(out, _about(config, policy, sampling), found)
+
+
+def _iso(day: datetime.date | None) -> str | None:
+  return None if day is None else day.isoformat()
 
 
 def _settings(config: Config, policy: Policy, sampling: Sampling) -> dict[str, Any]:
@@ -95,7 +101,7 @@ def _store(out: Path, set_: EvalSet, prompts: PromptSet, sampling: Sampling) -> 
   levels = hashlib.sha256(json.dumps([problem.difficulty for problem in problems]).encode()).hexdigest()
   settings = {"problems": len(problems), "rows": rows_digest(problems), "difficulties": levels}
   return SetSamples(
-    out, set_.name, problems=len(problems), batch=sampling.batch, samples=sampling.samples, settings=settings
+    out, set_.name, problems=len(problems), batch=sampling.batch_problems, samples=sampling.samples, settings=settings
   )
 
 
@@ -114,12 +120,11 @@ def _sample(
     return
   params = collector.engine.load_params(policy.load(config))
   total = sum(map(len, prompts))
-  correct = seen = 0
   with tqdm(
     total=total, initial=total - todo, unit="problem", dynamic_ncols=True, disable=not config.log.progress
   ) as bar:
     for of_set, store, batches in zip(prompts, stores, left, strict=True):
-      ids = list(of_set)
+      ids, correct, seen = list(of_set), 0, 0
       for problems in batches:
         bar.set_description(of_set.name, refresh=True)
         groups, _ = collector.collect(

@@ -28,7 +28,7 @@ def figures(table: pa.Table, samples: int) -> Figures:
   levels = _levels(table, samples)
   columns = _per_problem(table, samples)
   few = {name: v for name, v in columns.items() if "@" not in name or name.endswith("@1")}
-  by = {level: levels == level for level in sorted(set(levels))}
+  by = {level: levels == level for level in sorted(set(levels), key=_rank)}
   return {
     "n": len(levels),
     "samples": samples,
@@ -40,6 +40,12 @@ def figures(table: pa.Table, samples: int) -> Figures:
       if len(by) > 1
     },
   }
+
+
+def _rank(level: str) -> tuple[int, str]:
+  """By difficulty where these are the usual words for it, else by the alphabet."""
+  usual = ("solved", "easy", "medium", "hard", "unsolved")
+  return usual.index(level.lower()) if level.lower() in usual else len(usual), level
 
 
 def _levels(table: pa.Table, samples: int) -> np.ndarray:
@@ -94,7 +100,7 @@ def markdown(about: Mapping[str, Any], sets: Mapping[str, Figures]) -> str:
   ]  # fmt: skip
   lines += _table(["set", "problems", "pass@1", "format", "truncated", "tokens", "not judged"], rows)
   for name, f in sets.items():
-    lines += [f"## {name}", "", f"{f['n']} problems, {f['samples']} samples each{_left_out(f)}.", ""]
+    lines += [f"## {name}", "", f"{f['n']} problems{_origin(f)}, {f['samples']} samples each{_left_out(f)}.", ""]
     kinds = [kind for kind in ("pass", "majority") if f"{kind}@1" in f]
     ks = powers_up_to(f["samples"])
     lines += _table(
@@ -114,6 +120,11 @@ def markdown(about: Mapping[str, Any], sets: Mapping[str, Figures]) -> str:
     "that it is sure."
   )
   return "\n".join(lines) + "\n"
+
+
+def _origin(f: Figures) -> str:
+  dates = "".join(f" {word} {f[word]}" for word in ("from", "to") if f[word])
+  return f" of {f['place']}{dates and f', contests{dates}'}"
 
 
 def _left_out(f: Figures) -> str:

@@ -50,6 +50,8 @@ def opened(folder: Path, settings: Mapping[str, Any]) -> Iterator[None]:
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
       raise InputError(f"{folder}: another process is evaluating into this folder") from None
+    for left in folder.rglob("settings.*.partial"):  # by a kill
+      left.unlink()
     claim(folder, settings)
     yield
 

@@ -52,7 +52,7 @@ NAMED: Mapping[str, Published] = {
   # Its loading script is no longer run by `datasets`: its files, all releases together.
   "lcb": Published(("lcb", "livecodebench"), "hf://datasets/livecodebench/code_generation_lite/test*.jsonl"),
 }
-_HUB = re.compile(r"([\w.-]+/[\w.-]+)(?::([\w.-]*))?(?::([\w.\[\]%-]+))?")
+_HUB = re.compile(r"([\w.-]+/[\w.-]+)(?::([\w.-]*))?(?::([\w.-]+(?:\[[\d:%-]*\])?))?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,12 +71,12 @@ class Window:
 
 @dataclasses.dataclass(frozen=True)
 class EvalSet:
-  """An opened set. `dated`: the window was applied to it."""
+  """An opened set. `window`: that which was applied to it, open on both sides where it has no dates."""
 
   name: str
   place: str
   problems: tuple[Problem, ...]
-  dated: bool
+  window: Window
 
 
 def open_sets(
@@ -98,7 +98,7 @@ def open_sets(
   for before, after in itertools.combinations(sets, 2):
     if before.name == after.name:
       raise InputError(f"--sets: {before.place} and {after.place} have one name, {after.name}, expected each name once")
-  if window and not any(set_.dated for set_ in sets):
+  if window and not any(set_.window for set_ in sets):
     raise InputError(f"--from, --to: no set of {', '.join(specs)} has rows with a {DATE}, expected LiveCodeBench's")
   return sets
 
@@ -114,7 +114,7 @@ def _open(spec: str, data: Path | None, limit: int, window: Window) -> EvalSet:
   problems = as_problems(itertools.islice(rows, limit or None), stem=stem, format=format)[0]
   if not problems:
     raise InputError(f"{place}: --from, --to: no row has a {DATE} in the window")
-  return EvalSet(name, place, problems, dated)
+  return EvalSet(name, place, problems, window if dated else Window())
 
 
 def _find(spec: str, data: Path | None) -> tuple[str, str, str, Iterator[PlacedRow], str]:

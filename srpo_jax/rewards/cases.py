@@ -55,6 +55,7 @@ class Suite:
     imports: statements that the expressions of the calls need.
     modules: what those import, by the first part of each name; "." of a package that there is not.
     inputs, outputs: of stdin problems, one pair a test.
+    prelude: import statements that programs are run after, as the data set's own harness does.
   """
 
   mode: str
@@ -64,15 +65,17 @@ class Suite:
   modules: tuple[str, ...] = ()
   inputs: tuple[str, ...] = ()
   outputs: tuple[str, ...] = ()
+  prelude: tuple[str, ...] = ()
 
   def __len__(self) -> int:
     return len(self.checks) if self.mode == "calls" else len(self.inputs)
 
   def job(self, program: str) -> dict[str, Any]:
     """What the sandbox is given: no answer is in it."""
+    given = {"mode": self.mode, "program": program} | ({"prelude": self.prelude} if self.prelude else {})
     if self.mode == "stdin":
-      return {"mode": "stdin", "program": program, "inputs": self.inputs}
-    return {"mode": "calls", "program": program, "calls": self.calls, "imports": self.imports}
+      return given | {"inputs": self.inputs}
+    return given | {"calls": self.calls, "imports": self.imports}
 
 
 def imported_modules(node: ast.Import | ast.ImportFrom) -> list[str]:
@@ -95,7 +98,26 @@ def turn(tests: Mapping[str, Any] | None) -> Suite:
   kinds = {"assert": _asserts, "function": _functions, "stdin": _scripts}
   if not isinstance(tests.get("type"), str) or tests["type"] not in kinds:
     raise InputError(f"field tests.type: expected one of {', '.join(kinds)}, found {_shown(tests.get('type'))}")
-  return kinds[tests["type"]](tests)
+  suite = kinds[tests["type"]](tests)
+  if tests.get("prelude") is None:
+    return suite
+  lines, modules = _prelude(tests["prelude"])
+  return dataclasses.replace(suite, prelude=lines, modules=(*suite.modules, *modules))
+
+
+def _prelude(text: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+  """The import statements of a text, and what they import."""
+  try:
+    nodes = parse(text).body if isinstance(text, str) else [None]
+  except (SyntaxError, ValueError, RecursionError, MemoryError):
+    nodes = [None]
+  lines, modules = [], []
+  for node in nodes:
+    if not isinstance(node, (ast.Import, ast.ImportFrom)):
+      raise InputError(f"field tests.prelude: expected the text of import statements, found {_shown(text)}")
+    lines.append(ast.unparse(node))
+    modules += imported_modules(node)
+  return tuple(lines), tuple(modules)
 
 
 def _asserts(tests: Mapping[str, Any]) -> Suite:

@@ -165,7 +165,7 @@ class Sandbox:
 
     Args:
       job: `mode` "calls" (`program`, `calls`: a list of {"expression"} or {"entry_point", "arguments"}, `imports`), or
-        "stdin" (`program`, `inputs`: a list of texts).
+        "stdin" (`program`, `inputs`: a list of texts); with both perhaps `prelude`, import statements run before it.
     """
     with self._lock:
       number, self._next = self._next, self._next + 1

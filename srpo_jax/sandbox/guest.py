@@ -33,17 +33,24 @@ def run(job: Mapping[str, Any], case: int) -> None:
     setattr(builtins, name, sys.exit)
   _write(RESULTS, READY)
   if job["mode"] == "calls":
-    _run_calls(job["program"], job["calls"], job.get("imports", []))
+    _run_calls(job, job["calls"], job.get("imports", []))
     _exit(0)
-  _exit(_run_script(job["program"]))
+  _exit(_run_script(job))
 
 
-def _run_calls(program: str, calls: list[dict[str, Any]], imports: list[str]) -> None:
+def _run_program(job: Mapping[str, Any], module: types.ModuleType) -> None:
+  """Runs the program in a module, after the imports that its problem grants every program."""
+  for line in job.get("prelude", []):
+    exec(line, module.__dict__)
+  exec(compile(job["program"], "<program>", "exec"), module.__dict__)
+
+
+def _run_calls(job: Mapping[str, Any], calls: list[dict[str, Any]], imports: list[str]) -> None:
   """One line of JSON a call: [index, "value", data] or [index, "error", name]; index -1 is the program itself."""
   send = _sender()
   module = _module("solution")
   try:
-    exec(compile(program, "<program>", "exec"), module.__dict__)
+    _run_program(job, module)
   except BaseException as error:
     send(-1, error)
     return
@@ -88,14 +95,14 @@ def _sender() -> Callable[..., None]:
   return send
 
 
-def _run_script(program: str) -> int:
-  """Runs a program as `python program` would; returns its exit status."""
+def _run_script(job: Mapping[str, Any]) -> int:
+  """Runs the program as `python program` would; returns its exit status."""
   sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8", errors="replace")
   sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="utf-8", errors="replace")
   sys.argv = ["program"]
   module = _module("__main__")
   try:
-    exec(compile(program, "<program>", "exec"), module.__dict__)
+    _run_program(job, module)
     status = 0
   except SystemExit as leave:
     status = leave.code if isinstance(leave.code, int) else 0 if leave.code is None else 1

@@ -85,7 +85,8 @@ def test_livecodebench_functional():
   problem = adapt(lcb("functional", starter_code=starter, metadata='{"func_name": "add"}'))
   assert problem.question.endswith("Start from:\n\n" + starter)
   cases = [{"args": [[1, 2], "a"], "expected": 3}]
-  assert problem.tests == {"type": "function", "entry_point": "Solution.add", "cases": cases}
+  tests = {"type": "function", "entry_point": "Solution.add", "cases": cases, "prelude": code_rows.PRELUDE}
+  assert problem.tests == tests
   assert turn(problem.tests).calls[0] == {"entry_point": "Solution.add", "arguments": ["[1, 2]", '"a"']}
   plain = adapt(lcb("functional", metadata={"func_name": "add"}))
   assert plain.tests["entry_point"] == "add"

@@ -59,8 +59,19 @@ def test_votes_are_of_mathematics_alone():
   both = figures(table("abd"), 2)
   assert both["majority@2"]["value"] == pytest.approx((1 + 0.5) / 2)  # of a and b
   assert both["pass@2"]["value"] == 1.0
-  assert list(both["by"]) == ["code", "easy"]
+  assert list(both["by"]) == ["easy", "code"]
   assert "majority@1" not in both["by"]["code"]
+
+
+def test_levels_stand_from_easy_to_hard():
+  rows = [
+    {"prompt_id": level, "domain": "code", "difficulty": level, "sample": 0, "correct": 0, "format": 1,
+     "truncated": False, "n_tokens": 1, "language_mix": 0}
+    for level in ("hard", "Level 2", "medium", "Level 1", "Easy")
+  ]  # fmt: skip
+  assert list(figures(pa.Table.from_pylist(rows, schema=SCHEMA), 1)["by"]) == [
+    "Easy", "medium", "hard", "Level 1", "Level 2",
+  ]  # fmt: skip
 
 
 def test_one_level_needs_no_table_of_levels():
@@ -69,13 +80,17 @@ def test_one_level_needs_no_table_of_levels():
 
 def test_the_tables():
   sets = {
-    "my|set": figures(table("abc"), 2) | {"left_out": []},
-    "code": figures(table("d"), 2) | {"left_out": [{"row": 5, "why": "its tests\ncannot be used"}]},
+    "my|set": figures(table("abc"), 2) | {"place": "a.jsonl", "from": None, "to": None, "left_out": []},
+    "code": figures(table("d"), 2)
+    | {"place": "lcb.jsonl", "from": "2024-10-01", "to": None}
+    | {"left_out": [{"row": 5, "why": "its tests\ncannot be used"}]},
   }
   text = markdown({"samples": 2}, sets)
   assert "| my\\|set | 3 | 50.0 [0.0, 100.0] | 66.7 [50.0, 100.0] | 16.7 [0.0, 50.0] |" in text
   assert "| 2 | 66.7 [0.0, 100.0] | 50.0 [0.0, 100.0] |" in text
   assert "| easy | 2 | 75.0 [50.0, 100.0] |" in text
-  assert "1 problems, 2 samples each; 1 rows left out, as row 5: its tests" in text
+  assert "3 problems of a.jsonl, 2 samples each." in text
+  dated = "1 problems of lcb.jsonl, contests from 2024-10-01, 2 samples each; 1 rows left out, as row 5: its tests"
+  assert dated in text
   for line in text.splitlines():  # every table has rows of one width
     assert not line.startswith("|") or line.endswith("|")

@@ -86,15 +86,16 @@ def test_a_name_without_a_file_is_read_from_the_hub(hub, tmp_path):
   hub.rows = [{"text": json.dumps(contest(1, "2025-01-02"))}, {"text": json.dumps(contest(2, "2025-01-03"))}]
   assert ids(["lcb"]) == [["q1", "q2"]]
   hub.rows = [{"question": "?", "answer": "#### 3"}]
-  sets = open_sets(["someone/some-set", "someone/some-set:main", "someone/some-set:main:train"], None)
-  assert [set_.name for set_ in sets] == ["someone_some-set", "someone_some-set_main", "someone_some-set_main_train"]
+  sets = open_sets(["someone/some-set", "someone/some-set:main", "someone/some-set:main:train[:10%]"], None)
+  names = ["someone_some-set", "someone_some-set_main", "someone_some-set_main_train__10__"]
+  assert [set_.name for set_ in sets] == names
   assert hub.calls == [
     ("HuggingFaceH4/MATH-500", None, "test"),
     ("math-ai/amc23", None, "test"),
     ("hf://datasets/livecodebench/code_generation_lite/test*.jsonl", None, "train"),
     ("someone/some-set", None, "test"),
     ("someone/some-set", "main", "test"),
-    ("someone/some-set", "main", "train"),
+    ("someone/some-set", "main", "train[:10%]"),
   ]
 
 
@@ -139,8 +140,9 @@ def test_dates_of_parquet_are_dates(tmp_path):
 def test_sets_without_dates_are_taken_whole_beside_one_with(tmp_path):
   write(tmp_path / "aime24.jsonl", [MATH])
   write(tmp_path / "lcb.jsonl", [contest(n, date) for n, date in enumerate(DATES)])
-  sets = open_sets(["aime24", "lcb"], tmp_path, window=Window(day("2025-01-01"), None))
-  assert [(len(set_.problems), set_.dated) for set_ in sets] == [(1, False), (1, True)]
+  window = Window(day("2025-01-01"), None)
+  sets = open_sets(["aime24", "lcb"], tmp_path, window=window)
+  assert [(len(set_.problems), set_.window) for set_ in sets] == [(1, Window()), (1, window)]
 
 
 def test_what_a_window_cannot_be_applied_to_is_named(tmp_path):

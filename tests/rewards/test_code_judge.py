@@ -53,6 +53,39 @@ def verdicts(scorer: Scorer, *requests: ScoreRequest):
   return list(scorer.collect().values())
 
 
+def test_programs_run_after_the_prelude_of_their_problem(best):
+  """LiveCodeBench's starter code needs names that it does not import; a program's own go before those given."""
+  row = {"question_id": "q", "question_content": "Add.", "starter_code": "class Solution:", "public_test_cases": "[]"}
+  calls = [{"input": "[1, 2]\n2", "output": "6", "testtype": "functional"}]
+  scripts = [{"input": "1 2\n", "output": "3\n", "testtype": "stdin"}]
+  method, script = (
+    ADAPTERS["livecodebench"](row | {"metadata": '{"func_name": "add"}', "private_test_cases": json.dumps(cases)}, "")
+    for cases in (calls, scripts)
+  )
+  body = "class Solution:\n  def add(self, xs: List[int], k: int) -> int:\n    return "
+  programs = {
+    "starter": body + "sum(xs) + math.floor(Counter(xs)[1]) + k",
+    "future": "from __future__ import annotations\n" + body + "sum(xs) + 3",
+    "own": "def gcd(a, b): return 6\n" + body + "gcd(1, 2)",
+    "builtins": body + "6 if pow(2, 3, 5) == 3 else 0",
+    "wrong": body + "sum(xs)",
+  }
+  found = verdicts(best, *(request(name, program, method.tests) for name, program in programs.items()))
+  assert [v.correct for v in found] == [1, 1, 1, 1, 0], [v.reason for v in found]
+  reading = "print(reduce(add, map(int, stdin.readline().split())))"
+  bare = {name: value for name, value in script.tests.items() if name != "prelude"}
+  found = verdicts(best, request("script", reading, script.tests), request("bare", reading, bare))
+  assert [v.correct for v in found] == [1, 0] and "NameError" in found[1].reason
+
+
+@pytest.mark.parametrize("prelude", ["x = 1", "import (", ["import math"], 3])
+def test_a_prelude_is_imports(prelude):
+  with pytest.raises(InputError, match=r"field tests\.prelude: expected the text of import statements"):
+    turn(TESTS | {"prelude": prelude})
+  refused = runnable([Problem("p", "code", "?", None, TESTS | {"prelude": "import numpy"})])[1]
+  assert refused["p"].startswith("field tests: import numpy")
+
+
 def test_the_fraction_stands_beside_the_verdict(best):
   found = verdicts(
     best,
