@@ -42,6 +42,7 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
   with tempfile.NamedTemporaryFile("w", dir=folder, prefix="settings.", suffix=".partial") as partial:
     partial.write(json.dumps(settings, indent=2) + "\n")
     partial.flush()
+    Path(partial.name).chmod(0o644)  # others may go on with the work, or ask what was done
     with contextlib.suppress(FileExistsError):
       os.link(partial.name, file)  # of several hosts that start at once, one is first
   there = read_settings(folder)

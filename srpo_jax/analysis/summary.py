@@ -112,7 +112,8 @@ def plot_curves(metrics: Sequence[Row], evals: Sequence[Row], file: Path) -> Non
     _lines(axes[2, 2], metrics, rates, "phrases of reflection per 1,000 tokens")
     for axis in (axes[0, 1], axes[0, 2], axes[1, 1], axes[2, 0]):
       axis.set_ylim(0, 1.02)
-    axes[1, 2].set_ylim(bottom=0)
+    for axis in (axes[1, 2], axes[2, 2]):
+      axis.set_ylim(bottom=0)
     for axis in axes.flat:
       for start in stage_starts(metrics):
         axis.axvline(start, color="0.5", lw=0.8, ls=":")

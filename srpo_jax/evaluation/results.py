@@ -100,7 +100,8 @@ def markdown(about: Mapping[str, Any], sets: Mapping[str, Figures]) -> str:
   ]  # fmt: skip
   lines += _table(["set", "problems", "pass@1", "format", "truncated", "tokens", "not judged"], rows)
   for name, f in sets.items():
-    lines += [f"## {name}", "", f"{f['n']} problems{_origin(f)}, {f['samples']} samples each{_left_out(f)}.", ""]
+    size = f"{f['n']} problems{_origin(f)}, {f['samples']} {'samples' if f['samples'] > 1 else 'sample'} each"
+    lines += [f"## {name}", "", f"{size}{_left_out(f)}.", ""]
     kinds = [kind for kind in ("pass", "majority") if f"{kind}@1" in f]
     ks = powers_up_to(f["samples"])
     lines += _table(
