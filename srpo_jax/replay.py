@@ -36,8 +36,8 @@ from srpo_jax.paths import as_path
 from srpo_jax.recording import Recording, Step
 from srpo_jax.types import Verdict
 
-CLOSE = {"rtol": 1e-3, "atol": 1e-5}  # of figures of the policy: what another device or mesh may change
-EQUAL = {"rtol": 0.0, "atol": 1e-9}
+# Relative and absolute: of figures of the policy what another device or mesh may change, and of means of equal numbers.
+CLOSE, EQUAL = (1e-3, 1e-5), (0.0, 1e-9)
 EXACT = ("correct", "format", "language_mix", "pass_fraction", "reward")
 
 
@@ -136,10 +136,10 @@ def _advantages(recorded: Step, advantages: np.ndarray) -> Check:
   return _compared("advantage", list(values))
 
 
-def _figure(name: str, recorded: float | None, value: float | None, within: Mapping[str, float]) -> Check:
+def _figure(name: str, recorded: float | None, value: float | None, within: tuple[float, float]) -> Check:
   same, off = recorded is value, np.nan
   if recorded is not None and value is not None:
-    same, off = bool(np.isclose(value, recorded, **within)), abs(value - recorded)
+    same, off = bool(np.isclose(value, recorded, *within)), abs(value - recorded)
   return Check(name, 1, int(not same), off, "" if same else f"{recorded!r} recorded, {value!r} now")
 
 

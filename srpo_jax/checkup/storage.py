@@ -23,6 +23,8 @@ def check(workdir: Path, checkpoint: int, kept: int, rollouts: int) -> list[Find
   if not is_local(workdir):
     return [Finding(PASS, "disk space", f"{workdir} is in an object store: neither its room nor its speed is known")]
   folder = nearest(workdir)
+  if not folder.is_dir():
+    return [Finding(FAIL, "disk space", f"{folder} is no folder", "another --workdir")]
   return [check_space(folder, checkpoint, kept, rollouts), check_speed(folder, checkpoint)]
 
 
@@ -70,6 +72,6 @@ def check_speed(folder: Path, checkpoint: int) -> Finding:
 
 
 def nearest(folder: Path) -> Path:
-  """The folder itself, or the first above it that exists."""
+  """The folder itself, or the first place above it that exists."""
   folder = folder.absolute()
-  return next(place for place in (folder, *folder.parents) if place.is_dir())
+  return next(place for place in (folder, *folder.parents) if place.exists())
