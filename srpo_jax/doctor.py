@@ -17,6 +17,7 @@ from srpo_jax.checkup.finding import FAIL, WARN, Finding, summary, table
 from srpo_jax.config import Config
 from srpo_jax.errors import InputError, run_cli
 from srpo_jax.launch import parse_flags
+from srpo_jax.logs import start_logging
 
 if TYPE_CHECKING:
   from srpo_jax.policy import Policy
@@ -124,6 +125,7 @@ def main(args: Sequence[str]) -> None:
   config, workdir, _ = parse_flags(args)
   from srpo_jax.cache import enable_compilation_cache
 
+  start_logging()
   enable_compilation_cache()
   findings = examine(config, workdir, lambda finding: print(table([finding]), flush=True))
   print(summary(findings))

@@ -1,8 +1,11 @@
 """The doctor on a healthy run, and on parts with one fault each."""
 
 import dataclasses
+import errno
 import json
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,6 +202,10 @@ def test_sampling():
   assert sampling.check_slots(same, other, 2, 4, "bfloat16").level == WARN
 
 
+def refuse_to_write(*_, **__):
+  raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
 def test_disk(tmp_path, monkeypatch):
   usage = type("Usage", (), {"free": 10 * GB})
   monkeypatch.setattr(storage.shutil, "disk_usage", lambda folder: usage)
@@ -208,6 +215,10 @@ def test_disk(tmp_path, monkeypatch):
   assert storage.checkpoint_bytes(1000, 4) == 12_000
   assert storage.check_speed(tmp_path, 1).level == PASS and list(tmp_path.iterdir()) == []
   assert storage.check_speed(tmp_path / "no", 1).level == FAIL
+  with monkeypatch.context() as changed:
+    for method in ("open", "unlink"):  # as a read-only file system: root may write anywhere else
+      changed.setattr(Path, method, refuse_to_write)
+    assert storage.check_speed(tmp_path, 1).found == f"{tmp_path}: Read-only file system"
   assert storage.nearest(tmp_path / "a" / "b") == tmp_path
   (tmp_path / "file").touch()
   for workdir in (tmp_path / "file", tmp_path / "file" / "run"):

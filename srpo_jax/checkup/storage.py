@@ -1,5 +1,6 @@
 """Disk space for a run's files, and how fast a checkpoint is written."""
 
+import contextlib
 import os
 import shutil
 import time
@@ -60,10 +61,11 @@ def check_speed(folder: Path, checkpoint: int) -> Finding:
       out.flush()
       os.fsync(out.fileno())
     speed = PROBE / (time.perf_counter() - started)
+    file.unlink()
   except OSError as error:
+    with contextlib.suppress(OSError):  # a read-only file system refuses this too
+      file.unlink()
     return Finding(FAIL, "writing", f"{folder}: {error.strerror}", "a folder that can be written")
-  finally:
-    file.unlink(missing_ok=True)
   seconds = checkpoint / speed
   found = f"{speed / 1e6:.0f} MB/s: about {seconds:.0f} s a checkpoint, behind the next steps"
   if seconds > SLOW_S:
