@@ -92,17 +92,16 @@ class Recording:
     if table.schema != ROLLOUT_SCHEMA or len(table) % samples or not len(table):
       raise InputError(f"{file}: expected the rollouts of a step, {samples} a prompt")
     rows = table.to_pylist()
-    groups = [self._group(file, start, rows[start : start + samples]) for start in range(0, len(rows), samples)]
+    groups = [self._group(file, number, start, rows[start : start + samples]) for start in range(0, len(rows), samples)]
     advantages = np.array([row["advantage"] for row in rows], np.float32).reshape(-1, samples)
     return Step(number, tuple(groups), advantages)
 
-  def _group(self, file: Path, start: int, rows: Sequence[Mapping[str, Any]]) -> Group:
+  def _group(self, file: Path, number: int, start: int, rows: Sequence[Mapping[str, Any]]) -> Group:
     if [row["sample"] for row in rows] != list(range(len(rows))) or len({row["prompt_id"] for row in rows}) > 1:
       raise InputError(f"{file}: row {start}: expected samples 0 to {len(rows) - 1} of one prompt from here on")
     prompt = self._prompt(rows[0]["prompt_id"])
-    if any(row["prompt"] != prompt.text for row in rows):
-      where = f"{prompt.problem.id} in {self.config.data.train}"
-      raise InputError(f"{file}: row {start}: field prompt: not that of {where}")
+    for i, row in enumerate(rows, start):
+      self._check(f"{file}: row {i}", row, number, prompt)
     return Group(
       prompt,
       tuple(
@@ -130,6 +129,22 @@ class Recording:
         for row in rows
       ),
     )
+
+  def _check(self, where: str, row: Mapping[str, Any], number: int, prompt: Prompt) -> None:
+    """Raises InputError where a row is not of this step and prompt, or its tokens cannot be."""
+    if row["step"] != number:
+      raise InputError(f"{where}: field step: {row['step']}, expected {number}")
+    for field, expected in (("domain", prompt.problem.domain), ("prompt", prompt.text)):
+      if row[field] != expected:
+        raise InputError(f"{where}: field {field}: not that of {prompt.problem.id} in {self.config.data.train}")
+    n, vocabulary = row["n_tokens"], self.model_config.vocab_size
+    ids, logprobs = (np.asarray(row[field] or (), np.float64) for field in ("token_ids", "sampler_logprobs"))
+    if not n or len(ids) != n or len(logprobs) != n:
+      raise InputError(f"{where}: field n_tokens: {n}, expected that many token_ids and sampler_logprobs")
+    if not ((ids >= 0) & (ids < vocabulary)).all():
+      raise InputError(f"{where}: field token_ids: expected 0 to {vocabulary - 1}")
+    if not np.isfinite([float("nan" if row["advantage"] is None else row["advantage"]), *logprobs]).all():
+      raise InputError(f"{where}: advantage and sampler_logprobs: expected finite numbers")
 
   @functools.cached_property
   def _places(self) -> dict[str, tuple[Sequence[Any], int]]:

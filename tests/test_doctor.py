@@ -81,7 +81,8 @@ def test_all_that_is_wrong_is_told_at_once(checkpoint, tmp_path, monkeypatch, ca
   both = {"data__train": "tests.plugins:problems,tests.plugins:programs", "reward__function": ""}
   with pytest.raises(SystemExit) as ended:
     main([f"--config={write_config(tmp_path / 'c.py', toy(folder, **both))}", f"--workdir={tmp_path / 'file/run'}"])
-  lines = {line[6 : 6 + WIDTH].strip(): line for line in capsys.readouterr().out.splitlines() if line[:4] in (PASS, WARN, FAIL)}
+  shown = [line for line in capsys.readouterr().out.splitlines() if line[:4] in (PASS, WARN, FAIL)]
+  lines = {line[6 : 6 + WIDTH].strip(): line for line in shown}
   assert ended.value.code == 1 and lines["rewards of math"].startswith("pass") and "rewards of code" not in lines
   failing = {check for check, line in lines.items() if line.startswith("fail")}
   assert failing == {"sandbox", "tokens that end a response", "disk space"}

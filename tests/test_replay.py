@@ -41,8 +41,8 @@ def differing(workdir: Path, step: int = STEP, **kwargs) -> dict[str, int]:
   return {check.name: check.differing for check in replay(workdir, step, **kwargs).checks if not check.agrees}
 
 
-def change(workdir: Path, row: int, step: int = STEP, **fields) -> None:
-  file = workdir / f"rollouts/step_{step:06d}.parquet"
+def change(workdir: Path, row: int, of_step: int = STEP, **fields) -> None:
+  file = workdir / f"rollouts/step_{of_step:06d}.parquet"
   rows = pq.read_table(file).to_pylist()
   rows[row] |= fields
   pq.write_table(pa.Table.from_pylist(rows, schema=ROLLOUT_SCHEMA), file)
@@ -142,7 +142,7 @@ def test_changed_tokens_and_advantages_change_the_loss(copy, done):
   change(copy, row, advantage=rows[row]["advantage"], token_ids=[5, *rows[row]["token_ids"][1:]])
   found = differing(copy)
   assert {"text", "policy/grad_norm", "policy/logprob_gap_max"} <= set(found) and "advantage" not in found
-  change(copy, row, step=2, advantage=-5.0)  # an update before it: another policy
+  change(copy, row, of_step=2, advantage=-5.0)  # an update before it: another policy
   shutil.copy(done / "rollouts/step_000003.parquet", copy / "rollouts/step_000003.parquet")
   assert any(name.startswith("policy/") for name in differing(copy))
 
@@ -180,6 +180,26 @@ def test_without_weights_rewards_and_advantages_can_be_replayed(copy):
 def test_what_is_wrong_is_named(done, args, told):
   with pytest.raises(InputError, match=told):
     main([arg.format(run=done) for arg in args])
+
+
+@pytest.mark.parametrize(
+  ("fields", "told"),
+  [
+    ({"step": 2}, "field step: 2, expected 3"),
+    ({"domain": "code"}, r"field domain: not that of q\d+ in tests\.plugins:problems"),
+    ({"prompt": "x"}, r"field prompt: not that of q\d+"),
+    ({"n_tokens": 99}, "field n_tokens: 99, expected that many token_ids"),
+    ({"token_ids": [1]}, r"field n_tokens: \d+, expected that many token_ids"),
+    ({"sampler_logprobs": None}, "field n_tokens"),
+    ({"token_ids": [10**6], "sampler_logprobs": [0.0], "n_tokens": 1}, r"field token_ids: expected 0 to \d+"),
+    ({"advantage": None}, "advantage and sampler_logprobs"),
+    ({"advantage": float("nan")}, "advantage and sampler_logprobs: expected finite numbers"),
+  ],
+)
+def test_rows_that_are_no_rollouts_are_named(copy, fields, told):
+  change(copy, 1, **fields)
+  with pytest.raises(InputError, match=rf"step_000003\.parquet: row 1: {told}"):
+    replay(copy, 3, loss=False)
 
 
 def test_files_that_are_gone_or_spoiled_are_named(copy):
