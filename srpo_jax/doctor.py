@@ -6,22 +6,32 @@ check (pass, warn or fail) with what to do; exits 1 where one fails. It takes --
 writes nothing into the workdir.
 """
 
+import contextlib
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from srpo_jax.checkup.finding import FAIL, Finding, summary, table
+from srpo_jax.checkup.finding import FAIL, WARN, Finding, summary, table
 from srpo_jax.config import Config
 from srpo_jax.errors import InputError, run_cli
 from srpo_jax.launch import parse_flags
+from srpo_jax.logs import start_logging
+
+if TYPE_CHECKING:
+  from srpo_jax.policy import Policy
 
 PROMPTS = 4  # that are sampled
 TEXTS = 256  # prompts whose tokens are looked at
 
 
 def examine(config: Config, workdir: Path, show: Callable[[Finding], None]) -> list[Finding]:
-  """All findings, each shown as soon as it is there; where the rewards fail, theirs alone."""
+  """All findings, each shown as soon as it is there.
+
+  Raises:
+    InputError: what a run would refuse before anything can be looked at, as a row without an answer.
+  """
   import jax
   import jax.numpy as jnp
 
@@ -31,6 +41,7 @@ def examine(config: Config, workdir: Path, show: Callable[[Finding], None]) -> l
   from srpo_jax.data.prompt_set import Selection
   from srpo_jax.model import hf
   from srpo_jax.model.sharding import make_mesh, on_mesh
+  from srpo_jax.schedule import Schedule
 
   findings: list[Finding] = []
   mesh = make_mesh(**dataclasses.asdict(config.mesh))  # first: a mesh of other devices is told at once
@@ -42,24 +53,34 @@ def examine(config: Config, workdir: Path, show: Callable[[Finding], None]) -> l
 
   train = parts.open_sets(config.data.train, format=config.data.format, limit=config.data.limit)
   held = parts.open_sets(config.data.eval, limit=config.data.eval_limit)
-  with parts.make_scorer(config) as scorer:
-    domains = {p.domain for _, problems in train for p in problems}
+  with contextlib.ExitStack() as opened:
+    scorer = opened.enter_context(parts.make_scorer(config))
+    domains = {p.domain for _, problems in [*train, *held] for p in problems}
     add(*rewards.check_rewards(scorer, domains, config.reward.validator, bool(config.reward.function)))
-    if any(finding.level == FAIL for finding in findings):
-      return findings
-    folder = parts.base_folder(config)
-    model, tokenizer = hf.read_config(folder), load_tokenizer(folder)
+    if any(f.check == "sandbox" and f.level == FAIL for f in findings):  # tests are still read, no program is run
+      scorer = opened.enter_context(parts.make_scorer(with_any_sandbox(config)))
+    policy = start_of(config)
+    model, tokenizer = hf.read_config(policy.folder), load_tokenizer(policy.folder)
     selection = Selection(config.data.keep, config.data.max_unsolved, config.train.seed)
     sets = [parts.prompt_set(config, *set_, scorer, tokenizer, selection) for set_ in train]
-  for set_, (_, problems) in zip(sets, train, strict=True):
-    add(*data.check_rows(set_, len(problems)))
-    limits = config.data.max_prompt_tokens, config.rollout.max_new_tokens, config.train.pack_tokens
-    add(data.check_lengths(set_, *limits))
+    heldout = [parts.prompt_set(config, *set_, scorer, tokenizer, None) for set_ in held]
+  Schedule(config, parts.by_domain(sets))
+  positions = hf.read_raw_config(policy.folder).get("max_position_embeddings")
+  limits = config.data.max_prompt_tokens, config.rollout.max_new_tokens, config.train.pack_tokens, positions
+  for set_, (_, problems) in zip([*sets, *heldout], [*train, *held], strict=True):
+    add(*data.check_rows(set_, len(problems)), data.check_lengths(set_, *limits))
   add(*data.check_leaks(dict(train), {parts.set_name(name): problems for name, problems in held}))
 
-  stops = parts.stop_tokens(folder, tokenizer)
+  of_text: list[Finding] = []
+  stops: tuple[int, ...] = ()
+  try:
+    stops = parts.stop_tokens(policy.folder, tokenizer)
+  except InputError as error:
+    todo = "name one: eos_token in tokenizer_config.json, or eos_token_id in generation_config.json"
+    of_text.append(Finding(FAIL, "tokens that end a response", str(error), todo))
   texts = [set_[id_] for set_ in sets for id_ in list(set_)[: TEXTS // len(sets)]]
-  add(*text.check_tokenizer(tokenizer, stops, model, texts))
+  of_text += text.check_tokenizer(tokenizer, stops, model, texts)
+  add(*of_text)
 
   shapes = hf.param_shapes(model, jnp.dtype(config.model.param_dtype))
   parameters = sum(leaf.size for leaf in jax.tree.leaves(shapes))
@@ -68,20 +89,44 @@ def examine(config: Config, workdir: Path, show: Callable[[Finding], None]) -> l
   rows = config.rollout.prompts * config.rollout.group * (config.train.steps or 1000)
   add(*storage.check(workdir, checkpoint, config.checkpoint.keep, rows * 6 * config.rollout.max_new_tokens))
 
-  add(memory.check_memory(config, max(set_.longest for set_ in sets)))
+  of_memory = memory.check_memory(config, max(set_.longest for set_ in (*sets, *heldout)))
+  add(of_memory)
+  if any(finding.level == FAIL for finding in (*of_text, of_memory)):
+    add(Finding(WARN, "sampler against trainer", "not looked at", "first mend the tokenizer or the memory"))
+    return findings
   prompts = texts[:: max(len(texts) // PROMPTS, 1)][:PROMPTS]
   with on_mesh(mesh):
-    add(*sampling.check_sampling(config, folder, shapes, mesh, prompts, stops))
+    add(*sampling.check_sampling(config, policy, prompts, stops))
   return findings
+
+
+def with_any_sandbox(config: Config) -> Config:
+  return dataclasses.replace(config, sandbox=dataclasses.replace(config.sandbox, min_tier="unsafe"))
+
+
+def start_of(config: Config) -> "Policy":
+  """The policy that the run begins from: a base, or the last checkpoint of another run."""
+  from srpo_jax.checkpoint import Checkpoints
+  from srpo_jax.paths import as_path, local_copy
+  from srpo_jax.policy import Policy
+  from srpo_jax.run import base_folder
+
+  if not config.init_from:
+    return Policy(base_folder(config), None, 0, "")
+  other = as_path(config.init_from)
+  checkpoints = Checkpoints.of_run(other)
+  try:
+    return Policy(local_copy(str(other / "model")), other, checkpoints.find(None), "")
+  finally:
+    checkpoints.close()
 
 
 def main(args: Sequence[str]) -> None:
   config, workdir, _ = parse_flags(args)
   from srpo_jax.cache import enable_compilation_cache
 
+  start_logging()
   enable_compilation_cache()
-  if config.init_from:
-    raise InputError("config.init_from: expected a base (config.model.path); the run there was looked over before it")
   findings = examine(config, workdir, lambda finding: print(table([finding]), flush=True))
   print(summary(findings))
   if any(finding.level == FAIL for finding in findings):

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from srpo_jax.algorithm.advantages import group_advantages
+from srpo_jax.batch import make_micro_batches
 from srpo_jax.checkpoint import Checkpoints
 from srpo_jax.config import Config, make_config, read_config
 from srpo_jax.data.dataset import column
@@ -67,6 +68,10 @@ class Recording:
   def __exit__(self, *_: object) -> None:
     self.checkpoints.close()
 
+  def steps(self) -> list[int]:
+    """Those whose rollouts are there."""
+    return sorted(int(f.stem.removeprefix("step_")) for f in (self.path / "rollouts").glob("step_*.parquet"))
+
   def step(self, number: int) -> Step:
     """A recorded step.
 
@@ -75,8 +80,8 @@ class Recording:
     """
     file = self.path / f"rollouts/step_{number:06d}.parquet"
     if not file.is_file():
-      there = sorted(f.stem.removeprefix("step_") for f in (self.path / "rollouts").glob("step_*.parquet"))
-      known = f"{int(there[0])} to {int(there[-1])}" if there else "none"
+      there = self.steps()
+      known = f"{there[0]} to {there[-1]}" if there else "none"
       raise InputError(f"{file}: no such file; the recorded steps are {known}")
     try:
       with file.open("rb") as stream:
@@ -87,17 +92,16 @@ class Recording:
     if table.schema != ROLLOUT_SCHEMA or len(table) % samples or not len(table):
       raise InputError(f"{file}: expected the rollouts of a step, {samples} a prompt")
     rows = table.to_pylist()
-    groups = [self._group(file, start, rows[start : start + samples]) for start in range(0, len(rows), samples)]
+    groups = [self._group(file, number, start, rows[start : start + samples]) for start in range(0, len(rows), samples)]
     advantages = np.array([row["advantage"] for row in rows], np.float32).reshape(-1, samples)
     return Step(number, tuple(groups), advantages)
 
-  def _group(self, file: Path, start: int, rows: Sequence[Mapping[str, Any]]) -> Group:
+  def _group(self, file: Path, number: int, start: int, rows: Sequence[Mapping[str, Any]]) -> Group:
     if [row["sample"] for row in rows] != list(range(len(rows))) or len({row["prompt_id"] for row in rows}) > 1:
       raise InputError(f"{file}: row {start}: expected samples 0 to {len(rows) - 1} of one prompt from here on")
     prompt = self._prompt(rows[0]["prompt_id"])
-    if any(row["prompt"] != prompt.text for row in rows):
-      where = f"{prompt.problem.id} in {self.config.data.train}"
-      raise InputError(f"{file}: row {start}: field prompt: not that of {where}")
+    for i, row in enumerate(rows, start):
+      self._check(f"{file}: row {i}", row, number, prompt)
     return Group(
       prompt,
       tuple(
@@ -126,6 +130,22 @@ class Recording:
       ),
     )
 
+  def _check(self, where: str, row: Mapping[str, Any], number: int, prompt: Prompt) -> None:
+    """Raises InputError where a row is not of this step and prompt, or its tokens cannot be."""
+    if row["step"] != number:
+      raise InputError(f"{where}: field step: {row['step']}, expected {number}")
+    for field, expected in (("domain", prompt.problem.domain), ("prompt", prompt.text)):
+      if row[field] != expected:
+        raise InputError(f"{where}: field {field}: not that of {prompt.problem.id} in {self.config.data.train}")
+    n, vocabulary = row["n_tokens"], self.model_config.vocab_size
+    ids, logprobs = (np.asarray(row[field] or (), np.float64) for field in ("token_ids", "sampler_logprobs"))
+    if not n or len(ids) != n or len(logprobs) != n:
+      raise InputError(f"{where}: field n_tokens: {n}, expected that many token_ids and sampler_logprobs")
+    if not ((ids >= 0) & (ids < vocabulary)).all():
+      raise InputError(f"{where}: field token_ids: expected 0 to {vocabulary - 1}")
+    if not np.isfinite([float("nan" if row["advantage"] is None else row["advantage"]), *logprobs]).all():
+      raise InputError(f"{where}: advantage and sampler_logprobs: expected finite numbers")
+
   @functools.cached_property
   def _places(self) -> dict[str, tuple[Sequence[Any], int]]:
     """prompt id -> its data set and its record there."""
@@ -147,11 +167,10 @@ class Recording:
     """
     earlier = [step for step in self.checkpoints.steps() if step <= number]
     shapes = hf.param_shapes(self.model_config, jnp.dtype(self.config.model.param_dtype))
-    if earlier:
+    if earlier or self.config.init_from:
       like = over_mesh(jax.eval_shape(self.learner.init, shapes))
-      state, begin = self.checkpoints.restore(earlier[-1], like)[0], earlier[-1]
-    elif self.config.init_from:
-      raise InputError(f"{self.checkpoints.folder}: no checkpoint of step {number} or before (see --no-loss)")
+      begin = earlier[-1] if earlier else self.steps()[0]
+      state = self.checkpoints.restore(begin, like)[0] if earlier else self._inherited(begin, like)
     else:
       shardings = jax.tree.map(lambda x: x.sharding, over_mesh(shapes))
       folder, dtype = base_folder(self.config), jnp.dtype(self.config.model.param_dtype)
@@ -160,12 +179,30 @@ class Recording:
       state = self.update(state, self.step(step))[0]
     return state
 
+  def _inherited(self, first: int, like: TrainState) -> TrainState:
+    """What the run began from: the checkpoint of its first step, `first`, in the run that it goes on from."""
+    other = as_path(self.config.init_from)
+    try:
+      checkpoints = Checkpoints.of_run(other)
+      try:
+        return checkpoints.restore(first, like)[0]
+      finally:
+        checkpoints.close()
+    except InputError as error:
+      raise InputError(f"{error}; none of {self.path} is as early (see --no-loss)") from None
+
   def update(self, state: TrainState, step: Step) -> tuple[TrainState, Row]:
     """The step's update made again from what is recorded of it, and its policy/* figures. `state` is donated."""
     state, metrics, _ = update(
       cast(Run, self), state, step.groups, step.advantages, self.in_use(step.groups), step.number
     )
     return state, policy_metrics(metrics)
+
+  def logprobs(self, state: TrainState, rollouts: Sequence[Rollout]) -> list[np.ndarray]:
+    """The trainer's log-probabilities of the tokens of each rollout, float32 [n_tokens]."""
+    sizes = {"rows": self.config.train.micro_batch, "length_bucket": self.config.train.length_bucket}
+    each = (make_micro_batches([(rollout, 0.0)], **sizes)[0] for rollout in rollouts)
+    return [np.asarray(self.learner.logprobs(state.params, batch))[batch.in_loss] for batch in each]
 
   def advantages(self, groups: Sequence[Group]) -> np.ndarray:
     """[prompt, sample] of the groups' verdicts."""

@@ -5,6 +5,7 @@
     text        the stored tokens, decoded
     verdicts    each response judged anew: correct, format, language_mix, pass_fraction, reward
     advantages  of the rewards judged anew
+    figures     of the responses, rewards and groups, as metrics.jsonl has them
     loss        of the stored tokens, log-probabilities and advantages: policy/loss, grad_norm, entropy, clip_frac and
                 the gap to the sampler, as metrics.jsonl has them. The policy of the step is that of its checkpoint;
                 where there is none, the updates from the last checkpoint before it (or from the base) are made again
@@ -19,7 +20,7 @@ import argparse
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,14 @@ from srpo_jax.cache import enable_compilation_cache
 from srpo_jax.errors import ArgumentParser, InputError, run_cli
 from srpo_jax.experience import Group
 from srpo_jax.logs import start_logging
-from srpo_jax.metrics import Row
+from srpo_jax.metrics import Row, group_metrics
 from srpo_jax.model.sharding import make_mesh, on_mesh
 from srpo_jax.paths import as_path
 from srpo_jax.recording import Recording, Step
 from srpo_jax.types import Verdict
 
-ATOL, RTOL = 1e-5, 1e-3  # of figures of the policy: what another device or mesh may change
+# Relative and absolute: of figures of the policy what another device or mesh may change, and of means of equal numbers.
+CLOSE, EQUAL = (1e-3, 1e-5), (0.0, 1e-9)
 EXACT = ("correct", "format", "language_mix", "pass_fraction", "reward")
 
 
@@ -62,20 +64,25 @@ class Replayed:
     recorded: as it stands in the files.
     judged: the same groups with the verdicts of today; advantages: of those, [prompt, sample].
     metrics: policy/* of the update made again; empty without it.
+    moved: prompt id -> of each of its responses, by how much the update changed the log-probability of each token.
   """
 
   recorded: Step
   judged: tuple[Group, ...]
   advantages: np.ndarray
   metrics: Row
+  moved: Mapping[str, tuple[np.ndarray, ...]]
   checks: tuple[Check, ...]
 
 
-def replay(workdir: str | Path, step: int, *, loss: bool = True, overrides: Sequence[str] = ()) -> Replayed:
+def replay(
+  workdir: str | Path, step: int, *, loss: bool = True, moved: Collection[str] = (), overrides: Sequence[str] = ()
+) -> Replayed:
   """Recomputes step `step` of a run and compares.
 
   Args:
     loss: also make the update again, for which the weights are loaded.
+    moved: ids of prompts to tell of, with `loss`, what the update did to the tokens of their responses.
     overrides: of the run's config, as --config.section.field=value.
 
   Raises:
@@ -90,11 +97,20 @@ def replay(workdir: str | Path, step: int, *, loss: bool = True, overrides: Sequ
     advantages = run.advantages(judged)
     checks = [_texts(run, recorded.groups), *(_verdicts(name, recorded.groups, judged) for name in EXACT)]
     checks.append(_advantages(recorded, advantages))
-    metrics: Row = {}
-    if loss:
-      metrics = run.update(run.state_before(step), recorded)[1]
-      checks += [_figure(name, row.get(name), value) for name, value in metrics.items()]
-    return Replayed(recorded, judged, advantages, metrics, tuple(checks))
+    checks += [_figure(name, row.get(name), value, EQUAL) for name, value in group_metrics(judged, advantages).items()]
+    metrics, changes = _update(run, recorded, moved) if loss else ({}, {})
+    checks += [_figure(name, row.get(name), value, CLOSE) for name, value in metrics.items()]
+    return Replayed(recorded, judged, advantages, metrics, changes, tuple(checks))
+
+
+def _update(run: Recording, recorded: Step, moved: Collection[str]) -> tuple[Row, dict[str, tuple[np.ndarray, ...]]]:
+  """The update's policy/* figures, and what it changed of the prompts `moved`."""
+  groups = {group.prompt.problem.id: group for group in recorded.groups if group.prompt.problem.id in moved}
+  state = run.state_before(recorded.number)
+  before = {id_: run.logprobs(state, group.rollouts) for id_, group in groups.items()}
+  state, metrics = run.update(state, recorded)
+  after = {id_: run.logprobs(state, group.rollouts) for id_, group in groups.items()}
+  return metrics, {id_: tuple(b - a for a, b in zip(before[id_], after[id_], strict=True)) for id_ in groups}
 
 
 def _texts(run: Recording, groups: Sequence[Group]) -> Check:
@@ -120,10 +136,10 @@ def _advantages(recorded: Step, advantages: np.ndarray) -> Check:
   return _compared("advantage", list(values))
 
 
-def _figure(name: str, recorded: float | None, value: float | None) -> Check:
+def _figure(name: str, recorded: float | None, value: float | None, within: tuple[float, float]) -> Check:
   same, off = recorded is value, np.nan
   if recorded is not None and value is not None:
-    same, off = bool(np.isclose(value, recorded, rtol=RTOL, atol=ATOL)), abs(value - recorded)
+    same, off = bool(np.isclose(value, recorded, *within)), abs(value - recorded)
   return Check(name, 1, int(not same), off, "" if same else f"{recorded!r} recorded, {value!r} now")
 
 
@@ -140,10 +156,10 @@ def _compared(name: str, rows: Sequence[tuple[str, Any, Any]], notes: Mapping[st
 
 def table(checks: Sequence[Check]) -> str:
   """A line a check."""
-  lines = [f"{'':22} {'compared':>9} {'differing':>9} {'largest difference':>19}"]
+  lines = [f"{'':26} {'compared':>9} {'differing':>9} {'largest difference':>19}"]
   for check in checks:
     largest = "-" if np.isnan(check.largest) else f"{check.largest:.3g}"
-    lines.append(f"{check.name:22} {check.compared:9} {check.differing:9} {largest:>19}  {check.first}".rstrip())
+    lines.append(f"{check.name:26} {check.compared:9} {check.differing:9} {largest:>19}  {check.first}".rstrip())
   return "\n".join(lines)
 
 

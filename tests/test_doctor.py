@@ -1,20 +1,28 @@
 """The doctor on a healthy run, and on parts with one fault each."""
 
 import dataclasses
+import errno
 import json
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from configs.base import stage
 from srpo_jax.checkup import data, memory, rewards, sampling, storage, text
-from srpo_jax.checkup.finding import FAIL, PASS, WARN, Finding, summary, table
+from srpo_jax.checkup.finding import FAIL, PASS, WARN, WIDTH, Finding, summary, table
 from srpo_jax.data.encoded import Prompt, load_tokenizer
 from srpo_jax.doctor import main
+from srpo_jax.errors import InputError
 from srpo_jax.model import hf
+from srpo_jax.planning.plans import plan
+from srpo_jax.planning.workload import Lengths
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.sandbox.client import SandboxOptions
 from srpo_jax.types import Problem, Rollout
-from tests.test_train import checkpoint, toy  # noqa: F401 (checkpoint is a fixture)
+from tests.test_train import checkpoint, launch, toy  # noqa: F401 (checkpoint is a fixture)
 
 GB = 10**9
 
@@ -37,8 +45,9 @@ def test_a_healthy_run(checkpoint, tmp_path, capsys):  # noqa: F811
   main([f"--config={file}", f"--workdir={tmp_path / 'run'}"])
   printed = capsys.readouterr().out
   of_disk = ("disk space", "writing", "memory")
-  for check in ("rewards of math", "rows of", *of_disk, "sampler against trainer", "number of slots"):
-    assert f"pass  {check}" in printed
+  for check in ("rewards of math", "rows", *of_disk, "sampler against trainer", "number of slots"):
+    assert f"pass  {check}  " in printed
+  assert {line[6 + WIDTH : 8 + WIDTH] for line in printed.splitlines()[:-1]} == {"  "}  # one column
   assert " 0 fail" in printed and not (tmp_path / "run").exists()
 
 
@@ -50,13 +59,60 @@ def test_a_failure_ends_with_status_1(checkpoint, tmp_path, capsys):  # noqa: F8
   assert "fail  rewards of math" in capsys.readouterr().out
 
 
+def test_all_that_is_wrong_is_told_at_once(checkpoint, tmp_path, monkeypatch, capsys):  # noqa: F811
+  """No EOS, no sandbox, few positions, and a file where the workdir should be."""
+  folder = shutil.copytree(checkpoint, tmp_path / "base")
+  for name, fields in (
+    ("config.json", {"max_position_embeddings": 16}),
+    ("tokenizer_config.json", {"eos_token": None}),
+    ("generation_config.json", {"eos_token_id": None}),
+  ):
+    old = json.loads((folder / name).read_text()) if (folder / name).is_file() else {}
+    (folder / name).write_text(json.dumps(old | fields))
+  (tmp_path / "file").touch()
+  start = SandboxOptions.start
+
+  def refuse(options):
+    if options.min_tier != "unsafe":
+      raise InputError("no tier works here")
+    return start(options)
+
+  monkeypatch.setattr(SandboxOptions, "start", refuse)
+  both = {"data__train": "tests.plugins:problems,tests.plugins:programs", "reward__function": ""}
+  with pytest.raises(SystemExit) as ended:
+    main([f"--config={write_config(tmp_path / 'c.py', toy(folder, **both))}", f"--workdir={tmp_path / 'file/run'}"])
+  shown = [line for line in capsys.readouterr().out.splitlines() if line[:4] in (PASS, WARN, FAIL)]
+  lines = {line[6 : 6 + WIDTH].strip(): line for line in shown}
+  assert ended.value.code == 1 and lines["rewards of math"].startswith("pass") and "rewards of code" not in lines
+  failing = {check for check, line in lines.items() if line.startswith("fail")}
+  assert failing == {"sandbox", "tokens that end a response", "disk space"}
+  assert "over the 16 positions" in lines["lengths"] and "not looked at" in lines["sampler against trainer"]
+
+
+def test_a_run_that_goes_on_from_another_is_looked_over_with_its_policy(checkpoint, tmp_path, capsys):  # noqa: F811
+  first = launch(toy(checkpoint, train__steps=1), tmp_path / "first")
+  config = toy(checkpoint, init_from=str(first), model__path="", reward__function="")
+  main([f"--config={write_config(tmp_path / 'c.py', config)}"])
+  assert "pass  sampler against trainer" in capsys.readouterr().out
+  shutil.rmtree(first / "checkpoints/1")
+  with pytest.raises(InputError, match="first/checkpoints: no checkpoint yet"):
+    main([f"--config={tmp_path / 'c.py'}"])
+
+
+def test_stages_of_a_domain_without_data_are_refused(checkpoint, tmp_path):  # noqa: F811
+  config = toy(checkpoint, stages={"stage1": stage({"code": 1.0}).to_dict()}, reward__function="")
+  with pytest.raises(InputError, match=r"config\.stages\.stage1\.mix\.code: no prompt of this domain"):
+    main([f"--config={write_config(tmp_path / 'c.py', config)}"])
+
+
 def always_right(request, verdict):
   return dataclasses.replace(verdict, correct=1, reward=1.0)
 
 
 def test_table():
-  lines = table([Finding(PASS, "a", "fine"), Finding(FAIL, "longer", "broken", "mend it")]).splitlines()
-  assert lines == ["pass  a       fine", "fail  longer  broken", " " * 14 + "-> mend it"]
+  name = "longer than the usual column is"
+  lines = table([Finding(PASS, "a", "fine"), Finding(FAIL, name, "broken", "mend it")]).splitlines()
+  assert lines == [f"pass  a{' ' * 31}  fine", f"fail  {name}   broken", " " * 40 + "-> mend it"]
   assert summary([Finding(PASS, "a", ""), Finding(FAIL, "b", "")]) == "1 pass, 0 warn, 1 fail"
 
 
@@ -67,10 +123,20 @@ def test_rewards(validator):
   assert found["rewards of math"] == found["rewards of code"] == PASS and found["sandbox"] in (PASS, WARN)
 
 
+def test_form_and_language_are_looked_at_too(monkeypatch):
+  monkeypatch.setattr("srpo_jax.rewards.scorer.format_ok", lambda *_, **__: 1)
+  monkeypatch.setattr("srpo_jax.rewards.scorer.language_mix", lambda *_: 0)
+  with Scorer(workers=1) as scorer:
+    (found,) = rewards.check_rewards(scorer, {"math"}, "tags", False)
+    (of_user,) = rewards.check_rewards(scorer, {"math"}, "tags", True)
+  assert found.level == FAIL and of_user.level == PASS
+  assert "form: format 1, expected 0" in found.found and "languages: language_mix 0, expected 1" in found.found
+
+
 def test_a_reward_of_the_other_form_fails():
   with Scorer(workers=1, validator="json") as scorer:
     (found,) = rewards.check_rewards(scorer, {"math"}, "tags", False)
-  assert found.level == FAIL and "a right answer: 0, expected 1" in found.found
+  assert found.level == FAIL and "a right answer: correct 0, expected 1" in found.found
 
 
 def make_prompts(tokenizer, *texts):
@@ -80,10 +146,8 @@ def make_prompts(tokenizer, *texts):
 class Tokenizer:
   """A character a token; `spoil` is what decoding makes of a text."""
 
-  pad_token_id = 0
-
-  def __init__(self, spoil=lambda text: text):
-    self.spoil = spoil
+  def __init__(self, spoil=lambda text: text, pad=0):
+    self.spoil, self.pad_token_id = spoil, pad
 
   def __call__(self, text, add_special_tokens=False):
     return {"input_ids": [ord(c) for c in text]}
@@ -105,7 +169,9 @@ def check_text(tokenizer, stops=(0,), vocabulary=128, texts=("What is 1?",)):
 
 def test_tokenizer():
   assert set(check_text(Tokenizer()).values()) == {PASS}
-  assert check_text(Tokenizer(), vocabulary=100)["size of the vocabulary"] == FAIL
+  assert check_text(Tokenizer(), vocabulary=100)["vocabulary"] == FAIL
+  assert check_text(Tokenizer(), stops=(0, 128))["vocabulary"] == FAIL  # an EOS that the model does not know
+  assert check_text(Tokenizer(pad=None))["padding token"] == check_text(Tokenizer(pad=5))["padding token"] == PASS
   assert check_text(Tokenizer(str.lower))["prompts back from tokens"] == WARN
   assert check_text(Tokenizer(lambda t: t.replace("</think>", "")))["the form of a response in tokens"] == FAIL
   assert check_text(Tokenizer(), stops=(ord("?"),))["special tokens in prompts"] == WARN
@@ -128,13 +194,17 @@ def test_sampling():
   assert sampling.check_gap(near, far, "float32", False).level == FAIL
   assert sampling.check_gap(near, near + 0.02, "bfloat16", False).level == WARN  # the cap is off
   assert sampling.check_gap(near, near + 0.02, "bfloat16", True).level == PASS
-  assert sampling.check_gap(near, near * np.nan, "float32", True).level == FAIL
+  assert "not finite" in sampling.check_gap(near, near * np.nan, "float32", True).found
   assert sampling.check_micro_batch(near, far, (1, 4), "float32").level == FAIL
   assert sampling.check_micro_batch(near, near + 1e-5, (1, 4), "float32").level == PASS
   same, other = [rollout([1, 2])] * 4, [rollout([1, 3])] * 4
   assert sampling.check_slots(same, same, 2, 4, "float32").level == PASS
   assert sampling.check_slots(same, other, 2, 4, "float32").level == FAIL
   assert sampling.check_slots(same, other, 2, 4, "bfloat16").level == WARN
+
+
+def refuse_to_write(*_, **__):
+  raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
 def test_disk(tmp_path, monkeypatch):
@@ -146,19 +216,32 @@ def test_disk(tmp_path, monkeypatch):
   assert storage.checkpoint_bytes(1000, 4) == 12_000
   assert storage.check_speed(tmp_path, 1).level == PASS and list(tmp_path.iterdir()) == []
   assert storage.check_speed(tmp_path / "no", 1).level == FAIL
+  with monkeypatch.context() as changed:
+    for method in ("open", "unlink"):  # as a read-only file system: root may write anywhere else
+      changed.setattr(Path, method, refuse_to_write)
+    assert storage.check_speed(tmp_path, 1).found == f"{tmp_path}: Read-only file system"
   assert storage.nearest(tmp_path / "a" / "b") == tmp_path
+  (tmp_path / "file").touch()
+  for workdir in (tmp_path / "file", tmp_path / "file" / "run"):
+    assert [f.level for f in storage.check(workdir, 1, 1, 1)] == [FAIL]
 
 
-def test_memory():
-  def found(fits, total, available):
+def test_memory(checkpoint):  # noqa: F811
+  def found(fits, total, available, platform="gpu"):
     phase = type("Phase", (), {"total": total, "program": "generate", "held": {}, "temporaries": 0})
-    chip = type("Chip", (), {"available": available})
-    topology = type("Topology", (), {"chip": chip, "name": "here"})
+    chip = type("Chip", (), {"available": available, "platform": platform})
+    topology = type("Topology", (), {"chip": chip, "name": "here", "chips": 2})
     fields = {"fits": fits, "peak": phase, "topology": topology, "refused": [], "programs": {}}
     return memory.finding(type("Plan", (), fields)).level
 
   assert found(None, GB, None) == PASS and found(True, GB, 2 * GB) == PASS
   assert found(True, 19 * GB, 20 * GB) == WARN
+  assert found(None, 1000, None, "cpu") == PASS and found(None, 1 << 60, None, "cpu") == FAIL
+
+  real = plan(toy(checkpoint), None, Lengths(mean=6, sigma=0.8, prompt=8))
+  chip = dataclasses.replace(real.topology.chip, available=1000)
+  of_small = memory.finding(dataclasses.replace(real, topology=dataclasses.replace(real.topology, chip=chip)))
+  assert of_small.level == FAIL and "does not fit" in of_small.found and "rollout.slots" in of_small.todo
 
 
 def test_data():
@@ -166,11 +249,12 @@ def test_data():
   problems = [Problem("a", "math", f"Please solve: {item}. How far?", "1"), Problem("b", "math", "What is 3?", "3")]
   held = {"exam": [Problem("x", "math", item, "1")]}
   (found,) = data.check_leaks({"train": problems}, held)
-  assert found.level == WARN and "1 rows of train, as a, which holds item x of exam" in found.found
+  assert found.level == WARN and "1 of them all; a 100% of those of x of exam" in found.found
   assert levels(data.check_leaks({"train": problems[1:]}, held)) == {"held-out items in training rows": PASS}
   refused = type("Set", (), {"name": "t", "refused": {3: "no test"}, "domains": {"math": ["a"]}, "longest": 5})
   assert data.check_rows(refused, 10)[0].level == WARN and data.check_rows(refused, 1000)[0].level == PASS
-  assert data.check_lengths(refused, 8, 10, 12).level == FAIL and data.check_lengths(refused, 8, 10, 0).level == PASS
+  lengths = [data.check_lengths(refused, 8, 10, *limits).level for limits in ((12, None), (0, 15), (0, None), (15, 14))]
+  assert lengths == [FAIL, PASS, PASS, WARN]
 
 
 def test_a_request_is_of_the_form_that_is_asked_for():

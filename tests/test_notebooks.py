@@ -33,9 +33,17 @@ def test_there_are_three():
   assert [file.stem for file in NOTEBOOKS] == ["advantages", "history", "training_curves"]
 
 
-@pytest.mark.slow  # about 40 s: three kernels
-def test_they_run(checkpoint, tmp_path, monkeypatch):  # noqa: F811
-  workdir = launch(toy(checkpoint, train__steps=0, train__epochs=2), tmp_path / "run")
+RUNS = {
+  "two epochs": {"train__steps": 0, "train__epochs": 2},
+  "no epoch yet": {"train__steps": 1},
+  "nothing retired, groups left out": {"history__mode": "none", "history__dynamic_sampling": True},
+}
+
+
+@pytest.mark.slow  # about 40 s each: three kernels
+@pytest.mark.parametrize("changes", RUNS.values(), ids=RUNS.keys())
+def test_they_run(changes, checkpoint, tmp_path, monkeypatch):  # noqa: F811
+  workdir = launch(toy(checkpoint, **changes), tmp_path / "run")
   monkeypatch.syspath_prepend(ROOT / "notebooks")
   monkeypatch.setenv("PYTHONPATH", str(ROOT))
   refresh = importlib.import_module("refresh")
@@ -47,6 +55,11 @@ def test_they_run(checkpoint, tmp_path, monkeypatch):  # noqa: F811
     refresh.strip(notebook)
     shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert any(output.output_type == "display_data" for output in shown), file
+    if file.stem == "advantages":
+      assert sum(output.output_type == "display_data" for output in shown) == 3  # what the update moved among them
+      lines = [line.split() for output in shown for line in output.get("text", "").splitlines()]
+      differing = {line[0]: line[2] for line in lines if len(line) == 4 and line[1].isdigit()}
+      assert differing["advantage"] == differing["policy/loss"] == "0" and set(differing.values()) == {"0"}
   sys.modules.pop("refresh")
 
 

@@ -7,13 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from srpo_jax.errors import InputError
-from srpo_jax.replay import main, replay
+from srpo_jax.export import load_policy
+from srpo_jax.model import qwen2
+from srpo_jax.replay import Replayed, main, replay
 from srpo_jax.workdir import ROLLOUT_SCHEMA
 from tests.conftest import ROOT
 from tests.test_train import checkpoint, launch, toy  # noqa: F401 (checkpoint is a fixture)
@@ -37,8 +41,8 @@ def differing(workdir: Path, step: int = STEP, **kwargs) -> dict[str, int]:
   return {check.name: check.differing for check in replay(workdir, step, **kwargs).checks if not check.agrees}
 
 
-def change(workdir: Path, row: int, step: int = STEP, **fields) -> None:
-  file = workdir / f"rollouts/step_{step:06d}.parquet"
+def change(workdir: Path, row: int, of_step: int = STEP, **fields) -> None:
+  file = workdir / f"rollouts/step_{of_step:06d}.parquet"
   rows = pq.read_table(file).to_pylist()
   rows[row] |= fields
   pq.write_table(pa.Table.from_pylist(rows, schema=ROLLOUT_SCHEMA), file)
@@ -59,14 +63,36 @@ def test_a_step_is_what_was_recorded_to_the_last_bit(done, step):
 
 def test_several_updates_and_unused_groups_are_made_again_too(checkpoint, tmp_path):  # noqa: F811
   changes = {"loss__updates": 2, "history__mode": "none", "history__dynamic_sampling": True}
-  workdir = launch(toy(checkpoint, train__steps=2, **changes), tmp_path / "run")
-  found = replay(workdir, 1)
+  workdir = launch(
+    toy(checkpoint, train__steps=2, checkpoint__every=1, checkpoint__keep=2, **changes), tmp_path / "run"
+  )
+  id_ = pq.read_table(workdir / "rollouts/step_000001.parquet").column("prompt_id")[-1].as_py()
+  found = replay(workdir, 1, moved=[id_])
   assert all(check.agrees for check in found.checks) and found.metrics["policy/logprob_gap"] is not None
   assert found.metrics == {
     name: value
     for name, value in json.loads((workdir / "metrics.jsonl").read_text().splitlines()[1]).items()
     if name.startswith("policy/")
   }
+  assert_moved(workdir, found, id_, 1)
+
+
+def assert_moved(workdir: Path, found: Replayed, id_: str, step: int) -> None:
+  """What `found` says an update did to tokens, against the two checkpoints around it, each response by itself."""
+  (group,) = [g for g in found.recorded.groups if g.prompt.problem.id == id_]
+  policies = [load_policy(workdir, step + after) for after in (0, 1)]
+  largest = 0.0
+  for rollout, moved in zip(group.rollouts, found.moved[id_], strict=True):
+    tokens = np.concatenate([rollout.prompt_tokens, rollout.tokens])[None]
+    first, ones = len(rollout.prompt_tokens), np.ones_like(tokens)
+    of_each = []
+    for params, model, _ in policies:
+      hidden = qwen2.forward(params, model, tokens, np.arange(tokens.size)[None], ones, dtype=jnp.float32)
+      logprobs = jax.nn.log_softmax(qwen2.logits(qwen2.gather_head(params), hidden))[0, first - 1 : -1]
+      of_each.append(np.asarray(logprobs)[np.arange(len(rollout.tokens)), rollout.tokens])
+    np.testing.assert_allclose(moved, of_each[1] - of_each[0], atol=3e-6)
+    largest = max(largest, np.abs(moved).max())
+  assert largest > 1e-4 and set(found.moved) == {id_}
 
 
 @pytest.mark.parametrize(
@@ -85,7 +111,27 @@ def test_each_changed_field_is_found(copy, fields, names):
   change(copy, row, **fields)
   found = differing(copy, loss=False)
   assert names - {"correct", "reward"} <= set(found) and all(found[name] == 1 for name in names & set(found))
-  assert found.keys() <= names | {"advantage"}
+  assert {name for name in found if "/" not in name} <= names | {"advantage"}
+
+
+@pytest.mark.parametrize("name", ["reward/mean", "response/length_mean", "groups/zero_advantage_frac"])
+def test_a_changed_figure_is_found(copy, name):
+  rows = [json.loads(line) for line in (copy / "metrics.jsonl").read_text().splitlines()]
+  rows[STEP][name] += 1e-6
+  (copy / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+  assert differing(copy, loss=False) == {name: 1}
+
+
+def test_a_run_that_goes_on_from_another_is_replayed_from_its_checkpoint(checkpoint, done, tmp_path):  # noqa: F811
+  shutil.copytree(done, tmp_path / "first")
+  config = toy(checkpoint, init_from=str(tmp_path / "first"), model__path="", train__steps=6, checkpoint__every=6)
+  second = launch(config, tmp_path / "second")
+  found = replay(second, 5)
+  assert all(check.agrees for check in found.checks) and found.metrics["policy/grad_norm"] > 0
+  shutil.rmtree(tmp_path / "first/checkpoints/4")
+  with pytest.raises(InputError, match=r"first/checkpoints: no checkpoint of step 4, .*none of .*second is as early"):
+    replay(second, 5)
+  assert differing(second, 5, loss=False) == {}
 
 
 def test_changed_tokens_and_advantages_change_the_loss(copy, done):
@@ -96,7 +142,7 @@ def test_changed_tokens_and_advantages_change_the_loss(copy, done):
   change(copy, row, advantage=rows[row]["advantage"], token_ids=[5, *rows[row]["token_ids"][1:]])
   found = differing(copy)
   assert {"text", "policy/grad_norm", "policy/logprob_gap_max"} <= set(found) and "advantage" not in found
-  change(copy, row, step=2, advantage=-5.0)  # an update before it: another policy
+  change(copy, row, of_step=2, advantage=-5.0)  # an update before it: another policy
   shutil.copy(done / "rollouts/step_000003.parquet", copy / "rollouts/step_000003.parquet")
   assert any(name.startswith("policy/") for name in differing(copy))
 
@@ -134,6 +180,26 @@ def test_without_weights_rewards_and_advantages_can_be_replayed(copy):
 def test_what_is_wrong_is_named(done, args, told):
   with pytest.raises(InputError, match=told):
     main([arg.format(run=done) for arg in args])
+
+
+@pytest.mark.parametrize(
+  ("fields", "told"),
+  [
+    ({"step": 2}, "field step: 2, expected 3"),
+    ({"domain": "code"}, r"field domain: not that of q\d+ in tests\.plugins:problems"),
+    ({"prompt": "x"}, r"field prompt: not that of q\d+"),
+    ({"n_tokens": 99}, "field n_tokens: 99, expected that many token_ids"),
+    ({"token_ids": [1]}, r"field n_tokens: \d+, expected that many token_ids"),
+    ({"sampler_logprobs": None}, "field n_tokens"),
+    ({"token_ids": [10**6], "sampler_logprobs": [0.0], "n_tokens": 1}, r"field token_ids: expected 0 to \d+"),
+    ({"advantage": None}, "advantage and sampler_logprobs"),
+    ({"advantage": float("nan")}, "advantage and sampler_logprobs: expected finite numbers"),
+  ],
+)
+def test_rows_that_are_no_rollouts_are_named(copy, fields, told):
+  change(copy, 1, **fields)
+  with pytest.raises(InputError, match=rf"step_000003\.parquet: row 1: {told}"):
+    replay(copy, 3, loss=False)
 
 
 def test_files_that_are_gone_or_spoiled_are_named(copy):

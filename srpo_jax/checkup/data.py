@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from srpo_jax.checkup.finding import FAIL, PASS, WARN, Finding
-from srpo_jax.data.decontamination import EvalItem, Index, Leak
+from srpo_jax.data.decontamination import GRAM, EvalItem, Index, Leak
 from srpo_jax.data.prompt_set import PromptSet
 from srpo_jax.types import Problem
 
@@ -13,25 +13,29 @@ REFUSED_SHARE = 0.02  # of the rows: above it the data deserves a look
 
 def check_rows(set_: PromptSet, rows: int) -> list[Finding]:
   """What of one set can be used."""
-  check = f"rows of {set_.name}"
+  check = "rows"
   domains = ", ".join(f"{len(ids)} {domain}" for domain, ids in set_.domains.items())
   if not set_.refused:
-    findings = [Finding(PASS, check, f"{domains}; none refused")]
+    findings = [Finding(PASS, check, f"{set_.name}: {domains}; none refused")]
   else:
     index, reason = min(set_.refused.items())
     share = len(set_.refused) / rows
     level = WARN if share > REFUSED_SHARE else PASS
-    found = f"{domains}; {len(set_.refused)} of {rows} refused, as row {index}: {reason}"
+    found = f"{set_.name}: {domains}; {len(set_.refused)} of {rows} refused, as row {index}: {reason}"
     todo = "python -m srpo_jax.score --explain says why of code; raise data.max_prompt_tokens for long ones"
     findings = [Finding(level, check, found, todo if level == WARN else "")]
   return findings
 
 
-def check_lengths(set_: PromptSet, max_prompt: int, max_new: int, pack_tokens: int) -> Finding:
-  check = f"prompt lengths of {set_.name}"
-  found = f"the longest has {set_.longest} of {max_prompt} tokens; with a response at most {set_.longest + max_new}"
-  if pack_tokens and set_.longest + max_new > pack_tokens:
+def check_lengths(set_: PromptSet, max_prompt: int, max_new: int, pack_tokens: int, positions: int | None) -> Finding:
+  """Args: positions, that the model was made for (max_position_embeddings); None: it does not say."""
+  check, most = "lengths", set_.longest + max_new
+  found = f"{set_.name}: the longest prompt has {set_.longest} of {max_prompt} tokens; with a response at most {most}"
+  if pack_tokens and most > pack_tokens:
     return Finding(FAIL, check, f"{found}, over train.pack_tokens {pack_tokens}", "raise train.pack_tokens")
+  if positions is not None and most > positions:
+    todo = "lower config.rollout.max_new_tokens or data.max_prompt_tokens, or take a model of a longer context"
+    return Finding(WARN, check, f"{found}, over the {positions} positions that the model was made for", todo)
   return Finding(PASS, check, found)
 
 
@@ -48,9 +52,14 @@ def check_leaks(train: Mapping[str, Sequence[Problem]], held: Mapping[str, Seque
       batch = problems[start : start + BATCH]
       leaks |= {batch[i].id: leak for i, leak in index.find([p.question for p in batch]).items()}
     if leaks:
-      id_, leak = next(iter(leaks.items()))
-      found = f"{len(leaks)} rows of {name}, as {id_}, which holds item {leak.item_id} of {leak.eval_set}"
-      findings.append(Finding(WARN, check, found, "python -m srpo_jax.curate removes them; scores would be too high"))
+      id_, leak = max(leaks.items(), key=lambda entry: entry[1].share)
+      whole = sum(leak.share == 1 for leak in leaks.values())
+      found = (
+        f"{len(leaks)} rows of {name} share half or more of a held-out question's {GRAM}-word runs, {whole} of them all"
+        f"; {id_} {leak.share:.0%} of those of {leak.item_id} of {leak.eval_set}"
+      )
+      todo = "copies make scores too high: srpo_jax.curate removes them (questions of one template share words too)"
+      findings.append(Finding(WARN, check, found, todo))
     else:
       findings.append(Finding(PASS, check, f"none of {len(items)} items in {len(problems)} rows of {name}"))
   return findings

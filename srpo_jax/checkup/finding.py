@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 PASS, WARN, FAIL = "pass", "warn", "fail"
+WIDTH = 32  # of the column of checks: findings are shown one by one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Finding:
 
 def table(findings: Sequence[Finding]) -> str:
   """The findings in columns; what to do stands below its line."""
-  width = max((len(f.check) for f in findings), default=0)
+  width = max([WIDTH, *(len(f.check) for f in findings)])
   lines = []
   for f in findings:
     lines.append(f"{f.level}  {f.check:<{width}}  {f.found}")

@@ -21,6 +21,8 @@ class Case:
   correct: int
   gold: str | None = None
   thought: str = " So. "
+  format: int = 1
+  language_mix: int = 0
 
 
 def _program(body: str) -> str:
@@ -33,6 +35,8 @@ CASES = (
   Case("the question instead of an answer", "math", "2+2", 0, gold="4"),
   Case("an answer that would take for ever", "math", "9^{9^{9^9}}", 0, gold="4"),
   Case("the right answer in the thought alone", "math", "5", 0, gold="4", thought=r" \boxed{4} "),
+  Case("a right answer in a broken form", "math", "4", 1, gold="4", thought=" <think> So. ", format=0),
+  Case("a right answer in two languages", "math", "4", 1, gold="4", thought=" Итак, ответ. ", language_mix=1),
   Case("a right program", "code", _program("return 2 * x"), 1),
   Case("a wrong program", "code", _program("return x"), 0),
   Case("a program that never ends", "code", _program("while True: pass"), 0),
@@ -52,21 +56,26 @@ def check_rewards(scorer: Scorer, domains: set[str], validator: str, user: bool)
     try:
       sandbox = scorer.start_sandbox()
     except InputError as error:
-      return [Finding(FAIL, "sandbox", str(error), "install bubblewrap, or see the README on tiers")]
-    findings.append(_tier(sandbox.tier, ", ".join(sandbox.missing)))
+      findings.append(Finding(FAIL, "sandbox", str(error), "install bubblewrap, or see the README on tiers"))
+      domains = domains - {"code"}
+    else:
+      findings.append(_tier(sandbox.tier, ", ".join(sandbox.missing)))
   cases = [case for case in CASES if case.domain in domains]
   for case in cases:
     scorer.submit(request_of(case, validator))
   verdicts = scorer.collect()
   for domain in sorted({case.domain for case in cases}):
     of_domain = [case for case in cases if case.domain == domain]
-    wrong = [case for case in of_domain if verdicts[case.name].correct != case.correct]
+    fields = ("correct",) if user else ("correct", "format", "language_mix")  # the others are the user's to change
+    wrong = [
+      f"{case.name}: {field} {found}, expected {getattr(case, field)} ({verdicts[case.name].reason})"
+      for case in of_domain
+      for field in fields
+      if (found := getattr(verdicts[case.name], field)) != getattr(case, field)
+    ]
     check = f"rewards of {domain}"
     if wrong:
-      found = "; ".join(
-        f"{case.name}: {verdicts[case.name].correct}, expected {case.correct} ({verdicts[case.name].reason})"
-        for case in wrong
-      )
+      found = "; ".join(wrong)
       todo = "look at your config.reward.function" if user else "compare the installed versions with constraints.txt"
       findings.append(Finding(FAIL, check, found, todo))
     else:

@@ -2,12 +2,9 @@
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
 from srpo_jax import run
 from srpo_jax.batch import make_micro_batches
@@ -18,9 +15,10 @@ from srpo_jax.learner import Learner, MicroBatch
 from srpo_jax.model import hf
 from srpo_jax.model.qwen2 import Params
 from srpo_jax.model.sampling import Purpose, prompt_key
-from srpo_jax.model.sharding import param_shardings
+from srpo_jax.policy import Policy
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.sampler import GroupRequest, round_up, sample_groups
+from srpo_jax.train import cut
 from srpo_jax.types import Rollout
 
 SAMPLES = 2
@@ -49,11 +47,8 @@ def roll_out(
   return sorted(found, key=lambda r: (order[r.prompt_id], r.sample))
 
 
-def trainer_logprobs(
-  learner: Learner, params: Params, rollouts: Sequence[Rollout], *, rows: int, bucket: int
-) -> tuple[np.ndarray, np.ndarray]:
+def trainer_logprobs(learner: Learner, params: Params, batches: Sequence[MicroBatch]) -> tuple[np.ndarray, np.ndarray]:
   """(trainer's, sampler's) log-probs of all sampled tokens, in the order of the micro-batches."""
-  batches = make_micro_batches([(r, 1.0) for r in rollouts], rows=rows, length_bucket=bucket)
 
   def flat(of: Any, batch: MicroBatch) -> np.ndarray:
     return np.asarray(of)[batch.in_loss]
@@ -67,7 +62,10 @@ def check_gap(trainer: np.ndarray, sampler: np.ndarray, dtype: str, capped: bool
   gap = np.abs(trainer - sampler)
   worst = f"p99 {np.percentile(gap, 99):.2g}, max {gap.max():.2g}"
   found = f"log-probs differ by {gap.mean():.2g} in the mean, {worst}, over {gap.size} tokens in {dtype}"
-  if not np.isfinite(gap).all() or gap.mean() > 10 * GAP[dtype]:
+  if not np.isfinite(gap).all():
+    todo = "the weights are damaged or overflow in this type: look at the base's files"
+    return Finding(FAIL, "sampler against trainer", "log-probs are not finite", todo)
+  if gap.mean() > 10 * GAP[dtype]:
     todo = "sampler and trainer are not the same policy: check the base's config.json and the mesh"
     return Finding(FAIL, "sampler against trainer", found, todo)
   if gap.mean() > GAP[dtype] or (dtype == "bfloat16" and not capped):
@@ -96,17 +94,9 @@ def check_slots(few: Sequence[Rollout], many: Sequence[Rollout], n_few: int, n_m
   return Finding(PASS, "number of slots", found)
 
 
-def check_sampling(
-  config: Config, folder: Path, shapes: Params, mesh: Mesh | None, prompts: Sequence[Prompt], stops: tuple[int, ...]
-) -> list[Finding]:
-  """What responses of the base in `folder` to some prompts show, on the ambient mesh `mesh`.
-
-  Args:
-    shapes: of the parameters.
-  """
-  model = hf.read_config(folder)
-  shardings = None if mesh is None else param_shardings(shapes, mesh)
-  params = hf.load_params(folder, model, jnp.dtype(config.model.param_dtype), shardings=shardings)
+def check_sampling(config: Config, policy: Policy, prompts: Sequence[Prompt], stops: tuple[int, ...]) -> list[Finding]:
+  """What responses of the policy to some prompts show, on the ambient mesh."""
+  model, params = hf.read_config(policy.folder), policy.load(config)
   ways = config.mesh.data * config.mesh.fsdp  # slots and rows are multiples of it
   budget, bucket = min(TOKENS, config.rollout.max_new_tokens), config.rollout.prompt_bucket
   longest = max(len(p.tokens) for p in prompts)
@@ -119,12 +109,15 @@ def check_sampling(
     found[name] = roll_out(engine, serving, prompts, stops=stops, bucket=bucket, budget=budget, seed=config.train.seed)
     engine.free_params()
   few, many, dtype = found["few"], found["many"], config.model.dtype
+  responses = [(rollout, 1.0) for rollout in many]
+  length = config.train.length_bucket
   of_all, of_one = (
-    trainer_logprobs(learner, params, many, rows=rows, bucket=config.train.length_bucket)
+    trainer_logprobs(learner, params, make_micro_batches(responses, rows=rows, length_bucket=length))
     for rows in (n_slots["many"], ways)
   )
+  of_run = trainer_logprobs(learner, params, cut(responses, config.train))  # packed, where the run packs
   return [
-    check_gap(*of_all, dtype, config.loss.importance_cap > 0),
+    check_gap(*of_run, dtype, config.loss.importance_cap > 0),
     check_micro_batch(of_one[0], of_all[0], (ways, n_slots["many"]), dtype),
     check_slots(few, many, n_slots["few"], n_slots["many"], dtype),
   ]

@@ -1,5 +1,6 @@
 """Disk space for a run's files, and how fast a checkpoint is written."""
 
+import contextlib
 import os
 import shutil
 import time
@@ -23,6 +24,8 @@ def check(workdir: Path, checkpoint: int, kept: int, rollouts: int) -> list[Find
   if not is_local(workdir):
     return [Finding(PASS, "disk space", f"{workdir} is in an object store: neither its room nor its speed is known")]
   folder = nearest(workdir)
+  if not folder.is_dir():
+    return [Finding(FAIL, "disk space", f"{folder} is no folder", "another --workdir")]
   return [check_space(folder, checkpoint, kept, rollouts), check_speed(folder, checkpoint)]
 
 
@@ -58,10 +61,11 @@ def check_speed(folder: Path, checkpoint: int) -> Finding:
       out.flush()
       os.fsync(out.fileno())
     speed = PROBE / (time.perf_counter() - started)
+    file.unlink()
   except OSError as error:
+    with contextlib.suppress(OSError):  # a read-only file system refuses this too
+      file.unlink()
     return Finding(FAIL, "writing", f"{folder}: {error.strerror}", "a folder that can be written")
-  finally:
-    file.unlink(missing_ok=True)
   seconds = checkpoint / speed
   found = f"{speed / 1e6:.0f} MB/s: about {seconds:.0f} s a checkpoint, behind the next steps"
   if seconds > SLOW_S:
@@ -70,6 +74,6 @@ def check_speed(folder: Path, checkpoint: int) -> Finding:
 
 
 def nearest(folder: Path) -> Path:
-  """The folder itself, or the first above it that exists."""
+  """The folder itself, or the first place above it that exists."""
   folder = folder.absolute()
-  return next(place for place in (folder, *folder.parents) if place.is_dir())
+  return next(place for place in (folder, *folder.parents) if place.exists())

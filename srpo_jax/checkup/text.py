@@ -15,24 +15,34 @@ def check_tokenizer(
 ) -> list[Finding]:
   """EOS, padding, and that prompts and responses come back from tokens as they were."""
   names = ", ".join(f"{tokenizer.convert_ids_to_tokens(id_)} ({id_})" for id_ in stops)
-  findings = [Finding(PASS, "tokens that end a response", names)]
+  return [
+    *([Finding(PASS, "tokens that end a response", names)] if stops else []),
+    _vocabulary(tokenizer, stops, model),
+    _padding(tokenizer, stops),
+    _round_trip(tokenizer, prompts),
+    _joint(tokenizer, prompts),
+    _special_in_prompts(tokenizer, stops, prompts),
+  ]
+
+
+def _vocabulary(tokenizer: Any, stops: Sequence[int], model: Qwen2Config) -> Finding:
+  check, found = "vocabulary", f"the tokenizer has {len(tokenizer)} tokens, the model {model.vocab_size}"
+  beyond = [id_ for id_ in stops if id_ >= model.vocab_size]
+  if beyond:
+    todo = "correct eos_token_id in generation_config.json"
+    return Finding(FAIL, check, f"{beyond[0]} is to end responses; {found}", todo)
   if len(tokenizer) > model.vocab_size:
-    findings.append(
-      Finding(
-        FAIL,
-        "size of the vocabulary",
-        f"the tokenizer has {len(tokenizer)} tokens, the model {model.vocab_size}",
-        "take the tokenizer that came with the weights",
-      )
-    )
-  pad = tokenizer.pad_token_id
+    return Finding(FAIL, check, found, "take the tokenizer that came with the weights")
+  return Finding(PASS, check, found)
+
+
+def _padding(tokenizer: Any, stops: Sequence[int]) -> Finding:
+  check, pad = "padding token", tokenizer.pad_token_id
+  if pad is None:
+    return Finding(PASS, check, "none: none is needed, masks come from lengths")
   if pad in stops:
-    found = "the padding token ends responses too: harmless here, masks come from lengths"
-    findings.append(Finding(PASS, "padding token", found))
-  findings.append(_round_trip(tokenizer, prompts))
-  findings.append(_joint(tokenizer, prompts))
-  findings.append(_special_in_prompts(tokenizer, stops, prompts))
-  return findings
+    return Finding(PASS, check, "it ends responses too: harmless here, masks come from lengths")
+  return Finding(PASS, check, f"{tokenizer.convert_ids_to_tokens(pad)} ({pad})")
 
 
 def _decode(tokenizer: Any, ids: Any) -> str:
