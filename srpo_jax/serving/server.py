@@ -50,7 +50,12 @@ class Doors:
     self._driver, self._name, self._socket, self._grpc_address = driver, name, http_socket, grpc_address
 
   async def open(self) -> None:
-    """Raises InputError where the gRPC address is in use."""
+    """Raises InputError where an address is in use."""
+    try:
+      self._socket.listen()
+    except OSError as error:  # another has bound this address as well, and was the first to listen
+      host, port = self._socket.getsockname()[:2]
+      raise InputError(f"--port: {host}:{port}: {error.strerror}, expected a free address of this machine") from None
     self._grpc = grpc_server(self._driver)
     try:
       self.grpc_port = self._grpc.add_insecure_port(self._grpc_address)
@@ -92,7 +97,7 @@ async def serve(driver: ServingDriver, doors: Doors, drain_s: float) -> None:
   """Serves until SIGTERM or Ctrl-C, then finishes what is in flight; a second signal ends it at once.
 
   Raises:
-    InputError: the gRPC address is in use.
+    InputError: an address is in use.
     UnavailableError: a thread of the driver has failed.
   """
   loop, ending, at_once = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
