@@ -39,6 +39,13 @@ from srpo_jax.paths import is_local
 from srpo_jax.policy_flags import add_policy, check_policy, find_policy, policy_config
 from srpo_jax.serving.requests import TEMPERATURES, Limits, UnavailableError, is_temperature
 
+# Serving's own options for fields of the config, whose values are training's.
+OWN = {
+  "data.max_prompt_tokens": "--max-prompt-tokens",
+  "rollout.slots": "--slots",
+  "rollout.temperature": "--temperature",
+}
+
 
 def main(args: Sequence[str]) -> None:
   """Serves as the command line says, until a signal."""
@@ -104,6 +111,9 @@ def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
   parser.add_argument("--drain-s", type=float, default=600.0, help="seconds that requests in flight have at the end")
   options, overrides = parser.parse_known_args(args)
   check_policy(options, overrides)
+  for field, option in OWN.items():
+    if any(other.partition("=")[0] == f"--config.{field}" for other in overrides):
+      raise InputError(f"--config.{field}: expected {option}, which serving reads instead")
   for option in ("slots", "queue", "max_prompt_tokens", "max_new_tokens"):
     value = getattr(options, option)
     _check(f"--{option.replace('_', '-')}", value, value is None or value >= 1, "at least 1")

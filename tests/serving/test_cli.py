@@ -48,6 +48,7 @@ TINY = "--config=configs/tiny.py"
     (["--model", "a", "--top-p", "0"], "--top-p"),
     (["--model", "a", "--prot", "3"], "--prot"),
     (["--model", "a", TINY, "--config.rollout.slot=3"], "slot"),
+    (["--model", "a", TINY, "--config.rollout.slots=3"], "expected --slots"),
     (["--model", "/no/such", TINY, "--port", "0"], "/no/such"),
     (["--workdir", "/no/such"], "/no/such"),
     (["--model", "a", TINY, "--host", "192.0.2.1"], "192.0.2.1:8000"),
