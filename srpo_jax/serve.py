@@ -37,11 +37,20 @@ from srpo_jax.errors import ArgumentParser, InputError, run_cli
 from srpo_jax.logs import start_logging
 from srpo_jax.paths import is_local
 from srpo_jax.policy_flags import add_policy, check_policy, find_policy, policy_config
+from srpo_jax.serving.requests import TEMPERATURES, Limits, UnavailableError, is_temperature
+
+# Serving's own options for fields of the config, whose values are training's.
+OWN = {
+  "data.max_prompt_tokens": "--max-prompt-tokens",
+  "rollout.slots": "--slots",
+  "rollout.temperature": "--temperature",
+}
 
 
 def main(args: Sequence[str]) -> None:
   """Serves as the command line says, until a signal."""
-  signal.signal(signal.SIGTERM, _end)  # nothing is in flight yet
+  for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, _end)  # nothing is in flight yet
   options, overrides = _options(args)
   config = _config(options, overrides)
   # Imported late: a wrong option is told at once.
@@ -60,7 +69,6 @@ def _serve(options: argparse.Namespace, config: Config, http_socket: socket.sock
   start_logging()
   from srpo_jax.cache import enable_compilation_cache
   from srpo_jax.serving.load import load_driver
-  from srpo_jax.serving.requests import Limits, UnavailableError
   from srpo_jax.serving.server import Doors, serve
 
   _quieten()
@@ -103,16 +111,20 @@ def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
   parser.add_argument("--drain-s", type=float, default=600.0, help="seconds that requests in flight have at the end")
   options, overrides = parser.parse_known_args(args)
   check_policy(options, overrides)
+  for field, option in OWN.items():
+    if any(other.partition("=")[0] == f"--config.{field}" for other in overrides):
+      raise InputError(f"--config.{field}: expected {option}, which serving reads instead")
   for option in ("slots", "queue", "max_prompt_tokens", "max_new_tokens"):
     value = getattr(options, option)
     _check(f"--{option.replace('_', '-')}", value, value is None or value >= 1, "at least 1")
-  _check("--temperature", options.temperature, 0 <= options.temperature < math.inf, "a number from 0 on")
+  _check("--temperature", options.temperature, is_temperature(options.temperature), TEMPERATURES)
   _check("--top-p", options.top_p, 0 < options.top_p <= 1, "a number above 0, at most 1")
   _check("--drain-s", options.drain_s, 0 <= options.drain_s < math.inf, "a number from 0 on")
   _check("--port", options.port, 0 <= options.port < 65536, "0 to 65535")
   if options.grpc_port is None:
     options.grpc_port = options.port + 1 if options.port else 0
   _check("--grpc-port", options.grpc_port, 0 <= options.grpc_port < 65536, "0 to 65535")
+  _check("--grpc-port", options.grpc_port, options.grpc_port != options.port or not options.port, "another than --port")
   return options, overrides
 
 
@@ -141,7 +153,7 @@ def _quieten() -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-  sys.exit(0)
+  os._exit(0)  # an exception would be lost where it is raised in a callback of an import
 
 
 if __name__ == "__main__":

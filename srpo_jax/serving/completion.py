@@ -1,12 +1,15 @@
 """The body of POST /v1/completions, as OpenAI's reference has it; what this server does not do is refused by name."""
 
+import reprlib
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from srpo_jax.serving.requests import SEEDS, BadRequestError, Limits
+from srpo_jax.serving.requests import SEEDS, TEMPERATURES, BadRequestError, Limits, is_temperature
 
 MAX_STOPS = 4
+_SHORT = reprlib.Repr()  # what a client sent is told back in part where it is long
+_SHORT.maxstring = 200
 
 
 class StreamOptions(BaseModel):
@@ -24,7 +27,7 @@ class Completion(BaseModel):
   prompt: str | list[str] | list[int] | list[list[int]]
   model: str | None = None
   max_tokens: int | None = Field(default=None, ge=1)
-  temperature: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+  temperature: float | None = None
   top_p: float | None = Field(default=None, gt=0, le=1)
   n: int | None = Field(default=None, ge=1)
   seed: int | None = Field(default=None, ge=SEEDS.start, lt=SEEDS.stop)
@@ -66,11 +69,15 @@ class Completion(BaseModel):
 
     def expect(field: str, good: bool, expected: str, code: str | None = None) -> None:
       if not good:
-        raise BadRequestError(f"{field}: {getattr(self, field)!r}, expected {expected}", field, code)
+        raise BadRequestError(f"{field}: {_SHORT.repr(getattr(self, field))}, expected {expected}", field, code)
 
     expect("model", self.model in (None, served), repr(served), "model_not_found")
-    expect("prompt", len(self.prompts) >= 1, "at least one")
-    expect("max_tokens", self.budget <= limits.max_new, f"at most {limits.max_new}")
+    prompts = len(self.prompts)
+    if not 1 <= prompts <= limits.queue:  # more could never wait together: a retry would not help
+      raise BadRequestError(f"prompt: {prompts} prompts, expected 1 to {limits.queue}", "prompt")
+    if self.budget > limits.max_new:
+      raise BadRequestError(f"max_tokens: {_SHORT.repr(self.budget)}, expected at most {limits.max_new}", "max_tokens")
+    expect("temperature", self.temperature is None or is_temperature(self.temperature), TEMPERATURES)
     expect("n", self.samples <= limits.slots, f"at most {limits.slots}, the slots of this server")
     expect("top_p", self.top_p in (None, limits.top_p), f"{limits.top_p:g}, with which this server was started")
     expect("stop", len(self.stops) <= MAX_STOPS and all(self.stops), f"at most {MAX_STOPS} strings, none empty")

@@ -22,7 +22,7 @@ from srpo_jax.serving.completion import Completion, parse
 from srpo_jax.serving.jetstream import Piece, Request, ServingDriver, new_channel
 from srpo_jax.serving.requests import BadRequestError, UnavailableError, fresh_seed
 
-MAX_BODY = 32 << 20  # bytes
+MAX_BODY = 4 << 20  # bytes, as gRPC has it; reading one takes the event loop a second at most
 HUNG_UP = 499  # as nginx has it; nobody reads it
 logger = logging.getLogger(__name__)
 

@@ -20,6 +20,7 @@ import collections
 import contextlib
 import dataclasses
 import logging
+import math
 import os
 import queue
 import threading
@@ -237,8 +238,8 @@ class ServingDriver(orchestrator.Driver):
           self._prefill_backlog.queue.append(request)
 
   def _forget(self, request: Request, outcome: str) -> None:
-    if request in self._open:
-      self._open.discard(request)
+    with contextlib.suppress(KeyError):  # another thread was first
+      self._open.remove(request)
       self.metrics.requests.labels(request.door, outcome).inc()
       if outcome == "finished":
         self.metrics.request_s.observe(time.monotonic() - request.admitted)
@@ -268,16 +269,15 @@ class ServingDriver(orchestrator.Driver):
     engine = self.engine
     with on_mesh(self._mesh):
       state, length = engine.init_decode_state(), 1
-      while True:
+      while length <= engine.max_prompt:
         padded = self._padded(np.zeros(length, np.int32))
         prefix = engine.prefill(params=params, padded_tokens=padded, true_length=1, key=draw_key(0), budget=1)
-        state = engine.insert_group(prefix, state, [0], [0])
+        # Twice: to jit a state that lies where the parameters do is another argument than a new one.
+        for _ in range(2):
+          state = engine.insert_group(prefix, state, [0], [0])
         length = len(padded) + 1
-        if length > engine.max_prompt:
-          break
-      state, result = engine.generate(params, state)
-      self._rest(state, np.ones(engine.slots, bool))
-      jax.block_until_ready(result.data)
+      state, _ = engine.generate(params, state)
+      self._ready = self._rest(state, np.zeros(engine.slots, bool))
 
   def _padded(self, tokens: np.ndarray) -> np.ndarray:
     length = round_up(len(tokens), self._bucket) // self._bucket
@@ -317,7 +317,8 @@ class ServingDriver(orchestrator.Driver):
     """Fills free slots with samples of what was prefilled, and generates a chunk for all of them."""
     with self._guarded("generate"):
       engine, params, texts = self.engine, self._generate_params[idx], self._detokenize_backlogs[idx]
-      state, step = engine.init_decode_state(), 0
+      state, step = self._ready, 0
+      del self._ready  # its buffers are donated
       slots: list[_Open | None] = [None] * engine.slots
       left: collections.deque[_Open] = collections.deque()  # samples of the last prefix that have no slot yet
       while self.live:
@@ -413,6 +414,11 @@ class ServingDriver(orchestrator.Driver):
     if emitted.open.unwanted:
       if request.cancelled:
         self._forget(request, "cancelled")
+      return
+    if not all(map(math.isfinite, emitted.logprobs)):
+      self._forget(request, "failed")
+      request.return_channel.set_exception(UnavailableError("the policy's probabilities are not numbers here"))
+      request.return_channel.cancel()
       return
     shown = len(tokens) - (finish == "stop")
     text = request.texts.setdefault(sample, TextStream(self.reader.vocabulary, request.stop))

@@ -33,6 +33,11 @@ def bind(host: str, port: int, option: str) -> socket.socket:
   return sock
 
 
+def _address(sock: socket.socket) -> str:
+  host, port = sock.getsockname()[:2]
+  return f"[{host}]:{port}" if sock.family == socket.AF_INET6 else f"{host}:{port}"
+
+
 class _HttpServer(uvicorn.Server):
   @contextlib.contextmanager
   def capture_signals(self) -> Iterator[None]:
@@ -50,7 +55,12 @@ class Doors:
     self._driver, self._name, self._socket, self._grpc_address = driver, name, http_socket, grpc_address
 
   async def open(self) -> None:
-    """Raises InputError where the gRPC address is in use."""
+    """Raises InputError where an address is in use."""
+    try:
+      self._socket.listen()
+    except OSError as error:  # another has bound this address as well, and was the first to listen
+      message = f"--port: {_address(self._socket)}: {error.strerror}, expected a free address of this machine"
+      raise InputError(message) from None
     self._grpc = grpc_server(self._driver)
     try:
       self.grpc_port = self._grpc.add_insecure_port(self._grpc_address)
@@ -63,8 +73,8 @@ class Doors:
     self.http = asyncio.create_task(self._http.serve(sockets=[self._socket]))
     while not (self._http.started or self.http.done()):
       await asyncio.sleep(0.01)
-    host, port = self._socket.getsockname()[:2]
-    logger.info("serving %s: HTTP at http://%s:%d/v1, gRPC at %s", self._name, host, port, self._grpc_address)
+    address = _address(self._socket)
+    logger.info("serving %s: HTTP at http://%s/v1, gRPC at %s", self._name, address, self._grpc_address)
 
   async def close(self, drain_s: float, at_once: asyncio.Event) -> bool:
     """Takes no more, and finishes what is in flight: whether all of it was.
@@ -92,7 +102,7 @@ async def serve(driver: ServingDriver, doors: Doors, drain_s: float) -> None:
   """Serves until SIGTERM or Ctrl-C, then finishes what is in flight; a second signal ends it at once.
 
   Raises:
-    InputError: the gRPC address is in use.
+    InputError: an address is in use.
     UnavailableError: a thread of the driver has failed.
   """
   loop, ending, at_once = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()

@@ -42,10 +42,13 @@ TINY = "--config=configs/tiny.py"
     (["--model", "a", "--port", "65536"], "--port"),
     (["--model", "a", "--port", "65535"], "--grpc-port"),
     (["--model", "a", "--slots", "0"], "--slots"),
+    (["--model", "a", "--port", "8000", "--grpc-port", "8000"], "--grpc-port"),
     (["--model", "a", "--temperature", "-1"], "--temperature"),
+    (["--model", "a", "--temperature", "1e-37"], "--temperature"),
     (["--model", "a", "--top-p", "0"], "--top-p"),
     (["--model", "a", "--prot", "3"], "--prot"),
     (["--model", "a", TINY, "--config.rollout.slot=3"], "slot"),
+    (["--model", "a", TINY, "--config.rollout.slots=3"], "expected --slots"),
     (["--model", "/no/such", TINY, "--port", "0"], "/no/such"),
     (["--workdir", "/no/such"], "/no/such"),
     (["--model", "a", TINY, "--host", "192.0.2.1"], "192.0.2.1:8000"),
@@ -54,12 +57,13 @@ TINY = "--config=configs/tiny.py"
 )
 def test_refused_in_one_line(args, words, monkeypatch):
   monkeypatch.chdir(ROOT)
-  before = signal.getsignal(signal.SIGTERM)
+  before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
   try:
     with pytest.raises((InputError, OSError)) as error:
       main(args)
   finally:
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+      signal.signal(number, handler)
   assert words in str(error.value) and "\n" not in str(error.value)
 
 
@@ -120,6 +124,19 @@ def test_a_life(model, checkpoint, tmp_path):
     assert tokens[:30] == greedy[0] and len(tokens) > 200
     assert process.wait(60) == 0
   assert "ending: 1 requests in flight are finished first" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.slow  # ten seconds each
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_it_serves(checkpoint, tmp_path, number):
+  command = [sys.executable, "-m", "srpo_jax.serve", "--model", str(checkpoint), TINY, "--port=0"]
+  with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, cwd=ROOT, stderr=log) as process:
+    while "loading" not in (tmp_path / "log").read_text():
+      assert process.poll() is None
+      time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(60) == 0
+  assert (tmp_path / "log").read_text().endswith(f"loading {checkpoint}\n")
 
 
 @pytest.mark.slow  # half a minute: a run, then its policy as a server

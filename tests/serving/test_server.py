@@ -10,14 +10,17 @@ import threading
 import urllib.parse
 
 import grpc
+import jax
 import numpy as np
 import openai
 import pytest
 from jetstream.core.proto import jetstream_pb2, jetstream_pb2_grpc
 
+from srpo_jax.errors import InputError
 from srpo_jax.serving.http import MAX_BODY
 from srpo_jax.serving.jetstream import Request
 from srpo_jax.serving.requests import SEEDS, UnavailableError, draw_key
+from srpo_jax.serving.server import Doors, bind
 from tests.serving.conftest import MAX_PROMPT, STOP, serving, shown, text_request, token_request
 
 PROMPTS = ("What is 3 + 4?", "naïve 你好", "A conversation between", "x", "the answer is 1 2 3 4 5 6 7 8")
@@ -186,6 +189,10 @@ BAD = {
   b'{"prompt": "a", "n": 9}': ("n: 9, expected at most 8", 400),
   b'{"prompt": "a", "temperature": -0.1}': ("temperature", 400),
   b'{"prompt": "a", "temperature": NaN}': ("temperature|not JSON", 400),
+  b'{"prompt": "a", "temperature": 1e-37}': (r"temperature: 1e-37, expected 0 \(greedy\) or 0.001 to 1000", 400),
+  b'{"prompt": "a", "temperature": 1e308}': (r"temperature: 1e\+308, expected", 400),
+  b'{"prompt": [' + b"[1]," * 1024 + b"[1]]}": ("prompt: 1025 prompts, expected 1 to 1024", 400),
+  b'{"prompt": "a", "model": "' + b"b" * 10_000 + b'"}': ("^model: '.{,200}', expected 'policy'$", 404),
   b'{"prompt": "a", "top_p": 0.5}': ("top_p: 0.5, expected 1", 400),
   b'{"prompt": "a", "seed": 9223372036854775808}': ("seed", 400),
   b'{"prompt": "a", "logprobs": 5}': ("logprobs: 5, expected 0", 400),
@@ -315,6 +322,46 @@ def test_metrics(server):
   assert server.metric("srpo_prompt_tokens_total") - before[1] == 1  # the prompt of a group is run once
   assert server.metric('srpo_requests_total{door="http",outcome="finished"}') > 0
   assert server.metric("srpo_time_to_first_token_seconds_count") > 0
+
+
+def test_probabilities_that_are_not_numbers_end_their_request_alone(model, checkpoint):
+  """JSON has no NaN, and the token drawn from it may be none of the vocabulary."""
+  with serving(model, checkpoint, slots=2) as server:
+    generate = server.driver.engine.generate
+
+    def broken(*args):
+      state, result = generate(*args)
+      return state._replace(logprobs=state.logprobs * np.nan), result
+
+    server.driver.engine.generate = broken
+    status, answer = server.post({"prompt": "x", "n": 2})
+    assert status == 503 and "not numbers" in answer["error"]["message"]
+    with pytest.raises(grpc.RpcError) as failed:
+      decode(server, text_request("x", 30))
+    assert failed.value.code() == grpc.StatusCode.UNAVAILABLE
+    server.driver.engine.generate = generate
+    assert server.idle() and server.post({"prompt": "x"})[0] == 200
+    assert server.metric('srpo_requests_total{door="http",outcome="failed"}') == 1
+
+
+def test_no_request_waits_for_a_compilation(model, checkpoint):
+  config, params = model
+  with serving((config, jax.device_put(params, jax.devices()[0])), checkpoint) as server:
+    engine = server.driver.engine
+    programs = (engine._prefill, engine._insert, engine._generate, server.driver._rest)
+    before = [program._cache_size() for program in programs]
+    for length in (MAX_PROMPT, 1, 20, MAX_PROMPT, 40):
+      assert server.post({"prompt": [5] * length, "n": 7, "max_tokens": 20, "stop": ["a"]})[0] == 200
+    assert [program._cache_size() for program in programs] == before and before[1] >= 3
+
+
+def test_an_address_that_two_have_bound(server):
+  """As two servers do that are started at once: the one that listens first has it."""
+  with bind("127.0.0.1", 0, "--port") as first, bind(*first.getsockname(), "--port") as second:
+    first.listen()
+    doors = Doors(server.driver, "policy", second, "127.0.0.1:0")
+    with pytest.raises(InputError, match=r"--port: 127\.0\.0\.1:.* in use"):
+      asyncio.run(doors.open())
 
 
 def test_draining(model, checkpoint):
