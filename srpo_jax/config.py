@@ -186,6 +186,8 @@ class Config:
 FREE_FIELDS = frozenset({"train.steps", "train.epochs", "train.rollouts"})
 FREE_SECTIONS = frozenset({"checkpoint", "log", "mesh"})
 
+COLDEST, HOTTEST = 1e-3, 1e3  # beyond them a logit over the temperature may leave float32
+TEMPERATURES = f"0 (greedy) or {COLDEST:g} to {HOTTEST:g}"
 CHOICES: dict[str, tuple[str, ...]] = {
   "model.param_dtype": ("float32", "bfloat16"),
   "model.dtype": ("float32", "bfloat16"),
@@ -237,6 +239,11 @@ def make_config(raw: ConfigDict | dict[str, Any]) -> Config:
   return config
 
 
+def is_temperature(value: float) -> bool:
+  """Whether it is one of TEMPERATURES; NaN is not."""
+  return value == 0 or COLDEST <= value <= HOTTEST
+
+
 def _check(config: Config) -> None:
   flat = flatten(config)
   for name, value in flat.items():
@@ -255,6 +262,8 @@ def _check(config: Config) -> None:
     raise InputError(f"config.advantage.scale: expected std, none or a number, got {scale!r}")
   if config.rollout.temperature == 0:
     raise InputError("config.rollout.temperature: expected a positive number: a greedy policy explores nothing")
+  if not is_temperature(temperature := config.rollout.temperature):
+    raise InputError(f"config.rollout.temperature: expected {COLDEST:g} to {HOTTEST:g}, got {temperature:g}")
   for name in ("loss.clip_low", "optimizer.b1", "optimizer.b2"):
     if flat[name] >= 1:
       raise InputError(f"config.{name}: expected less than 1, got {flat[name]}")

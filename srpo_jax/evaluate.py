@@ -31,7 +31,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from srpo_jax.config import Config
+from srpo_jax.config import TEMPERATURES, Config, is_temperature
 from srpo_jax.errors import ArgumentParser, InputError, run_cli
 from srpo_jax.fields import names
 from srpo_jax.logs import start_logging
@@ -88,6 +88,8 @@ def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     raise InputError("--sets: expected at least one set")
   if options.top_p == 0:
     raise InputError("--top-p: expected a number above 0 (greedy is --temperature 0)")
+  if not is_temperature(options.temperature):
+    raise InputError(f"--temperature: expected {TEMPERATURES}, got {options.temperature:g}")
   if options.temperature == 0 and options.samples > 1:
     raise InputError("--samples: at --temperature 0 all samples are alike, expected --samples 1")
   if options.first and options.last and options.first > options.last:

@@ -1,5 +1,6 @@
 """The command line of an entry point with a config file: --config=configs/X.py --config.section.field=value."""
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -79,7 +80,18 @@ def _parse(values: flags.FlagValues, argv: Sequence[str]) -> None:
   except InputError:
     raise
   except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+    if field := _unknown_field(error, argv):
+      raise InputError(field) from None
     last = str(error).strip().splitlines()[-1]  # of a traceback, where the config file itself raised
     raise InputError(f"flags: {last}") from None
   if extra:
     raise InputError(f"{extra[0]}: unexpected argument, expected --config.section.field=value")
+
+
+def _unknown_field(error: Exception, argv: Sequence[str]) -> str | None:
+  """What is wrong, where an argument names a field that the config has not: ml_collections says its last part alone."""
+  name, near = re.match(r"[\"'\\]*(\w+)", str(error)), re.search(r'Did you mean "(\w+)"', str(error))
+  for path in (arg.partition("=")[0].removeprefix("--") for arg in argv if arg.startswith("--config.")):
+    if name and isinstance(error, (AttributeError, KeyError)) and name[1] in path.split(".")[1:]:
+      return f"{path}: unknown field{(near and f', expected {near[1]}') or ''}"
+  return None

@@ -32,12 +32,12 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
-from srpo_jax.config import Config
+from srpo_jax.config import TEMPERATURES, Config, is_temperature
 from srpo_jax.errors import ArgumentParser, InputError, run_cli
 from srpo_jax.logs import start_logging
 from srpo_jax.paths import is_local
 from srpo_jax.policy_flags import add_policy, check_policy, find_policy, policy_config
-from srpo_jax.serving.requests import TEMPERATURES, Limits, UnavailableError, is_temperature
+from srpo_jax.serving.requests import Limits, UnavailableError
 
 # Serving's own options for fields of the config, whose values are training's.
 OWN = {

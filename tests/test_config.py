@@ -58,6 +58,7 @@ def test_unknown_and_missing_fields_are_named():
     ("rollout__prompts", True),
     ("rollout__temperature", 0.0),
     ("rollout__temperature", float("nan")),
+    ("rollout__temperature", 1e-37),
     ("rollout__backend", "vllm"),
     ("model__dtype", "float16"),
     ("model__path", None),

@@ -272,6 +272,7 @@ def test_of_a_run_it_gives_the_figures_of_its_eval_jsonl(run, log, tmp_path):
     (["--sets=aime24", "--model=a", "--samples=two"], r"--samples: expected a whole number"),
     (["--sets=aime24", "--model=a", "--temperature=-1"], r"--temperature: expected a number from 0 on, got '-1'"),
     (["--sets=aime24", "--model=a", "--temperature=nan"], r"--temperature: expected a number"),
+    (["--sets=aime24", "--model=a", "--temperature=1e-37"], r"--temperature: expected 0 \(greedy\) or 0.001 to"),
     (["--sets=aime24", "--model=a", "--top-p=1.5"], r"--top-p: expected a number from 0 to 1, got '1\.5'"),
     (["--sets=aime24", "--model=a", "--top-p=0"], r"--top-p: expected a number above 0"),
     (["--sets=aime24", "--model=a", "--temperature=0"], r"--samples: at --temperature 0 all samples are alike"),

@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from srpo_jax.serving.requests import SEEDS, TEMPERATURES, BadRequestError, Limits, is_temperature
+from srpo_jax.config import TEMPERATURES, is_temperature
+from srpo_jax.serving.requests import SEEDS, BadRequestError, Limits
 
 MAX_STOPS = 4
 _SHORT = reprlib.Repr()  # what a client sent is told back in part where it is long

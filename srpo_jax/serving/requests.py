@@ -13,8 +13,6 @@ from srpo_jax.arrays import Array
 from srpo_jax.model.sampling import Purpose, prompt_key
 
 SEEDS = range(-(2**63), 2**63)
-_COLDEST, _HOTTEST = 1e-3, 1e3  # beyond them a logit over the temperature may leave float32
-TEMPERATURES = f"0 (greedy) or {_COLDEST:g} to {_HOTTEST:g}"
 _LOW = 2**32 - 1
 _SHRINKS = 4  # a tokenizer's normalization makes no text shorter than this part of it
 
@@ -33,11 +31,6 @@ class BadRequestError(ValueError):
 
 class UnavailableError(RuntimeError):
   """This server takes no requests, or lost this one: it is ending, or a part of it has failed."""
-
-
-def is_temperature(value: float) -> bool:
-  """Whether it is one of TEMPERATURES; NaN is not."""
-  return value == 0 or _COLDEST <= value <= _HOTTEST
 
 
 def draw_key(seed: int) -> Key[Array, ""]:

@@ -298,7 +298,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
     "rule": ([good, "--config.rules.math=image,colour"], "config.rules.math: unknown rule 'colour'"),
     "format": ([good, "--config.sources.gsm8k.format=tsv"], "gsm8k.format: expected one of"),
     "where": ([good, "--config.sources.gsm8k.where.column=n"], "where.column n: expected a whole number"),
-    "unknown field": ([good, "--config.rules.colour=1"], "flags: .*colour"),
+    "unknown field": ([good, "--config.rules.colour=1"], r"config\.rules\.colour: unknown field"),
     "jaccard": ([good, "--config.duplicates.jaccard=2"], "config.duplicates.jaccard: expected a number"),
     "version": ([good, "--config.version=1"], "config.version: expected MAJOR.MINOR.PATCH"),
     "generic": ([good, f"--config.sources.generic.path={folder}/good.jsonl"], "generic.columns.question: missing"),
