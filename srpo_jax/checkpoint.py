@@ -36,6 +36,12 @@ class Checkpoints:
       raise InputError(f"{workdir}: no checkpoints, expected the workdir of a run")
     return cls(workdir)
 
+  def __enter__(self) -> "Checkpoints":
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self.close()
+
   def latest(self) -> int | None:
     return self._manager.latest_step()
 

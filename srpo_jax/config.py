@@ -6,6 +6,7 @@ Defaults live in `configs/`, not here, so that a config file shows every number 
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ml_collections import ConfigDict
 
 from srpo_jax.errors import InputError
 from srpo_jax.fields import build
+from srpo_jax.flags import override
 from srpo_jax.jsonl import read_json
 from srpo_jax.model.qwen2 import REMAT_POLICIES
 from srpo_jax.plugins import resolve_callable
@@ -332,11 +334,12 @@ def to_json(config: Config) -> str:
   return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
-def read_config(file: Path) -> Config:
-  """The config that a workdir's config.json holds."""
+def read_config(file: Path, overrides: Sequence[str] = ()) -> Config:
+  """The config that a workdir's config.json holds, with `--config.section.field=value` overrides in place."""
   if not file.is_file():
     raise InputError(f"{file}: no such file, expected the config.json of a run")
-  return make_config(read_json(file))
+  config = make_config(read_json(file))
+  return make_config(override(dataclasses.asdict(config), overrides)) if overrides else config
 
 
 def check_same_run(config: Config, file: Path) -> None:

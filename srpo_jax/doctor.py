@@ -18,6 +18,7 @@ from srpo_jax.config import Config
 from srpo_jax.errors import InputError, run_cli
 from srpo_jax.launch import parse_flags
 from srpo_jax.logs import start_logging
+from srpo_jax.paths import as_path
 
 if TYPE_CHECKING:
   from srpo_jax.policy import Policy
@@ -106,19 +107,10 @@ def with_any_sandbox(config: Config) -> Config:
 
 def start_of(config: Config) -> "Policy":
   """The policy that the run begins from: a base, or the last checkpoint of another run."""
-  from srpo_jax.checkpoint import Checkpoints
-  from srpo_jax.paths import as_path, local_copy
-  from srpo_jax.policy import Policy
+  from srpo_jax.policy import of_folder, of_run
   from srpo_jax.run import base_folder
 
-  if not config.init_from:
-    return Policy(base_folder(config), None, 0, "")
-  other = as_path(config.init_from)
-  checkpoints = Checkpoints.of_run(other)
-  try:
-    return Policy(local_copy(str(other / "model")), other, checkpoints.find(None), "")
-  finally:
-    checkpoints.close()
+  return of_run(as_path(config.init_from), None) if config.init_from else of_folder(base_folder(config))
 
 
 def main(args: Sequence[str]) -> None:

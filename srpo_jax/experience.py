@@ -97,22 +97,11 @@ class Collector:
       bar.update()
       if not np.isfinite(rollout.logprobs).all():
         raise TrainingError(f"step {step}: the policy's log-probabilities are not finite: it diverged or is damaged")
-      text = self._text(rollout)
+      text = text_of(rollout, self.tokenizer)
       sampled[rollout.prompt_id, rollout.sample] = rollout, text
       if place[rollout.prompt_id, rollout.sample] % distributed.count() != distributed.index():
         continue
-      problem = by_id[rollout.prompt_id].problem
-      self.scorer.submit(
-        ScoreRequest(
-          id=f"{problem.id}/{rollout.sample}",
-          prompt=by_id[problem.id].text,
-          response=text,
-          ended=not rollout.truncated,
-          domain=problem.domain,
-          answer=problem.answer,
-          tests=problem.tests,
-        )
-      )
+      self.scorer.submit(request_of(by_id[rollout.prompt_id], rollout, text))
     bar.close()
     generated = time.perf_counter()
     verdicts = self._verdicts(len(sampled))
@@ -146,9 +135,25 @@ class Collector:
     parts = distributed.all_gather(distributed.agreed(collect))
     return {id_: verdict for part in parts for id_, verdict in part.items()}
 
-  def _text(self, rollout: Rollout) -> str:
-    tokens = rollout.tokens if rollout.truncated else rollout.tokens[:-1]
-    return self.tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+def text_of(rollout: Rollout, tokenizer: Any) -> str:
+  """A response's text, without the EOS."""
+  tokens = rollout.tokens if rollout.truncated else rollout.tokens[:-1]
+  return tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def request_of(prompt: Prompt, rollout: Rollout, text: str) -> ScoreRequest:
+  """What a response is judged by."""
+  problem = prompt.problem
+  return ScoreRequest(
+    id=f"{problem.id}/{rollout.sample}",
+    prompt=prompt.text,
+    response=text,
+    ended=not rollout.truncated,
+    domain=problem.domain,
+    answer=problem.answer,
+    tests=problem.tests,
+  )
 
 
 def response_rows(group: Group) -> Iterator[dict[str, Any]]:

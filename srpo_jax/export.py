@@ -43,10 +43,8 @@ def load_policy(workdir: str | Path, step: int | None = None) -> tuple[qwen2.Par
     InputError: not a run, or no such checkpoint.
   """
   checkpoints, step, model_config, like = open_checkpoint(as_path(workdir), step)
-  try:
+  with checkpoints:
     return checkpoints.restore_params(step, like), model_config, step
-  finally:
-    checkpoints.close()
 
 
 def main(args: Sequence[str]) -> None:
@@ -65,10 +63,8 @@ def main(args: Sequence[str]) -> None:
     raise InputError(f"--out: {options.out}: expected a local folder (then: gcloud storage cp -r FOLDER gs://...)")
   jax.config.update("jax_platforms", "cpu")  # a training on this host's accelerator is left alone
   checkpoints, step, config, like = open_checkpoint(options.workdir, options.step)
-  try:
+  with checkpoints:
     stored = StoredParams(checkpoints.folder / str(step) / "params", like)
-  finally:
-    checkpoints.close()
   source = local_copy(str(options.workdir / "model"))
   hf.save_weights(
     stored.read,

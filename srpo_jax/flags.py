@@ -37,6 +37,13 @@ def override(raw: dict[str, Any], args: Sequence[str]) -> dict[str, Any]:
   return values.config.to_dict()
 
 
+def check_overrides(args: Sequence[str]) -> None:
+  """Raises InputError where one of what an option parser left over is no `--config.section.field=value`."""
+  for arg in args:
+    if not arg.startswith("--config."):
+      raise InputError(f"{arg}: unknown option (see --help)")
+
+
 def parse_config_and(
   program: str, doc: str, args: Sequence[str], options: Mapping[str, str]
 ) -> tuple[dict[str, Any], str, dict[str, str | None]]:

@@ -1,6 +1,7 @@
 """A policy to sample from outside of training: a Hugging Face folder, or a checkpoint of a run."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,19 @@ class Policy:
     folder: with the model's config and tokenizer.
     run: the workdir of the run that it is a checkpoint of; None: its weights are in `folder`.
     step: updates that the run has applied; 0 for a policy of no run.
-    digest: names its weights.
   """
 
   folder: Path
   run: Path | None
   step: int
-  digest: str
+
+  @functools.cached_property
+  def digest(self) -> str:
+    """Names its weights."""
+    if self.run is None:
+      return files_digest([*self.folder.glob("*.safetensors"), *self.folder.glob("*.json")])
+    saved = (self.run / "checkpoints" / str(self.step) / "params").rglob("*")
+    return files_digest(file for file in saved if file.is_file())
 
   def load(self, config: Config) -> Params:
     """The parameters, laid out over the ambient mesh.
@@ -50,11 +57,8 @@ class Policy:
     if self.run is not None:
       trained = read_config(self.run / "config.json").model.param_dtype
       like = hf.param_shapes(model_config, jnp.dtype(trained))
-      checkpoints = Checkpoints(self.run)
-      try:
+      with Checkpoints(self.run) as checkpoints:
         return checkpoints.restore_params(self.step, over_mesh(like))
-      finally:
-        checkpoints.close()
     # Every use casts them to the type of the computation: master weights of twice the size would change no bit.
     narrow = jnp.dtype("bfloat16" if config.model.param_dtype == "bfloat16" else config.model.dtype)
     shardings = jax.tree.map(lambda x: x.sharding, over_mesh(hf.param_shapes(model_config, narrow)))
@@ -71,7 +75,7 @@ def over_mesh(shapes: Any) -> Any:
 def of_folder(folder: Path) -> Policy:
   """The policy of a Hugging Face folder. Raises InputError where it is none."""
   hf.read_config(folder)
-  return Policy(folder, None, 0, files_digest([*folder.glob("*.safetensors"), *folder.glob("*.json")]))
+  return Policy(folder, None, 0)
 
 
 def of_run(workdir: Path, step: int | None) -> Policy:
@@ -80,13 +84,9 @@ def of_run(workdir: Path, step: int | None) -> Policy:
   Raises:
     InputError: not a run, or no such checkpoint.
   """
-  checkpoints = Checkpoints.of_run(workdir)
-  try:
+  with Checkpoints.of_run(workdir) as checkpoints:
     step = checkpoints.find(step)
-  finally:
-    checkpoints.close()
-  saved = [file for file in (workdir / "checkpoints" / str(step) / "params").rglob("*") if file.is_file()]
-  return Policy(local_copy(str(workdir / "model")), workdir, step, files_digest(saved))
+  return Policy(local_copy(str(workdir / "model")), workdir, step)
 
 
 def make_collector(

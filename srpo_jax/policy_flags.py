@@ -1,14 +1,13 @@
 """The command line's policy: --model DIR, or --workdir DIR [--step N], with the settings that it is sampled under."""
 
 import argparse
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srpo_jax.config import Config, make_config, read_config
+from srpo_jax.config import Config, read_config
 from srpo_jax.errors import ArgumentParser, InputError
-from srpo_jax.flags import override
+from srpo_jax.flags import check_overrides
 from srpo_jax.launch import parse_flags
 from srpo_jax.paths import as_path
 
@@ -34,16 +33,13 @@ def check_policy(options: argparse.Namespace, overrides: Sequence[str]) -> None:
     raise InputError("--step: expected with --workdir alone")
   if options.workdir is not None and options.config is not None:
     raise InputError("--config: expected with --model alone: a run has its own (single fields: --config.section.field)")
-  for other in overrides:
-    if not other.startswith("--config."):
-      raise InputError(f"{other}: unknown option (see --help)")
+  check_overrides(overrides)
 
 
 def policy_config(options: argparse.Namespace, overrides: Sequence[str]) -> Config:
   """The settings of training: the run's own, or those of --config, with the overrides in place."""
   if options.workdir:
-    config = read_config(options.workdir / "config.json")
-    return make_config(override(dataclasses.asdict(config), overrides)) if overrides else config
+    return read_config(options.workdir / "config.json", overrides)
   own = [f"--config.model.path={options.model}", "--config.data.train=none", "--config.train.steps=1"]  # no training
   return parse_flags([f"--config={options.config or CONFIG}", *overrides, *own])[0]
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,25 +13,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from srpo_jax.algorithm.advantages import group_advantages
 from srpo_jax.batch import make_micro_batches
 from srpo_jax.checkpoint import Checkpoints
-from srpo_jax.config import Config, make_config, read_config
+from srpo_jax.config import read_config
 from srpo_jax.data.dataset import column
 from srpo_jax.data.encoded import Prompt, encode_prompt, load_tokenizer
 from srpo_jax.errors import InputError
-from srpo_jax.experience import Group
-from srpo_jax.flags import override
+from srpo_jax.experience import Group, request_of
 from srpo_jax.learner import TrainState
 from srpo_jax.metrics import Row, policy_metrics
 from srpo_jax.model import hf
 from srpo_jax.paths import as_path, local_copy
-from srpo_jax.plugins import resolve_callable
 from srpo_jax.policy import over_mesh
-from srpo_jax.run import Run, base_folder, make_learner, make_scorer, open_sets
-from srpo_jax.train import advantages_of, is_mixed, update
-from srpo_jax.types import Rollout, ScoreRequest, Verdict
-from srpo_jax.workdir import ROLLOUT_SCHEMA, read_rows
+from srpo_jax.run import Run, base_folder, make_advantage, make_learner, make_scorer, open_sets
+from srpo_jax.train import advantages_of, update, which_used
+from srpo_jax.types import Rollout, Verdict
+from srpo_jax.workdir import ROLLOUT_SCHEMA, numbers, read_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,15 +48,11 @@ class Recording:
   def __init__(self, workdir: str | Path, overrides: Sequence[str] = ()):
     """Raises InputError where the folder is no run's."""
     self.path = as_path(workdir)
-    config = read_config(self.path / "config.json")
-    self.config: Config = make_config(override(dataclasses.asdict(config), overrides)) if overrides else config
+    self.config = read_config(self.path / "config.json", overrides)
     folder = local_copy(str(self.path / "model"))
     self.tokenizer, self.model_config = load_tokenizer(folder), hf.read_config(folder)
     self.learner = make_learner(self.config, self.model_config)
-    a = self.config.advantage
-    self.advantage: Callable[..., np.ndarray] = (
-      resolve_callable(a.function) if a.function else functools.partial(group_advantages, scale=a.scale)
-    )
+    self.advantage = make_advantage(self.config)
     self.checkpoints = Checkpoints.of_run(self.path)
 
   def __enter__(self) -> "Recording":
@@ -70,7 +63,7 @@ class Recording:
 
   def steps(self) -> list[int]:
     """Those whose rollouts are there."""
-    return sorted(int(f.stem.removeprefix("step_")) for f in (self.path / "rollouts").glob("step_*.parquet"))
+    return numbers(self.path / "rollouts", "step")
 
   def step(self, number: int) -> Step:
     """A recorded step.
@@ -183,11 +176,8 @@ class Recording:
     """What the run began from: the checkpoint of its first step, `first`, in the run that it goes on from."""
     other = as_path(self.config.init_from)
     try:
-      checkpoints = Checkpoints.of_run(other)
-      try:
+      with Checkpoints.of_run(other) as checkpoints:
         return checkpoints.restore(first, like)[0]
-      finally:
-        checkpoints.close()
     except InputError as error:
       raise InputError(f"{error}; none of {self.path} is as early (see --no-loss)") from None
 
@@ -210,26 +200,16 @@ class Recording:
 
   def in_use(self, groups: Sequence[Group]) -> np.ndarray:
     """Which groups the update used."""
-    return np.array([not self.config.history.dynamic_sampling or is_mixed(group) for group in groups])
+    return which_used(groups, dynamic=self.config.history.dynamic_sampling)
 
   def judge(self, groups: Sequence[Group]) -> tuple[Group, ...]:
     """The groups with the verdicts of today on the same responses."""
     with make_scorer(self.config) as scorer:
       for group in groups:
-        problem = group.prompt.problem
-        for rollout, text, verdict in zip(group.rollouts, group.texts, group.verdicts, strict=True):
-          scorer.submit(
-            ScoreRequest(
-              verdict.id, group.prompt.text, text, not rollout.truncated, problem.domain, problem.answer, problem.tests
-            )
-          )
+        for rollout, text in zip(group.rollouts, group.texts, strict=True):
+          scorer.submit(request_of(group.prompt, rollout, text))
       verdicts = scorer.collect()
     return tuple(dataclasses.replace(g, verdicts=tuple(verdicts[v.id] for v in g.verdicts)) for g in groups)
-
-  def decoded(self, rollout: Rollout) -> str:
-    """A response's tokens as text, without the EOS."""
-    tokens = rollout.tokens if rollout.truncated else rollout.tokens[:-1]
-    return self.tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
   def metrics(self, number: int) -> Mapping[str, Any]:
     """The step's row of metrics.jsonl."""

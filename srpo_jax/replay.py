@@ -27,8 +27,9 @@ from typing import Any
 import numpy as np
 
 from srpo_jax.cache import enable_compilation_cache
-from srpo_jax.errors import ArgumentParser, InputError, run_cli
-from srpo_jax.experience import Group
+from srpo_jax.errors import ArgumentParser, run_cli
+from srpo_jax.experience import Group, text_of
+from srpo_jax.flags import check_overrides
 from srpo_jax.logs import start_logging
 from srpo_jax.metrics import Row, group_metrics
 from srpo_jax.model.sharding import make_mesh, on_mesh
@@ -114,8 +115,8 @@ def _update(run: Recording, recorded: Step, moved: Collection[str]) -> tuple[Row
 
 
 def _texts(run: Recording, groups: Sequence[Group]) -> Check:
-  pairs = [(v.id, t, run.decoded(r)) for g in groups for v, t, r in zip(g.verdicts, g.texts, g.rollouts, strict=True)]
-  return _compared("text", pairs)
+  responses = [of for g in groups for of in zip(g.verdicts, g.texts, g.rollouts, strict=True)]
+  return _compared("text", [(v.id, text, text_of(rollout, run.tokenizer)) for v, text, rollout in responses])
 
 
 def _verdicts(name: str, recorded: Sequence[Group], judged: Sequence[Group]) -> Check:
@@ -173,9 +174,7 @@ def main(args: Sequence[str]) -> None:
   parser.add_argument("--step", required=True, type=int, help="that is recorded")
   parser.add_argument("--no-loss", action="store_true", help="rewards and advantages alone")
   options, overrides = parser.parse_known_args(args)
-  for other in overrides:
-    if not other.startswith("--config."):
-      raise InputError(f"{other}: unknown option (see --help)")
+  check_overrides(overrides)
   start_logging()
   enable_compilation_cache()
   found = replay(options.workdir, options.step, loss=not options.no_loss, overrides=overrides)

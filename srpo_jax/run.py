@@ -104,6 +104,12 @@ def make_engine(
   )
 
 
+def make_advantage(config: Config) -> Callable[..., np.ndarray]:
+  """(rewards, judged, truncated) -> advantages, all [prompt, sample]: the paper's, or the user's own."""
+  a = config.advantage
+  return resolve_callable(a.function) if a.function else functools.partial(group_advantages, scale=a.scale)
+
+
 def make_learner(config: Config, model_config: Any) -> Learner:
   o = config.optimizer
   optimizer = make_optimizer(**dataclasses.asdict(o))
@@ -271,11 +277,7 @@ class Run:
     fits = longest <= self.collector.engine.max_prompt
     self.evaluator = self.collector if fits else self._make_collector(scorer, stops, heldout)
     self.learner = make_learner(config, self.model_config)
-    self.advantage: Callable[..., np.ndarray] = (
-      resolve_callable(config.advantage.function)
-      if config.advantage.function
-      else functools.partial(group_advantages, scale=config.advantage.scale)
-    )
+    self.advantage = make_advantage(config)
     return facts(config, folder, (*self._train, *heldout)) if distributed.count() > 1 else {}
 
   def _make_collector(self, scorer: Scorer, stops: tuple[int, ...], sets: Sequence[PromptSet]) -> Collector:
@@ -355,14 +357,11 @@ class Run:
 
   def _inherit(self, folder: Path) -> tuple[TrainState, Position]:
     """Where the run in another workdir is, with its parameters, optimizer and history."""
-    checkpoints = Checkpoints(folder)
-    try:
+    with Checkpoints(folder) as checkpoints:
       step = checkpoints.latest()
       if step is None:
         raise InputError(f"config.init_from: {checkpoints.folder} has no whole checkpoint")
       state, at = self._restore(checkpoints, step)
-    finally:
-      checkpoints.close()
     logging.info("going on from step %d of %s", step, folder)
     return state, at
 

@@ -95,8 +95,12 @@ def roll_out(run: Run, params: Params, at: Position) -> tuple[list[Group], np.nd
     times = {name: times[name] + seconds[name] for name in times}
     for group in new:
       wanted[group.prompt.problem.domain] -= not dynamic or is_mixed(group)
-  in_use = np.array([not dynamic or is_mixed(group) for group in groups])
-  return groups, in_use, dataclasses.replace(at, pools=pools), times
+  return groups, which_used(groups, dynamic=dynamic), dataclasses.replace(at, pools=pools), times
+
+
+def which_used(groups: Sequence[Group], *, dynamic: bool) -> np.ndarray:
+  """Of each group whether the update uses it: by dynamic sampling the mixed ones alone."""
+  return np.array([not dynamic or is_mixed(group) for group in groups])
 
 
 def is_mixed(group: Group) -> bool:

@@ -219,6 +219,11 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
   return rows
 
 
+def numbers(folder: Path, kind: str) -> list[int]:
+  """Those of the files of a `kind` ("step", "epoch") in a folder, in order."""
+  return sorted(number for _, number in _numbered(folder.glob(f"{kind}_*.parquet")))
+
+
 def _append(file: Path, row: Mapping[str, Any]) -> None:
   line = json.dumps(row, allow_nan=False) + "\n"
   if is_local(file):

@@ -3,7 +3,6 @@
 Tables are pyarrow's: `.to_pandas()` where pandas is at hand.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 from srpo_jax.errors import InputError
 from srpo_jax.jsonl import read_json
 from srpo_jax.paths import as_path, is_local
-from srpo_jax.workdir import HISTORY_SCHEMA, ROLLOUT_SCHEMA, read_rows
+from srpo_jax.workdir import HISTORY_SCHEMA, ROLLOUT_SCHEMA, numbers, read_rows
 
 Row = dict[str, Any]
 
@@ -50,7 +49,7 @@ class RunFiles:
   @property
   def steps(self) -> list[int]:
     """Those whose rollouts are there."""
-    return sorted(_numbers(self.path / "rollouts", "step"))
+    return numbers(self.path / "rollouts", "step")
 
   def rollouts(
     self,
@@ -80,7 +79,7 @@ class RunFiles:
 
   def epochs(self, domain: str) -> list[int]:
     """Those of a domain that have ended."""
-    return sorted(_numbers(self.path / "history" / domain, "epoch"))
+    return numbers(self.path / "history" / domain, "epoch")
 
 
 def _check(file: Path, rows: Sequence[Any], fields: Mapping[str, type]) -> None:
@@ -88,11 +87,6 @@ def _check(file: Path, rows: Sequence[Any], fields: Mapping[str, type]) -> None:
     for field, kind in fields.items():
       if not isinstance(row, dict) or not isinstance(row.get(field), kind):
         raise InputError(f"{file}:{number}: field {field}: expected {'a whole number' if kind is int else 'text'}")
-
-
-def _numbers(folder: Path, kind: str) -> list[int]:
-  found = (re.fullmatch(rf"{kind}_(\d+)\.parquet", file.name) for file in folder.glob(f"{kind}_*.parquet"))
-  return [int(match[1]) for match in found if match]
 
 
 def _read(file: Path, schema: pa.Schema, keep: Any) -> pa.Table:
