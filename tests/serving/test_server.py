@@ -289,15 +289,23 @@ def test_a_group_is_given_up_as_a_whole(narrow):
   assert narrow.idle()
 
 
-def test_a_full_queue(narrow):
-  """Two generate, three or so are on their way to a slot, three wait; the next is refused until one of them leaves."""
-  calls = []
-  for _ in range(60):
-    calls.append(narrow.stub.Decode(text_request("x", LONG)))
-    if len(calls) > 2 and narrow.settles(lambda: narrow.metric("jetstream_prefill_backlog_size") == 3, 0.3):
-      break
-  refused = [call for call in calls if call.done()]
-  assert all(call.code() == grpc.StatusCode.RESOURCE_EXHAUSTED for call in refused)
+def test_a_full_queue(narrow, monkeypatch):
+  """One is held while its prompt is run, three wait; the next is refused until one of them leaves."""
+  held, go, prefill = threading.Event(), threading.Event(), narrow.driver.engine.prefill
+
+  def hold(**args):
+    held.set()
+    assert go.wait(60)
+    return prefill(**args)
+
+  def given_up():
+    return [request for request in list(narrow.driver._open) if request.cancelled]
+
+  monkeypatch.setattr(narrow.driver.engine, "prefill", hold)
+  calls = [narrow.stub.Decode(text_request("x", LONG))]
+  assert held.wait(60)
+  calls += [narrow.stub.Decode(text_request("x", LONG)) for _ in range(3)]
+  assert narrow.settles(lambda: narrow.metric("jetstream_prefill_backlog_size") == 3)
   with pytest.raises(grpc.RpcError) as failed:
     decode(narrow, text_request("x", 3))
   assert failed.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -306,9 +314,11 @@ def test_a_full_queue(narrow):
   client = openai.OpenAI(base_url=f"{narrow.http}/v1", api_key="none", max_retries=0)
   with pytest.raises(openai.RateLimitError):
     client.completions.create(model="policy", prompt="x")
-  for call in calls[-2:]:
-    call.cancel()  # those that wait give up: their places are free at once
+  calls[2].cancel()
+  assert narrow.settles(given_up)
   later = narrow.stub.Decode(text_request("x", 3))
+  assert narrow.settles(lambda: not given_up())  # the new one has its place at once
+  go.set()
   for call in calls:
     call.cancel()
   assert sum(len(r.stream_content.samples[0].token_ids) for r in later) == 3
