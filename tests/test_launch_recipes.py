@@ -30,7 +30,7 @@ DESCRIBE = [*QUEUED, "describe", *WHERE, "--format=value(state.state)"]
 def sh(*command, path=None, **env):
   """A finished command, without any real gcloud: PATH has `path` alone before the system's."""
   env = os.environ | {"PATH": f"{path or '/nowhere'}:/usr/bin:/bin"} | env
-  return subprocess.run([*map(str, command)], capture_output=True, text=True, env=env, cwd="/", timeout=120)
+  return subprocess.run([*map(str, command)], capture_output=True, text=True, env=env, cwd="/", timeout=300)
 
 
 def shown(*command):
@@ -308,7 +308,7 @@ def test_sigterm_reaches_the_trainer_and_is_no_success(worker):
     assert running.poll() is None
     time.sleep(0.05)
   running.send_signal(signal.SIGTERM)
-  assert running.wait(timeout=30) == 75
+  assert running.wait(timeout=300) == 75
   assert (home / "saved").exists() and (home / "exit_status").read_text() == "75\n"
 
 

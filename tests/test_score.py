@@ -32,7 +32,7 @@ def _encoded(line: object) -> bytes:
 def run(*arguments: str, code: int) -> subprocess.CompletedProcess[str]:
   command = [sys.executable, "-m", "srpo_jax.score", "--workers", "1", *arguments]
   environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-  done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+  done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
   assert done.returncode == code, done.stderr
   return done
 

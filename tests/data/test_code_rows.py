@@ -159,7 +159,7 @@ except InputError as error:
 """
   row = lcb("functional", metadata='{"func_name": "f"}') | fields
   done = subprocess.run(
-    [sys.executable, "-c", script], input=repr(row), capture_output=True, text=True, timeout=60, check=False
+    [sys.executable, "-c", script], input=repr(row), capture_output=True, text=True, timeout=300, check=False
   )
   assert words in done.stdout, done.stderr[-500:]
 

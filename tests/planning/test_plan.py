@@ -76,7 +76,7 @@ def test_the_command_exits_2(tmp_path):
     [sys.executable, "-m", "srpo_jax.plan", "--config=configs/stage1.py", "--topology=v5p:3x3x3"],
     capture_output=True,
     text=True,
-    timeout=60,
+    timeout=300,
   )
   assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
   assert done.stderr.startswith("error: --topology: v5p:3x3x3 has 27 chips")

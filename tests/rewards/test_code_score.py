@@ -13,7 +13,7 @@ TESTS = {"type": "assert", "cases": ["assert f(1) == 2", "assert f(3) == 6"]}
 def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
   command = [sys.executable, "-m", "srpo_jax.score", *map(str, arguments)]
   environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-  done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=90, check=False)
+  done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
   assert done.returncode == code, done.stderr
   return done
 

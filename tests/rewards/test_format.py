@@ -163,8 +163,8 @@ def test_an_unknown_validator_is_refused() -> None:
 @pytest.mark.parametrize("unit", ["<answer>", r"\boxed{", "{", "```", "</think>", "\\"])
 def test_a_megabyte_of_anything_is_read_at_once(unit: str) -> None:
   text = response(unit * (1_000_000 // len(unit)))
-  begin = time.monotonic()
+  begin = time.thread_time()
   for domain in ("math", "code"):
     for validator in ("tags", "json"):
       format_ok(text, ended=True, domain=domain, validator=validator)
-  assert time.monotonic() - begin < 5
+  assert time.thread_time() - begin < 5

@@ -89,6 +89,6 @@ def test_latex_commands_are_no_letters() -> None:
   [r"\(", r"\[", "$", "$$ ", "`", "```", "``` ", "\\", "$\\", "` `` ", "www.", "http://", r"\a", "所", "$a\n", r"\($"],
 )
 def test_a_megabyte_of_openers_takes_linear_time(unit: str) -> None:
-  begin = time.monotonic()
+  begin = time.thread_time()
   language_mix("Add.", unit * (1_000_000 // len(unit)))
-  assert time.monotonic() - begin < 8
+  assert time.thread_time() - begin < 8

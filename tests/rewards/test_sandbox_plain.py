@@ -101,10 +101,10 @@ def test_keys_of_one_hash_are_refused_at_once(form):
   keys = [plain.dumps(complex(1_000_003.0 * n, -1.0 * n)) for n in range(2, 20_000)]
   assert len({hash(plain.loads(key)) for key in keys}) == 1
   body = ", ".join(f"[{key}, 1]" if "d" in form else key for key in keys)
-  begin = time.monotonic()
+  begin = time.thread_time()
   with pytest.raises(Unplain):
     plain.loads(form % body)
-  assert time.monotonic() - begin < 5
+  assert time.thread_time() - begin < 5
   many = {n * 0.5: str(n) for n in range(5000)}
   assert plain.loads(plain.dumps(many)) == many
 

@@ -86,7 +86,7 @@ def token_request(tokens, max_tokens):
 
 
 @contextlib.contextmanager
-def serving(model, checkpoint, *, slots=8, max_new=64, queue=1024, temperature=0.0, stops=STOP, drain_s=30.0):
+def serving(model, checkpoint, *, slots=8, max_new=64, queue=1024, temperature=0.0, stops=STOP, drain_s=300.0):
   config, params = model
   tokenizer = load_tokenizer(checkpoint)
   engine = JetStreamEngine(
@@ -100,7 +100,7 @@ def serving(model, checkpoint, *, slots=8, max_new=64, queue=1024, temperature=0
   thread.start()
 
   def on_loop(coroutine):
-    return asyncio.run_coroutine_threadsafe(coroutine, loop).result(120)
+    return asyncio.run_coroutine_threadsafe(coroutine, loop).result(600)
 
   doors = Doors(driver, "policy", sock, "127.0.0.1:0")
   on_loop(doors.open())
