@@ -85,7 +85,7 @@ class Doors:
     """
     self._driver.draining = True
     self._http.should_exit = True  # closes the socket that listens, and each connection after its answer
-    closing: asyncio.Future[Any] = asyncio.gather(self._grpc.stop(drain_s), self.http)
+    closing: asyncio.Future[Any] = asyncio.gather(self._close_grpc(drain_s), self.http)
     hurried: asyncio.Future[Any] = asyncio.create_task(at_once.wait())
     await asyncio.wait([closing, hurried], timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
     hurried.cancel()
@@ -96,6 +96,12 @@ class Doors:
       await self._grpc.stop(1)
     await closing
     return finished
+
+  async def _close_grpc(self, drain_s: float) -> None:
+    """Closes the port last: until then the driver refuses, while gRPC lets a call that meets a closing port hang."""
+    while self._driver.unfinished:
+      await asyncio.sleep(0.02)
+    await self._grpc.stop(drain_s)
 
 
 async def serve(driver: ServingDriver, doors: Doors, drain_s: float) -> None:
