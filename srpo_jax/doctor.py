@@ -114,7 +114,7 @@ def start_of(config: Config) -> "Policy":
 
 
 def main(args: Sequence[str]) -> None:
-  config, workdir, _ = parse_flags(args)
+  config, workdir, _ = parse_flags(args, __doc__ or "")
   from srpo_jax.cache import enable_compilation_cache
 
   start_logging()
