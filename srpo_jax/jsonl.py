@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import io
 import json
 import os
 import shutil
@@ -40,7 +41,7 @@ def _lines(path: Path, file: Iterable[bytes]) -> Iterator[tuple[str, Any]]:
       yield f"{path}:{number}", row
 
 
-def _array(path: Path, file: IO[bytes]) -> Iterator[tuple[str, Any]]:
+def _array(path: Path, file: io.BufferedIOBase) -> Iterator[tuple[str, Any]]:
   try:
     rows = parse_line(file.read())
   except InputError as error:
