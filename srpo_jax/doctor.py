@@ -82,6 +82,8 @@ def examine(config: Config, workdir: Path, show: Callable[[Finding], None]) -> l
   texts = [set_[id_] for set_ in sets for id_ in list(set_)[: TEXTS // len(sets)]]
   of_text += text.check_tokenizer(tokenizer, stops, model, texts)
   add(*of_text)
+  budgets = [stage.max_new_tokens or config.rollout.max_new_tokens for stage in config.stages.values()]
+  add(text.check_room(tokenizer, min(budgets)))
 
   shapes = hf.param_shapes(model, jnp.dtype(config.model.param_dtype))
   parameters = sum(leaf.size for leaf in jax.tree.leaves(shapes))
@@ -114,7 +116,7 @@ def start_of(config: Config) -> "Policy":
 
 
 def main(args: Sequence[str]) -> None:
-  config, workdir, _ = parse_flags(args)
+  config, workdir, _ = parse_flags(args, __doc__ or "")
   from srpo_jax.cache import enable_compilation_cache
 
   start_logging()

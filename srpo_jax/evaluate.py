@@ -3,8 +3,9 @@
     python -m srpo_jax.evaluate --model DIR --sets aime24,math500,gsm8k,humaneval,mbpp,lcb --samples 32
     python -m srpo_jax.evaluate --workdir DIR [--step N] --sets aime24,heldout.jsonl
 
-A set is a short name (those above, and amc23), looked for as NAME.jsonl or .parquet in --data and then on the hub; or a
-file, a records folder, module:function, or OWNER/NAME[:SUBSET[:SPLIT]] on the hub. --from and --to choose among
+A set is a short name (those above, and amc23), looked for as NAME.jsonl, .json, .parquet .. in --data and then on the
+hub; or a file (.gz too), a folder of records or as downloaded from the hub (its split test), module:function, or
+OWNER/NAME[:SUBSET[:SPLIT]] on the hub. --from and --to choose among
 LiveCodeBench's rows by contest date, both days included; sets without dates are taken whole.
 
 Temperature, top-p and the length limit are evaluation's own. By default tokens are drawn as in training (temperature 1,

@@ -1,10 +1,13 @@
 """JSON files: rows with their place, one object; and outputs that are there only when they are whole."""
 
 import contextlib
+import gzip
+import io
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,20 +17,36 @@ from srpo_jax.errors import InputError
 def json_rows(path: Path) -> Iterator[tuple[str, Any]]:
   """The rows of a JSON Lines file, each with its place ("train.jsonl:7"); blank lines are skipped.
 
+  A file ending in .gz is unpacked. One that begins with [ is an array of rows.
+
   Raises:
-    InputError: no such file, or a line that is not JSON in UTF-8.
+    InputError: no such file, a line that is not JSON in UTF-8, or a damaged archive.
   """
   try:
-    with path.open("rb") as file:  # as bytes: text lines would also end at characters that JSON allows in a string
-      for number, line in enumerate(file, start=1):
-        if line.strip():
-          try:
-            row = parse_line(line)
-          except InputError as error:
-            raise InputError(f"{path}:{number}: {error}") from error
-          yield f"{path}:{number}", row
-  except OSError as error:
-    raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    # As bytes: text lines would also end at characters that JSON allows in a string.
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+      begins = file.peek(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+      yield from (_array if begins.startswith(b"[") else _lines)(path, file)
+  except (OSError, EOFError, zlib.error) as error:
+    raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _lines(path: Path, file: Iterable[bytes]) -> Iterator[tuple[str, Any]]:
+  for number, line in enumerate(file, start=1):
+    if line.strip():
+      try:
+        row = parse_line(line)
+      except InputError as error:
+        raise InputError(f"{path}:{number}: {error}") from error
+      yield f"{path}:{number}", row
+
+
+def _array(path: Path, file: io.BufferedIOBase) -> Iterator[tuple[str, Any]]:
+  try:
+    rows = parse_line(file.read())
+  except InputError as error:
+    raise InputError(f"{path}: of one array of rows: {error}") from error
+  yield from ((f"{path}: row {index}", row) for index, row in enumerate(rows))
 
 
 def parse_line(line: bytes) -> Any:

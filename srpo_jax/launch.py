@@ -24,14 +24,17 @@ GROUP_FLAGS = {
 }
 
 
-def parse_flags(args: Sequence[str]) -> tuple[Config, Path, dict[str, str | None]]:
+def parse_flags(args: Sequence[str], doc: str = __doc__ or "") -> tuple[Config, Path, dict[str, str | None]]:
   """The checked config, the workdir (default runs/NAME of the config file), and what `distributed.joined` is given.
+
+  Args:
+    doc: what --help prints.
 
   Raises:
     InputError: anything that absl or ml_collections would end with a traceback.
   """
   workdir_help = "Where the run's files go, a folder or gs://BUCKET/FOLDER; default runs/NAME."
-  raw, name, given = parse_config_and("launch", __doc__ or "", args, {"workdir": workdir_help} | GROUP_FLAGS)
+  raw, name, given = parse_config_and("launch", doc, args, {"workdir": workdir_help} | GROUP_FLAGS)
   workdir = as_path(given.pop("workdir") or Path("runs") / name)
   return make_config(raw), workdir, given
 

@@ -28,7 +28,7 @@ from srpo_jax.policy import over_mesh
 from srpo_jax.run import Run, base_folder, make_advantage, make_learner, make_scorer, open_sets
 from srpo_jax.train import advantages_of, update, which_used
 from srpo_jax.types import Rollout, Verdict
-from srpo_jax.workdir import ROLLOUT_SCHEMA, numbers, read_rows
+from srpo_jax.workdir import ROLLOUT_SCHEMA, numbers, open_parquet, read_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Recording:
       known = f"{there[0]} to {there[-1]}" if there else "none"
       raise InputError(f"{file}: no such file; the recorded steps are {known}")
     try:
-      with file.open("rb") as stream:
+      with open_parquet(file) as stream:
         table = pq.read_table(stream)
     except (pa.ArrowException, OSError) as error:
       raise InputError(f"{file}: cannot be read: {error}") from None

@@ -21,7 +21,7 @@ from srpo_jax.algorithm.advantages import group_advantages
 from srpo_jax.algorithm.stages import Position
 from srpo_jax.checkpoint import Checkpoints
 from srpo_jax.config import Config, check_same_run, flatten, to_json
-from srpo_jax.data.dataset import open_problems
+from srpo_jax.data.dataset import file_stem, open_problems
 from srpo_jax.data.encoded import Prompt, load_tokenizer
 from srpo_jax.data.prompt_set import PromptSet, Selection
 from srpo_jax.digests import files_digest
@@ -190,7 +190,7 @@ def by_domain(sets: Sequence[PromptSet]) -> dict[str, list[str]]:
 
 def set_name(spec: str) -> str:
   """What eval.jsonl calls a set."""
-  return spec.rpartition(":")[2] if is_callable_spec(spec) else Path(spec).stem
+  return spec.rpartition(":")[2] if is_callable_spec(spec) else file_stem(Path(spec))
 
 
 def facts(config: Config, folder: Path, sets: Sequence[PromptSet]) -> dict[str, str]:

@@ -202,6 +202,15 @@ class Bystander(Workdir):
   def close(self) -> None: ...
 
 
+def open_parquet(file: Path) -> Any:
+  """A file as pyarrow reads it, to be closed. A local one by pyarrow itself.
+
+  Its reading threads outlive a file that is damaged, and where they hold a Python stream at the interpreter's end they
+  abort the process (exit status 134, the error's line lost).
+  """
+  return pa.OSFile(str(file)) if is_local(file) else file.open("rb")
+
+
 def read_rows(file: Path) -> list[dict[str, Any]]:
   """The rows of a JSON Lines file; none when it does not exist. A last line cut by a kill (no newline) is left out."""
   if not file.exists():

@@ -88,7 +88,7 @@ def test_a_place_that_cannot_be_written_is_named(checkpoint, tmp_path):  # noqa:
   assert last.startswith("error: /no/such/folder/out.jsonl") and "No such" in last
 
 
-@pytest.mark.parametrize("module", ["launch", "export", "logprobs", "score", "evaluate", "replay"])
+@pytest.mark.parametrize("module", ["launch", "export", "logprobs", "score", "evaluate", "replay", "doctor", "report"])
 def test_help(module):
   done = call(module, "--help")
   assert done.returncode == 0 and f"srpo_jax.{module}" in done.stdout

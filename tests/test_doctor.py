@@ -41,7 +41,8 @@ def write_config(path, config):
 
 
 def test_a_healthy_run(checkpoint, tmp_path, capsys):  # noqa: F811
-  file = write_config(tmp_path / "c.py", toy(checkpoint, rollout__backend="inprocess", reward__function=""))
+  changes = {"rollout__backend": "inprocess", "reward__function": "", "rollout__max_new_tokens": 64}
+  file = write_config(tmp_path / "c.py", toy(checkpoint, **changes))
   main([f"--config={file}", f"--workdir={tmp_path / 'run'}"])
   printed = capsys.readouterr().out
   of_disk = ("disk space", "writing", "memory")
@@ -91,7 +92,7 @@ def test_all_that_is_wrong_is_told_at_once(checkpoint, tmp_path, monkeypatch, ca
 
 def test_a_run_that_goes_on_from_another_is_looked_over_with_its_policy(checkpoint, tmp_path, capsys):  # noqa: F811
   first = launch(toy(checkpoint, train__steps=1), tmp_path / "first")
-  config = toy(checkpoint, init_from=str(first), model__path="", reward__function="")
+  config = toy(checkpoint, init_from=str(first), model__path="", reward__function="", rollout__max_new_tokens=64)
   main([f"--config={write_config(tmp_path / 'c.py', config)}"])
   assert "pass  sampler against trainer" in capsys.readouterr().out
   shutil.rmtree(first / "checkpoints/1")
@@ -175,6 +176,11 @@ def test_tokenizer():
   assert check_text(Tokenizer(str.lower))["prompts back from tokens"] == WARN
   assert check_text(Tokenizer(lambda t: t.replace("</think>", "")))["the form of a response in tokens"] == FAIL
   assert check_text(Tokenizer(), stops=(ord("?"),))["special tokens in prompts"] == WARN
+
+
+def test_room_for_a_response():
+  tokenizer = Tokenizer()  # the shortest response is of 26 characters and the EOS, the example of 57 and the EOS
+  assert [text.check_room(tokenizer, n).level for n in (26, 27, 57, 58)] == [FAIL, WARN, WARN, PASS]
 
 
 def test_a_real_tokenizer(checkpoint):  # noqa: F811

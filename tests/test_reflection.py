@@ -41,6 +41,10 @@ from srpo_jax.types import Problem, Rollout, Verdict
     ("recheck", "I double‑checked. Let's verify, then think again.", "double-checked|let's verify|think again"),
     ("recheck", "I don't know so recheck it; reassess, retracing my steps", "recheck|reassess|retracing my steps"),
     ("exploration", "Let's try x = 2; I'll start over. Another idea", "let's try x =|i'll start over|another idea"),
+    # as others write it
+    ("hesitation", "Wait — no. Wait – 5? Actually wait, 6. Uh-oh.", "wait|wait|wait|uh-oh"),
+    ("exploration", "Let us try n=5, then let me take k=2.", "let us try n|let me take k"),
+    ("recheck", "Let me carefully verify it.", "let me carefully verify"),
   ],
 )
 def test_phrases(kind, text, found):
@@ -62,7 +66,7 @@ def test_phrases(kind, text, found):
     "Done without trying another approach; never reconsider. It needn't re-evaluate anything.",
     "I won't double-check and can't verify it again. We cannot recheck. It isn't necessary to double-check.",
     "Instead of rechecking, go on, rather than double-checking. It is not necessary to verify. I haven't rechecked it.",
-    "I don’t need to verify. There’s no need to re-check.",
+    "I don’t need to verify. There’s no need to re-check. I am not going to double-check.",
     # said of others
     "The clerk checks the bags. He tries again. She made sure of it. The inspector verifies each box.",
     "",

@@ -29,6 +29,11 @@ def test_table_of_two_stages():
   assert "| pass@1, temperature 1 | 25.0 % | 50.0 % | 37.5 % | +25.0 | -12.5 |" in lines
 
 
+def test_a_stage_start_has_the_stages_own_number():
+  stages = (1, 1, 3, 3, 4)  # the second had nothing to do
+  assert stage_starts([{"step": s, "stage": stage} for s, stage in enumerate(stages)]) == {2: 3, 4: 4}
+
+
 def test_figure_with_steps_that_made_no_update(tmp_path):
   keys = ["reward/mean", "math/accuracy", "reward/format", "math/length_mean", "groups/zero_advantage_frac"]
   keys += ["groups/all_correct_frac", "groups/all_wrong_frac", "policy/entropy", "math/pool_size", "batch/code_share"]

@@ -3,12 +3,13 @@
 import json
 import struct
 
+import pyarrow as pa
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from srpo_jax.algorithm.history import Outcome, Pool
 from srpo_jax.errors import InputError
-from srpo_jax.workdir import Workdir, read_rows
+from srpo_jax.workdir import Workdir, open_parquet, read_rows
 
 
 def fill(files, steps):
@@ -62,3 +63,11 @@ def test_a_cut_last_line_is_left_out_and_a_broken_one_before_it_is_named(tmp_pat
   with pytest.raises(InputError, match=r"m\.jsonl:2"):
     read_rows(file)
   assert read_rows(tmp_path / "none.jsonl") == []
+
+
+def test_parquet_files_here_are_read_without_pythons_streams(tmp_path):
+  (tmp_path / "a.parquet").write_bytes(b"whole")
+  with open_parquet(tmp_path / "a.parquet") as stream:  # of Python's, a reading thread may abort the process at its end
+    assert isinstance(stream, pa.OSFile) and stream.read() == b"whole"
+  with pytest.raises(FileNotFoundError):
+    open_parquet(tmp_path / "none.parquet")

@@ -21,6 +21,7 @@ from srpo_jax.analysis.summary import by_set, running_mean, stage_starts
 Row = dict[str, Any]
 STYLES = ("-", "--", ":", "-.")
 MOST_POINTS = 600  # of a curve: more than a panel's width shows
+HEIGHT, ROW = 2.5, 0.15  # inches, of a figure and of a line of its legend
 STYLE: Any = {
   "font.family": "serif",
   "font.size": 8,
@@ -191,7 +192,7 @@ def _retired(domain: str, run: RunFiles) -> tuple[list[int], list[int], list[int
 
 
 def _axis() -> tuple[Any, Axes]:
-  return plt.subplots(figsize=(3.5, 2.5), constrained_layout=True)
+  return plt.subplots(figsize=(3.5, HEIGHT), constrained_layout=True)
 
 
 def _legend(figure: Any, runs: Iterable[str], styles: Mapping[str, str]) -> None:
@@ -204,14 +205,16 @@ def _legend(figure: Any, runs: Iterable[str], styles: Mapping[str, str]) -> None
 def _place(figure: Any, handles: Sequence[Any]) -> None:
   """The legend below the axis: of many curves none leaves room inside."""
   longest = max((len(handle.get_label()) for handle in handles), default=0)
-  figure.legend(handles=handles, loc="outside lower center", ncols=max(1, min(3, 60 // (longest + 6))))
+  columns = max(1, min(3, 60 // (longest + 6)))
+  figure.set_figheight(HEIGHT + ROW * max(0, -(-len(handles) // columns) - 2))  # of many runs it would take the axis's
+  figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
 def mark_stages(axis: Axes, runs: Iterable[RunFiles]) -> None:
   """A dotted line where a stage begins: grey, or of several runs in the colour of each that begins it elsewhere."""
   marked: set[tuple[int, int]] = set()
   for r, run in enumerate(runs):
-    for number, start in enumerate(stage_starts(run.metrics), 2):
+    for start, number in stage_starts(run.metrics).items():
       if (number, start) in marked:
         continue
       marked.add((number, start))

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _LET = r"(?:let me|let us|let's|i should|i could|i can|i'll|i will|we should|we could|we can|maybe)"
 _MOMENT = r"a (?:minute|moment|second|sec)"
-_PAUSE = r"(?=\**[,.!?;:…—–]| --? )"
+_PAUSE = r"(?=\**[,.!?;:…]|\s*[—–]| --? )"
 _WORK = r"(?:my|our|the|this|that) (?:work|answer|result|calculations?|steps?|solution)"
 
 # Fragments of regular expressions over lower-case text; a space stands for any white space. Those that begin with ^
@@ -38,7 +38,7 @@ PHRASES: Mapping[str, tuple[str, ...]] = {
     r"re-?think(?:ing)?",
     r"re-?read(?:ing)?",
     r"(?:check|verify|compute|calculate|count|try|think) (?:(?:this|that|it|them) )?again",
-    rf"{_LET} (?:just |now |quickly |also |first )?(?:check|verify|confirm|make sure|re-?do|re-?count)",
+    rf"{_LET} (?:just |now |quickly |carefully |also |first )?(?:check|verify|confirm|make sure|re-?do|re-?count)",
     r"to (?:be sure|verify|confirm|check(?=[,:]))",
     rf"(?:check|verify)(?:ing)? {_WORK}",
     r"(?:go(?:ing)? (?:back )?over|retrac(?:e|ing)) (?:my|our|the|this|that) (?:work|steps?|calculations?|solution)",
@@ -53,7 +53,7 @@ PHRASES: Mapping[str, tuple[str, ...]] = {
     r"^actually,? no",
     r"hmm+",
     rf"^hm{_PAUSE}",
-    r"uh oh",
+    r"uh[- ]oh",
     r"oops",
     r"(?:i'm|i am) (?:not (?:so |quite |entirely |too )?(?:sure|certain)|unsure|confused|stuck)",
     r"(?:that|this) (?:doesn't|does not|can't|cannot) (?:seem|look|sound|be) (?:quite )?(?:right|correct)",
@@ -72,7 +72,7 @@ PHRASES: Mapping[str, tuple[str, ...]] = {
     r"different (?:approach|method|strategy|idea|angle on)",
     r"what if",
     rf"{_LET} (?:try|explore) (?:a|an|another|some|something|the case|this|that|using|with|instead|differently|from)",
-    rf"{_LET} (?:try|take|test) (?:it with )?[a-z] =",
+    rf"{_LET} (?:try|take|test) (?:it with )?[a-z](?: =|(?==))",
     rf"{_LET} (?:look at|think about) (?:it|this) (?:differently|from|another)",
     rf"{_LET} (?:think differently|start over|backtrack)",
     r"instead, (?:let|i|we)",
@@ -85,12 +85,12 @@ PHRASES: Mapping[str, tuple[str, ...]] = {
 # Up to three words between the denial and the phrase, within one clause.
 _DENIED = re.compile(
   r"(?:\bno (?:need|reason|point|use)|\bneedn't|\bnever|\bwithout|\bunnecessary|\bnot necessary|\binstead of|\bcannot"
-  r"|\brather than|\b(?:isn't|is not) (?:necessary|needed)|\b(?:can't|won't)"
+  r"|\brather than|\bnot going to|\b(?:isn't|is not) (?:necessary|needed)|\b(?:can't|won't)"
   r"|\b(?:do|does|did|have|has|had|need|should|would|will|could)(?:n't| not))"
   r"(?:[ \t]+(?!(?:so|but|then)\b)[\w']+){0,3}[ \t]+(?:an?[ \t]+)?$"
 )
 _BEGINS = re.compile(  # a line or a clause, or the word before hesitates already; marks of lists, emphasis and quotes
-  r"(?:\n|[.!?,;:…)—–\]][\"'”*_)]*\s|-\s|\b(?:and|but|so|oh|no|ok|okay|well|hm+)\s)\s*[>#*_\"'“(\[-]*\s*$"
+  r"(?:\n|[.!?,;:…)—–\]][\"'”*_)]*\s|-\s|\b(?:and|but|so|oh|no|ok|okay|well|actually|hm+)\s)\s*[>#*_\"'“(\[-]*\s*$"
 )
 _REACH = 60  # characters before a phrase that are looked at
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from srpo_jax.errors import InputError
 from srpo_jax.jsonl import read_json
 from srpo_jax.paths import as_path, is_local
-from srpo_jax.workdir import HISTORY_SCHEMA, ROLLOUT_SCHEMA, numbers, read_rows
+from srpo_jax.workdir import HISTORY_SCHEMA, ROLLOUT_SCHEMA, numbers, open_parquet, read_rows
 
 Row = dict[str, Any]
 
@@ -91,7 +91,7 @@ def _check(file: Path, rows: Sequence[Any], fields: Mapping[str, type]) -> None:
 
 def _read(file: Path, schema: pa.Schema, keep: Any) -> pa.Table:
   try:
-    with file.open("rb") as stream:
+    with open_parquet(file) as stream:
       return pq.read_table(stream, columns=schema.names, filters=keep).select(schema.names).cast(schema)
   except (pa.ArrowException, OSError, KeyError, ValueError) as error:
     reason = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())

@@ -1,7 +1,7 @@
 """What a finished run shows: a table of the base against the trained policy, and a figure of the curves."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -49,12 +49,12 @@ def by_set(evals: Sequence[Row]) -> dict[str, list[Row]]:
   return sets
 
 
-def stage_starts(metrics: Sequence[Row]) -> list[int]:
-  """The steps at which a run's second and later stages began."""
-  return [row["step"] for before, row in pairwise(metrics) if row["stage"] != before["stage"]]
+def stage_starts(metrics: Sequence[Row]) -> dict[int, int]:
+  """The steps at which a run's second and later stages began -> the stage's number (one may have had nothing to do)."""
+  return {row["step"]: row["stage"] for before, row in pairwise(metrics) if row["stage"] != before["stage"]}
 
 
-def comparison_table(evals: Sequence[Row], starts: Sequence[int] = ()) -> str:
+def comparison_table(evals: Sequence[Row], starts: Collection[int] = ()) -> str:
   """A Markdown table of one set's rows of eval.jsonl, in percent: the first, those at stage starts, and the last.
 
   After the values stand the changes from one to the next.
@@ -119,7 +119,7 @@ def plot_curves(metrics: Sequence[Row], evals: Sequence[Row], file: Path) -> Non
         axis.axvline(start, color="0.5", lw=0.8, ls=":")
       if axis.get_legend_handles_labels()[0]:
         axis.legend(frameon=False, fontsize=7)
-    for number, start in enumerate(stage_starts(metrics), 2):
+    for start, number in stage_starts(metrics).items():
       axes[0, 0].annotate(f" stage {number}", (start, axes[0, 0].get_ylim()[1]), fontsize=7, color="0.4", va="top")
     for axis in axes[2]:
       axis.set_xlabel("step")

@@ -7,6 +7,7 @@ from srpo_jax.checkup.finding import FAIL, PASS, WARN, Finding
 from srpo_jax.data.encoded import Prompt
 from srpo_jax.model.qwen2 import Qwen2Config
 
+SHORTEST = ("</think><answer>1</answer>", "</think> <answer>1</answer>", " </think> <answer> 1 </answer>")
 RESPONSE = " First 3 * 4 = 12. </think> <answer> \\boxed{12} </answer>"
 
 
@@ -23,6 +24,17 @@ def check_tokenizer(
     _joint(tokenizer, prompts),
     _special_in_prompts(tokenizer, stops, prompts),
   ]
+
+
+def check_room(tokenizer: Any, max_new_tokens: int) -> Finding:
+  """Whether a response in the form that the reward wants, and the EOS, fit the smallest length limit of any stage."""
+  check, todo = "room for a response", "raise config.rollout.max_new_tokens, and that of each stage"
+  *shortest, usual = (len(tokenizer(text, add_special_tokens=False)["input_ids"]) + 1 for text in (*SHORTEST, RESPONSE))
+  if max_new_tokens < min(shortest):
+    found = f"{max_new_tokens} tokens, where the tags and one digit are {min(shortest)}: every response would be cut"
+    return Finding(FAIL, check, found, todo)
+  found = f"{max_new_tokens} tokens; an example of one line has {usual}"
+  return Finding(WARN, check, found, todo) if max_new_tokens < usual else Finding(PASS, check, found)
 
 
 def _vocabulary(tokenizer: Any, stops: Sequence[int], model: Qwen2Config) -> Finding:

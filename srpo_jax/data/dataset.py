@@ -17,6 +17,7 @@ from srpo_jax.jsonl import json_rows
 from srpo_jax.types import Problem
 
 JSON_LINES = (".jsonl", ".json-lines")
+FILES = (*JSON_LINES, ".json", ".jsonl.gz", ".json.gz", ".parquet")
 
 # Where a row stands, for messages ("train.jsonl:7"), and the row.
 PlacedRow = tuple[str, Any]
@@ -112,8 +113,8 @@ def load_problems(
   """Loads the problems that `spec` names, in their order.
 
   Args:
-    spec: a .jsonl, .json-lines or .parquet file, a records folder, or `module:function`, a callable that returns an
-      iterable of `Problem` or of rows.
+    spec: a file ending in one of FILES (JSON: a row a line, or an array of rows), a records folder, or
+      `module:function`, a callable that returns an iterable of `Problem` or of rows.
     format: the adapter's name (`sources.ADAPTERS`), or "auto": a file's is told from the columns of its first row, a
       callable's rows are native.
     limit: read the first `limit` rows only; 0 for all.
@@ -186,6 +187,11 @@ def placed_rows(spec: str) -> tuple[str, Iterator[PlacedRow], bool]:
   return Path(spec).stem, ((f"{spec}: record {index}", row) for index, row in enumerate(rows)), True
 
 
+def file_stem(path: Path) -> str:
+  """A file's name without its ending; of test.jsonl.gz without both."""
+  return next((path.name.removesuffix(ending) for ending in FILES if path.name.endswith(ending)), path.stem)
+
+
 def _open(spec: str, kwargs: Mapping[str, Any]) -> tuple[str, Iterator[PlacedRow], bool]:
   """The stem for ids, the rows, and whether they come from a user's callable."""
   path = Path(spec)
@@ -193,14 +199,14 @@ def _open(spec: str, kwargs: Mapping[str, Any]) -> tuple[str, Iterator[PlacedRow
     return spec.rpartition(":")[2], _callable_rows(spec, kwargs), True
   if kwargs:
     raise InputError(f"{spec}: data kwargs ({', '.join(kwargs)}) are for a module:function only")
-  if path.suffix not in (*JSON_LINES, ".parquet"):
+  if not path.name.endswith(FILES):
     raise InputError(
-      f"{spec}: expected a file ending in {', '.join(JSON_LINES)} or .parquet, a folder with a data set's "
+      f"{spec}: expected a file ending in {', '.join(FILES[:-1])} or {FILES[-1]}, a folder with a data set's "
       "dataset_info.json, or module:function"
     )
   if not path.is_file():
     raise InputError(f"{spec}: no such file")
-  return path.stem, _parquet_rows(path) if path.suffix == ".parquet" else json_rows(path), False
+  return file_stem(path), _parquet_rows(path) if path.suffix == ".parquet" else json_rows(path), False
 
 
 def _parquet_rows(path: Path) -> Iterator[PlacedRow]:

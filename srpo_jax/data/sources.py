@@ -28,6 +28,7 @@ Row = Mapping[str, Any]
 Adapter = Callable[[Row, str], Problem]
 
 TEST_TYPES = ("assert", "function", "stdin")
+_BOX = re.compile(r"\\(?:boxed|fbox)(?:\s*\{|\s+(?P<bare>-?[0-9]+|[A-Za-z])(?![0-9A-Za-z]))")
 _NUMBER = re.compile(r"-?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)?(\.[0-9]+)?(?<=[0-9])")
 
 
@@ -48,7 +49,7 @@ def from_native(row: Row, fallback_id: str) -> Problem:
 
 def from_gsm8k(row: Row, fallback_id: str) -> Problem:
   """A row of grade-school-math: the gold answer is the number after `####`, without its thousands commas."""
-  _, marker, tail = _text(row, "answer").rpartition("####")
+  _, marker, tail = _answer(row, "answer").rpartition("####")
   if not marker:
     raise InputError("field answer: expected GSM8K's '#### n' at the end (a native row has a field domain)")
   number = tail.strip()
@@ -70,13 +71,13 @@ def from_math(row: Row, fallback_id: str) -> Problem:
   """
   kind = _optional_text(row, "type" if _has(row, "type") else "subject")
   level = row.get("level")
-  numbered = isinstance(level, int) and not isinstance(level, bool)
+  numbered = isinstance(level, (int, float)) and not isinstance(level, bool) and float(level).is_integer()
   return Problem(
     id=_id(row, fallback_id) if _has(row, "id") else _optional_text(row, "unique_id") or fallback_id,
     domain="math",
     question=_text(row, "problem"),
     answer=_answer(row, "answer") if _has(row, "answer") else _solution_answer(row),
-    difficulty=f"Level {level}" if numbered else _optional_text(row, "level"),
+    difficulty=f"Level {level:g}" if numbered else _optional_text(row, "level"),
     source=f"math/{kind}" if kind else "math",
   )
 
@@ -127,11 +128,16 @@ def detect_format(columns: Iterable[str]) -> str:
 
 
 def last_boxed(text: str) -> str | None:
-  """The contents of the last `\\boxed{...}`, braces balanced; None where there is none."""
-  start = text.rfind("\\boxed{")
-  if start < 0:
+  """The contents of the last `\\boxed{...}`, braces balanced; None where there is none.
+
+  MATH has `\\fbox{...}` too, and `\\boxed 3`, a number or a letter without braces.
+  """
+  found = [*_BOX.finditer(text)]
+  if not found:
     return None
-  start += len("\\boxed{")
+  if found[-1]["bare"]:
+    return found[-1]["bare"]
+  start = found[-1].end()
   depth = 1
   # An escaped brace is a character of the answer, as in the set \{1, 2\}, and groups nothing.
   for token in re.finditer(r"\\.|[{}]", text[start:], re.DOTALL):

@@ -100,7 +100,7 @@ def markdown(about: Mapping[str, Any], sets: Mapping[str, Figures]) -> str:
   ]  # fmt: skip
   lines += _table(["set", "problems", "pass@1", "format", "truncated", "tokens", "not judged"], rows)
   for name, f in sets.items():
-    size = f"{f['n']} problems{_origin(f)}, {f['samples']} {'samples' if f['samples'] > 1 else 'sample'} each"
+    size = f"{_counted(f['n'], 'problem')}{_origin(f)}, {_counted(f['samples'], 'sample')} each"
     lines += [f"## {name}", "", f"{size}{_left_out(f)}.", ""]
     kinds = [kind for kind in ("pass", "majority") if f"{kind}@1" in f]
     ks = powers_up_to(f["samples"])
@@ -123,6 +123,10 @@ def markdown(about: Mapping[str, Any], sets: Mapping[str, Figures]) -> str:
   return "\n".join(lines) + "\n"
 
 
+def _counted(n: int, noun: str) -> str:
+  return f"{n} {noun}{'s' * (n != 1)}"
+
+
 def _origin(f: Figures) -> str:
   dates = "".join(f" {word} {f[word]}" for word in ("from", "to") if f[word])
   return f" of {f['place']}{dates and f', contests{dates}'}"
@@ -130,7 +134,7 @@ def _origin(f: Figures) -> str:
 
 def _left_out(f: Figures) -> str:
   left = f["left_out"]
-  return f"; {len(left)} rows left out, as row {left[0]['row']}: {left[0]['why']}" if left else ""
+  return f"; {_counted(len(left), 'row')} left out, as row {left[0]['row']}: {left[0]['why']}" if left else ""
 
 
 def _share(estimate: Mapping[str, float] | None) -> str:

@@ -1,7 +1,7 @@
 """The sets that a policy is evaluated on: their names, where each is found, and the window of dates.
 
-A set is one of NAMED, or a .jsonl or .parquet file, a records folder, module:function, or a set on the hub as
-OWNER/NAME[:SUBSET[:SPLIT]] (split `test` where none is given).
+A set is one of NAMED, or a file (JSON or parquet), a records folder, module:function, or a set on the hub as
+OWNER/NAME[:SUBSET[:SPLIT]] (split `test` where none is given), or a folder that is such a set downloaded.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from srpo_jax.data.dataset import JSON_LINES, PlacedRow, as_problems, placed_rows
+from srpo_jax.data.dataset import FILES, PlacedRow, as_problems, placed_rows
 from srpo_jax.data.records import is_records
 from srpo_jax.data.sources import detect_format
 from srpo_jax.errors import InputError
@@ -21,7 +21,6 @@ from srpo_jax.plugins import is_callable_spec
 from srpo_jax.run import set_name
 from srpo_jax.types import Problem
 
-SUFFIXES = (*JSON_LINES, ".parquet")
 DATE = "contest_date"
 
 
@@ -122,7 +121,7 @@ def _find(spec: str, data: Path | None) -> tuple[str, str, str, Iterator[PlacedR
   path = Path(spec)
   known = NAMED.get(spec)
   if known is not None:
-    found = [data / f"{stem}{suffix}" for stem in known.files for suffix in SUFFIXES] if data is not None else []
+    found = [data / f"{stem}{suffix}" for stem in known.files for suffix in FILES] if data is not None else []
     file = next((file for file in found if file.is_file()), None)
     if file is None:
       wanted = f"{known.files[0]}.jsonl or .parquet"
@@ -131,14 +130,16 @@ def _find(spec: str, data: Path | None) -> tuple[str, str, str, Iterator[PlacedR
     spec, path, name = str(file), file, spec
   else:
     name = re.sub(r"[^\w.-]", "_", set_name(spec))
+  if path.is_dir() and not is_records(spec):  # as it is downloaded from the hub
+    return name, spec, path.name, _hub_rows(spec, Published((), spec), ""), "auto"
   hub = _HUB.fullmatch(spec)
-  if hub and not path.exists() and path.suffix not in SUFFIXES:
+  if hub and not path.exists() and not path.name.endswith(FILES):
     published = Published((), hub[1], hub[2] or None, hub[3] or "test")
     return re.sub(r"[^\w.-]", "_", spec), spec, hub[1].rpartition("/")[2], _hub_rows(spec, published, ""), "auto"
-  if not (path.suffix in SUFFIXES or path.exists() or is_callable_spec(spec)):
+  if not (path.name.endswith(FILES) or path.exists() or is_callable_spec(spec)):
     raise InputError(
-      f"--sets: {spec}: expected one of {', '.join(NAMED)}, a file ending in {' or '.join(SUFFIXES)}, a records "
-      "folder, module:function, or OWNER/NAME[:SUBSET[:SPLIT]] on the hub"
+      f"--sets: {spec}: expected one of {', '.join(NAMED)}, a file ending in {', '.join(FILES[:-1])} or {FILES[-1]}, "
+      "a folder of records or as on the hub, module:function, or OWNER/NAME[:SUBSET[:SPLIT]] on the hub"
     )
   stem, rows, native = placed_rows(spec)
   return name, spec, stem, rows, "native" if native or is_records(spec) else "auto"

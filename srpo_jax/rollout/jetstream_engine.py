@@ -1,23 +1,15 @@
-"""JetStream's `Engine` API over our decode programs; with serving/jetstream.py the only importer of jetstream.
+"""JetStream's `Engine` API over our decode programs; with serving/jetstream.py the only importer of jetstream."""
 
-Importing jetstream loads TensorFlow and sets the root logger to DEBUG on stdout, so the logger is put back as it was.
-"""
-
-import logging
-import os
 from typing import Any
 
 import jax
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow is not used: its start-up notices would mislead
-_root = logging.getLogger()
-_level, _handlers = _root.level, list(_root.handlers)
-from jetstream.engine import engine_api, tokenizer_pb2  # noqa: E402 (between saving the root logger and restoring it)
+from srpo_jax.quiet import quiet_imports
 
-_root.setLevel(_level)
-_root.handlers[:] = _handlers
+with quiet_imports():
+  from jetstream.engine import engine_api, tokenizer_pb2
 
-from srpo_jax.rollout.engine import InProcessEngine  # noqa: E402
+from srpo_jax.rollout.engine import InProcessEngine
 
 
 class JetStreamEngine(InProcessEngine, engine_api.Engine):

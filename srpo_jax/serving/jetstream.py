@@ -21,7 +21,6 @@ import contextlib
 import dataclasses
 import logging
 import math
-import os
 import queue
 import threading
 import time
@@ -32,24 +31,21 @@ import grpc
 import jax
 import numpy as np
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as in jetstream_engine
-_root = logging.getLogger()
-_level, _handlers = _root.level, list(_root.handlers)
-from jetstream.core import orchestrator  # noqa: E402 (between saving the root logger, which it sets up, and restoring it)
-from jetstream.core.proto import jetstream_pb2, jetstream_pb2_grpc  # noqa: E402
-from jetstream.core.utils.async_multifuture import AsyncMultifuture  # noqa: E402
-from jetstream.core.utils.return_sample import ReturnSample  # noqa: E402
+from srpo_jax.quiet import quiet_imports
 
-_root.setLevel(_level)
-_root.handlers[:] = _handlers
+with quiet_imports():
+  from jetstream.core import orchestrator
+  from jetstream.core.proto import jetstream_pb2, jetstream_pb2_grpc
+  from jetstream.core.utils.async_multifuture import AsyncMultifuture
+  from jetstream.core.utils.return_sample import ReturnSample
 
-from srpo_jax.model.decode import DecodeState  # noqa: E402
-from srpo_jax.model.qwen2 import Params  # noqa: E402
-from srpo_jax.model.sharding import on_mesh  # noqa: E402
-from srpo_jax.rollout.jetstream_engine import JetStreamEngine  # noqa: E402
-from srpo_jax.rollout.sampler import round_up  # noqa: E402
-from srpo_jax.serving.metrics import Metrics  # noqa: E402
-from srpo_jax.serving.requests import (  # noqa: E402
+from srpo_jax.model.decode import DecodeState
+from srpo_jax.model.qwen2 import Params
+from srpo_jax.model.sharding import on_mesh
+from srpo_jax.rollout.jetstream_engine import JetStreamEngine
+from srpo_jax.rollout.sampler import round_up
+from srpo_jax.serving.metrics import Metrics
+from srpo_jax.serving.requests import (
   BadRequestError,
   Limits,
   PromptReader,
@@ -57,7 +53,7 @@ from srpo_jax.serving.requests import (  # noqa: E402
   draw_key,
   fresh_seed,
 )
-from srpo_jax.serving.text import TextStream  # noqa: E402
+from srpo_jax.serving.text import TextStream
 
 _INSERT_WAIT_S = 0.05  # for a prefill that is under way, before the others go on
 logger = logging.getLogger(__name__)

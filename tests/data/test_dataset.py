@@ -1,5 +1,6 @@
 """Files and callables become checked problems; what is wrong is named with its place."""
 
+import gzip
 import itertools
 import json
 import os
@@ -38,11 +39,33 @@ def test_json_lines_and_parquet_give_the_same_problems(tmp_path):
   assert load_problems(write(tmp_path / "a.jsonl", ROWS)) == expected
   assert load_problems(write(tmp_path / "a.json-lines", ROWS)) == expected
   assert load_problems(str(tmp_path / "a.parquet")) == expected
+  assert load_problems(write(tmp_path / "lines.json", ROWS)) == expected
+  (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf \n" + json.dumps(ROWS, indent=1).encode())
+  assert load_problems(str(tmp_path / "a.json")) == expected
+  for name in ("a.jsonl", "a.json"):
+    (tmp_path / f"{name}.gz").write_bytes(gzip.compress((tmp_path / name).read_bytes()))
+    assert load_problems(str(tmp_path / f"{name}.gz")) == expected
+
+
+def test_a_bad_array_or_archive_is_named(tmp_path):
+  path = tmp_path / "a.json"
+  path.write_text(json.dumps([ROWS[0], 5]))
+  refused(f"{path}: row 1: expected an object with named fields, got int", str(path))
+  path.write_text(json.dumps(ROWS)[:-1])
+  refused(f"{path}: of one array of rows: expected", str(path))
+  packed = tmp_path / "b.jsonl.gz"
+  packed.write_bytes(gzip.compress(json.dumps(ROWS[0]).encode())[:-9])
+  refused(f"{packed}: cannot be read: ", str(packed))
+  packed.write_bytes(b"no archive")
+  refused(f"{packed}: cannot be read: Not a gzipped file", str(packed))
 
 
 def test_rows_without_an_id_get_stem_and_index(tmp_path):
   rows = ["", {"question": "a", "answer": "#### 1"}, "  ", {"question": "b", "answer": "#### 2"}]
   assert [p.id for p in load_problems(write(tmp_path / "train.jsonl", rows))] == ["train-000000", "train-000001"]
+  packed = tmp_path / "train.jsonl.gz"
+  packed.write_bytes(gzip.compress((tmp_path / "train.jsonl").read_bytes()))
+  assert load_problems(str(packed))[0].id == "train-000000"
 
 
 def test_limit_reads_the_first_rows_and_nothing_after_them(tmp_path):
@@ -114,7 +137,7 @@ def test_a_bad_parquet_file_or_row_is_named(tmp_path):
 
 def test_files_that_cannot_be_read(tmp_path):
   refused("nowhere.jsonl: no such file", str(tmp_path / "nowhere.jsonl"))
-  refused("expected a file ending in .jsonl, .json-lines or .parquet", str(tmp_path / "a.csv"))
+  refused("expected a file ending in .jsonl, .json-lines, .json, .jsonl.gz", str(tmp_path / "a.csv"))
   (tmp_path / "dir.jsonl").mkdir()
   refused("dir.jsonl: no such file", str(tmp_path / "dir.jsonl"))
   refused("expected at least one row", write(tmp_path / "empty.jsonl", []))

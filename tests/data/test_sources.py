@@ -54,6 +54,8 @@ def test_gsm8k_refuses_what_is_not_a_number(tail):
 def test_gsm8k_without_hashes_is_an_error():
   with pytest.raises(InputError, match=r"field answer: expected GSM8K's '#### n'.*native.*domain"):
     adapt({"question": "Q", "answer": "42"})
+  with pytest.raises(InputError, match="field answer: expected GSM8K's '#### n'"):
+    adapt({"question": "Q", "answer": 42})  # it may be the number of a choice
 
 
 def test_math_takes_the_answer_before_the_solution():
@@ -68,7 +70,19 @@ def test_math_takes_the_last_box_of_the_solution():
   assert adapt({"problem": "P", "solution": solution, "answer": None}).answer == "\\left\\{ \\frac{1}{2} \\right."
 
 
-@pytest.mark.parametrize("solution", ["none", "\\boxed 3", "open \\boxed{1", "\\boxed{ }"])
+@pytest.mark.parametrize(
+  ("solution", "answer"),  # as some of MATH's rows have it
+  [("$\\boxed 3$.", "3"), ("\\fbox{\\frac{1}{2}}", "\\frac{1}{2}"), ("\\boxed{1} or \\boxed C", "C")],
+)
+def test_boxes_of_other_forms(solution, answer):
+  assert adapt({"problem": "P", "solution": solution}).answer == answer
+
+
+def test_a_level_that_a_table_made_a_float():
+  assert adapt({"problem": "P", "answer": "1", "level": 5.0}).difficulty == "Level 5"
+
+
+@pytest.mark.parametrize("solution", ["none", "the \\boxed answer", "\\boxed 3x", "open \\boxed{1", "\\boxed{ }"])
 def test_math_solution_without_a_box_is_an_error(solution):
   with pytest.raises(InputError, match=r"field solution: expected a \\boxed"):
     adapt({"problem": "P", "solution": solution})

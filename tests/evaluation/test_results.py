@@ -90,7 +90,7 @@ def test_the_tables():
   assert "| 2 | 66.7 [0.0, 100.0] | 50.0 [0.0, 100.0] |" in text
   assert "| easy | 2 | 75.0 [50.0, 100.0] |" in text
   assert "3 problems of a.jsonl, 2 samples each." in text
-  dated = "1 problems of lcb.jsonl, contests from 2024-10-01, 2 samples each; 1 rows left out, as row 5: its tests"
+  dated = "1 problem of lcb.jsonl, contests from 2024-10-01, 2 samples each; 1 row left out, as row 5: its tests"
   assert dated in text
   for line in text.splitlines():  # every table has rows of one width
     assert not line.startswith("|") or line.endswith("|")

@@ -1,6 +1,7 @@
 """Where sets are found, by which window, and what is said of those that are not."""
 
 import datetime
+import gzip
 import json
 import sys
 import types
@@ -59,6 +60,15 @@ def test_files_records_and_callables(tmp_path):
   write_records(tmp_path / "records", rows, name="toy", version="1.0.0", description="")
   sets = open_sets([str(tmp_path / "my.jsonl"), str(tmp_path / "records"), "tests.label_plugins:rows"], None, limit=2)
   assert [(set_.name, len(set_.problems)) for set_ in sets] == [("my", 2), ("records", 1), ("rows", 2)]
+
+
+def test_a_folder_as_the_hub_has_it_and_originals_of_sets(tmp_path):
+  (tmp_path / "aime" / "data").mkdir(parents=True)
+  pq.write_table(pa.Table.from_pylist([MATH, MATH]), tmp_path / "aime" / "data" / "test-00000-of-00001.parquet")
+  (tmp_path / "my.json").write_text(json.dumps([MATH]))
+  (tmp_path / "math500.jsonl.gz").write_bytes(gzip.compress(json.dumps(MATH).encode()))
+  sets = open_sets([str(tmp_path / "aime"), str(tmp_path / "my.json"), "math500"], tmp_path)
+  assert [(set_.name, len(set_.problems)) for set_ in sets] == [("aime", 2), ("my", 1), ("math500", 1)]
 
 
 @pytest.fixture
@@ -171,7 +181,7 @@ def test_what_a_window_cannot_be_applied_to_is_named(tmp_path):
     (["{}/empty.jsonl"], r"empty\.jsonl: expected at least one row"),
     (["{}/bad.jsonl"], r"bad\.jsonl:2: field answer"),
     (["{}/bad.jsonl", "{}/a/bad.jsonl"], r"bad\.jsonl"),
-    (["{}/a"], "expected a file ending in"),
+    (["{}/a"], "a cannot be loaded: EmptyDatasetError"),
   ],
 )
 def test_what_is_wrong_is_named(tmp_path, specs, told):
