@@ -132,14 +132,15 @@ def read_config(folder: str | Path) -> Qwen2Config:
     raise InputError(f"{file}: hidden_act is {raw['hidden_act']!r}, expected 'silu'")
   if raw.get("use_sliding_window"):
     raise InputError(f"{file}: use_sliding_window is true, expected false: windowed attention is not supported")
-  rope = raw.get("rope_parameters") or {}
-  scaling = raw.get("rope_scaling") or rope
+  rope, scaling = raw.get("rope_parameters") or {}, raw.get("rope_scaling") or {}
   if not isinstance(rope, dict) or not isinstance(scaling, dict):
     raise InputError(f"{file}: rope_parameters and rope_scaling: expected objects")
-  kind = scaling.get("rope_type", scaling.get("type", "default"))
-  if kind != "default":
-    raise InputError(f"{file}: rope type is {kind!r}, expected 'default': scaled positions are not supported")
+  for kind in (form.get("rope_type", form.get("type", "default")) for form in (scaling, rope)):
+    if kind != "default":
+      raise InputError(f"{file}: rope type is {kind!r}, expected 'default': scaled positions are not supported")
   theta = raw.get("rope_theta", rope.get("rope_theta"))
+  if rope.get("rope_theta", theta) != theta:
+    raise InputError(f"{file}: rope_theta is {theta!r}, and {rope['rope_theta']!r} in rope_parameters: expected one")
   if theta is None:
     raise InputError(f"{file}: no rope_theta, expected it at the top level or inside rope_parameters")
   if isinstance(theta, bool) or not isinstance(theta, (int, float)) or not 0 < theta < math.inf:
@@ -207,6 +208,8 @@ def weight_files(folder: str | Path) -> dict[str, Path]:
       names = set(_tensor_names(file))
       for name in (name for name, at in files.items() if at == file and name not in names):
         raise InputError(f"{file}: no tensor {name}, which {INDEX_FILE} says is there")
+    if (folder / SINGLE_FILE).is_file() and folder / SINGLE_FILE not in files.values():
+      raise InputError(f"{folder}: {SINGLE_FILE}, and {INDEX_FILE} of other files: expected one model's weights")
     return files
   file = folder / SINGLE_FILE
   if not file.is_file():
