@@ -64,6 +64,7 @@ def test_what_does_not_fit_ends_with_status_1_and_its_largest_buffers(capsys, mo
     (["--topology=v5p:4x4x4", "--mean-length=-1"], "--mean-length: expected a positive number"),
     (["--topology=v5p:4x4x4", "--config.model.path=Llama-3-8B"], "none of the known shapes Qwen/Qwen2.5-0.5B"),
     (["--search"], "--search: expected --topology"),
+    (["--topology=v5p:4x4x4", "--json=."], r"--json: \.: expected a file"),
   ],
 )
 def test_wrong_input_is_one_line(flags, words):
