@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from srpo_jax.errors import InputError
 from srpo_jax.jsonl import new_folder, read_json
 from srpo_jax.model.qwen2 import Params, Qwen2Config, init_params
-from srpo_jax.model.safetensors_writer import write_safetensors
+from srpo_jax.model.safetensors_writer import DTYPE_CODES, write_safetensors
 
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
@@ -408,12 +408,14 @@ def save_weights(
     max_shard_bytes: of one file; None: the files of SOURCE's index where it has one, else 5 GB.
 
   Raises:
-    InputError: `out` exists and is not empty.
+    InputError: `out` exists and is not empty, or SOURCE states a dtype that weights are not stored in.
   """
   out, source = Path(out), Path(source)
   if out.exists() and (not out.is_dir() or any(out.iterdir())):
     raise InputError(f"{out}: exists and is not an empty folder; expected a new one, nothing was written")
   kept = stored_dtype(source)
+  if (dtype or kept) not in DTYPE_CODES:
+    raise InputError(f"{source}/config.json: dtype is {kept!r}: expected another dtype to store, such as float32")
   with new_folder(out) as folder:
     for name in COMPANION_FILES:
       if (source / name).is_file():

@@ -164,6 +164,16 @@ def test_export_overwrites_nothing(checkpoint, tmp_path):
   assert [f.name for f in tmp_path.iterdir()] == ["kept"]
 
 
+def test_export_of_a_base_of_no_dtype_wants_one(checkpoint, tmp_path):
+  source = copy(checkpoint, tmp_path, dtype="auto")
+  config = hf.read_config(source)
+  params = hf.load_params(source, config)
+  with pytest.raises(InputError, match="dtype is 'auto'"):
+    hf.save_params(params, config, tmp_path / "out", source=source)
+  hf.save_params(params, config, tmp_path / "out", source=source, dtype="float32")
+  assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "float32"
+
+
 @pytest.mark.parametrize("form", ["flat", "nested"])
 def test_rope_theta_in_both_places(checkpoint, tmp_path, form):
   flat = {"rope_theta": 12345.0, "rope_parameters": None}
