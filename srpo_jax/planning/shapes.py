@@ -1,8 +1,8 @@
 """The shapes of the published Qwen2.5 models, for plans on machines without their weights.
 
 From config.json of each model's page, huggingface.co/Qwen/Qwen2.5-SIZE; all have rope_theta 1e6 and heads of
-hidden_size / heads features. Math, Coder and Instruct models of a size have its shape (another rope_theta or epsilon, of
-some, changes no program).
+hidden_size / heads features. Math, Coder and Instruct models of a size have its shape (where rope_theta or epsilon
+differs, no program does).
 """
 
 import re

@@ -126,6 +126,19 @@ def test_the_closed_form_knows_what_32b_needs_and_its_search_only_what_fits():
     rank(config, shape, chips.parse_topology("v5e:2x2"), lengths)
 
 
+def test_the_search_on_a_tpu_knows_that_half_a_registers_heads_take_whole_ones():
+  raw = qwen25_05b_gpu.get_config().to_dict()
+  raw["data"]["train"] = "x.jsonl"
+  config, shape = make_config(raw), published_shape("Qwen2.5-0.5B")
+  cache = 2 * 24 * 2 * 64 * 2 * 256 * 2560  # k and v, layers, heads, features, bf16, slots, positions
+  assert analytic.sizes(config, shape, 4096).cache == cache
+  assert analytic.sizes(config, shape, 4096, lanes=128).cache == 2 * cache  # 15.00 GiB, as compiled for v5e:1x1
+  lengths = Lengths(512, 0.8, 128)
+  for topology, lanes in (("v6e:1x1", 128), ("h100:1", 1)):
+    for found in rank(config, shape, chips.parse_topology(topology), lengths)[:3]:
+      assert found.bytes == analytic.sizes(found.config, shape, 4096, lanes=lanes).peak
+
+
 def test_stage_2_runs_the_programs_of_stage_1():
   """So that a plan of the one is a plan of the other: the stages differ in their data, ends and history."""
   first, second = (module.get_config().to_dict() for module in (stage1, stage2))
