@@ -79,7 +79,9 @@ def test_scores_would_be_seen(mesh, monkeypatch):
 
 
 # Over fsdp 2 a device holds one key/value head; over fsdp 4 both; over tensor 4 both too, copied.
-@pytest.mark.parametrize(("fsdp", "tensor", "heads"), [(2, 2, 1), (4, 1, 2), (1, 4, 2)])
+@pytest.mark.parametrize(
+  ("fsdp", "tensor", "heads"), [(2, 2, 1), (4, 1, 2), pytest.param(1, 4, 2, marks=pytest.mark.slow)]
+)
 def test_decoding_runs_the_paged_kernel_and_copies_neither_cache_nor_weights(fsdp, tensor, heads):
   mesh = topology_mesh("v5p:2x2x1", (1, fsdp, tensor))
   with without_compilation_cache(), jax.set_mesh(mesh):
