@@ -47,8 +47,10 @@ capacity=() arguments=()
 while (($#)); do
   case $1 in
     --dry-run) dry_run=1 ;;
-    --spot) capacity=(--spot) ;;
-    --reserved) capacity=(--reserved) ;;
+    --spot | --reserved)
+      [[ ${capacity[*]-$1} == "$1" ]] || die "$1: expected one of --spot and --reserved"
+      capacity=("$1")
+      ;;
     --)
       shift
       arguments=("$@")
@@ -78,6 +80,7 @@ check_name
 [[ -n $zone ]] || die "--zone: missing"
 [[ $attempts =~ ^[0-9]+$ ]] || die "--attempts: expected a whole number, got '$attempts'"
 [[ $poll =~ ^[0-9]+([.][0-9]+)?$ ]] || die "--poll: expected seconds, got '$poll'"
+[[ $worker =~ ^([0-9]+|all)$ ]] || die "--worker: expected a number, got '$worker'"
 [[ -z $model || $model == gs://* ]] || die "--model: expected gs://FOLDER, got '$model'"
 parse_slice "$slice"
 where=(--zone="$zone" ${project:+--project="$project"})

@@ -57,7 +57,7 @@ def main(args: Sequence[str]) -> None:
     "--max-shard-gb", type=float, help="above this size the weights are split; default as the base was, or 5"
   )
   options = parser.parse_args(args)
-  if options.max_shard_gb is not None and not options.max_shard_gb > 0:
+  if options.max_shard_gb is not None and not 0 < options.max_shard_gb < 1e9:
     raise InputError(f"--max-shard-gb: expected a positive number, got {options.max_shard_gb}")
   if "://" in options.out:
     raise InputError(f"--out: {options.out}: expected a local folder (then: gcloud storage cp -r FOLDER gs://...)")

@@ -116,6 +116,12 @@ def test_export_is_loaded_by_transformers(workdir, checkpoint, tmp_path):  # noq
   np.testing.assert_allclose(ours, theirs[np.arange(19), tokens[0, 1:]], atol=1e-5)
 
 
+@pytest.mark.parametrize("size", ["0", "-1", "nan", "inf"])
+def test_export_wants_a_size_of_shards(tmp_path, size):
+  with pytest.raises(InputError, match="--max-shard-gb: expected a positive number"):
+    export.main([f"--workdir={tmp_path}", f"--out={tmp_path / 'out'}", f"--max-shard-gb={size}"])
+
+
 def test_export_of_a_step(workdir, tmp_path):
   with pytest.raises(InputError, match=r"no checkpoint of step 7, expected one of: 1, 2"):
     export.main(["--workdir", str(workdir), "--step", "7", "--out", str(tmp_path / "a")])

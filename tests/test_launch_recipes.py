@@ -118,6 +118,8 @@ def test_odd_values_reach_the_worker_as_they_were():
     ([TPU_VM, "create", *NAMED, "--topology", "v5p:1x1x3"], "multiple of 4 chips"),
     ([TPU_VM, "create", "--name", "a;b", "--zone", "z"], "--name: expected"),
     ([TPU_VM, "create", *NAMED, "--spott"], "--spott: unknown option"),
+    ([TPU_VM, "create", *NAMED, "--spot", "--reserved"], "one of --spot and --reserved"),
+    ([TPU_VM, "logs", *NAMED, "--worker", "first"], "--worker: expected a number"),
     ([TPU_VM, "install", *NAMED, "--model", "/local"], "--model: expected gs://"),
     ([TPU_VM, "start", *NAMED], "expected -- --config"),
     ([TPU_VM, "resume", *NAMED, "--", "--config=c", "--workdir=runs/x"], "expected --workdir=gs://"),

@@ -179,10 +179,17 @@ def _visible(state: DecodeState) -> Int[Array, "S"]:
 def _append(cache: Float[Array, "S *layer N T D"], at: Int[Array, "S"], new: Array, *layer: Array) -> Array:
   """The cache with `new` [S, N, D] at position `at` of each slot (of one layer, where it holds all).
 
-  By vmap, not by an index of slots: then each device knows that it writes its own slots, and gathers no other's.
+  By vmap, not by an index of slots: then each device knows that it writes its own slots, and gathers no other's. In a
+  cache of all layers each head has an index of its own: written as one window, two heads on a TPU had the whole cache
+  copied to another layout and back at every layer.
   """
   dim = new.shape[-1]
-  return jax.vmap(lambda cache, at, new: cache.at[*layer, :, at, :dim].set(new, mode="drop"))(cache, at, new)
+
+  def put(cache: Array, at: Array, new: Array) -> Array:
+    head = (jnp.arange(len(new)),) if layer else (slice(None),)
+    return cache.at[*layer, *head, at, :dim].set(new, mode="drop")
+
+  return jax.vmap(put)(cache, at, new)
 
 
 def _unrolled(

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from srpo_jax.errors import InputError
 from srpo_jax.jsonl import new_folder, read_json
 from srpo_jax.model.qwen2 import Params, Qwen2Config, init_params
-from srpo_jax.model.safetensors_writer import write_safetensors
+from srpo_jax.model.safetensors_writer import DTYPE_CODES, write_safetensors
 
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
@@ -132,14 +132,15 @@ def read_config(folder: str | Path) -> Qwen2Config:
     raise InputError(f"{file}: hidden_act is {raw['hidden_act']!r}, expected 'silu'")
   if raw.get("use_sliding_window"):
     raise InputError(f"{file}: use_sliding_window is true, expected false: windowed attention is not supported")
-  rope = raw.get("rope_parameters") or {}
-  scaling = raw.get("rope_scaling") or rope
+  rope, scaling = raw.get("rope_parameters") or {}, raw.get("rope_scaling") or {}
   if not isinstance(rope, dict) or not isinstance(scaling, dict):
     raise InputError(f"{file}: rope_parameters and rope_scaling: expected objects")
-  kind = scaling.get("rope_type", scaling.get("type", "default"))
-  if kind != "default":
-    raise InputError(f"{file}: rope type is {kind!r}, expected 'default': scaled positions are not supported")
+  for kind in (form.get("rope_type", form.get("type", "default")) for form in (scaling, rope)):
+    if kind != "default":
+      raise InputError(f"{file}: rope type is {kind!r}, expected 'default': scaled positions are not supported")
   theta = raw.get("rope_theta", rope.get("rope_theta"))
+  if rope.get("rope_theta", theta) != theta:
+    raise InputError(f"{file}: rope_theta is {theta!r}, and {rope['rope_theta']!r} in rope_parameters: expected one")
   if theta is None:
     raise InputError(f"{file}: no rope_theta, expected it at the top level or inside rope_parameters")
   if isinstance(theta, bool) or not isinstance(theta, (int, float)) or not 0 < theta < math.inf:
@@ -207,6 +208,8 @@ def weight_files(folder: str | Path) -> dict[str, Path]:
       names = set(_tensor_names(file))
       for name in (name for name, at in files.items() if at == file and name not in names):
         raise InputError(f"{file}: no tensor {name}, which {INDEX_FILE} says is there")
+    if (folder / SINGLE_FILE).is_file() and folder / SINGLE_FILE not in files.values():
+      raise InputError(f"{folder}: {SINGLE_FILE}, and {INDEX_FILE} of other files: expected one model's weights")
     return files
   file = folder / SINGLE_FILE
   if not file.is_file():
@@ -405,12 +408,14 @@ def save_weights(
     max_shard_bytes: of one file; None: the files of SOURCE's index where it has one, else 5 GB.
 
   Raises:
-    InputError: `out` exists and is not empty.
+    InputError: `out` exists and is not empty, or SOURCE states a dtype that weights are not stored in.
   """
   out, source = Path(out), Path(source)
   if out.exists() and (not out.is_dir() or any(out.iterdir())):
     raise InputError(f"{out}: exists and is not an empty folder; expected a new one, nothing was written")
   kept = stored_dtype(source)
+  if (dtype or kept) not in DTYPE_CODES:
+    raise InputError(f"{source}/config.json: dtype is {kept!r}: expected another dtype to store, such as float32")
   with new_folder(out) as folder:
     for name in COMPANION_FILES:
       if (source / name).is_file():

@@ -45,8 +45,12 @@ class Sizes:
     return max(self.rollout, self.update)
 
 
-def sizes(config: Config, shape: Qwen2Config, row_tokens: int) -> Sizes:
-  """What lies on a chip, from shapes alone."""
+def sizes(config: Config, shape: Qwen2Config, row_tokens: int, *, lanes: int = 1) -> Sizes:
+  """What lies on a chip, from shapes alone.
+
+  Args:
+    lanes: a head's features are filled up to a multiple of these in the cache (0.5B's 64 to 128 on a TPU).
+  """
   c, mesh = shape, config.mesh
   d, f, t = mesh.data, mesh.fsdp, mesh.tensor
   master, item = ITEM[config.model.param_dtype], ITEM[config.model.dtype]
@@ -54,7 +58,7 @@ def sizes(config: Config, shape: Qwen2Config, row_tokens: int) -> Sizes:
   serving = n_parameters(c) * item / t
   positions = config.data.max_prompt_tokens + config.rollout.max_new_tokens
   kv_ways = t if t <= c.num_key_value_heads else 1
-  cache = 2 * c.num_hidden_layers * c.num_key_value_heads * c.head_dim * item / kv_ways
+  cache = 2 * c.num_hidden_layers * c.num_key_value_heads * -(-c.head_dim // lanes) * lanes * item / kv_ways
   cache *= config.rollout.slots / (d * f) * positions
   tokens = config.train.micro_batch * row_tokens / (d * f)
   kept = c.num_hidden_layers * tokens * c.hidden_size * item  # each layer's input
@@ -75,15 +79,15 @@ def sizes(config: Config, shape: Qwen2Config, row_tokens: int) -> Sizes:
   )
 
 
-def programs(config: Config, shape: Qwen2Config, work: Workload) -> dict[str, Program]:
+def programs(config: Config, shape: Qwen2Config, work: Workload, *, lanes: int = 1) -> dict[str, Program]:
   """Programs with FLOPs, bytes and received bytes in closed form, for `phases.estimate`; their memory is unknown."""
   c, mesh, o = shape, config.mesh, config.rollout
   d, f, t = mesh.data, mesh.fsdp, mesh.tensor
   ways = d * f
   master, item = ITEM[config.model.param_dtype], ITEM[config.model.dtype]
-  w, size = n_parameters(c), sizes(config, shape, max(tokens for tokens, *_ in work.micro_batches))
+  w, size = n_parameters(c), sizes(config, shape, max(tokens for tokens, *_ in work.micro_batches), lanes=lanes)
   kv_ways = min(t, c.num_key_value_heads)
-  kv_position = 2 * c.num_hidden_layers * c.num_key_value_heads * c.head_dim * item / kv_ways
+  kv_position = 2 * c.num_hidden_layers * c.num_key_value_heads * -(-c.head_dim // lanes) * lanes * item / kv_ways
   read = (w - (0 if c.tie_word_embeddings else c.vocab_size * c.hidden_size)) * item / t
 
   def ring(n_bytes: float, n: int) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from srpo_jax.config import Config
 from srpo_jax.errors import InputError
+from srpo_jax.model.attention import LANES
 from srpo_jax.model.qwen2 import Qwen2Config
 from srpo_jax.planning import analytic
 from srpo_jax.planning.chips import Topology
@@ -54,15 +55,16 @@ def rank(config: Config, shape: Qwen2Config, topology: Topology, lengths: Length
   """
   chip = topology.chip
   assert chip.available is not None
+  lanes = LANES if chip.platform == "tpu" else 1
   found, smallest = [], float("inf")
   works: dict[tuple[int, int], Workload] = {}
   for one in candidates(config, shape, topology.chips):
     key = one.rollout.slots, one.train.micro_batch
     work = works.get(key) or works.setdefault(key, make_workload(one, lengths))
-    n_bytes = analytic.sizes(one, shape, max(tokens for tokens, *_ in work.micro_batches)).peak
+    n_bytes = analytic.sizes(one, shape, max(tokens for tokens, *_ in work.micro_batches), lanes=lanes).peak
     smallest = min(smallest, n_bytes)
     if n_bytes <= FULL * chip.available:
-      programs = analytic.programs(one, shape, work)
+      programs = analytic.programs(one, shape, work, lanes=lanes)
       step = estimate(programs, work, shape, one, chip)
       found.append(Candidate(one, step, n_bytes))
   if not found:

@@ -1,9 +1,11 @@
-"""The shapes of the published Qwen2.5 base models, for plans on machines without their weights.
+"""The shapes of the published Qwen2.5 models, for plans on machines without their weights.
 
 From config.json of each model's page, huggingface.co/Qwen/Qwen2.5-SIZE; all have rope_theta 1e6 and heads of
-hidden_size / heads features.
+hidden_size / heads features. Math, Coder and Instruct models of a size have its shape (where rope_theta or epsilon
+differs, no program does).
 """
 
+import re
 from pathlib import Path
 
 from srpo_jax.errors import InputError
@@ -17,15 +19,16 @@ _PUBLISHED: dict[str, tuple[int, int, int, int, int, int, float, bool]] = {
   "7B": (3584, 28, 28, 4, 18_944, 152_064, 1e-6, False),
   "14B": (5120, 48, 40, 8, 13_824, 152_064, 1e-5, False),
   "32B": (5120, 64, 40, 8, 27_648, 152_064, 1e-5, False),
+  "72B": (8192, 80, 64, 8, 29_568, 152_064, 1e-5, False),
 }
 
 
 def published_shape(name: str) -> Qwen2Config | None:
-  """The shape of `Qwen/Qwen2.5-32B`, or of a path that ends so; None for other names."""
-  size = Path(name).name.removeprefix("Qwen2.5-")
-  if size == Path(name).name or size not in _PUBLISHED:
+  """The shape of `Qwen/Qwen2.5-32B` or `Qwen2.5-Math-7B-Instruct`, or of a path that ends so; None for other names."""
+  found = re.fullmatch(r"Qwen2\.5-(?:(?:Math|Coder)-)?([\d.]+B)(?:-Instruct)?", Path(name).name)
+  if found is None or found[1] not in _PUBLISHED:
     return None
-  hidden, layers, heads, kv_heads, intermediate, vocabulary, eps, tied = _PUBLISHED[size]
+  hidden, layers, heads, kv_heads, intermediate, vocabulary, eps, tied = _PUBLISHED[found[1]]
   return Qwen2Config(
     vocab_size=vocabulary,
     hidden_size=hidden,
@@ -41,7 +44,7 @@ def published_shape(name: str) -> Qwen2Config | None:
 
 
 def known_names() -> str:
-  return ", ".join(f"Qwen/Qwen2.5-{size}" for size in _PUBLISHED)
+  return ", ".join(f"Qwen/Qwen2.5-{size}" for size in _PUBLISHED) + " (or Math, Coder, Instruct)"
 
 
 def n_parameters(shape: Qwen2Config) -> int:

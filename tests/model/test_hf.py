@@ -164,6 +164,16 @@ def test_export_overwrites_nothing(checkpoint, tmp_path):
   assert [f.name for f in tmp_path.iterdir()] == ["kept"]
 
 
+def test_export_of_a_base_of_no_dtype_wants_one(checkpoint, tmp_path):
+  source = copy(checkpoint, tmp_path, dtype="auto")
+  config = hf.read_config(source)
+  params = hf.load_params(source, config)
+  with pytest.raises(InputError, match="dtype is 'auto'"):
+    hf.save_params(params, config, tmp_path / "out", source=source)
+  hf.save_params(params, config, tmp_path / "out", source=source, dtype="float32")
+  assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "float32"
+
+
 @pytest.mark.parametrize("form", ["flat", "nested"])
 def test_rope_theta_in_both_places(checkpoint, tmp_path, form):
   flat = {"rope_theta": 12345.0, "rope_parameters": None}
@@ -177,6 +187,8 @@ def test_rope_theta_in_both_places(checkpoint, tmp_path, form):
   ("changes", "words"),
   [
     ({"rope_theta": None, "rope_parameters": None}, "rope_theta"),
+    ({"rope_theta": 1e4, "rope_parameters": {"rope_theta": 1e6}}, "rope_theta is 10000.0, and 1000000.0"),
+    ({"rope_scaling": {"type": "default"}, "rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "yarn"),
     ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "yarn"),
     ({"model_type": "llama"}, "llama"),
     ({"hidden_act": "gelu"}, "hidden_act"),
@@ -271,6 +283,18 @@ def test_index_that_names_a_file_or_tensor_that_is_not_there(checkpoint, tmp_pat
   (folder / hf.INDEX_FILE).write_text(json.dumps({"weight_map": dict.fromkeys(names, "gone.safetensors")}))
   with pytest.raises(InputError, match=r"gone\.safetensors: no such file"):
     hf.weight_files(folder)
+
+
+def test_one_file_beside_an_index_of_others_is_refused(checkpoint, tmp_path):
+  """transformers reads the one file; the index may name another model's weights, or a part of these."""
+  folder = copy(checkpoint, tmp_path)
+  shutil.copy(folder / hf.SINGLE_FILE, folder / "model-00001-of-00001.safetensors")
+  weight_map = dict.fromkeys(load_file(folder / hf.SINGLE_FILE), "model-00001-of-00001.safetensors")
+  (folder / hf.INDEX_FILE).write_text(json.dumps({"weight_map": weight_map}))
+  with pytest.raises(InputError, match="expected one model's weights"):
+    hf.load_params(folder, hf.read_config(folder))
+  (folder / hf.SINGLE_FILE).unlink()
+  np.testing.assert_array_equal(logits(folder), logits(checkpoint))
 
 
 def test_our_random_parameters_have_the_loaded_shape(checkpoint):

@@ -78,16 +78,22 @@ def test_scores_would_be_seen(mesh, monkeypatch):
   assert has_scores(program) and not kernels(program)
 
 
-def test_decoding_runs_the_paged_kernel_and_copies_neither_cache_nor_weights(mesh):
-  compiled = decode_program(mesh)
+# Over fsdp 2 a device holds one key/value head; over fsdp 4 both; over tensor 4 both too, copied.
+@pytest.mark.parametrize(
+  ("fsdp", "tensor", "heads"), [(2, 2, 1), (4, 1, 2), pytest.param(1, 4, 2, marks=pytest.mark.slow)]
+)
+def test_decoding_runs_the_paged_kernel_and_copies_neither_cache_nor_weights(fsdp, tensor, heads):
+  mesh = topology_mesh("v5p:2x2x1", (1, fsdp, tensor))
+  with without_compilation_cache(), jax.set_mesh(mesh):
+    compiled = decode_program(mesh)
   program = compiled.as_text()
   assert kernels(program) == ["paged_attention"]  # once, in the loop over layers
-  held = SLOTS // 2, LARGE.num_hidden_layers, LARGE.num_key_value_heads // 2, POSITIONS, 128
+  held = SLOTS // fsdp, LARGE.num_hidden_layers, heads, POSITIONS, 128
   cache = f"bf16[{','.join(map(str, held))}]"
-  assert cache in program  # as a device has it: its own slots and head, features filled up to whole registers
+  assert cache in program  # as a device has it: its own slots and heads, features filled up to whole registers
   made = [line for line in program.splitlines() if re.search(rf"= {re.escape(cache)}\S* (copy|transpose)\(", line)]
   assert not made
   sizes = compiled.memory_analysis()
   assert sizes.alias_size_in_bytes >= 2 * 2 * math.prod(held)  # k and v are written where they came
-  weights = sum(x.size for x in jax.tree.leaves(shapes(LARGE)["layers"]))  # bytes on a device: bf16, tensor 2
+  weights = sum(x.size for x in jax.tree.leaves(shapes(LARGE)["layers"])) * 2 // tensor  # bytes on a device: bf16
   assert sizes.temp_size_in_bytes < weights / 2  # a second copy of them would be as much, one of the cache more

@@ -121,6 +121,7 @@ def test_published_shapes_have_the_published_numbers_of_parameters():
     "7B": (7.61, 6.53),
     "14B": (14.7, 13.1),
     "32B": (32.5, 31.0),
+    "72B": (72.7, 70.0),
   }
   for size, (total, body) in published.items():
     shape = published_shape(f"Qwen/Qwen2.5-{size}")
@@ -129,3 +130,7 @@ def test_published_shapes_have_the_published_numbers_of_parameters():
     assert counted / 1e9 == pytest.approx(total, abs=0.06 * total / 5 + 0.005)
     embeddings = shape.vocab_size * shape.hidden_size * (1 if shape.tie_word_embeddings else 2)
     assert (counted - embeddings) / 1e9 == pytest.approx(body, rel=0.02)
+  for name in ("models/Qwen2.5-Math-7B", "Qwen/Qwen2.5-Coder-7B-Instruct", "Qwen2.5-7B-Instruct"):
+    assert published_shape(name) == published_shape("Qwen2.5-7B")
+  for name in ("Qwen2-7B", "Qwen2.5-VL-7B", "Qwen2.5-7B-Instruct-AWQ", "Qwen2.5-Omni-7B", "7B"):
+    assert published_shape(name) is None

@@ -64,6 +64,7 @@ def test_what_does_not_fit_ends_with_status_1_and_its_largest_buffers(capsys, mo
     (["--topology=v5p:4x4x4", "--mean-length=-1"], "--mean-length: expected a positive number"),
     (["--topology=v5p:4x4x4", "--config.model.path=Llama-3-8B"], "none of the known shapes Qwen/Qwen2.5-0.5B"),
     (["--search"], "--search: expected --topology"),
+    (["--topology=v5p:4x4x4", "--json=."], r"--json: \.: expected a file"),
   ],
 )
 def test_wrong_input_is_one_line(flags, words):
@@ -123,6 +124,19 @@ def test_the_closed_form_knows_what_32b_needs_and_its_search_only_what_fits():
   assert tensors <= {1, 2, 4, 8} and len(ranked) > 20  # 40 heads and 64 chips
   with pytest.raises(InputError, match="no mesh of 4 chips holds the model"):
     rank(config, shape, chips.parse_topology("v5e:2x2"), lengths)
+
+
+def test_the_search_on_a_tpu_knows_that_half_a_registers_heads_take_whole_ones():
+  raw = qwen25_05b_gpu.get_config().to_dict()
+  raw["data"]["train"] = "x.jsonl"
+  config, shape = make_config(raw), published_shape("Qwen2.5-0.5B")
+  cache = 2 * 24 * 2 * 64 * 2 * 256 * 2560  # k and v, layers, heads, features, bf16, slots, positions
+  assert analytic.sizes(config, shape, 4096).cache == cache
+  assert analytic.sizes(config, shape, 4096, lanes=128).cache == 2 * cache  # 15.00 GiB, as compiled for v5e:1x1
+  lengths = Lengths(512, 0.8, 128)
+  for topology, lanes in (("v6e:1x1", 128), ("h100:1", 1)):
+    for found in rank(config, shape, chips.parse_topology(topology), lengths)[:3]:
+      assert found.bytes == analytic.sizes(found.config, shape, 4096, lanes=lanes).peak
 
 
 def test_stage_2_runs_the_programs_of_stage_1():
