@@ -27,7 +27,9 @@ class Notice:
     self.listen()
     return self
 
-  def __exit__(self, *error: object) -> None:
+  def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+    if isinstance(error, PreemptedError):
+      return  # it ends in order: told once more on its way out it must not end by the signal
     for number, handler in self._before.items():
       signal.signal(number, handler or signal.SIG_DFL)
 

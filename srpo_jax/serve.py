@@ -57,12 +57,9 @@ def main(args: Sequence[str]) -> None:
   from srpo_jax.serving.server import bind
 
   http_socket = bind(options.host, options.port, "--port")
-  with bind(options.host, options.grpc_port, "--grpc-port") as tried:
-    grpc_port = tried.getsockname()[1]
-  try:
-    _serve(options, config, http_socket, grpc_port)
-  finally:
-    http_socket.close()
+  # gRPC binds by itself, once the policy is loaded: until then nobody else is given its port.
+  with http_socket, bind(options.host, options.grpc_port, "--grpc-port") as held:
+    _serve(options, config, http_socket, held.getsockname()[1])
 
 
 def _serve(options: argparse.Namespace, config: Config, http_socket: socket.socket, grpc_port: int) -> None:

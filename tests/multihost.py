@@ -32,9 +32,10 @@ def environment(process=0, processes=1, devices=4, port=0):
 @contextlib.contextmanager
 def started(command, logs: Path, *, processes=2, devices=4, arguments=None):
   """The processes of a group, each running `command` (and its own of `arguments`), their output in LOGS.PROCESS.log."""
-  with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    port = free.getsockname()[1]
+  held = socket.socket()  # bound until the end: no other program is given the port before process 0 listens there
+  held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+  held.bind(("127.0.0.1", 0))
+  port = held.getsockname()[1]
   running = []
   try:
     for i in range(processes):
@@ -48,6 +49,7 @@ def started(command, logs: Path, *, processes=2, devices=4, arguments=None):
       with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
       process.wait()
+    held.close()
 
 
 def log_of(logs: Path, process: int) -> Path:
@@ -60,7 +62,7 @@ def statuses(running, within_s: float) -> list[int]:
   return [process.wait(max(0.1, ends - time.monotonic())) for process in running]
 
 
-def on_group(case, out: Path, *, processes=2, devices=4, within_s=400, **arguments):
+def on_group(case, out: Path, *, processes=2, devices=4, within_s=1200, **arguments):
   """What a case found on each process of a group."""
   command = ["-m", "tests.multihost", case, json.dumps(arguments), str(out)]
   with started(command, out, processes=processes, devices=devices) as running:

@@ -28,9 +28,14 @@ from tests.test_train import (  # noqa: F401 (the fixtures)
 
 
 def told(config, workdir):
-  """What ends the run, and its exit status."""
-  with pytest.raises(PreemptedError) as ended, Notice() as notice, Run(config, workdir, notice) as run:
-    train(run)
+  """What ends the run, and its exit status. The process does not end by it, so the signals' handlers are put back."""
+  before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+  try:
+    with pytest.raises(PreemptedError) as ended, Notice() as notice, Run(config, workdir, notice) as run:
+      train(run)
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
   return str(ended.value), ended.value.status
 
 
@@ -117,7 +122,10 @@ def test_handlers_are_put_back(checkpoint):  # noqa: F811
 
 
 def ended_by_sigterm(command, log: Path, env, ready):
-  """(status, seconds, standard error) of a command that gets SIGTERM once `ready(its standard error)` holds."""
+  """(status, seconds, standard error) of a command that gets SIGTERM once `ready(its standard error)` holds.
+
+  It gets it again and again until it has ended: of a group each host is told in its own time, others first.
+  """
   with log.open("wb") as stderr:
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | env, stderr=stderr, stdout=subprocess.DEVNULL)
     try:
@@ -125,8 +133,10 @@ def ended_by_sigterm(command, log: Path, env, ready):
         assert process.poll() is None, log.read_text()[-3000:]
         time.sleep(0.05)
       told_at = time.monotonic()
-      process.send_signal(signal.SIGTERM)
-      return process.wait(300), time.monotonic() - told_at, log.read_text()
+      while process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.01)
+      return process.returncode, time.monotonic() - told_at, log.read_text()
     finally:
       process.kill()
 

@@ -16,7 +16,7 @@ from typing import Any
 from srpo_jax.errors import InputError
 from srpo_jax.rewards.process import NotTakenError, StartError, WorkerDiedError, WorkerProcess
 
-START_LIMIT_S = 60.0  # to import the libraries on a busy machine; not part of any item's limit
+START_LIMIT_S = 300.0  # to import the libraries on a busy machine; not part of any item's limit
 RETRY_AFTER_S = 5.0  # a pool that could not start a worker answers None for so long before it tries again
 QUEUE_LENGTH = 4096
 

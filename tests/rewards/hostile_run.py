@@ -220,7 +220,7 @@ def verdict(judge, line: Hostile, facts: dict):
   judge.check(request)
   begin = time.monotonic()
   judge.submit(request, take)
-  if not done.wait(60):
+  if not done.wait(600):
     raise TimeoutError(f"no verdict on {line.name}")
   return found[0], time.monotonic() - begin
 

@@ -362,7 +362,7 @@ def test_scoring_overlaps_with_what_submits(best):
   """Verdicts arrive while later responses are still being written."""
   for number in range(10):
     best.submit(request(str(number), "def f(x): return 2 * x"))
-  end = time.monotonic() + 60
+  end = time.monotonic() + 600
   while best.judged < 10 and time.monotonic() < end:
     time.sleep(0.01)
   assert best.judged == 10
@@ -386,7 +386,7 @@ def test_many_threads_may_ask(best):
     thread.start()
   for thread in threads:
     thread.join()
-  end = time.monotonic() + 60
+  end = time.monotonic() + 600
   while len(found) < 40 and time.monotonic() < end:
     time.sleep(0.01)
   assert found == [1] * 40

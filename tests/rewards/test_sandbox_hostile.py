@@ -67,7 +67,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory):
 def hostile_run(tier: str, uid: int, *names: str) -> str:
   command = [sys.executable, "-m", "tests.rewards.hostile_run", tier, str(uid), *names]
   environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-  done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
+  done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200, check=False)
   assert done.returncode == 0, done.stderr[-2000:]
   return done.stdout
 

@@ -30,7 +30,7 @@ def request(id: str, stated: str = r"\sqrt{3}+2", gold: str = r"2+\sqrt{3}", **f
   return dataclasses.replace(ScoreRequest(id, "Add.", text, True, "math", gold), **fields)  # type: ignore[arg-type]
 
 
-def wait_for(condition, limit_s: float = 30.0) -> None:
+def wait_for(condition, limit_s: float = 600.0) -> None:
   deadline = time.monotonic() + limit_s
   while not condition():
     assert time.monotonic() < deadline, "waited in vain"
@@ -135,7 +135,7 @@ def test_workers_run_while_the_caller_goes_on() -> None:
 
 def test_hostile_answers_in_one_batch_do_not_hold_up_a_step() -> None:
   hostile = ["9^{9^9}", "9999!", r"\sum_{k=1}^{100}k", "1=2=5050", "{" * 100_000, "5" * 100_000, r"\frac{1}{" * 50]
-  with Scorer(workers=1, limit_s=1.0) as scorer:
+  with Scorer(workers=1, limit_s=3) as scorer:
     wait_for(scorer.worker_pids)
     scorer.submit(request("first"))
     scorer.collect()  # the worker is warm
@@ -144,8 +144,8 @@ def test_hostile_answers_in_one_batch_do_not_hold_up_a_step() -> None:
     scorer.submit(request("slow", SLOW_ANSWER, SLOW_GOLD))
     verdicts = scorer.collect()
   assert {verdict.correct for verdict in verdicts.values()} == {0}
-  assert [id for id, verdict in verdicts.items() if "took over 1 s" in verdict.reason] == ["slow"]
-  assert verdicts["slow"].time_s >= 1.0
+  assert [id for id, verdict in verdicts.items() if "took over 3 s" in verdict.reason] == ["slow"]
+  assert verdicts["slow"].time_s >= 3
 
 
 def test_an_item_over_the_limit_is_killed_and_the_next_is_judged() -> None:

@@ -39,7 +39,7 @@ class Server:
   def stub(self):
     return jetstream_pb2_grpc.OrchestratorStub(self.channel)
 
-  def post(self, body, path="/v1/completions", timeout=120):
+  def post(self, body, path="/v1/completions", timeout=600):
     """(status, the parsed body) of a request with this body, which may be bytes."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     request = urllib.request.Request(self.http + path, data, {"Content-Type": "application/json"})
@@ -51,7 +51,7 @@ class Server:
 
   def get(self, path):
     try:
-      with urllib.request.urlopen(self.http + path, timeout=60) as response:
+      with urllib.request.urlopen(self.http + path, timeout=600) as response:
         return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
       return error.code, error.read().decode()
@@ -60,7 +60,7 @@ class Server:
     lines = [line for line in self.get("/metrics")[1].splitlines() if line.startswith(f"{name} ")]
     return float(lines[0].split()[-1])
 
-  def settles(self, condition, seconds=60):
+  def settles(self, condition, seconds=600):
     """Whether a condition comes to hold."""
     end = time.monotonic() + seconds
     while not condition():

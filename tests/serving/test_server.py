@@ -295,7 +295,7 @@ def test_a_full_queue(narrow, monkeypatch):
 
   def hold(**args):
     held.set()
-    assert go.wait(60)
+    assert go.wait(600)
     return prefill(**args)
 
   def given_up():
@@ -303,7 +303,7 @@ def test_a_full_queue(narrow, monkeypatch):
 
   monkeypatch.setattr(narrow.driver.engine, "prefill", hold)
   calls = [narrow.stub.Decode(text_request("x", LONG))]
-  assert held.wait(60)
+  assert held.wait(600)
   calls += [narrow.stub.Decode(text_request("x", LONG)) for _ in range(3)]
   assert narrow.settles(lambda: narrow.metric("jetstream_prefill_backlog_size") == 3)
   with pytest.raises(grpc.RpcError) as failed:
@@ -378,7 +378,7 @@ def test_draining(model, checkpoint):
   """What is in flight and what waits is finished; new requests are refused; then both doors are closed."""
   with serving(model, checkpoint, slots=2, max_new=300, stops=NEVER) as server:
     go, generate = threading.Event(), server.driver.engine.generate
-    server.driver.engine.generate = lambda *args: go.wait(300) and generate(*args)
+    server.driver.engine.generate = lambda *args: go.wait(600) and generate(*args)
     calls = [server.stub.Decode(text_request("x", 300)) for _ in range(8)]
     stream = raw_post(server, {"prompt": "x", "max_tokens": 200, "stream": True})
     whole = raw_post(server, {"prompt": "x", "max_tokens": 200})
@@ -436,6 +436,7 @@ def test_a_failing_thread_ends_with_an_error(model, checkpoint, stage):
     server.driver.failed = lambda: ended.append(stage)
 
     def fail(*args, **kwargs):
+      assert server.settles(lambda: server.driver.unfinished == 2)  # or the post would come when all is over
       raise RuntimeError("the device is lost")
 
     setattr(server.driver.engine, stage, fail)
