@@ -97,7 +97,7 @@ def offline(params, config, folder, text, *, budget, key, temperature):
 
 def test_a_life(model, checkpoint, tmp_path):
   """Both doors give what offline sampling gives; SIGTERM lets what is in flight end, and the status is 0."""
-  text, long = "What is 3 + 4?", 2000
+  text, long = "What is 3 + 4?", 4000
   args = ["--model", checkpoint, TINY, f"--max-new-tokens={long}"]
   with running(tmp_path / "log", *args) as (process, http, address), grpc.insecure_channel(address) as channel:
     stub = jetstream_pb2_grpc.OrchestratorStub(channel)
