@@ -1,7 +1,6 @@
 """Bad input ends with one clear line and exit status 2."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -53,8 +52,6 @@ def run_cli(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = 
   try:
     main(sys.argv[1:] if argv is None else argv)
   except (Exception, PreemptedError) as error:
-    if isinstance(error, PreemptedError):
-      signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Python's end takes every handler of its own away
     status = report(error)
     if status is None:
       raise

@@ -28,9 +28,12 @@ class Notice:
     return self
 
   def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+    after = dict(self._before)
     if isinstance(error, PreemptedError):
-      return  # it ends in order: told once more on its way out it must not end by the signal
-    for number, handler in self._before.items():
+      # It ends in order: told once more on its way out it must not end by the signal. Ignored, as Python's end takes
+      # every handler of its own away.
+      after[signal.SIGTERM] = signal.SIG_IGN
+    for number, handler in after.items():
       signal.signal(number, handler or signal.SIG_DFL)
 
   def listen(self) -> None:

@@ -270,7 +270,7 @@ def test_preempted_hosts_agree_on_the_step(checkpoint, tmp_path, whom):  # noqa:
     wait_for_rows(running, tmp_path / "w", 2, tmp_path / "told")
     for process in whom:
       running[process].send_signal(signal.SIGTERM)
-    assert statuses(running, 300) == [0, 0], log_of(tmp_path / "told", 0).read_text()[-3000:]
+    assert statuses(running, 30) == [0, 0], log_of(tmp_path / "told", 0).read_text()[-3000:]
   step = len(metrics(tmp_path / "w"))
   for i in range(2):
     assert log_of(tmp_path / "told", i).read_text().splitlines()[-1] == f"preempted: saved step {step}"

@@ -134,6 +134,7 @@ def ended_by_sigterm(command, log: Path, env, ready):
         time.sleep(0.05)
       told_at = time.monotonic()
       while process.poll() is None:
+        assert time.monotonic() - told_at < 300, log.read_text()[-3000:]
         process.send_signal(signal.SIGTERM)
         time.sleep(0.01)
       return process.returncode, time.monotonic() - told_at, log.read_text()

@@ -58,7 +58,7 @@ def sizes(config: Config, shape: Qwen2Config, row_tokens: int, *, lanes: int = 1
   serving = n_parameters(c) * item / t
   positions = config.data.max_prompt_tokens + config.rollout.max_new_tokens
   kv_ways = t if t <= c.num_key_value_heads else 1
-  cache = 2 * c.num_hidden_layers * c.num_key_value_heads * -(-c.head_dim // lanes) * lanes * item / kv_ways
+  cache = _kv_bytes(c, item, lanes) / kv_ways
   cache *= config.rollout.slots / (d * f) * positions
   tokens = config.train.micro_batch * row_tokens / (d * f)
   kept = c.num_hidden_layers * tokens * c.hidden_size * item  # each layer's input
@@ -79,6 +79,12 @@ def sizes(config: Config, shape: Qwen2Config, row_tokens: int, *, lanes: int = 1
   )
 
 
+def _kv_bytes(shape: Qwen2Config, item: int, lanes: int) -> int:
+  """Bytes of a position's keys and values in all layers and heads."""
+  filled = -(-shape.head_dim // lanes) * lanes
+  return 2 * shape.num_hidden_layers * shape.num_key_value_heads * filled * item
+
+
 def programs(config: Config, shape: Qwen2Config, work: Workload, *, lanes: int = 1) -> dict[str, Program]:
   """Programs with FLOPs, bytes and received bytes in closed form, for `phases.estimate`; their memory is unknown."""
   c, mesh, o = shape, config.mesh, config.rollout
@@ -87,7 +93,7 @@ def programs(config: Config, shape: Qwen2Config, work: Workload, *, lanes: int =
   master, item = ITEM[config.model.param_dtype], ITEM[config.model.dtype]
   w, size = n_parameters(c), sizes(config, shape, max(tokens for tokens, *_ in work.micro_batches), lanes=lanes)
   kv_ways = min(t, c.num_key_value_heads)
-  kv_position = 2 * c.num_hidden_layers * c.num_key_value_heads * -(-c.head_dim // lanes) * lanes * item / kv_ways
+  kv_position = _kv_bytes(c, item, lanes) / kv_ways
   read = (w - (0 if c.tie_word_embeddings else c.vocab_size * c.hidden_size)) * item / t
 
   def ring(n_bytes: float, n: int) -> float:

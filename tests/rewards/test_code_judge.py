@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from srpo_jax.rewards.code import CodeJudge, runnable, stated_program
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.sandbox.client import Outcome, SandboxOptions
 from srpo_jax.types import Problem, ScoreRequest
+from tests.rewards.test_sandbox import wait_until
 
 TESTS = {"type": "assert", "cases": ["assert f(1) == 2", "assert f(2) == 4", "assert f(3) == 6", "assert f(0) == 0"]}
 
@@ -362,10 +362,7 @@ def test_scoring_overlaps_with_what_submits(best):
   """Verdicts arrive while later responses are still being written."""
   for number in range(10):
     best.submit(request(str(number), "def f(x): return 2 * x"))
-  end = time.monotonic() + 600
-  while best.judged < 10 and time.monotonic() < end:
-    time.sleep(0.01)
-  assert best.judged == 10
+  wait_until(lambda: best.judged == 10)
   assert all(v.correct == 1 for v in best.collect().values())
 
 
@@ -386,7 +383,5 @@ def test_many_threads_may_ask(best):
     thread.start()
   for thread in threads:
     thread.join()
-  end = time.monotonic() + 600
-  while len(found) < 40 and time.monotonic() < end:
-    time.sleep(0.01)
+  wait_until(lambda: len(found) == 40)
   assert found == [1] * 40

@@ -139,10 +139,14 @@ def test_hostile_answers_in_one_batch_do_not_hold_up_a_step() -> None:
     wait_for(scorer.worker_pids)
     scorer.submit(request("first"))
     scorer.collect()  # the worker is warm
+    (worker,) = scorer.worker_pids()
+    begin = time.process_time() + cpu(worker)
     for index in range(70):
       scorer.submit(request(str(index), hostile[index % 7], "5050"))
-    scorer.submit(request("slow", SLOW_ANSWER, SLOW_GOLD))
     verdicts = scorer.collect()
+    assert time.process_time() + cpu(worker) - begin < 4
+    scorer.submit(request("slow", SLOW_ANSWER, SLOW_GOLD))
+    verdicts |= scorer.collect()
   assert {verdict.correct for verdict in verdicts.values()} == {0}
   assert [id for id, verdict in verdicts.items() if "took over 3 s" in verdict.reason] == ["slow"]
   assert verdicts["slow"].time_s >= 3
@@ -283,8 +287,10 @@ def test_workers_die_with_their_parent(busy: bool) -> None:
     assert parent.stdout is not None
     pids = [int(word) for word in parent.stdout.readline().split()]
     assert len(pids) == 1 and all(map(running, pids))
+    used = cpu(pids[0])
     parent.kill()
-  wait_for(lambda: not any(map(running, pids)))
+  wait_for(lambda: not any(map(running, pids)) or cpu(pids[0]) - used > 3)
+  assert not any(map(running, pids))  # and it did not first finish what it was at
 
 
 def test_a_worker_has_bounded_memory() -> None:
