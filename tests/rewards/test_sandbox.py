@@ -358,7 +358,12 @@ def test_a_supervisor_that_cannot_be_started_again_gives_none_at_once(monkeypatc
     os.kill(running.pids()[0], signal.SIGKILL)
     assert wait().executions is None
     attempts = []
-    monkeypatch.setattr(running, "_start", lambda: attempts.append(1))
+
+    def start():
+      attempts.append(1)
+      raise client.StartError("once more")
+
+    monkeypatch.setattr(running, "_start", start)
     outcome = submit(running, calls(DOUBLE, "f(1)"))[0]()
     assert outcome.executions is None and "cannot start /nonexistent/python" in outcome.reason
     assert not attempts
