@@ -1,6 +1,6 @@
 """Writes the 5 M-parameter workload of `make bench`: a random Qwen2 with a 4,096-token BPE, and real questions.
 
-    python benchmarks/workload.py --out DIR [--questions gsm8k_train.jsonl]
+python benchmarks/workload.py --out DIR [--questions gsm8k_train.jsonl]
 """
 
 import argparse

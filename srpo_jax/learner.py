@@ -25,15 +25,15 @@ from srpo_jax.model.sharding import constrain, constrain_params
 class MicroBatch(NamedTuple):
   """Rows of prompt + response, and the response tokens as targets of the hidden state before each."""
 
-  tokens: Int[Any, "B T"]
-  positions: Int[Any, "B T"]
-  segments: Int[Any, "B T"]  # 0: padding
-  source: Int[Any, "B R"]  # column of the hidden state that predicts the target
-  target: Int[Any, "B R"]
-  in_loss: Bool[Any, "B R"]
-  advantage: Float[Any, "B R"]
-  sampler_logprob: Float[Any, "B R"]
-  old_logprob: Float[Any, "B R"]  # read only when updates are off policy
+  tokens: Int[Any, " B T"]
+  positions: Int[Any, " B T"]
+  segments: Int[Any, " B T"]  # 0: padding
+  source: Int[Any, " B R"]  # column of the hidden state that predicts the target
+  target: Int[Any, " B R"]
+  in_loss: Bool[Any, " B R"]
+  advantage: Float[Any, " B R"]
+  sampler_logprob: Float[Any, " B R"]
+  old_logprob: Float[Any, " B R"]  # read only when updates are off policy
 
 
 class TrainState(NamedTuple):
@@ -49,7 +49,7 @@ class Stats(NamedTuple):
   loss: Float[Array, ""]
   clipped: Float[Array, ""]
   entropy: Float[Array, ""]  # summed over tokens in the loss
-  logprob: Float[Array, "B R"]
+  logprob: Float[Array, " B R"]
 
 
 class UpdateMetrics(NamedTuple):
@@ -78,12 +78,12 @@ class LearnerOptions:
 
 def target_logprobs(
   params: Params,
-  hidden: Float[Array, "B R M"],
-  target: Int[Array, "B R"],
+  hidden: Float[Array, " B R M"],
+  target: Int[Array, " B R"],
   *,
   temperature: float,
   chunk: int,
-) -> tuple[Float[Array, "B R"], Float[Array, "B R"]]:
+) -> tuple[Float[Array, " B R"], Float[Array, " B R"]]:
   """Log-probabilities of the targets and entropies, at the temperature, the head run over chunks of C targets a row.
 
   Each chunk is rematerialised in the backward pass, so no [B, R, V] array ever exists.
@@ -113,16 +113,14 @@ def target_logprobs(
 
 def batch_logprobs(
   params: Params, config: Qwen2Config, options: LearnerOptions, batch: MicroBatch
-) -> tuple[Float[Array, "B R"], Float[Array, "B R"]]:
+) -> tuple[Float[Array, " B R"], Float[Array, " B R"]]:
   """The trainer's log-probabilities of a micro-batch's targets, and entropies."""
   batch = MicroBatch(*(constrain(x, "batch", "length") for x in batch))
   hidden = qwen2.forward(
     params, config, batch.tokens, batch.positions, batch.segments, dtype=options.dtype, remat=options.remat
   )
   hidden = jnp.take_along_axis(hidden, batch.source[..., None], axis=1)
-  return target_logprobs(
-    params, hidden, batch.target, temperature=options.temperature, chunk=options.head_chunk
-  )
+  return target_logprobs(params, hidden, batch.target, temperature=options.temperature, chunk=options.head_chunk)
 
 
 def micro_batch_loss(

@@ -285,9 +285,7 @@ class Run:
     config, longest = self.config, max(set_.longest for set_ in sets)
     engine = make_engine(config, self.model_config, max_prompt=longest, stops=stops)
     bucket, seed = config.rollout.prompt_bucket, config.train.seed
-    return Collector(
-      engine, scorer, self.tokenizer, stops, bucket, seed, show=self.shows_progress, notice=self._notice
-    )
+    return Collector(engine, scorer, self.tokenizer, stops, bucket, seed, show=self.shows_progress, notice=self._notice)
 
   def _open_files(self, folder: Path, opened: contextlib.ExitStack) -> Workdir:
     if not distributed.is_writer():

@@ -1,6 +1,6 @@
 """The plain values that flow between the parts of a training step.
 
-    Problem -> Rollout -> ScoreRequest -> Verdict
+Problem -> Rollout -> ScoreRequest -> Verdict
 """
 
 import dataclasses
@@ -61,5 +61,3 @@ class Verdict:
   reason: str  # why `correct` is what it is, in a few words
   pass_fraction: float | None = None  # code: the share of passed tests
   time_s: float = 0.0  # seconds that judging took
-
-

@@ -8,8 +8,10 @@ from srpo_jax.analysis.summary import comparison_table, plot_curves, stage_start
 def row(step, value):
   rates = ("pass@1", "greedy", "format_rate", "greedy_format_rate", "well_formed_accuracy")
   by = {"by": {"easy": value}, "greedy_by": {"easy": value / 2}}
-  return {"step": step, "set": "held-out", "n": 8, "length_mean": 10 * value} | by | (
-    dict.fromkeys(rates, value) | {"greedy_well_formed_accuracy": None}
+  return (
+    {"step": step, "set": "held-out", "n": 8, "length_mean": 10 * value}
+    | by
+    | (dict.fromkeys(rates, value) | {"greedy_well_formed_accuracy": None})
   )
 
 

@@ -13,12 +13,12 @@ EPS = 1e-6
 
 
 def group_advantages(
-  rewards: Float[np.ndarray, "prompt sample"],
-  judged: Bool[np.ndarray, "prompt sample"],
-  truncated: Bool[np.ndarray, "prompt sample"],
+  rewards: Float[np.ndarray, " prompt sample"],
+  judged: Bool[np.ndarray, " prompt sample"],
+  truncated: Bool[np.ndarray, " prompt sample"],
   *,
   scale: str | float = "std",
-) -> Float[np.ndarray, "prompt sample"]:
+) -> Float[np.ndarray, " prompt sample"]:
   """Advantages of each prompt's group.
 
   Args:
@@ -50,7 +50,7 @@ def group_advantages(
 
 
 def no_correct_weight(
-  advantages: Float[np.ndarray, "prompt sample"], correct: Bool[np.ndarray, "prompt sample"]
+  advantages: Float[np.ndarray, " prompt sample"], correct: Bool[np.ndarray, " prompt sample"]
 ) -> float:
   """The share of |advantage| held by groups without a correct response: gradient from form alone; 0 if none."""
   mass = np.abs(advantages).sum(axis=1)

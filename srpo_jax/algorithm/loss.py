@@ -20,22 +20,22 @@ from srpo_jax.arrays import Array
 
 
 def importance_weight(
-  old_logprob: Float[Array, "B R"], sampler_logprob: Float[Array, "B R"], cap: float
-) -> Float[Array, "B R"]:
+  old_logprob: Float[Array, " B R"], sampler_logprob: Float[Array, " B R"], cap: float
+) -> Float[Array, " B R"]:
   """min(cap, trainer / sampler probability) of each token, gradient stopped: bf16 rollouts are slightly off policy."""
   return jax.lax.stop_gradient(jnp.minimum(cap, jnp.exp(old_logprob - sampler_logprob)))
 
 
 def policy_loss(
-  logprob: Float[Array, "B R"],
-  old_logprob: Float[Array, "B R"],
-  advantage: Float[Array, "B R"],
-  in_loss: Bool[Array, "B R"],
+  logprob: Float[Array, " B R"],
+  old_logprob: Float[Array, " B R"],
+  advantage: Float[Array, " B R"],
+  in_loss: Bool[Array, " B R"],
   n_tokens: ArrayLike,
   *,
   clip_low: float,
   clip_high: float,
-  weight: Float[Array, "B R"] | float = 1.0,
+  weight: Float[Array, " B R"] | float = 1.0,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
   """This micro-batch's share of the loss, and how many of its tokens the clip holds back.
 

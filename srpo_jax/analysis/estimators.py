@@ -47,7 +47,7 @@ def powers_up_to(n: int) -> tuple[int, ...]:
   return tuple(sorted({1 << i for i in range(n.bit_length())} | {n}))
 
 
-def pass_at_ks(correct: Int[np.ndarray, "problems"], n: int, ks: Sequence[int]) -> Float[np.ndarray, "problems ks"]:
+def pass_at_ks(correct: Int[np.ndarray, " problems"], n: int, ks: Sequence[int]) -> Float[np.ndarray, " problems ks"]:
   """pass@k of each problem, of which `correct` of `n` responses are correct; each k from 1 to n, else ValueError."""
   _check_ks(ks, n)
   table = np.array([[pass_at_k(n, c, k) for k in ks] for c in range(n + 1)], np.float64)
@@ -100,7 +100,7 @@ def _majority(correct: int, wrong: tuple[int, ...], silent: int, k: int) -> floa
 
 
 def estimates(
-  values: Float[np.ndarray, "problems metrics"], *, seed: int = 0, level: float = LEVEL, resamples: int = RESAMPLES
+  values: Float[np.ndarray, " problems metrics"], *, seed: int = 0, level: float = LEVEL, resamples: int = RESAMPLES
 ) -> list[Estimate]:
   """The mean of each column over problems, with its interval. All columns see the same resamples.
 

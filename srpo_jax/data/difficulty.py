@@ -66,7 +66,7 @@ def row_label(difficulty: str | None, pass_rate: float | None) -> str | None:
 
 def select(
   labels: Sequence[str | None], ids: Sequence[str], *, keep: Mapping[str, float], max_unsolved: float, seed: int
-) -> Bool[np.ndarray, "rows"]:
+) -> Bool[np.ndarray, " rows"]:
   """Which rows to train on.
 
   Which of a label's rows stay is decided by a hash of (seed, id), so it does not depend on the order of the rows.

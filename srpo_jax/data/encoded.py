@@ -20,7 +20,7 @@ class Prompt:
 
   problem: Problem
   text: str
-  tokens: Int[np.ndarray, "P"]
+  tokens: Int[np.ndarray, " P"]
 
 
 def load_tokenizer(folder: str | Path) -> Any:

@@ -53,7 +53,7 @@ SMALLEST_BUCKET = 256  # positions
 LANES = 128  # of a TPU's registers
 
 
-def attention_mask(segments: Int[Array, "B T"]) -> Bool[Array, "B T T"]:
+def attention_mask(segments: Int[Array, " B T"]) -> Bool[Array, " B T T"]:
   """True where query i (second axis) may look at key j: same segment, j <= i. Segment 0 is padding.
 
   Padding looks at padding alone, so a row's real tokens never depend on how much padding it has or on which side.
@@ -63,11 +63,11 @@ def attention_mask(segments: Int[Array, "B T"]) -> Bool[Array, "B T T"]:
 
 
 def causal_attention(
-  q: Float[Array, "B T H D"],
-  k: Float[Array, "B T N D"],
-  v: Float[Array, "B T N D"],
-  segments: Int[Array, "B T"],
-) -> Float[Array, "B T H D"]:
+  q: Float[Array, " B T H D"],
+  k: Float[Array, " B T N D"],
+  v: Float[Array, " B T N D"],
+  segments: Int[Array, " B T"],
+) -> Float[Array, " B T H D"]:
   """Softmax(q k^T / sqrt(D)) v within segments, the softmax in fp32. Query head h reads key/value head h // G.
 
   What stands at padding (segment 0) differs between the programs; it is finite.
@@ -76,7 +76,7 @@ def causal_attention(
   return over_heads(kernel, q, k, v, segments) if kernel else xla_attention(q, k, v, segments)
 
 
-def _row_kernel(q: Float[Array, "B T H D"]) -> Kernel | None:
+def _row_kernel(q: Float[Array, " B T H D"]) -> Kernel | None:
   """The kernel of the module's rule, imported only where it is used: Mosaic and cuDNN are not on every machine."""
   device = target_device()
   if device.platform == "tpu":
@@ -92,11 +92,11 @@ def _row_kernel(q: Float[Array, "B T H D"]) -> Kernel | None:
 
 def over_heads(
   kernel: Kernel,
-  q: Float[Array, "B T H D"],
-  k: Float[Array, "B T N D"],
-  v: Float[Array, "B T N D"],
-  segments: Int[Array, "B T"],
-) -> Float[Array, "B T H D"]:
+  q: Float[Array, " B T H D"],
+  k: Float[Array, " B T N D"],
+  v: Float[Array, " B T N D"],
+  segments: Int[Array, " B T"],
+) -> Float[Array, " B T H D"]:
   """`kernel` on each device's own rows and heads: XLA cannot split a kernel by itself."""
   groups = q.shape[2] // k.shape[2]
 
@@ -110,7 +110,7 @@ def over_heads(
   return on_own_shards(own, (q, k, v, segments), (queries, keys, keys, ("batch", "length")), result=queries)
 
 
-def kv_heads_read(heads: int, kv_heads: int, groups: int) -> Int[Array, "n"]:
+def kv_heads_read(heads: int, kv_heads: int, groups: int) -> Int[Array, " n"]:
   """Which of a device's key/value heads its query heads read, in their order, each by the next `heads` / n of them.
 
   Where the mesh has more devices along the heads than there are key/value heads, each device has all of those.
@@ -129,11 +129,11 @@ def kv_heads_read(heads: int, kv_heads: int, groups: int) -> Int[Array, "n"]:
 
 
 def xla_attention(
-  q: Float[Array, "B T H D"],
-  k: Float[Array, "B T N D"],
-  v: Float[Array, "B T N D"],
-  segments: Int[Array, "B T"],
-) -> Float[Array, "B T H D"]:
+  q: Float[Array, " B T H D"],
+  k: Float[Array, " B T N D"],
+  v: Float[Array, " B T N D"],
+  segments: Int[Array, " B T"],
+) -> Float[Array, " B T H D"]:
   """`causal_attention` by XLA alone: the reference of the kernels. Its [B, H, T, T] scores are fp32."""
   batch, length, heads, dim = q.shape
   kv_heads = k.shape[2]
@@ -163,11 +163,11 @@ def page_shape(positions: int, dim: int) -> tuple[int, int]:
 
 
 def cached_attention(
-  q: Float[Array, "S H D"],
-  k: Float[Array, "S N T D"],
-  v: Float[Array, "S N T D"],
-  length: Int[Array, "S"],
-) -> Float[Array, "S H D"]:
+  q: Float[Array, " S H D"],
+  k: Float[Array, " S N T D"],
+  v: Float[Array, " S N T D"],
+  length: Int[Array, " S"],
+) -> Float[Array, " S H D"]:
   """One query a slot against the first `length` positions, at least 1, of that slot's cache."""
   if has_paged_kernel(k.dtype) and k.shape[2:] == page_shape(*k.shape[2:]):
     return stacked_attention(q, k[:, None], v[:, None], length, jnp.int32(0))
@@ -175,12 +175,12 @@ def cached_attention(
 
 
 def stacked_attention(
-  q: Float[Array, "S H D"],
-  k: Float[Array, "S L N T E"],
-  v: Float[Array, "S L N T E"],
-  length: Int[Array, "S"],
+  q: Float[Array, " S H D"],
+  k: Float[Array, " S L N T E"],
+  v: Float[Array, " S L N T E"],
+  length: Int[Array, " S"],
   layer: Int[Array, ""],
-) -> Float[Array, "S H D"]:
+) -> Float[Array, " S H D"]:
   """`cached_attention` by the paged kernel over one layer of a cache of all, which is not taken out of it.
 
   The E features of the cache are D and zeros.
@@ -212,11 +212,11 @@ def bucket(needed: int, positions: int) -> int | None:
 
 
 def xla_cached_attention(
-  q: Float[Array, "S H D"],
-  k: Float[Array, "S N T D"],
-  v: Float[Array, "S N T D"],
-  length: Int[Array, "S"],
-) -> Float[Array, "S H D"]:
+  q: Float[Array, " S H D"],
+  k: Float[Array, " S N T D"],
+  v: Float[Array, " S N T D"],
+  length: Int[Array, " S"],
+) -> Float[Array, " S H D"]:
   """`cached_attention` by XLA alone, over every position of the cache: the reference of the others."""
   slots, heads, dim = q.shape
   kv_heads, positions = k.shape[1:3]

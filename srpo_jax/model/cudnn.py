@@ -23,11 +23,11 @@ def applies(shape: tuple[int, ...], dtype: Any) -> bool:
 
 
 def cudnn_attention(
-  q: Float[Array, "B T H D"],
-  k: Float[Array, "B T N D"],
-  v: Float[Array, "B T N D"],
-  segments: Int[Array, "B T"],
-) -> Float[Array, "B T H D"]:
+  q: Float[Array, " B T H D"],
+  k: Float[Array, " B T N D"],
+  v: Float[Array, " B T N D"],
+  segments: Int[Array, " B T"],
+) -> Float[Array, " B T H D"]:
   """`attention.causal_attention` on one device; zeros at padding."""
   from srpo_jax.model.attention import attention_mask
 

@@ -37,9 +37,9 @@ from srpo_jax.model.sharding import constrain
 class Prefix(NamedTuple):
   """A prefilled prompt and what its request asks for."""
 
-  k: Float[Array, "L N P D"]
-  v: Float[Array, "L N P D"]
-  logits: Float[Array, "V"]  # of the token after the prompt
+  k: Float[Array, " L N P D"]
+  v: Float[Array, " L N P D"]
+  logits: Float[Array, " V"]  # of the token after the prompt
   length: Int[Array, ""]  # prompt tokens; positions from here on are padding
   key: Key[Array, ""]  # of the prompt; samples fold in their number
   budget: Int[Array, ""]  # tokens to generate at most
@@ -47,7 +47,7 @@ class Prefix(NamedTuple):
 
 
 # One array a layer; for the paged kernel one of all layers, whose T and D are those of `page_shape`.
-Cache = list[Float[Array, "S N T D"]] | Float[Array, "S L N T D"]
+Cache = list[Float[Array, " S N T D"]] | Float[Array, " S L N T D"]
 
 
 class DecodeState(NamedTuple):
@@ -55,23 +55,23 @@ class DecodeState(NamedTuple):
 
   k: Cache
   v: Cache
-  length: Int[Array, "S"]  # positions of the cache in use
-  token: Int[Array, "S"]  # drawn, not yet emitted
-  logprob: Float[Array, "S"]  # of that token
-  emitted: Int[Array, "S"]  # tokens of the response so far
-  budget: Int[Array, "S"]
-  temperature: Float[Array, "S"]
-  key: Key[Array, "S"]
-  active: Bool[Array, "S"]  # still generating
-  logprobs: Float[Array, "S K"]  # of the last chunk's tokens
+  length: Int[Array, " S"]  # positions of the cache in use
+  token: Int[Array, " S"]  # drawn, not yet emitted
+  logprob: Float[Array, " S"]  # of that token
+  emitted: Int[Array, " S"]  # tokens of the response so far
+  budget: Int[Array, " S"]
+  temperature: Float[Array, " S"]
+  key: Key[Array, " S"]
+  active: Bool[Array, " S"]  # still generating
+  logprobs: Float[Array, " S K"]  # of the last chunk's tokens
 
 
 class Chunk(NamedTuple):
   """What one `generate` call emitted."""
 
-  tokens: Int[Array, "S K"]
-  valid: Bool[Array, "S K"]  # a slot's tokens lie at the front; the rest is unset
-  lengths: Int[Array, "S"]  # tokens of the response so far
+  tokens: Int[Array, " S K"]
+  valid: Bool[Array, " S K"]  # a slot's tokens lie at the front; the rest is unset
+  lengths: Int[Array, " S"]  # tokens of the response so far
 
 
 def split_slots(state: DecodeState) -> DecodeState:
@@ -112,7 +112,7 @@ def init_state(config: Qwen2Config, slots: int, positions: int, chunk: int, dtyp
 def prefill(
   params: Params,
   config: Qwen2Config,
-  tokens: Int[Array, "P"],
+  tokens: Int[Array, " P"],
   length: Int[Array, ""],
   key: Key[Array, ""],
   budget: Int[Array, ""],
@@ -134,7 +134,7 @@ def prefill(
 
 
 def insert(
-  prefix: Prefix, state: DecodeState, slots: Int[Array, "G"], samples: Int[Array, "G"], *, top_p: float = 1.0
+  prefix: Prefix, state: DecodeState, slots: Int[Array, " G"], samples: Int[Array, " G"], *, top_p: float = 1.0
 ) -> DecodeState:
   """Puts a prompt into several slots; each draws its own first token. Slot numbers out of range are skipped."""
   keys = jax.vmap(lambda sample: jax.random.fold_in(prefix.key, sample))(samples)
@@ -171,12 +171,12 @@ def insert(
   return split_slots(state)
 
 
-def _visible(state: DecodeState) -> Int[Array, "S"]:
+def _visible(state: DecodeState) -> Int[Array, " S"]:
   """Positions that a slot's new token sees, its own included; nothing reads what a slot at rest computes."""
   return jnp.where(state.active, state.length + 1, 1)
 
 
-def _append(cache: Float[Array, "S *layer N T D"], at: Int[Array, "S"], new: Array, *layer: Array) -> Array:
+def _append(cache: Float[Array, " S *layer N T D"], at: Int[Array, " S"], new: Array, *layer: Array) -> Array:
   """The cache with `new` [S, N, D] at position `at` of each slot (of one layer, where it holds all).
 
   By vmap, not by an index of slots: then each device knows that it writes its own slots, and gathers no other's. In a
@@ -193,7 +193,7 @@ def _append(cache: Float[Array, "S *layer N T D"], at: Int[Array, "S"], new: Arr
 
 
 def _unrolled(
-  layers: list[Params], config: Qwen2Config, seen: int | None, x: Float[Array, "S 1 M"], state: DecodeState
+  layers: list[Params], config: Qwen2Config, seen: int | None, x: Float[Array, " S 1 M"], state: DecodeState
 ) -> tuple[Array, Cache, Cache]:
   """All blocks, one after the other, over a cache of one array a layer; its first `seen` positions are read."""
   k_cache, v_cache = list(state.k), list(state.v)
@@ -210,7 +210,7 @@ def _unrolled(
 
 
 def _scanned(
-  layers: Params, config: Qwen2Config, x: Float[Array, "S 1 M"], state: DecodeState
+  layers: Params, config: Qwen2Config, x: Float[Array, " S 1 M"], state: DecodeState
 ) -> tuple[Array, Cache, Cache]:
   """All blocks by one loop over stacked weights and a cache of all layers; neither is copied (see attention.py)."""
 

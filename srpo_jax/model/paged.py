@@ -27,15 +27,15 @@ PAGE = 512
 
 
 def paged_attention(
-  q: Float[Array, "S H D"],
-  k: Float[Array, "S L N T E"],
-  v: Float[Array, "S L N T E"],
-  length: Int[Array, "S"],
+  q: Float[Array, " S H D"],
+  k: Float[Array, " S L N T E"],
+  v: Float[Array, " S L N T E"],
+  length: Int[Array, " S"],
   layer: Int[Array, ""],
-  read: Int[Array, "n"],
+  read: Int[Array, " n"],
   *,
   cores: int,
-) -> Float[Array, "S H D"]:
+) -> Float[Array, " S H D"]:
   """`attention.stacked_attention` on one device.
 
   Args:

@@ -47,7 +47,7 @@ class Qwen2Config:
   tie_word_embeddings: bool
 
 
-def rope(x: Float[Array, "B T H D"], positions: Int[Array, "B T"], theta: float) -> Float[Array, "B T H D"]:
+def rope(x: Float[Array, " B T H D"], positions: Int[Array, " B T"], theta: float) -> Float[Array, " B T H D"]:
   """Rotates feature pairs (i, i + D/2) by position / theta^(2i/D), in fp32."""
   half = x.shape[-1] // 2
   frequency = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
@@ -57,7 +57,7 @@ def rope(x: Float[Array, "B T H D"], positions: Int[Array, "B T"], theta: float)
   return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x.dtype)
 
 
-def linear(x: Float[Array, "*batch _"], kernel: Float[Array, "..."], inputs: int = 1) -> Float[Array, "..."]:
+def linear(x: Float[Array, " *batch _"], kernel: Float[Array, " ..."], inputs: int = 1) -> Float[Array, " ..."]:
   """x @ kernel, contracting x's last axis with the kernel's first `inputs` axes (flattened).
 
   One two-dimensional product: with the batch axes left apart, XLA's CPU backend transposes the operands of the weight
@@ -145,7 +145,7 @@ def _batch_axes(n: int) -> tuple[str, ...]:
   return ("batch", "length")[:n]
 
 
-def embed(params: Params, tokens: Int[Array, "*batch"], dtype: Any) -> Float[Array, "*batch M"]:
+def embed(params: Params, tokens: Int[Array, " *batch"], dtype: Any) -> Float[Array, " *batch M"]:
   table = constrain(params["embed"], "vocab", "features")  # whole rows: the looked-up ones are split over the batch
   return constrain(table[tokens].astype(dtype), *_batch_axes(tokens.ndim), "features")
 
@@ -153,12 +153,12 @@ def embed(params: Params, tokens: Int[Array, "*batch"], dtype: Any) -> Float[Arr
 def apply_layers(
   params: Params,
   config: Qwen2Config,
-  x: Float[Array, "B T M"],
-  positions: Int[Array, "B T"],
+  x: Float[Array, " B T M"],
+  positions: Int[Array, " B T"],
   attend: Attend,
   *,
   remat: str = "none",
-) -> tuple[Float[Array, "B T M"], Any]:
+) -> tuple[Float[Array, " B T M"], Any]:
   """All blocks by one scan, and what `attend` kept of each layer (stacked on a leading L axis)."""
   block = Block(config)
 
@@ -178,7 +178,7 @@ def apply_layer(
   return Block(config).apply({"params": layer_params}, x, positions, attend, given)
 
 
-def final_norm(params: Params, config: Qwen2Config, x: Float[Array, "*batch M"]) -> Float[Array, "*batch M"]:
+def final_norm(params: Params, config: Qwen2Config, x: Float[Array, " *batch M"]) -> Float[Array, " *batch M"]:
   return cast(Array, RMSNorm(config.rms_norm_eps).apply({"params": {"weight": params["final_norm"]}}, x))
 
 
@@ -189,7 +189,7 @@ def gather_head(params: Params) -> Params:
   return {"embed": constrain(params["embed"], "vocab", "features")}
 
 
-def logits(params: Params, hidden: Float[Array, "*batch M"]) -> Float[Array, "*batch V"]:
+def logits(params: Params, hidden: Float[Array, " *batch M"]) -> Float[Array, " *batch V"]:
   """Next-token logits in fp32 of hidden states after the final norm."""
   flat = hidden.reshape(-1, hidden.shape[-1])
   if "head" in params:
@@ -202,13 +202,13 @@ def logits(params: Params, hidden: Float[Array, "*batch M"]) -> Float[Array, "*b
 def forward(
   params: Params,
   config: Qwen2Config,
-  tokens: Int[Array, "B T"],
-  positions: Int[Array, "B T"],
-  segments: Int[Array, "B T"],
+  tokens: Int[Array, " B T"],
+  positions: Int[Array, " B T"],
+  segments: Int[Array, " B T"],
   *,
   dtype: Any = jnp.float32,
   remat: str = "none",
-) -> Float[Array, "B T M"]:
+) -> Float[Array, " B T M"]:
   """Hidden states after the final norm.
 
   Args:

@@ -33,14 +33,14 @@ def prompt_key(seed: int, purpose: Purpose, step: int, prompt_id: str) -> Key[Ar
   return key
 
 
-def uniforms(keys: Key[Array, "S"], position: Int[Array, "S"]) -> Float[Array, "S"]:
+def uniforms(keys: Key[Array, " S"], position: Int[Array, " S"]) -> Float[Array, " S"]:
   """One uniform in [0, 1) a slot, for the token at `position` of its response."""
   return jax.vmap(lambda key, at: jax.random.uniform(jax.random.fold_in(key, at)))(keys, position)
 
 
 def draw(
-  logits: Float[Array, "S V"], uniform: Float[Array, "S"], temperature: Float[Array, "S"], top_p: float = 1.0
-) -> tuple[Int[Array, "S"], Float[Array, "S"]]:
+  logits: Float[Array, " S V"], uniform: Float[Array, " S"], temperature: Float[Array, " S"], top_p: float = 1.0
+) -> tuple[Int[Array, " S"], Float[Array, " S"]]:
   """Draws from softmax(logits / temperature) by inverting its CDF at `uniform`, in two levels of sqrt(V) blocks.
 
   One uniform and two short cumulative sums: a Gumbel draw needs V uniforms and two logarithms of each.
@@ -77,7 +77,7 @@ def draw(
   return token, logprob
 
 
-def in_nucleus(mass: Float[Array, "S V"], top_p: float) -> Bool[Array, "S V"]:
+def in_nucleus(mass: Float[Array, " S V"], top_p: float) -> Bool[Array, " S V"]:
   """The nucleus (Holtzman et al., arXiv 1904.09751): the likeliest tokens that together hold `top_p` of the mass.
 
   It holds every token of at least some mass: the largest for which they hold `top_p`; so of equal tokens all are in,

@@ -34,13 +34,13 @@ def block_size(length: int) -> int:
 
 
 def splash_attention(
-  q: Float[Array, "B T H D"],
-  k: Float[Array, "B T N D"],
-  v: Float[Array, "B T N D"],
-  segments: Int[Array, "B T"],
+  q: Float[Array, " B T H D"],
+  k: Float[Array, " B T N D"],
+  v: Float[Array, " B T N D"],
+  segments: Int[Array, " B T"],
   *,
   interpret: bool = False,
-) -> Float[Array, "B T H D"]:
+) -> Float[Array, " B T H D"]:
   """`attention.causal_attention` on one device. Rows are padded to whole blocks and cut again.
 
   Args:

@@ -21,8 +21,6 @@ class Token:
   gap: bool = False  # a blank stood before it
 
 
-
-
 def names(text: str) -> frozenset[str]:
   """The blank-separated names in a text."""
   return frozenset(text.split())

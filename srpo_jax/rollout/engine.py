@@ -106,7 +106,7 @@ class InProcessEngine:
     *,
     params: Params,
     existing_prefix: Prefix | None = None,
-    padded_tokens: Int[Any, "P"],
+    padded_tokens: Int[Any, " P"],
     true_length: int,
     key: Key[Array, ""] | None = None,
     budget: int | None = None,

@@ -24,7 +24,7 @@ class GroupRequest:
   """A prompt and how many responses to it are wanted."""
 
   prompt_id: str
-  tokens: Int[np.ndarray, "P"]
+  tokens: Int[np.ndarray, " P"]
   samples: int
   key: Key[Array, ""]
   budget: int  # tokens a response at most

@@ -64,8 +64,6 @@ def _allow(ruleset: int, path: str, access: int) -> None:
     if not os.path.isdir(path):
       access &= _READ_FILE | _WRITE_FILE | _TRUNCATE
     rule = _Beneath(access, descriptor)
-    linux.syscall(
-      _ADD_RULE, ctypes.c_int(ruleset), ctypes.c_int(_PATH_BENEATH), ctypes.byref(rule), ctypes.c_uint(0)
-    )
+    linux.syscall(_ADD_RULE, ctypes.c_int(ruleset), ctypes.c_int(_PATH_BENEATH), ctypes.byref(rule), ctypes.c_uint(0))
   finally:
     os.close(descriptor)

@@ -1,9 +1,9 @@
 """The ways to confine a child, best first. Each has a part for the zygote, once, and a part for the child, each time.
 
-    namespaces  own user, pid, mount, ipc, network and uts namespaces, minimal read-only root, small tmpfs, seccomp, ...
-    bubblewrap  the same namespaces by `bwrap`, where only that program may make them; nothing is writable
-    landlock    Landlock, seccomp and resource limits, under another uid where this process may change it
-    unsafe      resource limits alone
+namespaces  own user, pid, mount, ipc, network and uts namespaces, minimal read-only root, small tmpfs, seccomp, ...
+bubblewrap  the same namespaces by `bwrap`, where only that program may make them; nothing is writable
+landlock    Landlock, seccomp and resource limits, under another uid where this process may change it
+unsafe      resource limits alone
 """
 
 import contextlib

@@ -60,7 +60,7 @@ class PromptReader:
     self._longest = max(map(len, vocabulary))
     self._lock = threading.Lock()  # transformers sets truncation in the shared tokenizer
 
-  def read(self, prompt: str | Sequence[int]) -> Int[np.ndarray, "P"]:
+  def read(self, prompt: str | Sequence[int]) -> Int[np.ndarray, " P"]:
     """The prompt's tokens: text as the tokenizer has it, nothing added; ids as they are.
 
     Raises:

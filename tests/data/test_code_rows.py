@@ -166,6 +166,7 @@ except InputError as error:
 
 def test_the_pickle_that_is_refused_would_have_run():
   """The oracle of the test above: an ordinary unpickler calls what the pickle names."""
+
   class Harmless:
     def __reduce__(self):
       return len, ("four",)
@@ -196,9 +197,8 @@ def test_unpacked_cases_are_bounded(monkeypatch):
     (lcb(private=json.dumps([{"input": "", "output": "", "testtype": "functional"}])), "stdin or functional alone"),
     (lcb(public_test_cases='[{"input": 1, "output": "", "testtype": "stdin"}]'), "expected cases with the text input"),
     (
-      lcb("functional", metadata={"func_name": "f"}) | {
-        "public_test_cases": '[{"input": "x", "output": "1", "testtype": "functional"}]'
-      },
+      lcb("functional", metadata={"func_name": "f"})
+      | {"public_test_cases": '[{"input": "x", "output": "1", "testtype": "functional"}]'},
       "expected JSON in every line",
     ),
   ],

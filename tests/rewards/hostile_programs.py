@@ -326,8 +326,7 @@ def f(host):
   refused("9**9**8 in C", "def f(x):\n  return 9 ** 9 ** 8\n", "took too long"),
   refused(
     "__eq__ spoof",
-    "class Any:\n  def __eq__(self, other): return True\n  def __hash__(self): return 42\n"
-    "def f(x):\n  return Any()\n",
+    "class Any:\n  def __eq__(self, other): return True\n  def __hash__(self): return 42\ndef f(x):\n  return Any()\n",
     "not plain data",
   ),
   refused(

@@ -1,6 +1,6 @@
 """Prints the README's table: which line of the hostile list each tier stops, measured here, as each user.
 
-    python -m tests.rewards.hostile_table
+python -m tests.rewards.hostile_table
 """
 
 import json

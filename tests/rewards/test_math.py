@@ -426,7 +426,8 @@ def test_hostile_answers_are_decided_without_a_worker_in_no_time(answer: str) ->
   assert time.thread_time() - begin < 5
 
 
-@pytest.mark.parametrize("unit",
+@pytest.mark.parametrize(
+  "unit",
   [r"\sqrt", r"\frac", r"\sin", "(", "{", r"\{", "(1,", "-", "|", "2^", "x/", "x!", "1+"],
 )
 def test_a_long_gold_lets_in_no_deep_answer(unit: str) -> None:

@@ -218,9 +218,7 @@ def test_the_memory_of_verdicts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
   ("executable", "reason"),
   [("/nonexistent/python", "no worker: cannot start /nonexistent/python"), ("/bin/false", "exit status 1")],
 )
-def test_a_broken_pool_gives_none_without_delay(
-  monkeypatch: pytest.MonkeyPatch, executable: str, reason: str
-) -> None:
+def test_a_broken_pool_gives_none_without_delay(monkeypatch: pytest.MonkeyPatch, executable: str, reason: str) -> None:
   started = []
   monkeypatch.setattr(sys, "executable", executable)
   monkeypatch.setattr(pool, "RETRY_AFTER_S", 600)
