@@ -47,6 +47,7 @@ test-slow: install .venv/.installed-test
 
 check: install .venv/.installed-test
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy srpo_jax configs benchmarks
 	$(MAKE) test
 
