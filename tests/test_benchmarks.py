@@ -11,7 +11,7 @@ import pytest
 
 from srpo_jax.model import qwen2
 from srpo_jax.planning.flops import count_flops
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 
 def run(script, *args):

@@ -13,16 +13,16 @@ import transformers
 from srpo_jax import export, launch, logprobs
 from srpo_jax.errors import InputError
 from srpo_jax.workdir import read_rows
-from tests.conftest import ROOT
-from tests.test_train import checkpoint, toy  # noqa: F401 (checkpoint is a fixture)
-from tests.test_train import launch as run
+from tests.helpers.paths import ROOT
+from tests.helpers.runs import launch as run
+from tests.helpers.runs import toy
 
 TINY = "--config=configs/tiny.py"
 
 
 @pytest.fixture(scope="module")
-def workdir(checkpoint, tmp_path_factory):  # noqa: F811
-  return run(toy(checkpoint, train__steps=2, checkpoint__every=1), tmp_path_factory.mktemp("cli") / "run")
+def workdir(talkative, tmp_path_factory):
+  return run(toy(talkative, train__steps=2, checkpoint__every=1), tmp_path_factory.mktemp("cli") / "run")
 
 
 def call(module, *args):
@@ -79,10 +79,10 @@ def test_exit_status_2_with_one_line(module, args):
   assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 
 
-def test_a_place_that_cannot_be_written_is_named(checkpoint, tmp_path):  # noqa: F811
+def test_a_place_that_cannot_be_written_is_named(talkative, tmp_path):
   source = tmp_path / "t.jsonl"
   source.write_text('{"text": "a"}\n')
-  done = call("logprobs", "--model", str(checkpoint), "--input", str(source), "--output", "/no/such/folder/out.jsonl")
+  done = call("logprobs", "--model", str(talkative), "--input", str(source), "--output", "/no/such/folder/out.jsonl")
   assert done.returncode == 2
   last = done.stderr.splitlines()[-1]  # libtpu, where it is installed, says before that here is no TPU
   assert last.startswith("error: /no/such/folder/out.jsonl") and "No such" in last
@@ -102,12 +102,12 @@ def test_bad_rows_of_a_train_file_are_named(tmp_path, monkeypatch):
     launch.main([TINY, f"--config.data.train={file}", f"--workdir={tmp_path / 'w'}"])
 
 
-def test_export_is_loaded_by_transformers(workdir, checkpoint, tmp_path):  # noqa: F811
+def test_export_is_loaded_by_transformers(workdir, talkative, tmp_path):
   out = tmp_path / "out"
   export.main(["--workdir", str(workdir), "--out", str(out), "--max-shard-gb", "0.0001"])
   assert (out / "model.safetensors.index.json").exists()
   for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
-    assert (out / name).read_bytes() == (checkpoint / name).read_bytes()
+    assert (out / name).read_bytes() == (talkative / name).read_bytes()
   tokens = torch.arange(30, 50)[None]
   model = transformers.AutoModelForCausalLM.from_pretrained(out).eval()
   theirs = torch.log_softmax(model(tokens).logits, -1)[0].detach().numpy()
@@ -135,7 +135,7 @@ def test_export_of_a_step(workdir, tmp_path):
   assert (tmp_path / "1" / "model.safetensors").read_bytes() == one
 
 
-def test_logprobs_against_transformers(checkpoint, tmp_path):  # noqa: F811
+def test_logprobs_against_transformers(talkative, tmp_path):
   rows = [
     {"id": 7, "text": "What is 12 + 34? It is 46, naïvely."},
     {"prompt": "User: 2 + 2?\nAssistant: <think>", "response": " 4 </think>"},
@@ -143,9 +143,9 @@ def test_logprobs_against_transformers(checkpoint, tmp_path):  # noqa: F811
   ]
   source, out = tmp_path / "texts.jsonl", tmp_path / "out.jsonl"
   source.write_text("".join(json.dumps(row) + "\n" for row in rows))
-  logprobs.main(["--model", str(checkpoint), "--input", str(source), "--output", str(out)])
-  tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
-  model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint).eval()
+  logprobs.main(["--model", str(talkative), "--input", str(source), "--output", str(out)])
+  tokenizer = transformers.AutoTokenizer.from_pretrained(talkative)
+  model = transformers.AutoModelForCausalLM.from_pretrained(talkative).eval()
   got = read_rows(out)
   assert [row.get("id") for row in got] == [7, None, None]
   for row, given in zip(got, rows, strict=True):
@@ -159,7 +159,7 @@ def test_logprobs_against_transformers(checkpoint, tmp_path):  # noqa: F811
     np.testing.assert_allclose(row["logprobs"], expected[max(len(prompt) - 1, 0) :], atol=1e-4)
 
 
-def test_logprobs_names_a_bad_row_and_keeps_the_old_output(checkpoint, tmp_path):  # noqa: F811
+def test_logprobs_names_a_bad_row_and_keeps_the_old_output(talkative, tmp_path):
   source, out = tmp_path / "texts.jsonl", tmp_path / "out.jsonl"
   out.write_text("old")
   bad = [('{"prompt": "a"}', "response"), ("{", "one JSON object"), ('{"text": ""}', "at least one token")]
@@ -167,5 +167,5 @@ def test_logprobs_names_a_bad_row_and_keeps_the_old_output(checkpoint, tmp_path)
   for line, words in bad:
     source.write_text('{"text": "fine"}\n' + line + "\n")
     with pytest.raises(InputError, match=r"texts\.jsonl:2.*" + words):
-      logprobs.main(["--model", str(checkpoint), "--input", str(source), "--output", str(out)])
+      logprobs.main(["--model", str(talkative), "--input", str(source), "--output", str(out)])
   assert out.read_text() == "old"

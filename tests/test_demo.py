@@ -8,7 +8,7 @@ import pytest
 
 from srpo_jax.analysis.summary import by_set
 from srpo_jax.workdir import read_rows
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 
 def launch(workdir, *args, regime=""):

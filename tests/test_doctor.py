@@ -22,7 +22,7 @@ from srpo_jax.planning.workload import Lengths
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.sandbox.client import SandboxOptions
 from srpo_jax.types import Problem, Rollout
-from tests.test_train import checkpoint, launch, toy  # noqa: F401 (checkpoint is a fixture)
+from tests.helpers.runs import launch, toy
 
 GB = 10**9
 
@@ -40,9 +40,9 @@ def write_config(path, config):
   return path
 
 
-def test_a_healthy_run(checkpoint, tmp_path, capsys):  # noqa: F811
+def test_a_healthy_run(talkative, tmp_path, capsys):
   changes = {"rollout__backend": "inprocess", "reward__function": "", "rollout__max_new_tokens": 64}
-  file = write_config(tmp_path / "c.py", toy(checkpoint, **changes))
+  file = write_config(tmp_path / "c.py", toy(talkative, **changes))
   main([f"--config={file}", f"--workdir={tmp_path / 'run'}"])
   printed = capsys.readouterr().out
   of_disk = ("disk space", "writing", "memory")
@@ -52,17 +52,17 @@ def test_a_healthy_run(checkpoint, tmp_path, capsys):  # noqa: F811
   assert " 0 fail" in printed and not (tmp_path / "run").exists()
 
 
-def test_a_failure_ends_with_status_1(checkpoint, tmp_path, capsys):  # noqa: F811
-  faulty = toy(checkpoint, rollout__backend="inprocess", reward__function="tests.test_doctor:always_right")
+def test_a_failure_ends_with_status_1(talkative, tmp_path, capsys):
+  faulty = toy(talkative, rollout__backend="inprocess", reward__function="tests.test_doctor:always_right")
   with pytest.raises(SystemExit) as ended:
     main([f"--config={write_config(tmp_path / 'c.py', faulty)}"])
   assert ended.value.code == 1
   assert "fail  rewards of math" in capsys.readouterr().out
 
 
-def test_all_that_is_wrong_is_told_at_once(checkpoint, tmp_path, monkeypatch, capsys):  # noqa: F811
+def test_all_that_is_wrong_is_told_at_once(talkative, tmp_path, monkeypatch, capsys):
   """No EOS, no sandbox, few positions, and a file where the workdir should be."""
-  folder = shutil.copytree(checkpoint, tmp_path / "base")
+  folder = shutil.copytree(talkative, tmp_path / "base")
   for name, fields in (
     ("config.json", {"max_position_embeddings": 16}),
     ("tokenizer_config.json", {"eos_token": None}),
@@ -79,7 +79,7 @@ def test_all_that_is_wrong_is_told_at_once(checkpoint, tmp_path, monkeypatch, ca
     return start(options)
 
   monkeypatch.setattr(SandboxOptions, "start", refuse)
-  both = {"data__train": "tests.plugins:problems,tests.plugins:programs", "reward__function": ""}
+  both = {"data__train": "tests.helpers.plugins:problems,tests.helpers.plugins:programs", "reward__function": ""}
   with pytest.raises(SystemExit) as ended:
     main([f"--config={write_config(tmp_path / 'c.py', toy(folder, **both))}", f"--workdir={tmp_path / 'file/run'}"])
   shown = [line for line in capsys.readouterr().out.splitlines() if line[:4] in (PASS, WARN, FAIL)]
@@ -90,9 +90,9 @@ def test_all_that_is_wrong_is_told_at_once(checkpoint, tmp_path, monkeypatch, ca
   assert "over the 16 positions" in lines["lengths"] and "not looked at" in lines["sampler against trainer"]
 
 
-def test_a_run_that_goes_on_from_another_is_looked_over_with_its_policy(checkpoint, tmp_path, capsys):  # noqa: F811
-  first = launch(toy(checkpoint, train__steps=1), tmp_path / "first")
-  config = toy(checkpoint, init_from=str(first), model__path="", reward__function="", rollout__max_new_tokens=64)
+def test_a_run_that_goes_on_from_another_is_looked_over_with_its_policy(talkative, tmp_path, capsys):
+  first = launch(toy(talkative, train__steps=1), tmp_path / "first")
+  config = toy(talkative, init_from=str(first), model__path="", reward__function="", rollout__max_new_tokens=64)
   main([f"--config={write_config(tmp_path / 'c.py', config)}"])
   assert "pass  sampler against trainer" in capsys.readouterr().out
   shutil.rmtree(first / "checkpoints/1")
@@ -100,8 +100,8 @@ def test_a_run_that_goes_on_from_another_is_looked_over_with_its_policy(checkpoi
     main([f"--config={tmp_path / 'c.py'}"])
 
 
-def test_stages_of_a_domain_without_data_are_refused(checkpoint, tmp_path):  # noqa: F811
-  config = toy(checkpoint, stages={"stage1": stage({"code": 1.0}).to_dict()}, reward__function="")
+def test_stages_of_a_domain_without_data_are_refused(talkative, tmp_path):
+  config = toy(talkative, stages={"stage1": stage({"code": 1.0}).to_dict()}, reward__function="")
   with pytest.raises(InputError, match=r"config\.stages\.stage1\.mix\.code: no prompt of this domain"):
     main([f"--config={write_config(tmp_path / 'c.py', config)}"])
 
@@ -183,9 +183,9 @@ def test_room_for_a_response():
   assert [text.check_room(tokenizer, n).level for n in (26, 27, 57, 58)] == [FAIL, WARN, WARN, PASS]
 
 
-def test_a_real_tokenizer(checkpoint):  # noqa: F811
-  tokenizer = load_tokenizer(checkpoint)
-  found = text.check_tokenizer(tokenizer, (0,), hf.read_config(checkpoint), make_prompts(tokenizer, "1 + 1?"))
+def test_a_real_tokenizer(talkative):
+  tokenizer = load_tokenizer(talkative)
+  found = text.check_tokenizer(tokenizer, (0,), hf.read_config(talkative), make_prompts(tokenizer, "1 + 1?"))
   assert FAIL not in levels(found).values()
 
 
@@ -232,7 +232,7 @@ def test_disk(tmp_path, monkeypatch):
     assert [f.level for f in storage.check(workdir, 1, 1, 1)] == [FAIL]
 
 
-def test_memory(checkpoint):  # noqa: F811
+def test_memory(talkative):
   def found(fits, total, available, platform="gpu"):
     phase = type("Phase", (), {"total": total, "program": "generate", "held": {}, "temporaries": 0})
     chip = type("Chip", (), {"available": available, "platform": platform})
@@ -244,7 +244,7 @@ def test_memory(checkpoint):  # noqa: F811
   assert found(True, 19 * GB, 20 * GB) == WARN
   assert found(None, 1000, None, "cpu") == PASS and found(None, 1 << 60, None, "cpu") == FAIL
 
-  real = plan(toy(checkpoint), None, Lengths(mean=6, sigma=0.8, prompt=8))
+  real = plan(toy(talkative), None, Lengths(mean=6, sigma=0.8, prompt=8))
   chip = dataclasses.replace(real.topology.chip, available=1000)
   of_small = memory.finding(dataclasses.replace(real, topology=dataclasses.replace(real.topology, chip=chip)))
   assert of_small.level == FAIL and "does not fit" in of_small.found and "rollout.slots" in of_small.todo

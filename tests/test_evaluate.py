@@ -18,11 +18,12 @@ from srpo_jax.data.difficulty import pass_at_k
 from srpo_jax.errors import InputError
 from srpo_jax.evaluate import main
 from srpo_jax.workdir import read_rows
-from tests.conftest import ROOT, make_talkative
-from tests.test_train import launch, toy
+from tests.helpers.checkpoints import make_talkative
+from tests.helpers.paths import ROOT
+from tests.helpers.runs import launch, toy
 
 SAMPLES = 4
-SETS = "tests.label_plugins:rows,{folder}/more.jsonl"
+SETS = "tests.helpers.label_plugins:rows,{folder}/more.jsonl"
 MORE = [{"problem": f"What is {i} + 1?", "answer": i + 1} for i in range(3)]
 
 
@@ -61,7 +62,7 @@ def arguments(policy: list[str], folder: Path, out: Path, *more: str, sets: str 
   ]
 
 
-def of_model(model: Path, reward: str = "tests.label_plugins:logged") -> list[str]:
+def of_model(model: Path, reward: str = "tests.helpers.label_plugins:logged") -> list[str]:
   return [f"--model={model}", "--config=configs/tiny.py", f"--config.reward.function={reward}"]
 
 
@@ -152,7 +153,7 @@ def test_a_set_may_be_added_later(model, whole, log, tmp_path):
   out = tmp_path / "out"
   main(arguments(of_model(model), whole, out, sets="{folder}/more.jsonl"))
   alone = json.loads((out / "results.json").read_text())["sets"]
-  main(arguments(of_model(model), whole, out, sets="tests.label_plugins:rows"))
+  main(arguments(of_model(model), whole, out, sets="tests.helpers.label_plugins:rows"))
   both = json.loads((out / "results.json").read_text())["sets"]
   assert list(both) == ["rows", "more"] and both["more"] == alone["more"]
 
@@ -236,14 +237,19 @@ def test_top_p_and_temperature_reach_the_sampler(model, whole, log, tmp_path):
 @pytest.fixture(scope="module")
 def run(model, tmp_path_factory) -> Path:
   """A run that evaluates as it trains."""
-  sets = {"data__eval": "tests.plugins:problems", "data__eval_limit": 9, "eval__every": 2, "eval__samples": SAMPLES}
+  sets = {
+    "data__eval": "tests.helpers.plugins:problems",
+    "data__eval_limit": 9,
+    "eval__every": 2,
+    "eval__samples": SAMPLES,
+  }
   config = toy(model, **sets, train__steps=2, checkpoint__every=1)
   return launch(config, tmp_path_factory.mktemp("run") / "run")
 
 
 def test_of_a_run_it_gives_the_figures_of_its_eval_jsonl(run, log, tmp_path):
   """The same sampler, keys and rewards: each response is that which training's own evaluation saw."""
-  arguments = [f"--workdir={run}", "--sets=tests.plugins:problems", "--limit=9", f"--samples={SAMPLES}"]
+  arguments = [f"--workdir={run}", "--sets=tests.helpers.plugins:problems", "--limit=9", f"--samples={SAMPLES}"]
   main([*arguments, "--config.log.progress=False"])
   out = run / "evaluations/step_000002"
   found, (told,) = json.loads((out / "results.json").read_text()), read_rows(run / "eval.jsonl")[-1:]
@@ -290,7 +296,7 @@ def test_of_a_run_it_gives_the_figures_of_its_eval_jsonl(run, log, tmp_path):
     (["--sets=aime24", "--workdir={run}", "--step=7"], r"no checkpoint of step 7, expected one of: 0, 1, 2|: 1, 2"),
     (["--sets=aime24", "--workdir={run}", "--config.rollout.bogus=1"], r"config\.rollout\.bogus: unknown field"),
     (["--sets=aime24", "--workdir={run}", "--config.rollout.slots=many"], r"rollout\.slots"),
-    (["--sets=tests.plugins:problems", "--workdir={run}", "--out={run}"], r"not the folder of an evaluation"),
+    (["--sets=tests.helpers.plugins:problems", "--workdir={run}", "--out={run}"], r"not the folder of an evaluation"),
   ],
 )
 def test_what_is_wrong_is_one_line_and_nothing_is_written(run, log, args, told):
@@ -316,7 +322,7 @@ def test_on_a_mesh_responses_are_those_of_one_device(model, run, whole, log, tmp
   """Four devices, the weights of a folder and of a run spread over them."""
   env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
   mesh = ["--config.mesh.fsdp=2", "--config.mesh.tensor=2"]
-  of_run = [f"--workdir={run}", "--sets=tests.plugins:problems", "--limit=9", f"--samples={SAMPLES}"]
+  of_run = [f"--workdir={run}", "--sets=tests.helpers.plugins:problems", "--limit=9", f"--samples={SAMPLES}"]
   main([*of_run, f"--out={tmp_path / 'one'}", "--config.log.progress=False"])
   for name, args, reference in (
     ("more", arguments(of_model(model), whole, tmp_path / "of_model", sets="{folder}/more.jsonl"), whole / "out"),

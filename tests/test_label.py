@@ -18,8 +18,9 @@ from srpo_jax.data.records import Records, write_records
 from srpo_jax.errors import InputError
 from srpo_jax.label import labelled, main
 from srpo_jax.settings import claim, read_settings
-from tests.conftest import ROOT, make_talkative
-from tests.label_plugins import rows
+from tests.helpers.checkpoints import make_talkative
+from tests.helpers.label_plugins import rows
+from tests.helpers.paths import ROOT
 
 SAMPLES = 5
 ROWS = [{"id": p.id, "domain": p.domain, "question": p.question, "answer": p.answer, "more": [p.id]} for p in rows()]
@@ -30,7 +31,7 @@ def model(checkpoint, tmp_path_factory) -> Path:
   return make_talkative(checkpoint, tmp_path_factory.mktemp("talkative") / "model")
 
 
-def arguments(model, source, output, *more, reward="tests.label_plugins:logged") -> list[str]:
+def arguments(model, source, output, *more, reward="tests.helpers.label_plugins:logged") -> list[str]:
   return [
     f"--model={model}",
     f"--input={source}",
@@ -192,7 +193,7 @@ def test_records_in_records_out(model, whole, log, tmp_path):
 
 
 def test_a_callables_rows_become_native(model, whole, log, tmp_path):
-  main(arguments(model, "tests.label_plugins:rows", tmp_path / "out", "--format=records", "--version=1.2.3"))
+  main(arguments(model, "tests.helpers.label_plugins:rows", tmp_path / "out", "--format=records", "--version=1.2.3"))
   found = Records(tmp_path / "out")
   assert found.version == "1.2.3"
   assert [row["original_difficulty"] for row in found] == [f"Level {i}" for i in range(9)]
@@ -227,7 +228,7 @@ def test_rows_that_cannot_be_labelled_stay_without(model, log, tmp_path, capsys)
 
 
 def test_responses_that_are_never_judged_give_no_label(model, source, log, tmp_path):
-  main(arguments(model, source, tmp_path / "out.jsonl", reward="tests.label_plugins:never_judged"))
+  main(arguments(model, source, tmp_path / "out.jsonl", reward="tests.helpers.label_plugins:never_judged"))
   rows = read(tmp_path / "out.jsonl")
   for row in rows:  # a truncated response is wrong without a judge
     seen = row["rollouts"]
@@ -341,7 +342,7 @@ def test_rows_that_could_not_be_written_are_told_before_anything_is_sampled(mode
   with pytest.raises(InputError, match=r"in\.jsonl: row 1: field licence"):
     main(arguments(model, tmp_path / "in.jsonl", tmp_path / "out", "--format=records"))
   with pytest.raises(InputError, match=r"row 0: field odd"):
-    main(arguments(model, "tests.label_plugins:odd_rows", tmp_path / "out.jsonl"))
+    main(arguments(model, "tests.helpers.label_plugins:odd_rows", tmp_path / "out.jsonl"))
   assert not log.exists() and not list(tmp_path.glob("out*"))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 LAUNCH = ROOT / "launch"
 TPU_VM, JOBSET = str(LAUNCH / "tpu_vm.sh"), str(LAUNCH / "jobset.sh")

@@ -17,9 +17,10 @@ from srpo_jax.launch import parse_flags
 from srpo_jax.model.sampling import Purpose, prompt_key
 from srpo_jax.run import facts
 from srpo_jax.types import Rollout
-from tests.multihost import ROOT, case_steps, log_of, on_group, started, statuses
-from tests.sharded import digest, edge_distance
-from tests.test_train import checkpoint, launch, metrics, timeless, toy  # noqa: F401
+from tests.helpers.multihost import case_steps, log_of, on_group, started, statuses
+from tests.helpers.paths import ROOT
+from tests.helpers.runs import launch, metrics, timeless, toy
+from tests.helpers.sharded import digest, edge_distance
 
 STEPS = (0, 1, 2)  # of which the last ends an epoch
 MESH = (2, 4, 1)
@@ -38,14 +39,14 @@ def test_host_values_are_exchanged(tmp_path):
   assert (first["agreed"], second["agreed"], first["order"], second["order"]) == (0, 1, [0], [])
 
 
-def test_a_base_in_another_folder_is_the_same_base(checkpoint, tmp_path):  # noqa: F811
+def test_a_base_in_another_folder_is_the_same_base(talkative, tmp_path):
   """Each host has its own copy of what lies on gs://, in a folder of its own; another copy's weights are found out."""
-  copies = [Path(shutil.copytree(checkpoint, tmp_path / name)) for name in "ab"]
-  first, second = (facts(toy(checkpoint), folder, []) for folder in copies)
+  copies = [Path(shutil.copytree(talkative, tmp_path / name)) for name in "ab"]
+  first, second = (facts(toy(talkative), folder, []) for folder in copies)
   assert first == second
   weights = next(copies[1].glob("*.safetensors"))
   weights.write_bytes(weights.read_bytes()[:-1] + b"!")
-  assert facts(toy(checkpoint), copies[1], []) != first
+  assert facts(toy(talkative), copies[1], []) != first
 
 
 @pytest.mark.parametrize(
@@ -107,17 +108,17 @@ def test_each_process_judges_its_share_and_all_know_all_verdicts(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def source(checkpoint, tmp_path_factory):  # noqa: F811
+def source(talkative, tmp_path_factory):
   """A run of one device with a checkpoint at every step."""
-  config = toy(checkpoint, train__steps=max(STEPS), checkpoint__every=1, checkpoint__keep=9)
+  config = toy(talkative, train__steps=max(STEPS), checkpoint__every=1, checkpoint__keep=9)
   return launch(config, tmp_path_factory.mktemp("source") / "run")
 
 
 @pytest.fixture(scope="module")
-def pair(checkpoint, source, tmp_path_factory):  # noqa: F811
+def pair(talkative, source, tmp_path_factory):
   """What two processes found of each step, and their workdirs."""
   folder = tmp_path_factory.mktemp("pair")
-  arguments = {"checkpoint": str(checkpoint), "source": str(source), "folder": str(folder / "w"), "steps": STEPS}
+  arguments = {"checkpoint": str(talkative), "source": str(source), "folder": str(folder / "w"), "steps": STEPS}
   return on_group("steps", folder / "p", mesh=MESH, **arguments), folder / "w"
 
 
@@ -137,7 +138,7 @@ def assert_close(got, expected, where=""):
     assert got == expected, where
 
 
-def diverged(checkpoint, source, step, got, expected):  # noqa: F811
+def diverged(checkpoint, source, step, got, expected):
   """How many responses differ, each of them where its draw is on the edge between two tokens."""
   rows = [
     sorted(
@@ -164,7 +165,7 @@ def diverged(checkpoint, source, step, got, expected):  # noqa: F811
   return n
 
 
-def run_prompt(checkpoint, text):  # noqa: F811
+def run_prompt(checkpoint, text):
   from srpo_jax.data.encoded import load_tokenizer
 
   return np.asarray(load_tokenizer(checkpoint)(text, add_special_tokens=False)["input_ids"], np.int32)
@@ -172,9 +173,9 @@ def run_prompt(checkpoint, text):  # noqa: F811
 
 @pytest.mark.slow  # 2 minutes, the fixtures included
 @pytest.mark.parametrize("devices", [8, 1])
-def test_two_processes_step_as_one_does(pair, source, checkpoint, tmp_path, devices):  # noqa: F811
+def test_two_processes_step_as_one_does(pair, source, talkative, tmp_path, devices):
   (first, second), folder = pair
-  arguments = {"checkpoint": str(checkpoint), "source": str(source), "folder": str(tmp_path / "w"), "steps": STEPS}
+  arguments = {"checkpoint": str(talkative), "source": str(source), "folder": str(tmp_path / "w"), "steps": STEPS}
   if devices == 1:
     one = case_steps(mesh=(1, 1, 1), **arguments)
   else:
@@ -187,7 +188,7 @@ def test_two_processes_step_as_one_does(pair, source, checkpoint, tmp_path, devi
     if step:
       assert got["restored"] == digest(load_policy(source, step)[0])
     assert got["after"] != got["restored"]
-    if diverged(checkpoint, source, step, folder, tmp_path / "w") == 0:
+    if diverged(talkative, source, step, folder, tmp_path / "w") == 0:
       assert_close(got["row"], expected["row"], f"step {step}")
       assert_close(got["position"], expected["position"], f"step {step}")
       history = [sorted((w / f"step_{step}").glob("history/*/*.parquet")) for w in (folder, tmp_path / "w")]
@@ -199,25 +200,25 @@ def test_two_processes_step_as_one_does(pair, source, checkpoint, tmp_path, devi
 
 
 @pytest.mark.slow  # 15 s more
-def test_two_processes_to_one(pair, checkpoint, tmp_path):  # noqa: F811
+def test_two_processes_to_one(pair, talkative, tmp_path):
   """What two have written, one reads, with equal values, and goes on."""
   (first, _), folder = pair
   workdir = tmp_path / "w"
   shutil.copytree(folder / f"step_{max(STEPS)}", workdir)
   params, _, step = load_policy(workdir)
   assert (step, digest(params)) == (max(STEPS) + 1, first[-1]["after"])
-  config = toy(checkpoint, train__steps=step + 2, checkpoint__every=1, checkpoint__keep=9)
+  config = toy(talkative, train__steps=step + 2, checkpoint__every=1, checkpoint__keep=9)
   launch(config, workdir)
   assert [row["step"] for row in metrics(workdir)] == list(range(step + 2))
   assert load_policy(workdir)[2] == step + 2
 
 
-def command_of(checkpoint, folder, **changes):  # noqa: F811
+def command_of(checkpoint, folder, **changes):
   """A launch of the toy run on the mesh of both processes."""
   file = folder / "config.py"
   sizes = dict(zip(("mesh__data", "mesh__fsdp", "mesh__tensor"), MESH, strict=True)) | changes
   file.write_text(
-    "from tests.test_train import toy\nfrom ml_collections import ConfigDict\nimport dataclasses\n"
+    "from tests.helpers.runs import toy\nfrom ml_collections import ConfigDict\nimport dataclasses\n"
     f"def get_config():\n  return ConfigDict(dataclasses.asdict(toy({str(checkpoint)!r}, **{sizes!r})))\n"
   )
   return ["-m", "srpo_jax.launch", f"--config={file}", f"--workdir={folder / 'w'}"]
@@ -230,7 +231,7 @@ def wait_for_rows(running, workdir, n, logs):
     time.sleep(0.02)
 
 
-def finish(checkpoint, folder, steps):  # noqa: F811
+def finish(checkpoint, folder, steps):
   """The same command once more runs to its end."""
   with started(command_of(checkpoint, folder, train__steps=steps, checkpoint__every=2), folder / "again") as running:
     assert statuses(running, 1200) == [0, 0], log_of(folder / "again", 0).read_text()[-3000:]
@@ -238,7 +239,7 @@ def finish(checkpoint, folder, steps):  # noqa: F811
   assert [row["step"] for row in metrics(folder / "w")] == list(range(steps))
 
 
-def assert_as_alone(checkpoint, folder, steps):  # noqa: F811
+def assert_as_alone(checkpoint, folder, steps):
   """The run's numbers are those of one that was never ended, on one device."""
   alone = launch(toy(checkpoint, train__steps=steps), folder / "alone")
   for got, expected in zip(timeless(metrics(folder / "w")), timeless(metrics(alone)), strict=True):
@@ -248,8 +249,8 @@ def assert_as_alone(checkpoint, folder, steps):  # noqa: F811
 
 @pytest.mark.slow  # a minute each; where the other hangs, half a minute more
 @pytest.mark.parametrize(("victim", "number"), [(1, signal.SIGKILL), (0, signal.SIGKILL), (1, signal.SIGSTOP)])
-def test_the_end_of_one_ends_the_other_and_the_pair_resumes(checkpoint, tmp_path, victim, number):  # noqa: F811
-  command = command_of(checkpoint, tmp_path, train__steps=1000, checkpoint__every=2)
+def test_the_end_of_one_ends_the_other_and_the_pair_resumes(talkative, tmp_path, victim, number):
+  command = command_of(talkative, tmp_path, train__steps=1000, checkpoint__every=2)
   with started(command, tmp_path / "killed") as running:
     wait_for_rows(running, tmp_path / "w", 3, tmp_path / "killed")
     os.kill(running[victim].pid, number)
@@ -258,14 +259,14 @@ def test_the_end_of_one_ends_the_other_and_the_pair_resumes(checkpoint, tmp_path
   assert status != 0
   assert re.search(rf"^error: process {1 - victim} of 2 (was ended|ends): .*last checkpoint$", log, re.M), log[-3000:]
   steps = len(metrics(tmp_path / "w")) + 2
-  finish(checkpoint, tmp_path, steps)
-  assert_as_alone(checkpoint, tmp_path, steps)
+  finish(talkative, tmp_path, steps)
+  assert_as_alone(talkative, tmp_path, steps)
 
 
 @pytest.mark.slow  # a minute each
 @pytest.mark.parametrize("whom", [(0, 1), (1,)])
-def test_preempted_hosts_agree_on_the_step(checkpoint, tmp_path, whom):  # noqa: F811
-  command = command_of(checkpoint, tmp_path, train__steps=1000, checkpoint__every=1000)
+def test_preempted_hosts_agree_on_the_step(talkative, tmp_path, whom):
+  command = command_of(talkative, tmp_path, train__steps=1000, checkpoint__every=1000)
   with started(command, tmp_path / "told") as running:
     wait_for_rows(running, tmp_path / "w", 2, tmp_path / "told")
     for process in whom:
@@ -275,8 +276,8 @@ def test_preempted_hosts_agree_on_the_step(checkpoint, tmp_path, whom):  # noqa:
   for i in range(2):
     assert log_of(tmp_path / "told", i).read_text().splitlines()[-1] == f"preempted: saved step {step}"
   assert [f.name for f in (tmp_path / "w" / "checkpoints").iterdir()] == [str(step)] and step >= 2
-  finish(checkpoint, tmp_path, step + 1)
-  assert_as_alone(checkpoint, tmp_path, step + 1)
+  finish(talkative, tmp_path, step + 1)
+  assert_as_alone(talkative, tmp_path, step + 1)
 
 
 @pytest.mark.slow  # 20 s each
@@ -287,8 +288,8 @@ def test_preempted_hosts_agree_on_the_step(checkpoint, tmp_path, whom):  # noqa:
     ([[], ["--config.data.train=no/such.jsonl"]], r"process 1: no/such\.jsonl: no such file"),
   ],
 )
-def test_processes_that_do_not_agree_are_refused_in_one_line(checkpoint, tmp_path, arguments, words):  # noqa: F811
-  with started(command_of(checkpoint, tmp_path), tmp_path / "differ", arguments=arguments) as running:
+def test_processes_that_do_not_agree_are_refused_in_one_line(talkative, tmp_path, arguments, words):
+  with started(command_of(talkative, tmp_path), tmp_path / "differ", arguments=arguments) as running:
     assert statuses(running, 600) == [2, 2]
   for i in range(2):
     (line,) = [line for line in log_of(tmp_path / "differ", i).read_text().splitlines() if line.startswith("error:")]
@@ -297,8 +298,8 @@ def test_processes_that_do_not_agree_are_refused_in_one_line(checkpoint, tmp_pat
 
 
 @pytest.mark.slow  # 80 s, of which 60 are for a file system to show what was written
-def test_a_workdir_that_is_not_shared_is_refused(checkpoint, tmp_path):  # noqa: F811
-  command = command_of(checkpoint, tmp_path)[:-1]
+def test_a_workdir_that_is_not_shared_is_refused(talkative, tmp_path):
+  command = command_of(talkative, tmp_path)[:-1]
   folders = [[f"--workdir={tmp_path / str(i)}"] for i in range(2)]
   with started(command, tmp_path / "split", arguments=folders) as running:
     assert statuses(running, 900) == [2, 2]

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from srpo_jax.analysis.groups import as_groups
-from tests.conftest import ROOT
-from tests.test_train import checkpoint, launch, toy  # noqa: F401 (checkpoint is a fixture)
+from tests.helpers.paths import ROOT
+from tests.helpers.runs import launch, toy
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -42,8 +42,8 @@ RUNS = {
 
 @pytest.mark.slow  # about 40 s each: three kernels
 @pytest.mark.parametrize("changes", RUNS.values(), ids=RUNS.keys())
-def test_they_run(changes, checkpoint, tmp_path, monkeypatch):  # noqa: F811
-  workdir = launch(toy(checkpoint, **changes), tmp_path / "run")
+def test_they_run(changes, talkative, tmp_path, monkeypatch):
+  workdir = launch(toy(talkative, **changes), tmp_path / "run")
   monkeypatch.syspath_prepend(ROOT / "notebooks")
   monkeypatch.setenv("PYTHONPATH", str(ROOT))
   refresh = importlib.import_module("refresh")

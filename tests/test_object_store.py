@@ -1,14 +1,12 @@
-"""A run whose workdir is on gs://, against a store with the semantics of objects (tests/fake_gcs.py).
+"""A run whose workdir is on gs://, against a store with the semantics of objects (tests/helpers/fake_gcs.py).
 
 gcsfs and TensorStore speak to it over HTTP as they would to Google's; what a real bucket adds (credentials, quotas,
 retries) is not seen here.
 """
 
 import json
-import os
 from pathlib import Path
 
-import fsspec
 import pytest
 
 from srpo_jax import export
@@ -17,22 +15,8 @@ from srpo_jax.model import hf
 from srpo_jax.paths import as_path, local_copy
 from srpo_jax.run import Run
 from srpo_jax.workdir import Workdir, read_rows
-from tests.fake_gcs import serve
-from tests.test_train import assert_same_run, checkpoint, launch, toy  # noqa: F401
-from tests.test_workdir import fill
-
-
-@pytest.fixture(scope="module")
-def store():
-  with serve() as (store, env):
-    before = dict(os.environ)
-    os.environ.update(env)
-    fsspec.config.conf["gcs"]["token"] = "anon"
-    try:
-      yield store
-    finally:
-      os.environ.clear()
-      os.environ.update(before)
+from tests.helpers.runs import assert_same_run, launch, toy
+from tests.helpers.workdirs import fill
 
 
 def download(store, prefix: str, folder: Path) -> Path:
@@ -44,21 +28,21 @@ def download(store, prefix: str, folder: Path) -> Path:
   return folder
 
 
-def test_a_run_on_gs_is_the_local_one(store, checkpoint, tmp_path):  # noqa: F811
+def test_a_run_on_gs_is_the_local_one(store, talkative, tmp_path):
   """Two steps and, in another process's place, two more: every file and every weight as of four local steps."""
   rows = [{"id": f"q{i}", "domain": "math", "question": f"What is {i}?", "answer": str(i)} for i in range(7)]
   as_path("gs://bucket/train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
   config = {"log__tensorboard": True, "checkpoint__every": 2, "data__train": "gs://bucket/train.jsonl"}
-  alone = launch(toy(checkpoint, **config), tmp_path / "alone")
-  launch(toy(checkpoint, **config, train__steps=2), "gs://bucket/run")
-  launch(toy(checkpoint, **config), "gs://bucket/run")
+  alone = launch(toy(talkative, **config), tmp_path / "alone")
+  launch(toy(talkative, **config, train__steps=2), "gs://bucket/run")
+  launch(toy(talkative, **config), "gs://bucket/run")
   got = download(store, "bucket/run", tmp_path / "got")
   assert_same_run(alone, got)
   assert {f.name for f in got.iterdir()} == {f.name for f in alone.iterdir()} - {".lock"} | {".owner"}
   assert [f.stat().st_size for f in (got / "tb").iterdir()] == [f.stat().st_size for f in (alone / "tb").iterdir()]
   assert not [name for name in store.names() if "partial" in name]
   # What a run wrote there, stage 2 and an export read there.
-  stage2 = toy(checkpoint, **config | {"init_from": "gs://bucket/run", "train__steps": 5, "model__path": ""})
+  stage2 = toy(talkative, **config | {"init_from": "gs://bucket/run", "train__steps": 5, "model__path": ""})
   launch(stage2, "gs://bucket/stage2")
   assert read_rows(as_path("gs://bucket/stage2/metrics.jsonl"))[0]["step"] == 4
   export.main(["--workdir", "gs://bucket/run", "--out", str(tmp_path / "there")])
@@ -92,22 +76,22 @@ def test_rewind_and_the_last_to_open_owns_it(store):
   assert [row["step"] for row in read_rows(second.path / "metrics.jsonl")] == [0, 1, 2]
 
 
-def test_a_folder_of_someone_else_is_refused(store, checkpoint):  # noqa: F811
+def test_a_folder_of_someone_else_is_refused(store, talkative):
   as_path("gs://bucket/mine/notes.txt").write_text("x")
   with pytest.raises(InputError, match="not the workdir of a run"):
-    Run(toy(checkpoint), "gs://bucket/mine")
+    Run(toy(talkative), "gs://bucket/mine")
   assert store.names("bucket/mine/") == ["bucket/mine/notes.txt"]
 
 
-def test_a_bucket_that_cannot_be_written_is_refused_first(store, checkpoint):  # noqa: F811
+def test_a_bucket_that_cannot_be_written_is_refused_first(store, talkative):
   with pytest.raises(InputError, match=r"gs://other/run: cannot be written: .*expected a bucket"):
-    Run(toy(checkpoint, data__train="/no/such/file.jsonl"), "gs://other/run")
+    Run(toy(talkative, data__train="/no/such/file.jsonl"), "gs://other/run")
   with pytest.raises(InputError, match=r"/no/such/file\.jsonl"):
-    Run(toy(checkpoint, data__train="/no/such/file.jsonl"), "gs://bucket/run3")
+    Run(toy(talkative, data__train="/no/such/file.jsonl"), "gs://bucket/run3")
   assert store.names("bucket/run3/") == []
 
 
-def test_data_on_gs_is_copied_and_weights_on_gs_are_refused(store, checkpoint):  # noqa: F811
+def test_data_on_gs_is_copied_and_weights_on_gs_are_refused(store, talkative):
   as_path("gs://bucket/data/a/rows.jsonl").write_text(json.dumps({"x": 1}) + "\n")
   as_path("gs://bucket/data/b.txt").write_text("y")
   copied = local_copy("gs://bucket/data")

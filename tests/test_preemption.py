@@ -16,15 +16,8 @@ from srpo_jax.preemption import Notice
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.run import Run
 from srpo_jax.train import train
-from tests.conftest import ROOT
-from tests.test_train import (  # noqa: F401 (the fixtures)
-  assert_same_run,
-  checkpoint,
-  done,
-  launch,
-  metrics,
-  toy,
-)
+from tests.helpers.paths import ROOT
+from tests.helpers.runs import assert_same_run, launch, metrics, toy
 
 
 def told(config, workdir):
@@ -59,17 +52,17 @@ def signalled(monkeypatch, step, call, number=signal.SIGTERM, times=1):
 
 # In the first step, in one whose state is that of a checkpoint, past that and told twice.
 @pytest.mark.parametrize(("step", "call", "times"), [(0, 1, 1), (2, 1, 1), (3, 2, 2)])
-def test_told_while_sampling(done, checkpoint, tmp_path, monkeypatch, step, call, times):  # noqa: F811
+def test_told_while_sampling(finished_run, talkative, tmp_path, monkeypatch, step, call, times):
   signalled(monkeypatch, step, call, times=times)
-  assert told(toy(checkpoint), tmp_path / "t") == (f"preempted: saved step {step}", 0)
+  assert told(toy(talkative), tmp_path / "t") == (f"preempted: saved step {step}", 0)
   monkeypatch.undo()
   assert [row["step"] for row in metrics(tmp_path / "t")] == list(range(step))  # what was begun has left no row
   assert (tmp_path / "t" / "checkpoints" / str(step)).is_dir()
-  launch(toy(checkpoint), tmp_path / "t")
-  assert_same_run(done, tmp_path / "t")
+  launch(toy(talkative), tmp_path / "t")
+  assert_same_run(finished_run, tmp_path / "t")
 
 
-def test_told_while_updating(done, checkpoint, tmp_path, monkeypatch):  # noqa: F811
+def test_told_while_updating(finished_run, talkative, tmp_path, monkeypatch):
   """Between two micro-batches: the update is dropped, and made again on resume."""
   make, calls = Learner.__init__, []
 
@@ -86,35 +79,35 @@ def test_told_while_updating(done, checkpoint, tmp_path, monkeypatch):  # noqa: 
     self.accumulate = accumulate_and_tell
 
   monkeypatch.setattr(Learner, "__init__", made)
-  message, status = told(toy(checkpoint), tmp_path / "t")
+  message, status = told(toy(talkative), tmp_path / "t")
   assert re.fullmatch(r"preempted: saved step \d", message) and status == 0 and len(calls) == 3
   monkeypatch.undo()
-  launch(toy(checkpoint), tmp_path / "t")
-  assert_same_run(done, tmp_path / "t")
+  launch(toy(talkative), tmp_path / "t")
+  assert_same_run(finished_run, tmp_path / "t")
 
 
-def test_told_while_judging(done, checkpoint, tmp_path, monkeypatch):  # noqa: F811
+def test_told_while_judging(finished_run, talkative, tmp_path, monkeypatch):
   """A signal to the whole process group ends the judging workers too: the step's verdicts are not to be used."""
   monkeypatch.setenv("SRPO_TEST_TERM_AT", "30")
-  message, _ = told(toy(checkpoint, reward__function="tests.plugins:parity_then_term"), tmp_path / "t")
+  message, _ = told(toy(talkative, reward__function="tests.helpers.plugins:parity_then_term"), tmp_path / "t")
   assert message == "preempted: saved step 3" and len(metrics(tmp_path / "t")) == 3
   monkeypatch.setenv("SRPO_TEST_TERM_AT", "0")
-  launch(toy(checkpoint, reward__function="tests.plugins:parity_then_term"), tmp_path / "t")
-  assert_same_run(done, tmp_path / "t")
+  launch(toy(talkative, reward__function="tests.helpers.plugins:parity_then_term"), tmp_path / "t")
+  assert_same_run(finished_run, tmp_path / "t")
 
 
-def test_ctrl_c_saves_too_and_its_status_ends_a_loop(checkpoint, tmp_path, monkeypatch):  # noqa: F811
+def test_ctrl_c_saves_too_and_its_status_ends_a_loop(talkative, tmp_path, monkeypatch):
   signalled(monkeypatch, 2, 2, signal.SIGINT)
-  assert told(toy(checkpoint), tmp_path / "t") == ("interrupted: saved step 2", 130)
+  assert told(toy(talkative), tmp_path / "t") == ("interrupted: saved step 2", 130)
 
 
-def test_told_before_training_there_is_nothing_to_save(checkpoint, tmp_path, monkeypatch):  # noqa: F811
+def test_told_before_training_there_is_nothing_to_save(talkative, tmp_path, monkeypatch):
   monkeypatch.setattr("srpo_jax.run.load_tokenizer", lambda folder: os.kill(os.getpid(), signal.SIGTERM))
-  assert told(toy(checkpoint), tmp_path / "t") == ("preempted: nothing to save", 0)
+  assert told(toy(talkative), tmp_path / "t") == ("preempted: nothing to save", 0)
   assert not (tmp_path / "t").exists()
 
 
-def test_handlers_are_put_back(checkpoint):  # noqa: F811
+def test_handlers_are_put_back(talkative):
   before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
   with Notice():
     assert signal.getsignal(signal.SIGTERM) != before[0]

@@ -9,8 +9,8 @@ import pytest
 from srpo_jax.config import make_config
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.types import ScoreRequest
-from tests.conftest import ROOT
-from tests.test_train import checkpoint, launch, metrics, rollouts, toy  # noqa: F401 (checkpoint is a fixture)
+from tests.helpers.paths import ROOT
+from tests.helpers.runs import launch, metrics, rollouts, toy
 
 EXAMPLES = dict(re.findall(r"<!-- example: (\S+) -->\n```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S))
 
@@ -48,7 +48,7 @@ def test_advantage():
   np.testing.assert_allclose(leave_one_out(rewards, judged, ~judged), [[0.75, -0.75, 0.0, 0.0]])
 
 
-def test_all_three_in_one_run(checkpoint, tmp_path):  # noqa: F811
+def test_all_three_in_one_run(talkative, tmp_path):
   changes = {
     "data__train": "my_data:squares",
     "data__limit": 3,
@@ -56,7 +56,7 @@ def test_all_three_in_one_run(checkpoint, tmp_path):  # noqa: F811
     "advantage__function": "my_advantage:leave_one_out",
     "train__steps": 1,
   }
-  workdir = launch(toy(checkpoint, **changes), tmp_path / "r")
+  workdir = launch(toy(talkative, **changes), tmp_path / "r")
   assert {r["prompt_id"] for r in rollouts(workdir, 0)} == {f"square-{i}" for i in range(3)}
   assert len(metrics(workdir)) == 1
 

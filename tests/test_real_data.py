@@ -4,14 +4,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from srpo_jax.data.dataset import load_problems
-from tests.test_train import checkpoint, launch, metrics, rollouts, toy  # noqa: F401 (checkpoint is a fixture)
+from tests.helpers.runs import launch, metrics, rollouts, toy
 
 
 @pytest.mark.parametrize("limit", [7, 2])
-def test_two_epochs_of_gsm8k(checkpoint, data_dir, tmp_path, limit):  # noqa: F811
+def test_two_epochs_of_gsm8k(talkative, data_dir, tmp_path, limit):
   train = str(data_dir / "gsm8k_train.jsonl")
   changes = {"data__train": train, "data__limit": limit, "train__steps": 0, "train__epochs": 2, "reward__function": ""}
-  workdir = launch(toy(checkpoint, **changes), tmp_path / "g")
+  workdir = launch(toy(talkative, **changes), tmp_path / "g")
   problems = {p.id: p for p in load_problems(train, limit=limit)}
   assert next(iter(problems)) == "gsm8k_train-000000" and problems["gsm8k_train-000000"].answer == "72"
   sizes = [len(rollouts(workdir, row["step"])) // 4 for row in metrics(workdir)]

@@ -19,16 +19,16 @@ from srpo_jax.export import load_policy
 from srpo_jax.model import qwen2
 from srpo_jax.replay import Replayed, main, replay
 from srpo_jax.workdir import ROLLOUT_SCHEMA
-from tests.conftest import ROOT
-from tests.test_train import checkpoint, launch, toy  # noqa: F401 (checkpoint is a fixture)
+from tests.helpers.paths import ROOT
+from tests.helpers.runs import launch, toy
 
 STEP = 3
 
 
 @pytest.fixture(scope="module")
-def done(checkpoint, tmp_path_factory) -> Path:  # noqa: F811
+def done(talkative, tmp_path_factory) -> Path:
   """Four steps; the checkpoints of 2 and 4 are there."""
-  return launch(toy(checkpoint, checkpoint__keep=2), tmp_path_factory.mktemp("replay") / "run")
+  return launch(toy(talkative, checkpoint__keep=2), tmp_path_factory.mktemp("replay") / "run")
 
 
 @pytest.fixture
@@ -61,11 +61,9 @@ def test_a_step_is_what_was_recorded_to_the_last_bit(done, step):
   np.testing.assert_array_equal(found.recorded.advantages, found.advantages)
 
 
-def test_several_updates_and_unused_groups_are_made_again_too(checkpoint, tmp_path):  # noqa: F811
+def test_several_updates_and_unused_groups_are_made_again_too(talkative, tmp_path):
   changes = {"loss__updates": 2, "history__mode": "none", "history__dynamic_sampling": True}
-  workdir = launch(
-    toy(checkpoint, train__steps=2, checkpoint__every=1, checkpoint__keep=2, **changes), tmp_path / "run"
-  )
+  workdir = launch(toy(talkative, train__steps=2, checkpoint__every=1, checkpoint__keep=2, **changes), tmp_path / "run")
   id_ = pq.read_table(workdir / "rollouts/step_000001.parquet").column("prompt_id")[-1].as_py()
   found = replay(workdir, 1, moved=[id_])
   assert all(check.agrees for check in found.checks) and found.metrics["policy/logprob_gap"] is not None
@@ -122,9 +120,9 @@ def test_a_changed_figure_is_found(copy, name):
   assert differing(copy, loss=False) == {name: 1}
 
 
-def test_a_run_that_goes_on_from_another_is_replayed_from_its_checkpoint(checkpoint, done, tmp_path):  # noqa: F811
+def test_a_run_that_goes_on_from_another_is_replayed_from_its_checkpoint(talkative, done, tmp_path):
   shutil.copytree(done, tmp_path / "first")
-  config = toy(checkpoint, init_from=str(tmp_path / "first"), model__path="", train__steps=6, checkpoint__every=6)
+  config = toy(talkative, init_from=str(tmp_path / "first"), model__path="", train__steps=6, checkpoint__every=6)
   second = launch(config, tmp_path / "second")
   found = replay(second, 5)
   assert all(check.agrees for check in found.checks) and found.metrics["policy/grad_norm"] > 0
@@ -172,7 +170,7 @@ def test_without_weights_rewards_and_advantages_can_be_replayed(copy):
     (["--workdir={run}", "--step=4"], r"metrics\.jsonl: no row of step 4"),
     (["--workdir={run}", "--step=3", "--bogus=1"], r"--bogus=1: unknown option"),
     (["--workdir={run}", "--step=3", "--config.mesh.bogus=1"], r"config\.mesh\.bogus: unknown field"),
-    (["--workdir={run}", "--step=3", "--config.data.limit=1"], r"tests\.plugins:problems: no row q\d"),
+    (["--workdir={run}", "--step=3", "--config.data.limit=1"], r"tests\.helpers\.plugins:problems: no row q\d"),
     (["--workdir={run}", "--step=3", "--config.prompt.math=x"], r"step_000003\.parquet: row 0: field prompt: not that"),
     (["--workdir={run}", "--step=3", "--config.rollout.group=5"], r"expected the rollouts of a step, 5 a prompt"),
   ],
@@ -186,7 +184,7 @@ def test_what_is_wrong_is_named(done, args, told):
   ("fields", "told"),
   [
     ({"step": 2}, "field step: 2, expected 3"),
-    ({"domain": "code"}, r"field domain: not that of q\d+ in tests\.plugins:problems"),
+    ({"domain": "code"}, r"field domain: not that of q\d+ in tests\.helpers\.plugins:problems"),
     ({"prompt": "x"}, r"field prompt: not that of q\d+"),
     ({"n_tokens": 99}, "field n_tokens: 99, expected that many token_ids"),
     ({"token_ids": [1]}, r"field n_tokens: \d+, expected that many token_ids"),

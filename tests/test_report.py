@@ -20,7 +20,6 @@ from srpo_jax.errors import InputError
 from srpo_jax.paths import as_path
 from srpo_jax.report import main
 from srpo_jax.workdir import Workdir
-from tests.test_object_store import store  # noqa: F401 (a fixture)
 
 TAKE = "document.title = 'taken'"
 HOSTILE = f'</script><script>{TAKE}</script><img src=x onerror="{TAKE}"> {{{{title}}}} \u2028'
@@ -284,7 +283,7 @@ def test_a_hundred_thousand_rollouts(tmp_path, browser):
   assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
-def test_a_run_in_an_object_store(tmp_path, store):  # noqa: F811
+def test_a_run_in_an_object_store(tmp_path, store):
   """Its files are read, and the page is put, where they are."""
   local = make_workdir(tmp_path / "run")
   remote = as_path("gs://bucket/run")

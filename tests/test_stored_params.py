@@ -18,8 +18,8 @@ from srpo_jax.errors import InputError
 from srpo_jax.learner import TrainState
 from srpo_jax.model import hf
 from srpo_jax.stored_params import StoredParams
-from tests.conftest import make_checkpoint
-from tests.test_train import toy
+from tests.helpers.checkpoints import make_checkpoint
+from tests.helpers.runs import toy
 
 LAYERS = 6
 

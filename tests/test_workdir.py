@@ -10,12 +10,7 @@ from tensorboardX.proto.event_pb2 import Event
 from srpo_jax.algorithm.history import Outcome, Pool
 from srpo_jax.errors import InputError
 from srpo_jax.workdir import Workdir, open_parquet, read_rows
-
-
-def fill(files, steps):
-  for step in steps:
-    files.write_metrics({"step": step, "reward/mean": step / 10, "policy/loss": None})
-    files.write_rollouts(step, [{"step": step, "prompt_id": "a"}])
+from tests.helpers.workdirs import fill
 
 
 def events(path):

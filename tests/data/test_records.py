@@ -18,7 +18,7 @@ from tensorflow_datasets.core import example_serializer
 from srpo_jax.data.dataset import RecordProblems, column, load_problems, open_problems
 from srpo_jax.data.records import INDEX, Records, features, write_records
 from srpo_jax.errors import InputError
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 ROWS = [
   {"id": "a", "domain": "math", "question": "1 + 1?", "answer": "2", "pass_rate": 0.3, "difficulty": "medium"},

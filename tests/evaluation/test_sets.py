@@ -58,7 +58,9 @@ def test_files_records_and_callables(tmp_path):
   write(tmp_path / "my.jsonl", [MATH, MATH])
   rows = [{"id": "a", "domain": "math", "question": "?", "answer": "1"}]
   write_records(tmp_path / "records", rows, name="toy", version="1.0.0", description="")
-  sets = open_sets([str(tmp_path / "my.jsonl"), str(tmp_path / "records"), "tests.label_plugins:rows"], None, limit=2)
+  sets = open_sets(
+    [str(tmp_path / "my.jsonl"), str(tmp_path / "records"), "tests.helpers.label_plugins:rows"], None, limit=2
+  )
   assert [(set_.name, len(set_.problems)) for set_ in sets] == [("my", 2), ("records", 1), ("rows", 2)]
 
 
@@ -177,7 +179,7 @@ def test_what_a_window_cannot_be_applied_to_is_named(tmp_path):
   [
     (["aime25"], rf"--sets: aime25: expected one of {', '.join(NAMED)}, a file"),
     (["{}/none.jsonl"], r"none\.jsonl: no such file"),
-    (["tests.label_plugins:none"], "has no none"),
+    (["tests.helpers.label_plugins:none"], "has no none"),
     (["{}/empty.jsonl"], r"empty\.jsonl: expected at least one row"),
     (["{}/bad.jsonl"], r"bad\.jsonl:2: field answer"),
     (["{}/bad.jsonl", "{}/a/bad.jsonl"], r"bad\.jsonl"),

@@ -16,8 +16,8 @@ from srpo_jax.model.paged import PAGE, paged_attention
 from srpo_jax.model.splash import BLOCKS, block_size, splash_attention
 from srpo_jax.model.target import target_device
 from srpo_jax.rollout.engine import InProcessEngine
-from tests.kernels import TPU, as_on, hostile_segments, interpreted, output_and_gradients, random_qkv
-from tests.sharded import on_eight_devices
+from tests.helpers.kernels import TPU, as_on, hostile_segments, interpreted, output_and_gradients, random_qkv
+from tests.helpers.sharded import on_eight_devices
 
 HOPPER = AbstractDevice(device_kind="NVIDIA H200", num_cores=None, platform="gpu")
 interpreted_splash = functools.partial(splash_attention, interpret=True)

@@ -14,8 +14,8 @@ from srpo_jax.errors import InputError
 from srpo_jax.model import hf, qwen2
 from srpo_jax.model.safetensors_writer import write_safetensors
 from srpo_jax.stored_params import StoredParams
-from tests.conftest import make_checkpoint
-from tests.sharded import digest, on_eight_devices
+from tests.helpers.checkpoints import make_checkpoint
+from tests.helpers.sharded import digest, on_eight_devices
 
 
 def logits(folder):

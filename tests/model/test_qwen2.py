@@ -8,7 +8,7 @@ import torch
 import transformers
 
 from srpo_jax.model import hf, qwen2
-from tests.conftest import make_checkpoint
+from tests.helpers.checkpoints import make_checkpoint
 
 SHAPES = {
   "tied": {},

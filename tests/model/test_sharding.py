@@ -18,7 +18,7 @@ from srpo_jax.model.sharding import (
   param_shardings,
   partition,
 )
-from tests.sharded import MESHES, on_eight_devices
+from tests.helpers.sharded import MESHES, on_eight_devices
 
 SIZES = {"data": 2, "fsdp": 3, "tensor": 4}
 

@@ -10,7 +10,7 @@ import pytest
 
 from srpo_jax.model import attention, decode, qwen2
 from srpo_jax.model.sharding import SERVING_RULES
-from tests.kernels import abstract, abstract_params, topology_mesh, without_compilation_cache
+from tests.helpers.kernels import abstract, abstract_params, topology_mesh, without_compilation_cache
 
 LENGTH = 384  # of a row; the model has no other axis of this size
 CONFIG = qwen2.Qwen2Config(512, 256, 640, 5, 4, 2, 64, 1e4, 1e-6, False)

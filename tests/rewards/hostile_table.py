@@ -6,8 +6,8 @@ python -m tests.rewards.hostile_table
 import json
 import os
 
-from tests.rewards.hostile_programs import HOSTILE
-from tests.rewards.test_sandbox_hostile import USERS, hostile_run, judged_well
+from tests.helpers.hostile.programs import HOSTILE
+from tests.helpers.hostile.rows import USERS, hostile_run, judged_well
 
 TIERS = ("namespaces", "bubblewrap", "landlock", "unsafe")
 

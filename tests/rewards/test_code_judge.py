@@ -19,7 +19,7 @@ from srpo_jax.rewards.code import CodeJudge, runnable, stated_program
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.sandbox.client import Outcome, SandboxOptions
 from srpo_jax.types import Problem, ScoreRequest
-from tests.rewards.test_sandbox import wait_until
+from tests.helpers.processes import wait_until
 
 TESTS = {"type": "assert", "cases": ["assert f(1) == 2", "assert f(2) == 4", "assert f(3) == 6", "assert f(0) == 0"]}
 

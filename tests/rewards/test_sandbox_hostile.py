@@ -3,19 +3,15 @@
 import fcntl
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.rewards.hostile_programs import HOSTILE, Hostile
-from tests.rewards.hostile_run import LIMIT_S
+from tests.helpers.hostile.lines import Hostile
+from tests.helpers.hostile.programs import HOSTILE
+from tests.helpers.hostile.rows import USERS, hostile_run, judged_well
+from tests.helpers.hostile.run import LIMIT_S
 
-ROOT = Path(__file__).resolve().parents[2]
-ORDINARY = 61_999
-USERS = (0, ORDINARY) if os.getuid() == 0 else (os.getuid(),)
 SLACK_S = 1.0  # beyond the limit
 
 # What resource limits alone cannot stop, as root (each child under a uid of its own) and as an ordinary user.
@@ -62,18 +58,6 @@ def rows(tmp_path_factory: pytest.TempPathFactory):
     return known[tier, uid]
 
   return run
-
-
-def hostile_run(tier: str, uid: int, *names: str) -> str:
-  command = [sys.executable, "-m", "tests.rewards.hostile_run", tier, str(uid), *names]
-  environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-  done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200, check=False)
-  assert done.returncode == 0, done.stderr[-2000:]
-  return done.stdout
-
-
-def judged_well(line: Hostile, row: dict[str, Any]) -> bool:
-  return row["correct"] == line.correct and line.reason in row["reason"]
 
 
 @pytest.mark.parametrize("uid", USERS)

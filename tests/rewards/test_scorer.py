@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import math
 import os
 import signal
@@ -16,33 +17,11 @@ from srpo_jax.rewards.process import WorkerProcess
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.sandbox.client import SandboxOptions
 from srpo_jax.types import ScoreRequest, Verdict
+from tests.helpers.paths import ROOT
+from tests.helpers.processes import alive, wait_until
+from tests.helpers.scorers import SLOW_ANSWER, SLOW_GOLD, computing, cpu, request
 
-ROOT = Path(__file__).resolve().parents[2]
-
-# Equal in value and within every bound of the guard, but sympy expands the difference for many seconds.
-SLOW_GOLD = r"(x-1)^{60}(x+1)^{60}(a+b+c+d+f)^{60}"
-SLOW_ANSWER = r"(x^2-1)^{60}(a+b+c+d+f)^{60}"
-
-
-def request(id: str, stated: str = r"\sqrt{3}+2", gold: str = r"2+\sqrt{3}", **fields: object) -> ScoreRequest:
-  """A well-formed response; the default one needs a worker."""
-  text = rf"I add.</think><answer>\boxed{{{stated}}}</answer>"
-  return dataclasses.replace(ScoreRequest(id, "Add.", text, True, "math", gold), **fields)  # type: ignore[arg-type]
-
-
-def wait_for(condition, limit_s: float = 600.0) -> None:
-  deadline = time.monotonic() + limit_s
-  while not condition():
-    assert time.monotonic() < deadline, "waited in vain"
-    time.sleep(0.02)
-
-
-def running(pid: int) -> bool:
-  """Whether a process exists and is no zombie."""
-  try:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-  except OSError:
-    return False
+wait_for = functools.partial(wait_until, timeout_s=600)
 
 
 def children() -> set[int]:
@@ -54,21 +33,6 @@ def children() -> set[int]:
     except OSError:
       continue
   return found
-
-
-def computing(scorer: Scorer) -> bool:
-  """Whether some worker is busy, starting or judging: it used processor time lately."""
-  before = {pid: cpu(pid) for pid in scorer.worker_pids()}
-  time.sleep(0.3)
-  return any(cpu(pid) - before.get(pid, math.inf) >= 0.02 for pid in scorer.worker_pids())
-
-
-def cpu(pid: int) -> float:
-  try:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-  except OSError:  # it ended
-    return 0.0
-  return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_the_chosen_item_needs_a_worker() -> None:
@@ -261,7 +225,7 @@ def test_close_leaves_no_process_no_thread_and_no_descriptor() -> None:
     begin = time.monotonic()
     scorer.close()
     assert time.monotonic() - begin < 40  # it waits for no verdict; the slow one has 60 s
-    assert pids and not any(map(running, pids))
+    assert pids and not any(map(alive, pids))
   Scorer(workers=2).close()  # closed before the workers are ready
   assert children() == processes
   assert len(os.listdir("/proc/self/fd")) == descriptors
@@ -271,24 +235,25 @@ def test_close_leaves_no_process_no_thread_and_no_descriptor() -> None:
 def test_workers_die_with_their_parent(busy: bool) -> None:
   program = (
     "import sys, time\n"
-    "sys.path.insert(0, 'tests/rewards')\n"
-    "from test_scorer import *\n"
+    "from srpo_jax.rewards.scorer import Scorer\n"
+    "from tests.helpers.processes import wait_until\n"
+    "from tests.helpers.scorers import SLOW_ANSWER, SLOW_GOLD, computing, request\n"
     "scorer = Scorer(workers=1, limit_s=60)\n"
     "scorer.submit(request('first'))\n"
     "scorer.collect()\n"
     f"if {busy}: scorer.submit(request('slow', SLOW_ANSWER, SLOW_GOLD))\n"
-    f"wait_for(lambda: computing(scorer) == {busy})\n"
+    f"wait_until(lambda: computing(scorer) == {busy}, timeout_s=600)\n"
     "print(*scorer.worker_pids(), flush=True)\n"
     "time.sleep(60)\n"
   )
   with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
     assert parent.stdout is not None
     pids = [int(word) for word in parent.stdout.readline().split()]
-    assert len(pids) == 1 and all(map(running, pids))
+    assert len(pids) == 1 and all(map(alive, pids))
     used = cpu(pids[0])
     parent.kill()
-  wait_for(lambda: not any(map(running, pids)) or cpu(pids[0]) - used > 3)
-  assert not any(map(running, pids))  # and it did not first finish what it was at
+  wait_for(lambda: not any(map(alive, pids)) or cpu(pids[0]) - used > 3)
+  assert not any(map(alive, pids))  # and it did not first finish what it was at
 
 
 def test_a_worker_has_bounded_memory() -> None:

@@ -7,18 +7,17 @@ import pytest
 from srpo_jax.data.encoded import load_tokenizer
 from srpo_jax.logprobs import text_logprobs
 from srpo_jax.model import hf
-from tests.sharded import on_eight_devices
-from tests.test_train import checkpoint  # noqa: F401
+from tests.helpers.sharded import on_eight_devices
 
 
 @pytest.mark.slow  # 20 s
-def test_the_gap_of_bf16_rollouts_on_eight_devices_is_logged(checkpoint, tmp_path):  # noqa: F811
-  arguments = {"checkpoint": str(checkpoint), "folder": str(tmp_path / "r"), "shape": (8, 1, 1)}
+def test_the_gap_of_bf16_rollouts_on_eight_devices_is_logged(talkative, tmp_path):
+  arguments = {"checkpoint": str(talkative), "folder": str(tmp_path / "r"), "shape": (8, 1, 1)}
   (row,) = on_eight_devices("gap", dtype="bfloat16", **arguments)
   mean, p99, largest = (row[f"policy/logprob_gap{which}"] for which in ("", "_p99", "_max"))
   # The sampler's distance from the same weights in fp32 on one device: that of 8 bits, and the gap is of its order.
-  config = hf.read_config(checkpoint)
-  params, tokenizer = hf.load_params(checkpoint, config), load_tokenizer(checkpoint)
+  config = hf.read_config(talkative)
+  params, tokenizer = hf.load_params(talkative, config), load_tokenizer(talkative)
   distances = []
   for response in pq.read_table(tmp_path / "r/rollouts/step_000000.parquet").to_pylist():
     prompt = tokenizer(response["prompt"], add_special_tokens=False)["input_ids"]

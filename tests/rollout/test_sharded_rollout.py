@@ -7,7 +7,7 @@ import pytest
 
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.jetstream_engine import JetStreamEngine
-from tests.sharded import MESHES, NEW_TOKENS, make_engine, on_eight_devices
+from tests.helpers.sharded import MESHES, NEW_TOKENS, make_engine, on_eight_devices
 
 
 def check_rollouts(found):

@@ -23,10 +23,9 @@ from srpo_jax.rollout.sampler import GroupRequest, sample_groups
 from srpo_jax.run import stop_tokens
 from srpo_jax.serve import main
 from srpo_jax.serving.requests import draw_key
-from tests.conftest import ROOT
-from tests.serving.conftest import text_request
-from tests.test_train import checkpoint as talkative  # noqa: F401 (a fixture)
-from tests.test_train import launch, toy
+from tests.helpers.paths import ROOT
+from tests.helpers.runs import launch, toy
+from tests.helpers.servers import text_request
 
 TINY = "--config=configs/tiny.py"
 
@@ -140,7 +139,7 @@ def test_a_signal_before_it_serves(checkpoint, tmp_path, number):
 
 
 @pytest.mark.slow  # half a minute: a run, then its policy as a server
-def test_the_policy_of_a_run(talkative, tmp_path):  # noqa: F811
+def test_the_policy_of_a_run(talkative, tmp_path):
   workdir = launch(toy(talkative, train__steps=2, checkpoint__every=1), tmp_path / "run")
   with running(tmp_path / "log", "--workdir", workdir, "--step", 1, "--max-new-tokens=64") as (process, http, _):
     params, config, _ = load_policy(workdir, 1)

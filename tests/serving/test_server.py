@@ -2,12 +2,7 @@
 
 import asyncio
 import concurrent.futures
-import json
 import random
-import re
-import socket
-import threading
-import urllib.parse
 
 import grpc
 import jax
@@ -17,23 +12,20 @@ import pytest
 from jetstream.core.proto import jetstream_pb2, jetstream_pb2_grpc
 
 from srpo_jax.errors import InputError
-from srpo_jax.serving.http import MAX_BODY
-from srpo_jax.serving.jetstream import Request
-from srpo_jax.serving.requests import SEEDS, UnavailableError, draw_key
+from srpo_jax.serving.requests import SEEDS, draw_key
 from srpo_jax.serving.server import Doors, bind
-from tests.serving.conftest import MAX_PROMPT, STOP, serving, shown, text_request, token_request
+from tests.helpers.servers import (
+  MAX_PROMPT,
+  STOP,
+  decode,
+  ids,
+  serving,
+  shown,
+  text_request,
+  token_request,
+)
 
 PROMPTS = ("What is 3 + 4?", "naïve 你好", "A conversation between", "x", "the answer is 1 2 3 4 5 6 7 8")
-NEVER = (10**6,)  # a stop token that the model does not have
-
-
-def decode(server, request):
-  samples = [r.stream_content.samples[0] for r in server.stub.Decode(request)]
-  return "".join(s.text for s in samples), [token for s in samples for token in s.token_ids]
-
-
-def ids(choice):
-  return [int(token.removeprefix("token_id:")) for token in choice["logprobs"]["tokens"]]
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
@@ -170,161 +162,6 @@ def test_200_concurrent_requests(server, offline):
   assert server.idle()
 
 
-BAD = {
-  b"{": ("not JSON", 400),
-  b"[]": ("expected an object|valid dictionary|an object", 400),
-  b'{"prompt": "a", "prompts": 1}': ("prompts: unknown field", 400),
-  b'{"prompt": "a", "stream": true, "stream_options": {"x": 1}}': ("stream_options.x: unknown field", 400),
-  b'{"max_tokens": 3}': ("prompt: Field required", 400),
-  b'{"prompt": ""}': ("prompt: empty", 400),
-  b'{"prompt": ["a", ""]}': ("prompt: empty", 400),
-  b'{"prompt": []}': ("prompt", 400),
-  b'{"prompt": ["a", 3]}': ("prompt: expected text", 400),
-  b'{"prompt": [384]}': ("token id 384, expected 0 to 383", 400),
-  b'{"prompt": [-1]}': ("token id -1", 400),
-  b'{"prompt": "\\ud800"}': ("surrogate|prompt|not JSON", 400),
-  b'{"prompt": "a", "max_tokens": 65}': ("max_tokens: 65, expected at most 64", 400),
-  b'{"prompt": "a", "max_tokens": 0}': ("max_tokens", 400),
-  b'{"prompt": "a", "max_tokens": "3"}': ("max_tokens", 400),
-  b'{"prompt": "a", "n": 9}': ("n: 9, expected at most 8", 400),
-  b'{"prompt": "a", "temperature": -0.1}': ("temperature", 400),
-  b'{"prompt": "a", "temperature": NaN}': ("temperature|not JSON", 400),
-  b'{"prompt": "a", "temperature": 1e-37}': (r"temperature: 1e-37, expected 0 \(greedy\) or 0.001 to 1000", 400),
-  b'{"prompt": "a", "temperature": 1e308}': (r"temperature: 1e\+308, expected", 400),
-  b'{"prompt": [' + b"[1]," * 1024 + b"[1]]}": ("prompt: 1025 prompts, expected 1 to 1024", 400),
-  b'{"prompt": "a", "model": "' + b"b" * 10_000 + b'"}': ("^model: '.{,200}', expected 'policy'$", 404),
-  b'{"prompt": "a", "top_p": 0.5}': ("top_p: 0.5, expected 1", 400),
-  b'{"prompt": "a", "seed": 9223372036854775808}': ("seed", 400),
-  b'{"prompt": "a", "logprobs": 5}': ("logprobs: 5, expected 0", 400),
-  b'{"prompt": "a", "echo": true}': ("echo", 400),
-  b'{"prompt": "a", "suffix": "b"}': ("suffix", 400),
-  b'{"prompt": "a", "presence_penalty": 1}': ("presence_penalty", 400),
-  b'{"prompt": "a", "stop": ["a", "b", "c", "d", "e"]}': ("stop", 400),
-  b'{"prompt": "a", "stop": ""}': ("stop", 400),
-  b'{"prompt": "a", "stream_options": {}}': ("stream_options", 400),
-  b'{"prompt": "a", "model": "b"}': ("model: 'b', expected 'policy'", 404),
-  b'{"prompt": "' + b"a" * 49 + b'"}': ("prompt: 49 tokens, this server takes at most 48 tokens", 400),
-  b'{"prompt": "' + b"a" * 100_000 + b'"}': ("prompt: 100000 (tokens|bytes), this server takes at most 48", 400),
-  b" " * (MAX_BODY + 1): ("bytes", 413),
-}
-
-
-@pytest.mark.parametrize("body", BAD, ids=lambda body: body[:60].decode())
-def test_bad_requests(server, body):
-  expected, status = BAD[body]
-  got, answer = server.post(body)
-  assert got == status and re.search(expected, answer["error"]["message"]) and "\n" not in answer["error"]["message"]
-  assert answer["error"]["type"] == "invalid_request_error" and server.driver.unfinished == 0
-
-
-def test_other_paths(server):
-  assert server.get("/v1/nothing")[0] == 404 and server.get("/v1/completions")[0] == 405
-  assert server.get("/v1/models/other")[0] == 404 and server.get("/health") == (200, '{"status":"ok"}')
-
-
-@pytest.mark.parametrize(
-  ("request_", "message"),
-  [
-    (jetstream_pb2.DecodeRequest(max_tokens=3), "content: missing"),
-    (text_request("a", 0), "max_tokens: 0"),
-    (text_request("", 3), "empty"),
-    (token_request([], 3), "empty"),
-    (token_request([384], 3), "token id 384"),
-    (token_request([1] * 49, 3), "49 tokens, this server takes at most 48"),
-  ],
-  ids=str,
-)
-def test_bad_grpc_requests(server, request_, message):
-  with pytest.raises(grpc.RpcError) as failed:
-    decode(server, request_)
-  assert failed.value.code() == grpc.StatusCode.INVALID_ARGUMENT and message in failed.value.details()
-
-
-def raw_post(server, body):
-  """A connection with a request on it that nobody has answered yet."""
-  address = urllib.parse.urlparse(server.http)
-  connection = socket.create_connection((address.hostname, address.port))
-  data = json.dumps(body).encode()
-  head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"
-  connection.sendall(head.encode() + data)
-  return connection
-
-
-LONG = 100_000  # tokens: minutes of work
-
-
-@pytest.fixture(scope="module")
-def narrow(model, checkpoint):
-  """Two slots, a queue of three, responses that only end when nobody waits for them."""
-  with serving(model, checkpoint, slots=2, max_new=LONG, queue=3, stops=NEVER) as server:
-    yield server
-
-
-def test_hanging_up_frees_the_slot(narrow):
-  whole = raw_post(narrow, {"prompt": "x", "max_tokens": LONG})
-  stream = raw_post(narrow, {"prompt": "x", "max_tokens": LONG, "stream": True})
-  assert narrow.settles(lambda: narrow.driver.slots_taken == 2)
-  assert stream.recv(1 << 16).startswith(b"HTTP/1.1 200")
-  waiting = narrow.stub.Decode(text_request("x", LONG))
-  assert narrow.settles(lambda: narrow.driver.unfinished == 3)
-  whole.close()
-  assert next(waiting).stream_content.samples[0].token_ids  # it has the slot now
-  stream.close()
-  assert narrow.settles(lambda: narrow.driver.slots_taken == 1)
-  waiting.cancel()
-  assert narrow.idle() and narrow.metric("srpo_requests_open") == 0
-  assert narrow.metric("jetstream_slots_available_percentage") == 1
-
-
-def test_a_group_is_given_up_as_a_whole(narrow):
-  """n = 2 while one slot is taken: a sample is in a slot, the other waits for one."""
-  first = narrow.stub.Decode(text_request("x", LONG))
-  next(first)
-  both = raw_post(narrow, {"prompt": "x", "max_tokens": LONG, "n": 2, "stream": True})
-  assert both.recv(1 << 16) and narrow.settles(lambda: narrow.driver.slots_taken == 2)
-  both.close()
-  assert narrow.settles(lambda: narrow.driver.slots_taken == 1)
-  assert narrow.post({"prompt": "x", "max_tokens": 10})[1]["usage"]["completion_tokens"] == 10
-  first.cancel()
-  assert narrow.idle()
-
-
-def test_a_full_queue(narrow, monkeypatch):
-  """One is held while its prompt is run, three wait; the next is refused until one of them leaves."""
-  held, go, prefill = threading.Event(), threading.Event(), narrow.driver.engine.prefill
-
-  def hold(**args):
-    held.set()
-    assert go.wait(600)
-    return prefill(**args)
-
-  def given_up():
-    return [request for request in list(narrow.driver._open) if request.cancelled]
-
-  monkeypatch.setattr(narrow.driver.engine, "prefill", hold)
-  calls = [narrow.stub.Decode(text_request("x", LONG))]
-  assert held.wait(600)
-  calls += [narrow.stub.Decode(text_request("x", LONG)) for _ in range(3)]
-  assert narrow.settles(lambda: narrow.metric("jetstream_prefill_backlog_size") == 3)
-  with pytest.raises(grpc.RpcError) as failed:
-    decode(narrow, text_request("x", 3))
-  assert failed.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-  status, answer = narrow.post({"prompt": "x"})
-  assert status == 429 and "3 requests wait already" in answer["error"]["message"]
-  client = openai.OpenAI(base_url=f"{narrow.http}/v1", api_key="none", max_retries=0)
-  with pytest.raises(openai.RateLimitError):
-    client.completions.create(model="policy", prompt="x")
-  calls[2].cancel()
-  assert narrow.settles(given_up)
-  later = narrow.stub.Decode(text_request("x", 3))
-  assert narrow.settles(lambda: not given_up())  # the new one has its place at once
-  go.set()
-  for call in calls:
-    call.cancel()
-  assert sum(len(r.stream_content.samples[0].token_ids) for r in later) == 3
-  assert narrow.idle()
-
-
 def test_metrics(server):
   before = server.metric("srpo_generated_tokens_total"), server.metric("srpo_prompt_tokens_total")
   got = server.post({"prompt": "x", "n": 2, "max_tokens": 9})[1]["usage"]
@@ -372,82 +209,6 @@ def test_an_address_that_two_have_bound(server):
     doors = Doors(server.driver, "policy", second, "127.0.0.1:0")
     with pytest.raises(InputError, match=r"--port: 127\.0\.0\.1:.* in use"):
       asyncio.run(doors.open())
-
-
-def test_draining(model, checkpoint):
-  """What is in flight and what waits is finished; new requests are refused; then both doors are closed."""
-  with serving(model, checkpoint, slots=2, max_new=300, stops=NEVER) as server:
-    go, generate = threading.Event(), server.driver.engine.generate
-    server.driver.engine.generate = lambda *args: go.wait(600) and generate(*args)
-    calls = [server.stub.Decode(text_request("x", 300)) for _ in range(8)]
-    stream = raw_post(server, {"prompt": "x", "max_tokens": 200, "stream": True})
-    whole = raw_post(server, {"prompt": "x", "max_tokens": 200})
-    assert server.settles(lambda: server.driver.unfinished == 10)
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-      closing = pool.submit(server.close)
-      assert server.settles(lambda: server.driver.draining)
-      for _ in range(20):  # gRPC's own port answers while it is open, and says why not
-        with pytest.raises(grpc.RpcError) as failed:
-          decode(server, text_request("x", 3))
-        assert failed.value.code() == grpc.StatusCode.UNAVAILABLE and "is ending" in failed.value.details()
-      assert not server.stub.HealthCheck(jetstream_pb2.HealthCheckRequest()).is_live
-      with pytest.raises(UnavailableError, match="ending"):  # on a connection that is open still
-        server.driver.submit([Request(max_tokens=3, return_channel=None, tokens=np.ones(1, np.int32))])
-      assert server.settles(lambda: refuses(server))
-      assert server.driver.unfinished == 10 and not closing.done()
-      go.set()
-      for call in calls:
-        assert sum(len(r.stream_content.samples[0].token_ids) for r in call) == 300
-      assert closing.result(300) is True
-    assert b"[DONE]" in everything(stream) and b'"completion_tokens":200' in everything(whole)
-
-
-def refuses(server):
-  try:
-    assert server.get("/health")[0] == 503
-    return False
-  except OSError:
-    return True
-
-
-def everything(connection):
-  return b"".join(iter(lambda: connection.recv(1 << 16), b""))
-
-
-def test_a_drain_that_takes_too_long_ends_with_errors(model, checkpoint):
-  with serving(model, checkpoint, slots=2, max_new=LONG, stops=NEVER) as server:
-    call = server.stub.Decode(text_request("x", LONG))
-    next(call)
-    stream = raw_post(server, {"prompt": "x", "max_tokens": LONG, "stream": True})
-    assert stream.recv(100)
-    assert server.close(0.2) is False
-    with pytest.raises(grpc.RpcError) as failed:
-      list(call)
-    assert failed.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
-    assert b'"the server has ended"' in everything(stream)
-
-
-@pytest.mark.parametrize("stage", ["prefill", "generate"])
-def test_a_failing_thread_ends_with_an_error(model, checkpoint, stage):
-  with serving(model, checkpoint, slots=2, max_new=LONG, stops=NEVER) as server:
-    call = server.stub.Decode(text_request("x", LONG))
-    next(call)
-    ended = []
-    server.driver.failed = lambda: ended.append(stage)
-
-    def fail(*args, **kwargs):
-      assert server.settles(lambda: server.driver.unfinished == 2)  # or the post would come when all is over
-      raise RuntimeError("the device is lost")
-
-    setattr(server.driver.engine, stage, fail)
-    status, answer = server.post({"prompt": "x", "max_tokens": LONG})
-    assert status == 503 and "the device is lost" in answer["error"]["message"]
-    with pytest.raises(grpc.RpcError) as failed:
-      list(call)
-    assert failed.value.code() == grpc.StatusCode.UNAVAILABLE and "the device is lost" in failed.value.details()
-    assert server.settles(lambda: ended == [stage]) and server.get("/health")[0] == 503
-    assert not server.stub.HealthCheck(jetstream_pb2.HealthCheckRequest()).is_live
-    assert server.post({"prompt": "x"})[0] == 503
 
 
 def test_stop_tokens_are_met(server):

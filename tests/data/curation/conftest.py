@@ -1,21 +1,9 @@
 """Small curations: a config with evaluation sets of its own, run by the entry point."""
 
-import json
-
 import pytest
 
 from srpo_jax import curate
-
-EVAL_SETS = ("math500", "aime24", "amc23", "mbpp", "humaneval", "livecodebench")
-
-
-def lines(path, rows):
-  path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
-  return path
-
-
-def read_lines(path):
-  return [json.loads(line) for line in path.read_text().splitlines()]
+from tests.helpers.curation import EVAL_SETS
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,8 @@ from srpo_jax import curate
 from srpo_jax.data.curation import pipeline, shards, survivors
 from srpo_jax.data.records import Records
 from srpo_jax.errors import InputError
-from tests.data.curation.conftest import EVAL_SETS, lines, read_lines
-from tests.data.test_chat_rows import DAPO, EURUS_CODE, EURUS_MATH
+from tests.helpers.chat_rows import DAPO, EURUS_CODE, EURUS_MATH
+from tests.helpers.curation import EVAL_SETS, lines, read_lines
 
 EVAL_ITEM = (
   "Positive integers a and b satisfy a + b = 1000 while neither of them has a digit equal to zero. "

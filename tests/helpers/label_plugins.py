@@ -1,4 +1,4 @@
-"""Rewards and rows for the tests of labelling, named in configs as tests.label_plugins:NAME."""
+"""Rewards and rows for the tests of labelling, named in configs as tests.helpers.label_plugins:NAME."""
 
 import dataclasses
 import json

@@ -1,7 +1,7 @@
 """Groups of processes for the tests: two of four CPU devices each, which end with the test whatever happens.
 
-`python -m tests.multihost CASE '{"argument": ...}' OUT` is one process of a group, told by the environment which. It
-writes what its case found to OUT.PROCESS.json.
+`python -m tests.helpers.multihost CASE '{"argument": ...}' OUT` is one process of several.
+The environment tells it which. It writes what its case found to OUT.PROCESS.json.
 """
 
 import contextlib
@@ -16,8 +16,7 @@ import time
 from pathlib import Path
 
 from srpo_jax import distributed
-
-ROOT = Path(__file__).parent.parent
+from tests.helpers.paths import ROOT
 
 
 def environment(process=0, processes=1, devices=4, port=0):
@@ -64,7 +63,7 @@ def statuses(running, within_s: float) -> list[int]:
 
 def on_group(case, out: Path, *, processes=2, devices=4, within_s=1200, **arguments):
   """What a case found on each process of a group."""
-  command = ["-m", "tests.multihost", case, json.dumps(arguments), str(out)]
+  command = ["-m", "tests.helpers.multihost", case, json.dumps(arguments), str(out)]
   with started(command, out, processes=processes, devices=devices) as running:
     found = statuses(running, within_s)
   logs = [log_of(out, i).read_text()[-3000:] for i in range(processes)]
@@ -111,8 +110,8 @@ def case_steps(checkpoint, source, folder, mesh, steps):
 
   from srpo_jax.run import Run
   from srpo_jax.train import train
-  from tests.sharded import digest
-  from tests.test_train import toy
+  from tests.helpers.runs import toy
+  from tests.helpers.sharded import digest
 
   def whole(tree):
     return jax.tree.map(lambda leaf: np.asarray(multihost_utils.process_allgather(leaf, tiled=True)), tree)

@@ -1,4 +1,4 @@
-"""User's own parts for the tests, named in configs as tests.plugins:NAME."""
+"""User's own parts for the tests, named in configs as tests.helpers.plugins:NAME."""
 
 import dataclasses
 import os

@@ -1,6 +1,7 @@
 """Run in a process of its own with eight CPU devices: steps and rollouts on meshes against those of one device.
 
-`python -m tests.sharded CASE '{"argument": ...}'` prints what the case found as one JSON line; the tests judge it.
+`python -m tests.helpers.sharded CASE '{"argument": ...}'` prints what the case found as one JSON line.
+The tests judge it.
 """
 
 import contextlib
@@ -32,9 +33,9 @@ from srpo_jax.run import Run
 from srpo_jax.train import train
 from srpo_jax.types import Rollout
 from srpo_jax.workdir import read_rows
-from tests.conftest import ROOT
-from tests.kernels import hostile_segments, interpreted, output_and_gradients, random_qkv
-from tests.test_train import toy
+from tests.helpers.kernels import hostile_segments, interpreted, output_and_gradients, random_qkv
+from tests.helpers.paths import ROOT
+from tests.helpers.runs import toy
 
 LEARNING_RATE = 1e-3
 MESHES = [(d, f, 8 // d // f) for d in (1, 2, 4, 8) for f in (1, 2, 4, 8) if d * f <= 8]
@@ -44,7 +45,7 @@ ROWS = 8  # of a micro-batch
 def on_eight_devices(case: str, **arguments):
   """What a case finds, in a new process: the number of devices is settled when JAX starts."""
   env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
-  command = [sys.executable, "-m", "tests.sharded", case, json.dumps(arguments)]
+  command = [sys.executable, "-m", "tests.helpers.sharded", case, json.dumps(arguments)]
   done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
   assert done.returncode == 0, done.stderr[-4000:]
   return json.loads(done.stdout)

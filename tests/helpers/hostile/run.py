@@ -1,6 +1,6 @@
 """Runs the hostile list on one tier and prints a JSON line for each: the verdict, the seconds, and what was left.
 
-    python -m tests.rewards.hostile_run TIER UID [NAME...]
+    python -m tests.helpers.hostile.run TIER UID [NAME...]
 
 With a UID other than this process's own it becomes that user first, the interpreter and the repository made readable
 in a mount namespace of its own. Forks are bounded from outside in any case: by a cgroup, or by RLIMIT_NPROC.
@@ -19,11 +19,12 @@ import threading
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
 
 from srpo_jax.sandbox import cgroup, linux  # noqa: E402
-from tests.rewards.hostile_programs import HOSTILE, MARKER, Hostile  # noqa: E402
+from tests.helpers.hostile.lines import MARKER, Hostile  # noqa: E402
+from tests.helpers.hostile.programs import HOSTILE  # noqa: E402
 
 LIMIT_S = 1.0
 FOLDERS = ("/tmp", "/dev/shm", "/var/tmp", "/run", "/")

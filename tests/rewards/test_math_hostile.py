@@ -1,0 +1,84 @@
+"""Hostile answers and noise: decided by the reader in no time, without a worker."""
+
+import json
+import random
+import time
+
+import pytest
+
+from srpo_jax.rewards.math import screen_stated
+
+HOSTILE = [
+  "9^{9^9}",
+  "9^{9^{9^{9^9}}}",
+  "2^{100000}",
+  "(2^{99})^{99}",
+  "2^{-99999999}",
+  "0.1^{99999}",
+  "9999!",
+  "5!!!!!!!!",
+  "((99!)!)!",
+  r"\binom{9999999}{444444}",
+  r"\sum_{k=1}^{10^9}k",
+  r"\prod_{k=1}^{10^9}k",
+  r"\int_0^1 x^{x^x}dx",
+  r"\lim_{n\to\infty}(1+\frac1n)^n",
+  "(x+1)^{99999}",
+  "(a+b+c+d)^{999}",
+  r"\frac{1}{" * 50 + "1" + "}" * 50,
+  r"\frac" * 80 + "11",
+  r"\sqrt{" * 30 + "2" + "}" * 30,
+  r"\sqrt" * 60 + "2",
+  "{" * 100 + "5" + "}" * 100,
+  "(" * 100 + "5" + ")" * 100,
+  "{" * 100_000,
+  "}" * 100_000,
+  "5" * 100_000,
+  "1+" * 50_000 + "1",
+  "-" * 200 + "5",
+  "5" + "=5" * 100,
+  "5," * 120 + "5",
+  r"\pm" * 60 + "5",
+  "5" + r"\text{ or }5" * 18,
+  r"\text{" * 40 + "5" + "}" * 40,
+  r"2\frac{" * 15 + "1" + "}{2}" * 15,
+  "x" * 250,
+  "|" * 250,
+  "\x00" * 100,
+  "\ud800",
+  "\u202e5",
+  "५",
+]
+
+
+@pytest.mark.parametrize("answer", HOSTILE, ids=lambda answer: ascii(answer[:20]))
+def test_hostile_answers_are_decided_without_a_worker_in_no_time(answer: str) -> None:
+  begin = time.thread_time()
+  for gold in ("5", r"2\sqrt{3}", "x^2+1", "2^{10}", r"(1,2)\cup(3,4)", "1,2", "even"):
+    assert screen_stated(answer, gold)[0] == 0
+  assert time.thread_time() - begin < 5
+
+
+@pytest.mark.parametrize(
+  "unit",
+  [r"\sqrt", r"\frac", r"\sin", "(", "{", r"\{", "(1,", "-", "|", "2^", "x/", "x!", "1+"],
+)
+def test_a_long_gold_lets_in_no_deep_answer(unit: str) -> None:
+  """An answer may be twice as long as a long gold: the nesting is bounded all the same."""
+  begin = time.thread_time()
+  assert screen_stated(unit * 700 + "2", "1+" * 1000 + "1")[0] == 0
+  assert time.thread_time() - begin < 5
+
+
+def test_no_text_breaks_the_reader() -> None:
+  """Seeded noise from the checker's own alphabet is decided, quickly, and only as equal where it is trivially so."""
+  alphabet = [*"0123456789+-*/^_(){}[],;:=<>!|.%$ xyzeiABk\\\n中²½", r"\frac", r"\sqrt", r"\text{", r"\{", r"\}"]
+  alphabet += [r"\pi", r"\infty", r"\cup", r"\pm", r"\begin{pmatrix}", r"\end{pmatrix}", "&", "\\\\", r"\cdot", r"\sin"]
+  alphabet += [r"\log_", r"\binom", r"\circ", r"\in", r"\le", " or ", "cm", r"\%", r"\$", r"\sum"]
+  source = random.Random(0)
+  begin = time.thread_time()
+  for _ in range(4000):
+    noise = "".join(source.choices(alphabet, k=source.choice((1, 3, 8, 20, 80))))
+    assert screen_stated(noise, "5417")[0] == 0, json.dumps(noise)
+    assert screen_stated(noise, noise.strip() + "7")[0] in (0, 1, None)
+  assert time.thread_time() - begin < 30
