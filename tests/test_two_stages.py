@@ -61,6 +61,7 @@ def test_killed_in_mid_ramp_is_the_same_run(whole, talkative, tmp_path):
   """SIGKILL within step 5, the second of stage 2 that has code."""
   program = (
     "import pickle, sys; from tests.helpers.runs import launch; from pathlib import Path\n"
+    "from srpo_jax.cache import enable_compilation_cache; enable_compilation_cache()\n"
     "launch(pickle.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2]))"
   )
   for kill_at in (85, 0):
