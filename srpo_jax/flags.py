@@ -1,8 +1,11 @@
 """The command line of an entry point with a config file: --config=configs/X.py --config.section.field=value."""
 
+import importlib.util
+import logging
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -57,28 +60,52 @@ def parse_config_and(
   if "--help" in args or "-h" in args:
     print(doc)
     sys.exit(0)
-  values = flags.FlagValues()
-  argv = [program, *args]
-  config_flags.DEFINE_config_file("config", None, "The config file.", flag_values=values, sys_argv=argv)
-  for name, help in options.items():
-    flags.DEFINE_string(name, None, help, flag_values=values)
   file = next((a.partition("=")[2] for a in args if a.startswith("--config=")), None)
   if file is None and "--config" in args[:-1]:
     file = args[args.index("--config") + 1]
   if not file:
     raise InputError("--config: missing, expected --config=configs/NAME.py")
-  file, _, variant = file.partition(":")
-  if not Path(file).is_file():
-    raise InputError(f"--config: {file}: no such file")
+  named, _, variant = file.partition(":")
+  found = find_recipe(named)
+  argv = [program, *(a.replace(named, found, 1) if a in (file, f"--config={file}") else a for a in args)]
+  values = flags.FlagValues()
+  config_flags.DEFINE_config_file("config", None, "The config file.", flag_values=values, sys_argv=argv)
+  for name, help in options.items():
+    flags.DEFINE_string(name, None, help, flag_values=values)
   try:
     _parse(values, argv)
     raw = values.config
   except SyntaxError as error:
-    raise InputError(f"{file}:{error.lineno}: {error.msg}") from None
+    raise InputError(f"{found}:{error.lineno}: {error.msg}") from None
   except (ImportError, NameError, RuntimeError, LookupError, ArithmeticError, AssertionError) as error:
-    raise InputError(f"{file}: {type(error).__name__}: {error}") from error
-  name = f"{Path(file).stem}{variant and '-'}{variant}"
+    raise InputError(f"{found}: {type(error).__name__}: {error}") from error
+  name = f"{Path(found).stem}{variant and '-'}{variant}"
   return raw.to_dict(), name, {option: values[option].value for option in options}
+
+
+def find_recipe(file: str) -> str:
+  """Returns the path of a config file: `file` itself, or else the installed recipe of that name.
+
+  A wheel holds the recipes as `srpo_jax.configs`, so that configs/tiny.py can be named in any directory. A file in the
+  current directory wins. `from configs import base` within a recipe looks in the same order.
+
+  Raises:
+    InputError: neither exists.
+  """
+  installed = importlib.util.find_spec("srpo_jax.configs")  # None in a source tree that is not installed
+  folders = list(installed.submodule_search_locations or ()) if installed else []
+  if folders and "configs" not in sys.modules:
+    spec = ModuleSpec("configs", None, is_package=True)
+    elsewhere = (str(Path(folder, "configs").absolute()) for folder in sys.path)
+    spec.submodule_search_locations = [str(Path("configs").absolute()), *folders, *elsewhere]
+    sys.modules["configs"] = importlib.util.module_from_spec(spec)
+  if Path(file).is_file():
+    return file
+  for folder in folders:
+    if Path(file).parent == Path("configs") and (path := Path(folder, Path(file).name)).is_file():
+      logging.getLogger(__name__).warning("%s is not in the current directory: using the installed %s", file, path)
+      return str(path)
+  raise InputError(f"--config: {file}: no such file")
 
 
 def _parse(values: flags.FlagValues, argv: Sequence[str]) -> None:

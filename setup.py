@@ -1,0 +1,11 @@
+"""Adds the recipes in configs/ to the wheel as srpo_jax.configs. Everything else stands in pyproject.toml.
+
+pyproject.toml can either find packages or list them. Only code can find them and add one from another folder.
+"""
+
+from setuptools import find_packages, setup
+
+setup(
+  packages=[*find_packages(include=["srpo_jax", "srpo_jax.*"]), "srpo_jax.configs"],
+  package_dir={"srpo_jax.configs": "configs"},
+)
