@@ -1,20 +1,30 @@
 # `make demo` trains the tiny model in both stages, `make test` runs the tests. Each sets itself up.
 
 PYTHON ?= python3
+ASK_VERSION := import platform; print(platform.python_version())
+VERSION := $(shell $(PYTHON) -c '$(ASK_VERSION)')
+$(if $(VERSION),,$(error PYTHON=$(PYTHON) does not run, expected a Python 3.11, 3.12 or 3.13))
+ifeq ($(MAKELEVEL),0)
+$(info Python $(VERSION) in .venv)
+endif
+
 BIN := .venv/bin
+# The names have the Python version, so that a .venv of another version is rebuilt.
+INSTALLED := .venv/.installed-$(VERSION)
+INSTALLED_TEST := .venv/.installed-test-$(VERSION)
 LAUNCH := $(BIN)/python -m srpo_jax.launch
 DEMO := $(LAUNCH) --config=configs/tiny.py:staged
 
 .PHONY: install demo demo-seeds study test test-slow check bench
 
-install: .venv/.installed
+install: $(INSTALLED)
 
-.venv/.installed: pyproject.toml constraints.txt
-	test -x $(BIN)/pip || { rm -rf .venv && $(PYTHON) -m venv .venv; }
+$(INSTALLED): pyproject.toml setup.py constraints.txt
+	test "$$($(BIN)/python -c '$(ASK_VERSION)' 2>&1)" = $(VERSION) || { rm -rf .venv && $(PYTHON) -m venv .venv; }
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
-.venv/.installed-test: .venv/.installed
+$(INSTALLED_TEST): $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@
 
@@ -37,21 +47,21 @@ study: install
 	$(RESAMPLE) --workdir=runs/study/resample-history
 	$(BIN)/python -m srpo_jax.analysis.study --runs runs/study
 
-test: install .venv/.installed-test
+test: install $(INSTALLED_TEST)
 	.ci/system-packages
 	$(BIN)/python -m pytest -m 'not slow' -n 2
 
-test-slow: install .venv/.installed-test
+test-slow: install $(INSTALLED_TEST)
 	.ci/system-packages
 	$(BIN)/python -m pytest -m slow
 
-check: install .venv/.installed-test
+check: install $(INSTALLED_TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy srpo_jax configs benchmarks
 	$(MAKE) test
 
-bench: install .venv/.installed-test
+bench: install $(INSTALLED_TEST)
 	$(BIN)/python benchmarks/workload.py --out runs/bench
 	$(BIN)/python benchmarks/step.py --model runs/bench/model --prompts runs/bench/prompts.jsonl --max-prompt-tokens 96
 	$(BIN)/python benchmarks/longtail.py --model runs/bench/model
