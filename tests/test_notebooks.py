@@ -1,13 +1,17 @@
 """The notebooks: stored without noise and with their figures; and run, on a run that is made here."""
 
+import base64
 import importlib
+import io
 import shutil
 import sys
 
+import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from srpo_jax.analysis.groups import as_groups
 from tests.helpers.paths import ROOT
@@ -24,9 +28,54 @@ def test_stored_with_figures_and_without_noise(file):
   assert all(cell.execution_count is None and cell.metadata == {} for cell in code)
   outputs = [output for cell in code for output in cell.outputs]
   assert all(output.output_type in ("stream", "display_data") for output in outputs)
-  assert any("image/png" in o.get("data", {}) or "image/svg+xml" in o.get("data", {}) for o in outputs)
+  assert any("image/png" in o.get("data", {}) for o in outputs)
   assert not any("/tmp" in o.get("text", "") or "/home" in o.get("text", "") for o in outputs)
   assert not any("def " in cell.source or "class " in cell.source for cell in code)  # the package defines
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
+def test_stored_small_and_with_png_only(file):
+  content = file.read_text()
+  assert len(content.splitlines()) <= 600 and len(content) <= 300_000
+  outputs = [o for cell in nbformat.reads(content, as_version=4).cells for o in cell.get("outputs", [])]
+  assert all(set(o.get("data", {})) <= {"image/png", "text/plain"} for o in outputs)
+  assert all(set(o.data) == {"image/png"} for o in outputs if "image/png" in o.get("data", {}))
+
+
+@pytest.fixture
+def refresh(monkeypatch):
+  monkeypatch.syspath_prepend(ROOT / "notebooks")
+  yield importlib.import_module("refresh")
+  sys.modules.pop("refresh")
+
+
+@pytest.mark.parametrize(
+  ("text", "data", "words"),
+  [
+    ("x\n" * 700, {}, r"large\.ipynb: \d+ lines, expected at most 600"),
+    ("x" * 300_001, {}, r"large\.ipynb: \d+ bytes, expected at most 300000"),
+    ("x", {"image/svg+xml": "<svg/>"}, r"large\.ipynb: stores image/svg\+xml, expected figures as image/png"),
+    ("x", {"text/html": "<b/>"}, r"large\.ipynb: stores text/html, expected"),
+  ],
+)
+def test_sizes_that_are_refused(text, data, words, refresh, tmp_path):
+  outputs = [nbformat.v4.new_output("display_data", data)]
+  cells = [nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell("1", outputs=outputs)]
+  nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "large.ipynb")
+  with pytest.raises(refresh.InputError, match=words):
+    refresh.check_size(tmp_path / "large.ipynb")
+
+
+def test_a_stored_figure_is_a_smaller_png_of_the_same_size(refresh):
+  figure, axis = plt.subplots()
+  axis.plot(np.random.default_rng(0).random((200, 5)))
+  out = io.BytesIO()
+  figure.savefig(out, format="png")
+  plt.close(figure)
+  small = base64.b64decode(refresh.shrink(base64.b64encode(out.getvalue()).decode()))
+  image = Image.open(io.BytesIO(small))
+  assert (image.format, image.size) == ("PNG", Image.open(out).size)
+  assert len(small) < len(out.getvalue()) / 2 and len(image.getcolors()) <= 64
 
 
 def test_there_are_three():
@@ -42,11 +91,9 @@ RUNS = {
 
 @pytest.mark.slow  # about 40 s each: three kernels
 @pytest.mark.parametrize("changes", RUNS.values(), ids=RUNS.keys())
-def test_they_run(changes, talkative, tmp_path, monkeypatch):
+def test_they_run(changes, talkative, tmp_path, monkeypatch, refresh):
   workdir = launch(toy(talkative, **changes), tmp_path / "run")
-  monkeypatch.syspath_prepend(ROOT / "notebooks")
   monkeypatch.setenv("PYTHONPATH", str(ROOT))
-  refresh = importlib.import_module("refresh")
   for file in NOTEBOOKS:
     notebook = nbformat.read(shutil.copy(file, tmp_path), as_version=4)
     for cell in notebook.cells:
@@ -60,7 +107,6 @@ def test_they_run(changes, talkative, tmp_path, monkeypatch):
       lines = [line.split() for output in shown for line in output.get("text", "").splitlines()]
       differing = {line[0]: line[2] for line in lines if len(line) == 4 and line[1].isdigit()}
       assert differing["advantage"] == differing["policy/loss"] == "0" and set(differing.values()) == {"0"}
-  sys.modules.pop("refresh")
 
 
 def frame(**changes):

@@ -1,4 +1,4 @@
-"""The curves of one run or of several, one panel a subject, as SVG."""
+"""The curves of one run or of several, one panel a subject."""
 
 import dataclasses
 import io
@@ -11,6 +11,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -120,8 +121,8 @@ def _reflection() -> list[Panel]:
   return [*everywhere, *by_verdict, Panel("Code before answers to mathematics", "share of responses", code, FROM_ZERO)]
 
 
-def draw_panel(panel: Panel, runs: Mapping[str, RunFiles]) -> str | None:
-  """A panel as SVG: a colour a curve, or, of several runs, a colour a run and a line style a curve. None: no values."""
+def draw_panel(panel: Panel, runs: Mapping[str, RunFiles]) -> Figure | None:
+  """A panel: a colour a curve, or, of several runs, a colour a run and a line style a curve. None: no values."""
   several = len(runs) > 1
   with plt.rc_context(STYLE):
     figure, axis = _axis()
@@ -141,7 +142,7 @@ def draw_panel(panel: Panel, runs: Mapping[str, RunFiles]) -> str | None:
     return _finish(figure, axis, panel.title, "step", panel.unit)
 
 
-def draw_heldout(name: str, runs: Mapping[str, RunFiles]) -> str | None:
+def draw_heldout(name: str, runs: Mapping[str, RunFiles]) -> Figure | None:
   """pass@1 (solid) and greedy accuracy (dashed) on one held-out set."""
   with plt.rc_context(STYLE):
     figure, axis = _axis()
@@ -158,7 +159,7 @@ def draw_heldout(name: str, runs: Mapping[str, RunFiles]) -> str | None:
     return _finish(figure, axis, f"Held-out: {name}", "step", "share correct")
 
 
-def draw_epochs(domain: str, run: RunFiles) -> str | None:
+def draw_epochs(domain: str, run: RunFiles) -> Figure | None:
   """What each epoch of a domain's pool met, and what it retired."""
   if not run.epochs(domain):
     return None
@@ -170,7 +171,7 @@ def draw_epochs(domain: str, run: RunFiles) -> str | None:
     return _finish(figure, axis, f"History resampling: {domain}", "epoch", "prompts")
 
 
-def draw_retired(domain: str, runs: Mapping[str, RunFiles]) -> str | None:
+def draw_retired(domain: str, runs: Mapping[str, RunFiles]) -> Figure | None:
   """What each epoch of a domain's pool retired, of several runs."""
   with plt.rc_context(STYLE):
     figure, axis = _axis()
@@ -189,6 +190,22 @@ def _retired(domain: str, run: RunFiles) -> tuple[list[int], list[int], list[int
   epochs = run.epochs(domain)
   kept = [run.history(domain, epoch).column("retained").to_pylist() for epoch in epochs]
   return epochs, [sum(row) for row in kept], [len(row) - sum(row) for row in kept]
+
+
+def as_svg(figure: Figure) -> str:
+  """A figure as SVG, the same text every time."""
+  out = io.StringIO()
+  with plt.rc_context(STYLE):
+    figure.savefig(out, format="svg", metadata={"Date": None})
+  return out.getvalue()
+
+
+def as_png(figure: Figure, dpi: int = 120) -> bytes:
+  """A figure as PNG, for where text of thousands of lines has no place."""
+  out = io.BytesIO()
+  with plt.rc_context(STYLE):
+    figure.savefig(out, format="png", dpi=dpi)
+  return out.getvalue()
 
 
 def _axis() -> tuple[Any, Axes]:
@@ -246,17 +263,14 @@ def _curve(
     axis.plot(steps, values, drawstyle="steps-post", **looks)
 
 
-def _finish(figure: Any, axis: Axes, title: str, x: str, y: str) -> str | None:
-  """The figure as SVG; None where nothing was drawn."""
+def _finish(figure: Any, axis: Axes, title: str, x: str, y: str) -> Figure | None:
+  """Titles and returns the figure. None where nothing was drawn."""
+  plt.close(figure)  # pyplot forgets it; the figure itself can still be saved
   if not axis.has_data():
-    plt.close(figure)
     return None
   axis.set(title=title, xlabel=x, ylabel=y)
   axis.xaxis.set_major_locator(MaxNLocator("auto", steps=(1, 2, 5, 10), integer=True, min_n_ticks=1))
   handles, _ = axis.get_legend_handles_labels()
   if handles:
     _place(figure, handles)
-  out = io.StringIO()
-  figure.savefig(out, format="svg", metadata={"Date": None})
-  plt.close(figure)
-  return out.getvalue()
+  return figure

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from srpo_jax.analysis.curves import draw_epochs, draw_heldout, draw_panel, draw_retired, panels
+from srpo_jax.analysis.curves import as_svg, draw_epochs, draw_heldout, draw_panel, draw_retired, panels
 from srpo_jax.analysis.run_files import RunFiles
 from srpo_jax.analysis.summary import by_set
 from srpo_jax.data.prompts import template_parts
@@ -54,6 +54,7 @@ def make_report(run: RunFiles, others: Sequence[RunFiles] = (), limits: Limits |
     (f"History resampling: {domain}", draw_retired(domain, runs) if others else draw_epochs(domain, run))
     for domain in domains
   ]
+  shown = (*held, *figures[:5], *epochs, *figures[5:])
   data = prompts_and_rollouts(run, limits or Limits())
   page = resources.files("srpo_jax.analysis.page")
   parts = {
@@ -61,7 +62,7 @@ def make_report(run: RunFiles, others: Sequence[RunFiles] = (), limits: Limits |
     "style": (page / "page.css").read_text(),
     "script": (page / "page.js").read_text(),
     "summary": _summary(run, others),
-    "figures": "\n".join(_image(title, svg) for title, svg in (*held, *figures[:5], *epochs, *figures[5:]) if svg),
+    "figures": "\n".join(_image(title, as_svg(drawn)) for title, drawn in shown if drawn),
     "data": _as_script(data),
   }
   text = (page / "page.html").read_text()
