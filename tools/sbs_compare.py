@@ -5,7 +5,7 @@ Every function returns the differences in words, at most a few of them, and coun
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,15 @@ class Found:
     return ", ".join(f"{n:,} {what}" for what, n in self.counts.items())
 
 
-def without_clock(value: Any, also: Iterable[str] = ()) -> Any:
-  """A JSON value without its wall-clock fields and those named in `also`, at any depth."""
+def without_clock(value: Any) -> Any:
+  """A JSON value with its wall-clock measurements, at any depth, replaced: the keys count and the numbers do not."""
   if isinstance(value, dict):
-    kept = {key: item for key, item in value.items() if not key.startswith(CLOCK) and key not in also}
-    return {key: without_clock(item, also) for key, item in kept.items()}
-  return [without_clock(item, also) for item in value] if isinstance(value, list) else value
+    return {k: CLOCK[0] if k.startswith(CLOCK) and is_number(v) else without_clock(v) for k, v in value.items()}
+  return [without_clock(item) for item in value] if isinstance(value, list) else value
+
+
+def is_number(value: Any) -> bool:
+  return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def leaves(value: Any, path: str = "") -> dict[str, Any]:
@@ -56,10 +59,9 @@ def same(a: Any, b: Any) -> bool:
   return both_nan or (type(a) is type(b) and a == b)
 
 
-def compare_json(found: Found, where: str, before: Any, after: Any, also: Iterable[str] = ()) -> None:
-  """Compares two JSON values by their leaves, wall-clock fields left out."""
-  also = tuple(also)
-  old, new = leaves(without_clock(before, also)), leaves(without_clock(after, also))
+def compare_json(found: Found, where: str, before: Any, after: Any) -> None:
+  """Compares two JSON values by their leaves, wall-clock numbers left out."""
+  old, new = leaves(without_clock(before)), leaves(without_clock(after))
   missing = object()
   wrong = [k for k in {**old, **new} if not same(old.get(k, missing), new.get(k, missing))]
   for key in wrong[:SHOWN]:
@@ -73,7 +75,7 @@ def rows_of(file: Path) -> list[Any]:
   return [json.loads(line) for line in file.read_bytes().splitlines() if line.strip()] if file.exists() else []
 
 
-def compare_rows(found: Found, before: Path, after: Path, also: Iterable[str] = ()) -> None:
+def compare_rows(found: Found, before: Path, after: Path) -> None:
   """Compares two JSON Lines files row by row."""
   old, new = rows_of(before), rows_of(after)
   if len(old) != len(new) or before.exists() != after.exists():
@@ -83,7 +85,7 @@ def compare_rows(found: Found, before: Path, after: Path, also: Iterable[str] = 
     if len(found.differences) - earlier > 2 * SHOWN:
       found.differ(f"{before.name}: later rows not compared")
       break
-    compare_json(found, f"{before.name} row {number}", a, b, also)
+    compare_json(found, f"{before.name} row {number}", a, b)
   found.count(f"rows of {before.name}", len(old))
 
 

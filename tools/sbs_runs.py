@@ -136,6 +136,37 @@ def launch(workdir: Path, *overrides: str) -> list[str]:
   return [*LAUNCH, STAGED, f"--workdir={workdir}", *overrides]
 
 
+def share_base(before: Tree, after: Tree) -> str:
+  """Puts the old version's base where the new one looks for its own, so that it need not be made again.
+
+  The name of a base depends on the sources. The new version is started until it has begun to make its own, which
+  tells the name, and killed. Returns what was done.
+  """
+  (base,) = (folder for folder in before.cache.glob("tiny-base-*") if folder.name == base_name(before))
+  name = base_name(after)
+  if not (after.cache / name).exists():
+    shutil.copytree(base, after.cache / name)
+  return f"{name}: {'its own name' if name != base.name else 'the same name'}, {base.name}'s files"
+
+
+def base_name(tree: Tree) -> str:
+  """The name that a version gives to its base. Raises RuntimeError where none is made."""
+  kept, cache = tree.file("base-name", "txt"), tree.fresh("base-name-cache")
+  if tree.reuse and kept.exists():
+    return kept.read_text()
+  process = tree.start("base-name-run", launch(tree.fresh("base-name-run"), *ONE_STEP), cache=cache)
+  while process.poll() is None and not any(cache.glob("tiny-base-*")):
+    time.sleep(POLL_S)
+  names = [folder.name.partition(".")[0] for folder in cache.glob("tiny-base-*")]
+  if process.poll() is None:
+    os.killpg(process.pid, signal.SIGKILL)
+  process.wait()
+  if not names:
+    raise RuntimeError(f"{tree.root}: makes no base: {tree.last_line('base-name-run')}")
+  kept.write_text(names[0])
+  return names[0]
+
+
 def unbroken(tree: Tree, name: str) -> Path:
   """The workdir of a small run that nothing has killed. Raises RuntimeError where it fails."""
   workdir = tree.fresh(name)

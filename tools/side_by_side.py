@@ -17,7 +17,7 @@ from pathlib import Path
 import sbs_names
 import sbs_readme
 from sbs_compare import Found, compare_bytes, compare_files, compare_runs, compare_tables
-from sbs_runs import KILLS, ONE_STEP, SMALL, Tree, killed, launch, unbroken
+from sbs_runs import KILLS, ONE_STEP, SMALL, Tree, killed, launch, share_base, unbroken
 
 SHOWN = 20  # differences that are printed for each check
 
@@ -105,6 +105,9 @@ def options_of(args: list[str]) -> argparse.Namespace:
   parser.add_argument("--plan", action="store_true", help="Compile the README's plan, instead of parsing its flags.")
   parser.add_argument("--lines", default="", help="Regular expression of the README's commands to run.")
   parser.add_argument("--baselines", action="store_true", help="Make the old version's results only.")
+  parser.add_argument(
+    "--share-base", action="store_true", help="Give the old version's base to the new one. Check base holds them equal."
+  )
   options = parser.parse_args(args)
   unknown = set(options.only.split(",")) - CHECKS.keys()
   if unknown:
@@ -121,6 +124,8 @@ def main() -> int:
   sbs_readme.SETTINGS.update(
     data=(options.data or options.before / "../shared/data").absolute(), plan=options.plan, lines=options.lines
   )
+  if options.share_base:
+    print(share_base(before, after), flush=True)
   failed = []
   for name in options.only.split(","):
     found, started = Found(), time.monotonic()
