@@ -22,7 +22,8 @@ SETTINGS: dict[str, Any] = {"data": None, "plan": False, "lines": ""}  # of the 
 EVAL_SETS = ("math500", "aime24", "amc23", "mbpp", "humaneval", "livecodebench")
 TINY = (
   "--config.rollout.prompts=2 --config.rollout.group=2 --config.rollout.slots=8 --config.rollout.chunk=8 "
-  "--config.rollout.max_new_tokens=32 --config.eval.every=0 --config.train.steps=1 --config.log.progress=False"
+  "--config.rollout.max_new_tokens=32 --config.eval.every=0 --config.train.steps=1 --config.log.progress=False "
+  "--config.train.micro_batch=2 --config.train.pack_tokens=256 --config.data.max_prompt_tokens=128"
 )
 ONE_CHIP = f"{TINY} --config.mesh.fsdp=1 --config.mesh.tensor=1"
 DEMO_DATA = "--config.data.limit=32 --config.eval.every=0 --config.train.steps=1"

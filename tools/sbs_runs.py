@@ -1,6 +1,7 @@
 """Processes of one version of the code, for tools/side_by_side.py."""
 
 import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -52,12 +53,18 @@ class Tree:
       )
 
   def run(self, name: str, args: Sequence[str], cache: Path | None = None, modules: Path | None = None) -> int:
-    """Runs `python ARGS` and returns its exit status, or that of the earlier run where this tree's results stand."""
-    status = self.file(name, "rc")
+    """Runs `python ARGS` and returns its exit status, or that of the earlier run where this tree's results stand.
+
+    Raises RuntimeError where results stand that other arguments have made.
+    """
+    status, made_by = self.file(name, "rc"), self.file(name, "args")
     if self.reuse and status.exists():
+      if made_by.exists() and json.loads(made_by.read_text()) != list(args):
+        raise RuntimeError(f"{status}: made by other arguments ({made_by}), remove {self.out / name}*")
       return int(status.read_text())
     status.unlink(missing_ok=True)
     code = self.start(name, args, cache, modules).wait()
+    made_by.write_text(json.dumps(list(args)))
     status.write_text(f"{code}\n")
     return code
 
