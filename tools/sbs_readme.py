@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sbs_compare import Found, compare_bytes, compare_files, compare_json, compare_parquet, compare_rows, rows_of
+from sbs_compare import Found, compare_files, compare_json, compare_parquet, compare_rows, rows_of
 from sbs_runs import ONE_STEP, STAGED, Tree, launch, unbroken
 
 SETTINGS: dict[str, Any] = {"data": None, "plan": False, "lines": ""}  # of the command line
@@ -261,22 +261,29 @@ def run_line(line: str, way: Line, trees: tuple[Tree, Tree], found: Found) -> No
 
 
 def compare_results(found: Found, before: Path, after: Path) -> None:
-  """Compares a file or folder that a command has written, by what its name says that it is."""
+  """Compares a file or folder that a command has written, by what its name says that it is.
+
+  Files may name the scratch folder, which differs.
+  """
+
+  def bytes_of(file: Path) -> bytes:
+    scratch = next(folder for folder in file.parents if folder.name == "readme")
+    return file.read_bytes().replace(str(scratch).encode(), b"SCRATCH")
 
   def compare(found: Found, old: Path, new: Path, name: str) -> None:
     if name.endswith(".jsonl"):
       compare_rows(found, old, new)
     elif name.endswith(".json"):
-      compare_json(found, name, *(json.loads(file.read_text()) for file in (old, new)))
+      compare_json(found, name, json.loads(bytes_of(old)), json.loads(bytes_of(new)))
     elif name.endswith(".parquet"):
       compare_parquet(found, old, new, name)
-    elif not name.endswith(".md"):  # prose is rewritten
-      compare_bytes(found, old, new, name)
+    elif not name.endswith(".md") and bytes_of(old) != bytes_of(new):  # Markdown is prose, which is rewritten
+      found.differ(f"{name}: bytes differ")
 
   if before.is_dir():
     compare_files(found, before, after, "**/*", compare)
-  elif not after.is_file():
-    found.differ(f"{after}: not written")
+  elif not (before.is_file() and after.is_file()):
+    found.differ(f"{after}: not written by both versions")
   else:
     compare(found, before, after, before.name)
 
