@@ -36,7 +36,7 @@ demo-seeds: install
 
 # Seven runs, one seed each: the four regimes, and three ways to choose prompts on math alone. Started again it resumes.
 STUDY := --config.eval.every=20 --config.data.eval_limit=384
-BOTH := --config.data.eval=srpo_jax.data.synthetic:heldout_problems,srpo_jax.data.synthetic_code:heldout_programs
+BOTH := --config.data.eval=srpo_jax.data.toy.arithmetic:heldout_problems,srpo_jax.data.toy.programs:heldout_programs
 RESAMPLE := $(LAUNCH) --config=configs/tiny.py $(STUDY) --config.data.limit=960 --config.train.steps=0 --config.train.rollouts=110000
 
 study: install

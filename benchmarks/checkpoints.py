@@ -36,7 +36,7 @@ IMPORTS = {"one device": (1, 1), "eight devices": (1, 8), "two hosts of four": (
 
 def make(folder: Path, options: argparse.Namespace) -> None:
   """A Hugging Face folder of random bf16 weights, of a few blocks that repeat: their values matter to nobody."""
-  from srpo_jax.data.tiny_tokenizer import build_tokenizer
+  from srpo_jax.data.toy.tokenizer import build_tokenizer
   from srpo_jax.model import hf
 
   heads = options.hidden // 128 if options.hidden >= 128 else 4
@@ -143,10 +143,10 @@ def checkpoint(folder: Path, workdir: Path) -> dict[str, Any]:
   import jax.numpy as jnp
 
   from configs import base
-  from srpo_jax.checkpoint import Checkpoints
   from srpo_jax.config import make_config, to_json
-  from srpo_jax.learner import TrainState
   from srpo_jax.model import hf
+  from srpo_jax.training.checkpoint import Checkpoints
+  from srpo_jax.training.learner import TrainState
 
   raw = base.get_config().to_dict()
   raw["model"]["path"], raw["data"]["train"], raw["train"]["steps"] = str(folder), "none.jsonl", 1

@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from srpo_jax.data.curation.eval_sets import QUESTION_COLUMNS
 from srpo_jax.data.decontamination import EvalItem, Index
-from srpo_jax.errors import ArgumentParser, InputError, run_cli
-from srpo_jax.jsonl import json_rows
+from srpo_jax.utils.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.utils.jsonl import json_rows
 
 
 def main(args: Sequence[str]) -> None:

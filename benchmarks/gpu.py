@@ -24,18 +24,18 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from srpo_jax.batch import pack_micro_batches
-from srpo_jax.cache import enable_compilation_cache
-from srpo_jax.errors import ArgumentParser, InputError, check_positive, run_cli
-from srpo_jax.fields import names
-from srpo_jax.learner import Learner, LearnerOptions, TrainState, make_optimizer
 from srpo_jax.model.qwen2 import Qwen2Config, init_params
 from srpo_jax.model.sampling import Purpose, prompt_key
 from srpo_jax.planning.chips import Chip, chip_of
 from srpo_jax.planning.shapes import n_matmul_parameters, n_parameters, published_shape
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.sampler import GroupRequest, sample_groups
+from srpo_jax.training.batch import pack_micro_batches
+from srpo_jax.training.learner import Learner, LearnerOptions, TrainState, make_optimizer
 from srpo_jax.types import Rollout
+from srpo_jax.utils.cache import enable_compilation_cache
+from srpo_jax.utils.errors import ArgumentParser, InputError, check_positive, run_cli
+from srpo_jax.utils.fields import names
 
 TOY = Qwen2Config(128, 64, 96, 2, 4, 2, 16, 1e6, 1e-6, True)
 TRL_SIZES = ("steps", "rows", "prompt", "new_tokens", "prompts", "group", "remat")

@@ -18,12 +18,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from srpo_jax.cache import enable_compilation_cache
-from srpo_jax.errors import ArgumentParser, check_positive, run_cli
 from srpo_jax.model import hf
 from srpo_jax.model.sampling import Purpose, prompt_key
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.sampler import GroupRequest, sample_groups
+from srpo_jax.utils.cache import enable_compilation_cache
+from srpo_jax.utils.errors import ArgumentParser, check_positive, run_cli
 
 
 def main(args: Sequence[str]) -> None:

@@ -20,13 +20,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from srpo_jax.batch import make_micro_batches, pack_micro_batches
-from srpo_jax.cache import enable_compilation_cache
-from srpo_jax.errors import ArgumentParser, check_positive, run_cli
-from srpo_jax.learner import Learner, LearnerOptions, MicroBatch, make_optimizer
 from srpo_jax.model import hf
 from srpo_jax.rollout.sampler import round_up
+from srpo_jax.training.batch import make_micro_batches, pack_micro_batches
+from srpo_jax.training.learner import Learner, LearnerOptions, MicroBatch, make_optimizer
 from srpo_jax.types import Rollout
+from srpo_jax.utils.cache import enable_compilation_cache
+from srpo_jax.utils.errors import ArgumentParser, check_positive, run_cli
 
 PROMPT = 16  # tokens, at most
 

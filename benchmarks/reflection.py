@@ -19,8 +19,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from srpo_jax.analysis.reflection import KINDS, reflect
-from srpo_jax.errors import ArgumentParser, InputError, check_positive, run_cli
-from srpo_jax.jsonl import json_rows
+from srpo_jax.utils.errors import ArgumentParser, InputError, check_positive, run_cli
+from srpo_jax.utils.jsonl import json_rows
 
 STREWN = ("Wait,", "alternatively,", "let me check", "`3 * 4`", "no need to recheck", "```python\nprint(1)\n```\n")
 

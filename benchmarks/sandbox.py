@@ -20,11 +20,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from srpo_jax.data.sources import ADAPTERS  # noqa: E402
-from srpo_jax.errors import InputError  # noqa: E402
 from srpo_jax.rewards.cases import turn  # noqa: E402
 from srpo_jax.rewards.scorer import Scorer  # noqa: E402
 from srpo_jax.sandbox.client import Sandbox, SandboxOptions  # noqa: E402
 from srpo_jax.types import ScoreRequest  # noqa: E402
+from srpo_jax.utils.errors import InputError  # noqa: E402
 
 MATH_SHARE = 0.6
 WRONG_SHARE = 0.5  # of the code responses: failing programs cost other amounts than passing ones

@@ -33,7 +33,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from srpo_jax.data.encoded import load_tokenizer
-from srpo_jax.errors import ArgumentParser, check_positive, run_cli
+from srpo_jax.utils.errors import ArgumentParser, check_positive, run_cli
 
 ROOT = Path(__file__).parent.parent
 START_S = 300

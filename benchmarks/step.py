@@ -21,16 +21,16 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from srpo_jax.algorithm.advantages import group_advantages
-from srpo_jax.batch import make_micro_batches
-from srpo_jax.cache import enable_compilation_cache
 from srpo_jax.data.encoded import load_tokenizer
-from srpo_jax.errors import ArgumentParser, InputError, run_cli
-from srpo_jax.jsonl import is_text, json_rows
-from srpo_jax.learner import Learner, LearnerOptions, make_optimizer
 from srpo_jax.model import hf
 from srpo_jax.model.sampling import Purpose, prompt_key
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.sampler import GroupRequest, round_up, sample_groups
+from srpo_jax.training.batch import make_micro_batches
+from srpo_jax.training.learner import Learner, LearnerOptions, make_optimizer
+from srpo_jax.utils.cache import enable_compilation_cache
+from srpo_jax.utils.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.utils.jsonl import is_text, json_rows
 
 PROMPT_BUCKET = 32
 

@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from srpo_jax.errors import ArgumentParser, InputError, run_cli
-from srpo_jax.jsonl import json_rows
 from srpo_jax.model import hf, qwen2
+from srpo_jax.utils.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.utils.jsonl import json_rows
 
 SHAPE = {
   "vocab_size": 4096,

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 
-MATH, CODE = "srpo_jax.data.synthetic:{}_problems", "srpo_jax.data.synthetic_code:{}_programs"
+MATH, CODE = "srpo_jax.data.toy.arithmetic:{}_problems", "srpo_jax.data.toy.programs:{}_programs"
 HALF = {"math": 0.5, "code": 0.5}
 
 REGIMES = {  # name -> (its data, its stages)
@@ -33,7 +33,7 @@ def get_config(regime: str = "math") -> ConfigDict:
     raise ValueError(f"{regime}: expected one of the regimes {', '.join(REGIMES)}")
   config = base.get_config()
   sources, config.stages = REGIMES[regime]
-  config.model.build = "srpo_jax.warmup:tiny_base"
+  config.model.build = "srpo_jax.training.warmup:tiny_base"
   config.model.build_args = ConfigDict(
     {
       "hidden_size": 96,

@@ -18,7 +18,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from srpo_jax.analysis.run_files import RunFiles
-from srpo_jax.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.utils.errors import ArgumentParser, InputError, run_cli
 
 HERE = Path(__file__).absolute().parent
 KEPT = ("text/plain", "image/png")  # of a cell's output

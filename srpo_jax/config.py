@@ -12,12 +12,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from srpo_jax.errors import InputError
-from srpo_jax.fields import build
-from srpo_jax.flags import override
-from srpo_jax.jsonl import read_json
+from srpo_jax.cli.config_flags import override
 from srpo_jax.model.qwen2 import REMAT_POLICIES
-from srpo_jax.plugins import resolve_callable
+from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.fields import build
+from srpo_jax.utils.jsonl import read_json
+from srpo_jax.utils.plugins import resolve_callable
+from srpo_jax.utils.renamed import current_specs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,7 +237,7 @@ def make_config(raw: ConfigDict | dict[str, Any]) -> Config:
     InputError: a field that is unknown, missing, of another type, or out of range; each is named.
   """
   raw = raw.to_dict() if isinstance(raw, ConfigDict) else raw
-  config = build(Config, raw, "config")
+  config = build(Config, current_specs(raw), "config")
   _check(config)
   return config
 

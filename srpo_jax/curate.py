@@ -16,15 +16,15 @@ labels the difficulty of a data set's rows (see its own --help).
 import importlib
 from collections.abc import Sequence
 
-from srpo_jax.errors import run_cli
-from srpo_jax.logs import start_logging
+from srpo_jax.utils.errors import run_cli
+from srpo_jax.utils.logs import start_logging
 
 
 def main(args: Sequence[str]) -> None:
   """Curates, or hands over to the labelling, as the command line says."""
   if args and args[0] == "label":
-    return importlib.import_module("srpo_jax.label").main(args[1:])
-  from srpo_jax.flags import parse_config
+    return importlib.import_module("srpo_jax.data.labelling.label").main(args[1:])
+  from srpo_jax.cli.config_flags import parse_config
 
   raw = parse_config("curate", __doc__ or "", args)
   # Imported late: --help and a wrong flag are told at once.

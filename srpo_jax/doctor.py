@@ -13,15 +13,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srpo_jax.checkup.finding import FAIL, WARN, Finding, summary, table
+from srpo_jax.checks.finding import FAIL, WARN, Finding, summary, table
 from srpo_jax.config import Config
-from srpo_jax.errors import InputError, run_cli
 from srpo_jax.launch import parse_flags
-from srpo_jax.logs import start_logging
-from srpo_jax.paths import as_path
+from srpo_jax.utils.errors import InputError, run_cli
+from srpo_jax.utils.logs import start_logging
+from srpo_jax.utils.paths import as_path
 
 if TYPE_CHECKING:
-  from srpo_jax.policy import Policy
+  from srpo_jax.rollout.policy import Policy
 
 PROMPTS = 4  # that are sampled
 TEXTS = 256  # prompts whose tokens are looked at
@@ -36,13 +36,13 @@ def examine(config: Config, workdir: Path, show: Callable[[Finding], None]) -> l
   import jax
   import jax.numpy as jnp
 
-  from srpo_jax import run as parts
-  from srpo_jax.checkup import data, memory, rewards, sampling, storage, text
+  from srpo_jax.checks import data, memory, rewards, sampling, storage, text
   from srpo_jax.data.encoded import load_tokenizer
   from srpo_jax.data.prompt_set import Selection
   from srpo_jax.model import hf
   from srpo_jax.model.sharding import make_mesh, on_mesh
-  from srpo_jax.schedule import Schedule
+  from srpo_jax.training import run as parts
+  from srpo_jax.training.schedule import Schedule
 
   findings: list[Finding] = []
   mesh = make_mesh(**dataclasses.asdict(config.mesh))  # first: a mesh of other devices is told at once
@@ -109,15 +109,15 @@ def with_any_sandbox(config: Config) -> Config:
 
 def start_of(config: Config) -> "Policy":
   """The policy that the run begins from: a base, or the last checkpoint of another run."""
-  from srpo_jax.policy import of_folder, of_run
-  from srpo_jax.run import base_folder
+  from srpo_jax.rollout.policy import of_folder, of_run
+  from srpo_jax.training.run import base_folder
 
   return of_run(as_path(config.init_from), None) if config.init_from else of_folder(base_folder(config))
 
 
 def main(args: Sequence[str]) -> None:
   config, workdir, _ = parse_flags(args, __doc__ or "")
-  from srpo_jax.cache import enable_compilation_cache
+  from srpo_jax.utils.cache import enable_compilation_cache
 
   start_logging()
   enable_compilation_cache()

@@ -32,12 +32,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from srpo_jax.cli.policy_flags import add_policy, check_policy, find_policy, policy_config
 from srpo_jax.config import TEMPERATURES, Config, is_temperature
-from srpo_jax.errors import ArgumentParser, InputError, run_cli
-from srpo_jax.fields import names
-from srpo_jax.logs import start_logging
-from srpo_jax.paths import is_local
-from srpo_jax.policy_flags import add_policy, check_policy, find_policy, policy_config
+from srpo_jax.utils.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.utils.fields import names
+from srpo_jax.utils.logs import start_logging
+from srpo_jax.utils.paths import is_local
 
 
 def main(args: Sequence[str]) -> None:
@@ -45,10 +45,10 @@ def main(args: Sequence[str]) -> None:
   options, overrides = _options(args)
   config = _config(options, overrides)
   # Imported late: a wrong option is told at once.
-  from srpo_jax.cache import enable_compilation_cache
   from srpo_jax.evaluation.evaluation import Sampling, batch_size, evaluate
   from srpo_jax.evaluation.samples import check_folder
   from srpo_jax.evaluation.sets import Window, open_sets
+  from srpo_jax.utils.cache import enable_compilation_cache
 
   start_logging()
   enable_compilation_cache()

@@ -11,12 +11,12 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from srpo_jax.checkpoint import Checkpoints
 from srpo_jax.config import read_config
-from srpo_jax.errors import ArgumentParser, InputError, run_cli
 from srpo_jax.model import hf, qwen2
-from srpo_jax.paths import as_path, local_copy
-from srpo_jax.stored_params import StoredParams
+from srpo_jax.model.stored_params import StoredParams
+from srpo_jax.training.checkpoint import Checkpoints
+from srpo_jax.utils.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.utils.paths import as_path, local_copy
 
 
 def open_checkpoint(workdir: Path, step: int | None) -> tuple[Checkpoints, int, qwen2.Qwen2Config, qwen2.Params]:

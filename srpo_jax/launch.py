@@ -9,13 +9,13 @@ which they are; elsewhere --coordinator=HOST:PORT --num_processes=N --process_id
 from collections.abc import Sequence
 from pathlib import Path
 
-from srpo_jax import distributed
+from srpo_jax.cli.config_flags import parse_config_and
 from srpo_jax.config import Config, make_config
-from srpo_jax.errors import run_cli
-from srpo_jax.flags import parse_config_and
-from srpo_jax.logs import start_logging
-from srpo_jax.paths import as_path
-from srpo_jax.preemption import Notice
+from srpo_jax.utils import processes
+from srpo_jax.utils.errors import run_cli
+from srpo_jax.utils.logs import start_logging
+from srpo_jax.utils.paths import as_path
+from srpo_jax.utils.preemption import Notice
 
 GROUP_FLAGS = {
   "coordinator": "HOST:PORT of process 0, where a cluster does not tell; or JAX_COORDINATOR_ADDRESS.",
@@ -42,19 +42,19 @@ def parse_flags(args: Sequence[str], doc: str = __doc__ or "") -> tuple[Config, 
 def main(args: Sequence[str]) -> None:
   with Notice() as notice:
     config, workdir, group = parse_flags(args)
-    with distributed.joined(**group):
+    with processes.joined(**group):
       notice.listen()  # JAX's own service took SIGTERM over: it would leave out what comes before the first step
-      start_logging(distributed.index() if distributed.count() > 1 else None)
+      start_logging(processes.index() if processes.count() > 1 else None)
       # Imported late: a wrong flag is told at once.
       from srpo_jax.analysis.summary import summarize
-      from srpo_jax.cache import enable_compilation_cache
-      from srpo_jax.run import Run
-      from srpo_jax.train import train
+      from srpo_jax.training.loop import train
+      from srpo_jax.training.run import Run
+      from srpo_jax.utils.cache import enable_compilation_cache
 
       enable_compilation_cache()
-      with Run(config, workdir, notice) as run, distributed.leaving_at_failure():
+      with Run(config, workdir, notice) as run, processes.leaving_at_failure():
         train(run)
-      if distributed.is_writer():
+      if processes.is_writer():
         summarize(workdir)
 
 

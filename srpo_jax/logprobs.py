@@ -19,13 +19,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from srpo_jax.cache import enable_compilation_cache
 from srpo_jax.data.encoded import load_tokenizer
-from srpo_jax.errors import ArgumentParser, InputError, run_cli
-from srpo_jax.jsonl import is_text, json_rows, replaced
-from srpo_jax.learner import target_logprobs
 from srpo_jax.model import hf, qwen2
 from srpo_jax.rollout.sampler import round_up
+from srpo_jax.training.learner import target_logprobs
+from srpo_jax.utils.cache import enable_compilation_cache
+from srpo_jax.utils.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.utils.jsonl import is_text, json_rows, replaced
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,10 +27,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from srpo_jax.cli.config_flags import parse_config_and
 from srpo_jax.config import Config, make_config
-from srpo_jax.errors import InputError, TrainingError, run_cli
-from srpo_jax.flags import parse_config_and
-from srpo_jax.paths import as_path, local_copy
+from srpo_jax.utils.errors import InputError, TrainingError, run_cli
+from srpo_jax.utils.paths import as_path, local_copy
 
 OPTIONS = {
   "topology": "CHIP:SHAPE, such as v5p:4x4x8 or h200:1; default: this machine's devices.",

@@ -26,16 +26,16 @@ from typing import Any
 
 import numpy as np
 
-from srpo_jax.cache import enable_compilation_cache
-from srpo_jax.errors import ArgumentParser, run_cli
-from srpo_jax.experience import Group, text_of
-from srpo_jax.flags import check_overrides
-from srpo_jax.logs import start_logging
-from srpo_jax.metrics import Row, group_metrics
+from srpo_jax.cli.config_flags import check_overrides
 from srpo_jax.model.sharding import make_mesh, on_mesh
-from srpo_jax.paths import as_path
-from srpo_jax.recording import Recording, Step
+from srpo_jax.rollout.collector import Group, text_of
+from srpo_jax.training.metrics import Row, group_metrics
+from srpo_jax.training.recording import Recording, Step
 from srpo_jax.types import Verdict
+from srpo_jax.utils.cache import enable_compilation_cache
+from srpo_jax.utils.errors import ArgumentParser, run_cli
+from srpo_jax.utils.logs import start_logging
+from srpo_jax.utils.paths import as_path
 
 # Relative and absolute: of figures of the policy what another device or mesh may change, and of means of equal numbers.
 CLOSE, EQUAL = (1e-3, 1e-5), (0.0, 1e-9)

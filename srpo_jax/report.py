@@ -7,8 +7,8 @@ resampling saw, and a viewer of rollouts with rewards, advantages and the checke
 from collections.abc import Sequence
 from pathlib import Path
 
-from srpo_jax.errors import ArgumentParser, InputError, check_positive, run_cli
-from srpo_jax.paths import as_path
+from srpo_jax.utils.errors import ArgumentParser, InputError, check_positive, run_cli
+from srpo_jax.utils.paths import as_path
 
 
 def main(args: Sequence[str]) -> None:
@@ -28,7 +28,7 @@ def main(args: Sequence[str]) -> None:
   # Imported late: a wrong option is told at once.
   from srpo_jax.analysis.report import Limits, make_report
   from srpo_jax.analysis.run_files import RunFiles
-  from srpo_jax.workdir import write_text
+  from srpo_jax.training.workdir import write_text
 
   run, others = RunFiles(options.workdir), [RunFiles(folder) for folder in options.compare]
   page = make_report(run, others, Limits(options.max_prompts, options.max_mb * 1_000_000))

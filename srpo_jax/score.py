@@ -26,11 +26,7 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-from srpo_jax.bars import late_bar
 from srpo_jax.data.sources import ADAPTERS, detect_format
-from srpo_jax.errors import ArgumentParser, InputError, run_cli
-from srpo_jax.fields import names
-from srpo_jax.jsonl import replaced
 from srpo_jax.rewards.cases import turn
 from srpo_jax.rewards.format import VALIDATORS
 from srpo_jax.rewards.pool import default_workers
@@ -38,6 +34,10 @@ from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.sandbox.client import SandboxOptions
 from srpo_jax.sandbox.tiers import TIERS
 from srpo_jax.types import Problem, ScoreRequest, Verdict
+from srpo_jax.utils.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.utils.fields import names
+from srpo_jax.utils.jsonl import replaced
+from srpo_jax.utils.progress import late_bar
 
 END_TOKENS = ("<|endoftext|>", "<|im_end|>")
 BATCH = 4096  # rows in flight

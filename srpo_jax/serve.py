@@ -32,12 +32,12 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
+from srpo_jax.cli.policy_flags import add_policy, check_policy, find_policy, policy_config
 from srpo_jax.config import TEMPERATURES, Config, is_temperature
-from srpo_jax.errors import ArgumentParser, InputError, run_cli
-from srpo_jax.logs import start_logging
-from srpo_jax.paths import is_local
-from srpo_jax.policy_flags import add_policy, check_policy, find_policy, policy_config
 from srpo_jax.serving.requests import Limits, UnavailableError
+from srpo_jax.utils.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.utils.logs import start_logging
+from srpo_jax.utils.paths import is_local
 
 # Serving's own options for fields of the config, whose values are training's.
 OWN = {
@@ -64,9 +64,9 @@ def main(args: Sequence[str]) -> None:
 
 def _serve(options: argparse.Namespace, config: Config, http_socket: socket.socket, grpc_port: int) -> None:
   start_logging()
-  from srpo_jax.cache import enable_compilation_cache
   from srpo_jax.serving.load import load_driver
   from srpo_jax.serving.server import Doors, serve
+  from srpo_jax.utils.cache import enable_compilation_cache
 
   _quieten()
   enable_compilation_cache()

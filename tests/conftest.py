@@ -6,15 +6,17 @@ from pathlib import Path
 from jaxtyping import install_import_hook
 
 # The hook reaches only modules that are imported after it, so it comes before everything that imports srpo_jax.
-install_import_hook(["srpo_jax.algorithm", "srpo_jax.model", "srpo_jax.learner", "srpo_jax.batch"], "beartype.beartype")
+install_import_hook(
+  ["srpo_jax.algorithm", "srpo_jax.model", "srpo_jax.training.learner", "srpo_jax.training.batch"], "beartype.beartype"
+)
 
 import fsspec  # noqa: E402
 import pytest  # noqa: E402
 
 pytest.register_assert_rewrite("tests.helpers")  # a failed assert of a helper shows its values
 
-from srpo_jax.cache import enable_compilation_cache  # noqa: E402
 from srpo_jax.model import hf  # noqa: E402
+from srpo_jax.utils.cache import enable_compilation_cache  # noqa: E402
 from tests.helpers.checkpoints import make_checkpoint, make_talkative  # noqa: E402
 from tests.helpers.fake_gcs import serve  # noqa: E402
 from tests.helpers.paths import ROOT  # noqa: E402

@@ -7,10 +7,10 @@ import json
 import pytest
 
 from configs import base, stage1, tiny
-from srpo_jax import label
+from srpo_jax.cli.policy_flags import policy_config
 from srpo_jax.config import MeshConfig, check_same_run, flatten, make_config, read_config, to_json
-from srpo_jax.errors import InputError
-from srpo_jax.policy_flags import policy_config
+from srpo_jax.data.labelling import label
+from srpo_jax.utils.errors import InputError
 
 
 def raw(**changes):

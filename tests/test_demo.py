@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from srpo_jax.analysis.summary import by_set
-from srpo_jax.workdir import read_rows
+from srpo_jax.training.workdir import read_rows
 from tests.helpers.paths import ROOT
 
 

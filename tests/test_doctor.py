@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 
 from configs.base import stage
-from srpo_jax.checkup import data, memory, rewards, sampling, storage, text
-from srpo_jax.checkup.finding import FAIL, PASS, WARN, WIDTH, Finding, summary, table
+from srpo_jax.checks import data, memory, rewards, sampling, storage, text
+from srpo_jax.checks.finding import FAIL, PASS, WARN, WIDTH, Finding, summary, table
 from srpo_jax.data.encoded import Prompt, load_tokenizer
 from srpo_jax.doctor import main
-from srpo_jax.errors import InputError
 from srpo_jax.model import hf
 from srpo_jax.planning.plans import plan
 from srpo_jax.planning.workload import Lengths
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.sandbox.client import SandboxOptions
 from srpo_jax.types import Problem, Rollout
+from srpo_jax.utils.errors import InputError
 from tests.helpers.runs import launch, toy
 
 GB = 10**9

@@ -15,9 +15,9 @@ import transformers
 
 from srpo_jax.analysis.estimators import majority_at_ks
 from srpo_jax.data.difficulty import pass_at_k
-from srpo_jax.errors import InputError
 from srpo_jax.evaluate import main
-from srpo_jax.workdir import read_rows
+from srpo_jax.training.workdir import read_rows
+from srpo_jax.utils.errors import InputError
 from tests.helpers.checkpoints import make_talkative
 from tests.helpers.paths import ROOT
 from tests.helpers.runs import launch, toy

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from srpo_jax.errors import InputError
 from srpo_jax.export import load_policy
 from srpo_jax.model import qwen2
 from srpo_jax.replay import Replayed, main, replay
-from srpo_jax.workdir import ROLLOUT_SCHEMA
+from srpo_jax.training.workdir import ROLLOUT_SCHEMA
+from srpo_jax.utils.errors import InputError
 from tests.helpers.paths import ROOT
 from tests.helpers.runs import launch, toy
 

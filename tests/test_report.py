@@ -16,10 +16,10 @@ from srpo_jax.analysis.reflection import reflection_rates
 from srpo_jax.analysis.report import Limits, _named, make_report, prompts_and_rollouts, question_of
 from srpo_jax.analysis.run_files import RunFiles
 from srpo_jax.data.prompts import format_prompt
-from srpo_jax.errors import InputError
-from srpo_jax.paths import as_path
 from srpo_jax.report import main
-from srpo_jax.workdir import Workdir
+from srpo_jax.training.workdir import Workdir
+from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.paths import as_path
 
 TAKE = "document.title = 'taken'"
 HOSTILE = f'</script><script>{TAKE}</script><img src=x onerror="{TAKE}"> {{{{title}}}} \u2028'

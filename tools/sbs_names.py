@@ -9,10 +9,10 @@ from pathlib import Path
 from sbs_compare import Found, compare_rows, leaves
 from sbs_runs import KILLS, ONE_STEP, SMALL, STAGED, Tree, launch, unbroken
 
-MODULES = ("--config.model.build=srpo_jax.warmup:tiny_base",)
+MODULES = ("--config.model.build=srpo_jax.training.warmup:tiny_base",)
 SETS = (
-  "--config.data.train=srpo_jax.data.synthetic:train_problems,srpo_jax.data.synthetic_code:train_programs",
-  "--config.data.eval=srpo_jax.data.synthetic:heldout_problems,srpo_jax.data.synthetic_code:heldout_programs",
+  "--config.data.train=srpo_jax.data.toy.arithmetic:train_problems,srpo_jax.data.toy.programs:train_programs",
+  "--config.data.eval=srpo_jax.data.toy.arithmetic:heldout_problems,srpo_jax.data.toy.programs:heldout_programs",
 )
 FIELDS = ("--config.reward.limit_s=3.25", "--config.reward.mix_weight=0.07", "--config.sandbox.limit_s=5.25")
 FIELD_VALUES = {"reward": {3.25, 0.07}, "sandbox": {5.25}}

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
-from srpo_jax.arrays import Array
+from srpo_jax.utils.arrays import Array
 
 
 def importance_weight(

@@ -21,8 +21,8 @@ from srpo_jax.analysis.curves import as_svg, draw_epochs, draw_heldout, draw_pan
 from srpo_jax.analysis.run_files import RunFiles
 from srpo_jax.analysis.summary import by_set
 from srpo_jax.data.prompts import template_parts
-from srpo_jax.errors import InputError
-from srpo_jax.paths import is_local
+from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.paths import is_local
 
 SEEN = ("prompt_id", "domain", "epoch", "step", "correct", "n_tokens")
 _NUMBERS = ("reward", "correct", "pass_fraction", "format", "language_mix", "advantage", "n_tokens", "truncated")

@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from srpo_jax.errors import InputError
-from srpo_jax.jsonl import read_json
-from srpo_jax.paths import as_path, is_local
-from srpo_jax.workdir import HISTORY_SCHEMA, ROLLOUT_SCHEMA, numbers, open_parquet, read_rows
+from srpo_jax.training.workdir import HISTORY_SCHEMA, ROLLOUT_SCHEMA, numbers, open_parquet, read_rows
+from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.jsonl import read_json
+from srpo_jax.utils.paths import as_path, is_local
 
 Row = dict[str, Any]
 

@@ -16,8 +16,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from srpo_jax.analysis.summary import by_set, stage_starts
-from srpo_jax.errors import ArgumentParser, InputError, run_cli
-from srpo_jax.workdir import read_rows
+from srpo_jax.training.workdir import read_rows
+from srpo_jax.utils.errors import ArgumentParser, InputError, run_cli
 
 Row = dict[str, Any]
 

@@ -14,8 +14,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from srpo_jax.analysis.reflection import KINDS
-from srpo_jax.paths import as_path
-from srpo_jax.workdir import read_rows
+from srpo_jax.training.workdir import read_rows
+from srpo_jax.utils.paths import as_path
 
 Row = dict[str, Any]
 

@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from srpo_jax.errors import InputError
-from srpo_jax.jsonl import is_text
 from srpo_jax.types import Problem
+from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.jsonl import is_text
 
 Row = Mapping[str, Any]
 

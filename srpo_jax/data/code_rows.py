@@ -18,8 +18,8 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from srpo_jax.errors import InputError
 from srpo_jax.types import Problem
+from srpo_jax.utils.errors import InputError
 
 Row = Mapping[str, Any]
 DEFINE, COMPLETE, START = "\nDefine:", "Complete this function:\n\n", "\n\nStart from:\n\n"

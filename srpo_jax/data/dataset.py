@@ -9,12 +9,12 @@ from typing import Any, overload
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from srpo_jax import plugins
 from srpo_jax.data import sources
 from srpo_jax.data.records import Records, is_records
-from srpo_jax.errors import InputError
-from srpo_jax.jsonl import json_rows
 from srpo_jax.types import Problem
+from srpo_jax.utils import plugins
+from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.jsonl import json_rows
 
 JSON_LINES = (".jsonl", ".json-lines")
 FILES = (*JSON_LINES, ".json", ".jsonl.gz", ".json.gz", ".parquet")

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from srpo_jax.data.words import gram_hashes, word_hashes, words
-from srpo_jax.errors import InputError
+from srpo_jax.utils.errors import InputError
 
 GRAM = 8  # words
 SHORT = 12  # words: below this an item has too few grams to go by

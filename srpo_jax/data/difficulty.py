@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 from jaxtyping import Bool
 
-from srpo_jax.errors import InputError
+from srpo_jax.utils.errors import InputError
 
 LABELS = ("unsolved", "hard", "medium", "easy", "solved")
 UNLABELLED = "unlabelled"

@@ -10,8 +10,8 @@ from jaxtyping import Int
 from transformers import AutoTokenizer
 
 from srpo_jax.data.prompts import format_prompt
-from srpo_jax.errors import InputError
 from srpo_jax.types import Problem
+from srpo_jax.utils.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,9 +15,9 @@ import numpy as np
 from srpo_jax.data import difficulty
 from srpo_jax.data.dataset import column
 from srpo_jax.data.encoded import Prompt, encode_prompt
-from srpo_jax.errors import InputError
 from srpo_jax.rewards.code import runnable
 from srpo_jax.types import Problem
+from srpo_jax.utils.errors import InputError
 
 BATCH = 1024  # rows in memory at once
 

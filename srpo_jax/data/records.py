@@ -31,8 +31,8 @@ from tensorflow_datasets.core import dataset_info
 from tensorflow_datasets.proto import tf_example_pb2, tf_feature_pb2
 
 from srpo_jax.data.sources import from_native
-from srpo_jax.errors import InputError
-from srpo_jax.jsonl import is_text, read_json
+from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.jsonl import is_text, read_json
 
 SPLIT = "train"
 INFO, INDEX, METADATA = "dataset_info.json", "index.parquet", "metadata.json"

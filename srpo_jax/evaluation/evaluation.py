@@ -13,19 +13,19 @@ from tqdm import tqdm
 
 from srpo_jax.config import Config
 from srpo_jax.data.encoded import load_tokenizer
+from srpo_jax.data.labelling.label import rows_digest
 from srpo_jax.data.prompt_set import PromptSet
 from srpo_jax.evaluation.results import figures, markdown
 from srpo_jax.evaluation.samples import SetSamples, opened
 from srpo_jax.evaluation.sets import EvalSet
 from srpo_jax.evaluation.votes import Same, votes
-from srpo_jax.experience import Collector, Group, response_rows
-from srpo_jax.jsonl import read_json, replaced
-from srpo_jax.label import rows_digest
 from srpo_jax.model.sampling import Purpose
 from srpo_jax.model.sharding import make_mesh, on_mesh
-from srpo_jax.policy import Policy, make_collector
-from srpo_jax.run import make_scorer, prompt_set
-from srpo_jax.settings import JUDGED_BY, of_config
+from srpo_jax.rollout.collector import Collector, Group, response_rows
+from srpo_jax.rollout.policy import Policy, make_collector
+from srpo_jax.training.run import make_scorer, prompt_set
+from srpo_jax.utils.jsonl import read_json, replaced
+from srpo_jax.utils.settings import JUDGED_BY, of_config
 
 # Fields of the config that samples depend on.
 SETTINGS = (

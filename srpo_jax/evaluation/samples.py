@@ -18,9 +18,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from srpo_jax.errors import InputError
-from srpo_jax.settings import claim
-from srpo_jax.workdir import RESPONSE_FIELDS
+from srpo_jax.training.workdir import RESPONSE_FIELDS
+from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.settings import claim
 
 SCHEMA = pa.schema(
   [

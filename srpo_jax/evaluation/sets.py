@@ -15,11 +15,11 @@ from typing import Any
 from srpo_jax.data.dataset import FILES, PlacedRow, as_problems, placed_rows
 from srpo_jax.data.records import is_records
 from srpo_jax.data.sources import detect_format
-from srpo_jax.errors import InputError
-from srpo_jax.jsonl import parse_line
-from srpo_jax.plugins import is_callable_spec
-from srpo_jax.run import set_name
+from srpo_jax.training.run import set_name
 from srpo_jax.types import Problem
+from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.jsonl import parse_line
+from srpo_jax.utils.plugins import is_callable_spec
 
 DATE = "contest_date"
 

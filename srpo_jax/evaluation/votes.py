@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from srpo_jax.experience import Group
+from srpo_jax.rewards.answers.latex import Unreadable
 from srpo_jax.rewards.format import answer_body
-from srpo_jax.rewards.latex import Unreadable
 from srpo_jax.rewards.math import stated_answer
+from srpo_jax.rollout.collector import Group
 
 Same = Callable[[Sequence[tuple[str, str]]], list[bool]]
 

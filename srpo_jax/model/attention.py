@@ -38,9 +38,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from srpo_jax.arrays import Array
+from srpo_jax.model.kernels.target import target_device
 from srpo_jax.model.sharding import RULES, on_own_shards
-from srpo_jax.model.target import target_device
+from srpo_jax.utils.arrays import Array
 
 Kernel = Callable[[Array, Array, Array, Array], Array]  # the arguments and the result of `causal_attention`
 
@@ -80,11 +80,11 @@ def _row_kernel(q: Float[Array, " B T H D"]) -> Kernel | None:
   """The kernel of the module's rule, imported only where it is used: Mosaic and cuDNN are not on every machine."""
   device = target_device()
   if device.platform == "tpu":
-    from srpo_jax.model.splash import splash_attention
+    from srpo_jax.model.kernels.splash import splash_attention
 
     return splash_attention
   if device.platform == "gpu" and "NVIDIA" in device.device_kind:
-    from srpo_jax.model.cudnn import applies, cudnn_attention
+    from srpo_jax.model.kernels.cudnn import applies, cudnn_attention
 
     return cudnn_attention if applies(q.shape, q.dtype) else None
   return None
@@ -185,7 +185,7 @@ def stacked_attention(
 
   The E features of the cache are D and zeros.
   """
-  from srpo_jax.model.paged import paged_attention
+  from srpo_jax.model.kernels.paged import paged_attention
 
   cores, groups = target_device().num_cores or 1, q.shape[1] // k.shape[2]
 

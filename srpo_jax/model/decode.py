@@ -18,7 +18,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, Key
 
-from srpo_jax.arrays import Array
 from srpo_jax.model import qwen2
 from srpo_jax.model.attention import (
   CACHE,
@@ -32,6 +31,7 @@ from srpo_jax.model.attention import (
 from srpo_jax.model.qwen2 import Params, Qwen2Config
 from srpo_jax.model.sampling import draw, uniforms
 from srpo_jax.model.sharding import constrain
+from srpo_jax.utils.arrays import Array
 
 
 class Prefix(NamedTuple):

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from srpo_jax.errors import InputError
-from srpo_jax.jsonl import new_folder, read_json
 from srpo_jax.model.qwen2 import Params, Qwen2Config, init_params
 from srpo_jax.model.safetensors_writer import DTYPE_CODES, write_safetensors
+from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.jsonl import new_folder, read_json
 
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"

@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from srpo_jax.arrays import Array
 from srpo_jax.model.attention import causal_attention
 from srpo_jax.model.sharding import constrain
+from srpo_jax.utils.arrays import Array
 
 Params = dict[str, Any]
 # (q [B T H D], k [B T N D], v [B T N D], what this layer was given) -> (out [B T H D], what this layer keeps)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, Key
 
-from srpo_jax.arrays import Array
+from srpo_jax.utils.arrays import Array
 
 
 class Purpose(enum.IntEnum):

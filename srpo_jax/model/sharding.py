@@ -14,8 +14,8 @@ import jax
 from jax.experimental import mesh_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
-from srpo_jax.arrays import Array
-from srpo_jax.errors import InputError
+from srpo_jax.utils.arrays import Array
+from srpo_jax.utils.errors import InputError
 
 MESH_AXES = ("data", "fsdp", "tensor")
 Rules = Mapping[str, tuple[str, ...]]

@@ -11,7 +11,7 @@ import os
 import re
 from typing import Any
 
-from srpo_jax.errors import InputError
+from srpo_jax.utils.errors import InputError
 
 GIB = 2**30
 

@@ -6,11 +6,9 @@ from typing import cast
 
 import jax
 
-from srpo_jax import run
 from srpo_jax.config import Config, make_config
-from srpo_jax.errors import InputError
 from srpo_jax.model import hf
-from srpo_jax.model.paged import PAGE
+from srpo_jax.model.kernels.paged import PAGE
 from srpo_jax.model.qwen2 import Qwen2Config
 from srpo_jax.model.sharding import make_mesh
 from srpo_jax.planning import analytic, chips
@@ -21,7 +19,9 @@ from srpo_jax.planning.programs import Program, compile_step
 from srpo_jax.planning.shapes import model_shape
 from srpo_jax.planning.table import Plan, largest, markdown
 from srpo_jax.planning.workload import Lengths, make_workload
-from srpo_jax.plugins import resolve_callable
+from srpo_jax.training import run
+from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.plugins import resolve_callable
 
 Tell = Callable[[str], None]
 

@@ -17,16 +17,16 @@ import numpy as np
 from jax.extend.core import jaxprs_in_params
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from srpo_jax import run
-from srpo_jax.batch import empty_micro_batch
 from srpo_jax.config import Config
-from srpo_jax.learner import MicroBatch, TrainState
 from srpo_jax.model import hf
 from srpo_jax.model.qwen2 import Qwen2Config
 from srpo_jax.model.sharding import param_shardings
 from srpo_jax.planning import hlo
 from srpo_jax.planning.flops import count_flops
 from srpo_jax.rollout.sampler import round_up
+from srpo_jax.training import run
+from srpo_jax.training.batch import empty_micro_batch
+from srpo_jax.training.learner import MicroBatch, TrainState
 
 MEMORY = ("argument", "output", "alias", "temp", "generated_code", "peak_memory")
 

@@ -4,13 +4,13 @@ import dataclasses
 from collections.abc import Iterator
 
 from srpo_jax.config import Config
-from srpo_jax.errors import InputError
 from srpo_jax.model.attention import LANES
 from srpo_jax.model.qwen2 import Qwen2Config
 from srpo_jax.planning import analytic
 from srpo_jax.planning.chips import Topology
 from srpo_jax.planning.phases import Step, estimate
 from srpo_jax.planning.workload import Lengths, Workload, make_workload
+from srpo_jax.utils.errors import InputError
 
 FULL = 0.92  # of the memory: the closed form is not exact
 

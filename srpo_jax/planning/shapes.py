@@ -8,8 +8,8 @@ differs, no program does).
 import re
 from pathlib import Path
 
-from srpo_jax.errors import InputError
 from srpo_jax.model.qwen2 import Qwen2Config
+from srpo_jax.utils.errors import InputError
 
 # size -> hidden, layers, heads, key/value heads, intermediate, vocabulary, rms_norm_eps, tied
 _PUBLISHED: dict[str, tuple[int, int, int, int, int, int, float, bool]] = {

@@ -15,11 +15,11 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from srpo_jax.errors import InputError
 from srpo_jax.rewards import judgement
 from srpo_jax.rewards.judgement import Hole, Refused
 from srpo_jax.rewards.match import equal, has_nan
 from srpo_jax.sandbox import plain
+from srpo_jax.utils.errors import InputError
 
 MAX_EXPECTED = 1 << 20  # characters: a candidate cannot return more than the sandbox lets through
 

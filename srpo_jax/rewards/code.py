@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from srpo_jax.errors import InputError
 from srpo_jax.rewards.cases import Suite, turn
 from srpo_jax.rewards.format import answer_body, json_answer
 from srpo_jax.rewards.match import has_nan, same_output
@@ -15,6 +14,7 @@ from srpo_jax.rewards.pool import Done, Reply
 from srpo_jax.sandbox import plain
 from srpo_jax.sandbox.client import Execution, Outcome, Sandbox, SandboxOptions
 from srpo_jax.types import Problem, ScoreRequest
+from srpo_jax.utils.errors import InputError
 
 SUITES = 4096  # problems whose turned tests are kept
 MAX_PROGRAM = 1 << 18  # characters

@@ -8,7 +8,7 @@ import json
 import re
 from typing import Any
 
-from srpo_jax.errors import InputError
+from srpo_jax.utils.errors import InputError
 
 VALIDATORS = ("tags", "json")
 

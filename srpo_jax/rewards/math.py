@@ -15,11 +15,11 @@ can be killed.
 import functools
 import re
 
-from srpo_jax.rewards.compare import DIFFERENT, EQUAL, Outcome, Proof, compare
+from srpo_jax.rewards.answers.compare import DIFFERENT, EQUAL, Outcome, Proof, compare
+from srpo_jax.rewards.answers.latex import Unreadable, spelling, tokens
+from srpo_jax.rewards.answers.proof import prove
+from srpo_jax.rewards.answers.value import Opaque, Value, read_value
 from srpo_jax.rewards.format import boxed, json_answer
-from srpo_jax.rewards.latex import Unreadable, spelling, tokens
-from srpo_jax.rewards.proof import prove
-from srpo_jax.rewards.value import Opaque, Value, read_value
 
 MAX_ANSWER = 256  # characters; for a long gold answer twice its length
 MAX_GOLD = 2048

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from srpo_jax.errors import InputError
 from srpo_jax.rewards.process import NotTakenError, StartError, WorkerDiedError, WorkerProcess
+from srpo_jax.utils.errors import InputError
 
 START_LIMIT_S = 300.0  # to import the libraries on a busy machine; not part of any item's limit
 RETRY_AFTER_S = 5.0  # a pool that could not start a worker answers None for so long before it tries again

@@ -2,7 +2,7 @@
 
 import math
 
-from srpo_jax.errors import InputError
+from srpo_jax.utils.errors import InputError
 
 
 def check_weights(format_weight: float, mix_weight: float) -> None:

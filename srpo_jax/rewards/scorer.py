@@ -7,15 +7,15 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
-from srpo_jax.errors import InputError
 from srpo_jax.rewards.code import CodeJudge
 from srpo_jax.rewards.format import check_validator, format_ok
-from srpo_jax.rewards.judge import Judge, MathJudge
+from srpo_jax.rewards.judges import Judge, MathJudge
 from srpo_jax.rewards.language import language_mix
 from srpo_jax.rewards.pool import Done, Reply, default_workers
 from srpo_jax.rewards.reward import check_weights, srpo_reward
 from srpo_jax.sandbox.client import Sandbox, SandboxOptions
 from srpo_jax.types import ScoreRequest, Verdict
+from srpo_jax.utils.errors import InputError
 
 RewardFunction = Callable[[ScoreRequest, Verdict], Verdict]
 

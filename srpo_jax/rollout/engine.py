@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int, Key
 
-from srpo_jax.arrays import Array
 from srpo_jax.model import decode
 from srpo_jax.model.attention import bucket
 from srpo_jax.model.decode import DecodeState, Prefix
 from srpo_jax.model.qwen2 import Params, Qwen2Config
 from srpo_jax.model.sharding import SERVING_RULES, constrain, constrain_params
+from srpo_jax.utils.arrays import Array
 
 
 class Result(NamedTuple):

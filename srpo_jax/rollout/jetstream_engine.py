@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from srpo_jax.quiet import quiet_imports
+from srpo_jax.utils.quiet import quiet_imports
 
 with quiet_imports():
   from jetstream.engine import engine_api, tokenizer_pb2

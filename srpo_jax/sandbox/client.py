@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from srpo_jax.errors import InputError
 from srpo_jax.sandbox import frames, interpreter
 from srpo_jax.sandbox.limits import Limits
 from srpo_jax.sandbox.tiers import SLOTS, TIERS
+from srpo_jax.utils.errors import InputError
 
 IN_FLIGHT = 512  # jobs sent and not yet answered; submitting more waits
 BYTES_IN_FLIGHT = 256 << 20  # of those jobs: the inputs of one problem may be megabytes

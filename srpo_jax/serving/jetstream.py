@@ -31,7 +31,7 @@ import grpc
 import jax
 import numpy as np
 
-from srpo_jax.quiet import quiet_imports
+from srpo_jax.utils.quiet import quiet_imports
 
 with quiet_imports():
   from jetstream.core import orchestrator

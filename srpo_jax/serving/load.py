@@ -9,12 +9,12 @@ from srpo_jax.config import Config
 from srpo_jax.data.encoded import load_tokenizer
 from srpo_jax.model import hf
 from srpo_jax.model.sharding import make_mesh, on_mesh
-from srpo_jax.policy import Policy
 from srpo_jax.rollout.jetstream_engine import JetStreamEngine
-from srpo_jax.run import check_vocabulary, make_engine, stop_tokens
+from srpo_jax.rollout.policy import Policy
 from srpo_jax.serving.jetstream import ServingDriver
 from srpo_jax.serving.requests import Limits, PromptReader
 from srpo_jax.serving.text import token_bytes
+from srpo_jax.training.run import check_vocabulary, make_engine, stop_tokens
 
 
 def load_driver(config: Config, policy: Policy, limits: Limits) -> ServingDriver:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, Key
 
-from srpo_jax.arrays import Array
 from srpo_jax.model.sampling import Purpose, prompt_key
+from srpo_jax.utils.arrays import Array
 
 SEEDS = range(-(2**63), 2**63)
 _LOW = 2**32 - 1

@@ -10,9 +10,9 @@ from typing import Any
 
 import uvicorn
 
-from srpo_jax.errors import InputError
 from srpo_jax.serving.http import make_app
 from srpo_jax.serving.jetstream import ServingDriver, grpc_server
+from srpo_jax.utils.errors import InputError
 
 logger = logging.getLogger(__name__)
 

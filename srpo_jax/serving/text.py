@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from srpo_jax.errors import InputError
+from srpo_jax.utils.errors import InputError
 
 
 def token_bytes(tokenizer: Any, vocab_size: int) -> list[bytes]:

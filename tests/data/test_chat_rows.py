@@ -5,9 +5,9 @@ import json
 import pytest
 
 from srpo_jax.data.sources import ADAPTERS, detect_format
-from srpo_jax.errors import InputError
 from srpo_jax.rewards.cases import turn
 from srpo_jax.types import Problem
+from srpo_jax.utils.errors import InputError
 from tests.helpers.chat_rows import DAPO, EURUS_CODE, EURUS_MATH, UNASKED
 
 

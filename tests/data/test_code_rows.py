@@ -12,8 +12,8 @@ import zlib
 import pytest
 
 from srpo_jax.data import code_rows, sources
-from srpo_jax.errors import InputError
 from srpo_jax.rewards.cases import turn
+from srpo_jax.utils.errors import InputError
 
 MBPP = {
   "task_id": 7,
@@ -150,7 +150,7 @@ def test_rows_that_would_break_or_fill_the_reader_are_refused(fields, words):
   script = """
 import resource, sys
 from srpo_jax.data.sources import ADAPTERS
-from srpo_jax.errors import InputError
+from srpo_jax.utils.errors import InputError
 resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 try:
   ADAPTERS["livecodebench"](eval(sys.stdin.read()), "?")

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from srpo_jax.data.dataset import load_problems, open_rows
-from srpo_jax.errors import InputError
 from srpo_jax.types import Problem
+from srpo_jax.utils.errors import InputError
 
 DATA = Path(os.environ.get("SRPO_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data at {DATA} (set SRPO_DATA)")

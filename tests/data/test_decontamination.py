@@ -9,7 +9,7 @@ import pytest
 
 from srpo_jax.data.decontamination import GRAM, SHARE, SHORT, EvalItem, Index
 from srpo_jax.data.words import words
-from srpo_jax.errors import InputError
+from srpo_jax.utils.errors import InputError
 
 WORDS = [f"{a}{b}" for a in ("alp", "bet", "gam", "del", "eps", "zet") for b in ("one", "two", "tri", "qua", "pen")]
 

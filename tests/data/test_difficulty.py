@@ -9,7 +9,7 @@ import pytest
 
 from srpo_jax.data import difficulty
 from srpo_jax.data.difficulty import LABELS, label, pass_at_k, row_label, select
-from srpo_jax.errors import InputError
+from srpo_jax.utils.errors import InputError
 
 
 @pytest.mark.parametrize(

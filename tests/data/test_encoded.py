@@ -6,8 +6,8 @@ import pytest
 from srpo_jax.data.encoded import load_tokenizer
 from srpo_jax.data.prompt_set import PromptSet, Selection
 from srpo_jax.data.prompts import format_prompt
-from srpo_jax.errors import InputError
 from srpo_jax.types import Problem
+from srpo_jax.utils.errors import InputError
 
 PROBLEMS = [Problem(f"p{i}", "math", "one " * n + "?", "1") for i, n in enumerate((1, 30, 4))]
 

@@ -3,8 +3,8 @@
 import pytest
 
 from srpo_jax.data.generic_rows import generic, lookup
-from srpo_jax.errors import InputError
 from srpo_jax.types import Problem
+from srpo_jax.utils.errors import InputError
 
 
 def test_columns_and_paths():

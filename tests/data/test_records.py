@@ -17,7 +17,7 @@ from tensorflow_datasets.core import example_serializer
 
 from srpo_jax.data.dataset import RecordProblems, column, load_problems, open_problems
 from srpo_jax.data.records import INDEX, Records, features, write_records
-from srpo_jax.errors import InputError
+from srpo_jax.utils.errors import InputError
 from tests.helpers.paths import ROOT
 
 ROWS = [
@@ -263,7 +263,7 @@ def test_a_kill_leaves_no_folder(tmp_path):
 def test_a_full_disk_is_told(tmp_path):
   code = (
     "import os, sys, signal, resource; from pathlib import Path; from srpo_jax.data.records import write_records\n"
-    "from srpo_jax.errors import run_cli\n"
+    "from srpo_jax.utils.errors import run_cli\n"
     "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
     "rows = ({'id': str(i), 'domain': 'math', 'question': os.urandom(99).hex(), 'answer': '1'} for i in range(9999))\n"
     "run_cli(lambda _: write_records(Path(sys.argv[1]), rows, name='a', version='1.0.0', description=''))"

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from srpo_jax.data import sources
-from srpo_jax.errors import InputError
 from srpo_jax.types import Problem
+from srpo_jax.utils.errors import InputError
 
 ASSERTS = {"type": "assert", "cases": ["assert f(1) == 2"]}
 

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from srpo_jax.data.records import write_records
-from srpo_jax.errors import InputError
 from srpo_jax.evaluation.sets import NAMED, Window, open_sets
+from srpo_jax.utils.errors import InputError
 
 CASES = json.dumps([{"input": "1\n", "output": "2\n", "testtype": "stdin"}])
 MATH = {"problem": "1 + 1?", "answer": "2"}

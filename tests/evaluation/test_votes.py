@@ -5,8 +5,8 @@ import pytest
 
 from srpo_jax.data.encoded import Prompt
 from srpo_jax.evaluation.votes import votes
-from srpo_jax.experience import Group
 from srpo_jax.rewards.scorer import Scorer
+from srpo_jax.rollout.collector import Group
 from srpo_jax.types import Problem, Rollout, ScoreRequest
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from srpo_jax.data.tiny_tokenizer import build_tokenizer
+from srpo_jax.data.toy.tokenizer import build_tokenizer
 
 
 def make_checkpoint(folder: Path, *, seed: int = 0, dtype: str = "float32", std: float = 0.12, **shape) -> Path:

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from srpo_jax import distributed
+from srpo_jax.utils import processes as distributed
 from tests.helpers.paths import ROOT
 
 
@@ -73,7 +73,7 @@ def on_group(case, out: Path, *, processes=2, devices=4, within_s=1200, **argume
 
 def case_exchange():
   """What the exchanges of host values give, and what all raise where one fails."""
-  from srpo_jax.errors import InputError, SharedError
+  from srpo_jax.utils.errors import InputError, SharedError
 
   i, n = distributed.index(), distributed.count()
 
@@ -108,8 +108,8 @@ def case_steps(checkpoint, source, folder, mesh, steps):
   import numpy as np
   from jax.experimental import multihost_utils
 
-  from srpo_jax.run import Run
-  from srpo_jax.train import train
+  from srpo_jax.training.loop import train
+  from srpo_jax.training.run import Run
   from tests.helpers.runs import toy
   from tests.helpers.sharded import digest
 
@@ -161,9 +161,9 @@ def case_scoring(responses, samples):
 
   import numpy as np
 
-  from srpo_jax import experience
   from srpo_jax.data.encoded import Prompt
   from srpo_jax.rewards.scorer import Scorer
+  from srpo_jax.rollout import collector as experience
   from srpo_jax.types import Problem, Rollout
 
   problems = [
@@ -202,7 +202,7 @@ def case_scoring(responses, samples):
 if __name__ == "__main__":
   with distributed.joined():
     if sys.argv[1] != "exchange":
-      from srpo_jax.cache import enable_compilation_cache
+      from srpo_jax.utils.cache import enable_compilation_cache
 
       enable_compilation_cache()
     found = globals()[f"case_{sys.argv[1]}"](**json.loads(sys.argv[2]))

@@ -19,20 +19,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from srpo_jax.batch import make_micro_batches
-from srpo_jax.cache import enable_compilation_cache
-from srpo_jax.checkpoint import Checkpoints
-from srpo_jax.learner import Learner, LearnerOptions, TrainState, make_optimizer
 from srpo_jax.model import attention, hf, qwen2
+from srpo_jax.model.kernels.splash import splash_attention
 from srpo_jax.model.sampling import Purpose, prompt_key, uniforms
 from srpo_jax.model.sharding import SERVING_RULES, make_mesh, param_shardings
-from srpo_jax.model.splash import splash_attention
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.sampler import GroupRequest, sample_groups
-from srpo_jax.run import Run
-from srpo_jax.train import train
+from srpo_jax.training.batch import make_micro_batches
+from srpo_jax.training.checkpoint import Checkpoints
+from srpo_jax.training.learner import Learner, LearnerOptions, TrainState, make_optimizer
+from srpo_jax.training.loop import train
+from srpo_jax.training.run import Run
+from srpo_jax.training.workdir import read_rows
 from srpo_jax.types import Rollout
-from srpo_jax.workdir import read_rows
+from srpo_jax.utils.cache import enable_compilation_cache
 from tests.helpers.kernels import hostile_segments, interpreted, output_and_gradients, random_qkv
 from tests.helpers.paths import ROOT
 from tests.helpers.runs import toy

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from srpo_jax.workdir import Workdir
+from srpo_jax.training.workdir import Workdir
 
 
 def fill(files: Workdir, steps: Iterable[int]) -> None:

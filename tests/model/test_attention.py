@@ -10,11 +10,12 @@ import pytest
 from jax._src.cudnn import fused_attention_stablehlo  # what it checks of a GPU, which is not there
 from jax.sharding import AbstractDevice
 
-from srpo_jax.model import attention, cudnn, decode, qwen2
+from srpo_jax.model import attention, decode, qwen2
 from srpo_jax.model.attention import cached_attention, xla_attention, xla_cached_attention
-from srpo_jax.model.paged import PAGE, paged_attention
-from srpo_jax.model.splash import BLOCKS, block_size, splash_attention
-from srpo_jax.model.target import target_device
+from srpo_jax.model.kernels import cudnn
+from srpo_jax.model.kernels.paged import PAGE, paged_attention
+from srpo_jax.model.kernels.splash import BLOCKS, block_size, splash_attention
+from srpo_jax.model.kernels.target import target_device
 from srpo_jax.rollout.engine import InProcessEngine
 from tests.helpers.kernels import TPU, as_on, hostile_segments, interpreted, output_and_gradients, random_qkv
 from tests.helpers.sharded import on_eight_devices

@@ -10,10 +10,10 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from srpo_jax.errors import InputError
 from srpo_jax.model import hf, qwen2
 from srpo_jax.model.safetensors_writer import write_safetensors
-from srpo_jax.stored_params import StoredParams
+from srpo_jax.model.stored_params import StoredParams
+from srpo_jax.utils.errors import InputError
 from tests.helpers.checkpoints import make_checkpoint
 from tests.helpers.sharded import digest, on_eight_devices
 

@@ -5,7 +5,6 @@ import pytest
 from jax.sharding import AbstractMesh
 from jax.sharding import PartitionSpec as P
 
-from srpo_jax.errors import InputError
 from srpo_jax.model import qwen2
 from srpo_jax.model.sharding import (
   MESH_AXES,
@@ -18,6 +17,7 @@ from srpo_jax.model.sharding import (
   param_shardings,
   partition,
 )
+from srpo_jax.utils.errors import InputError
 from tests.helpers.sharded import MESHES, on_eight_devices
 
 SIZES = {"data": 2, "fsdp": 3, "tensor": 4}

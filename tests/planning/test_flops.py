@@ -7,13 +7,13 @@ import pytest
 from jax.sharding import AbstractMesh
 from jax.sharding import PartitionSpec as P
 
-from srpo_jax.batch import empty_micro_batch
-from srpo_jax.learner import Learner, LearnerOptions, MicroBatch, make_optimizer
 from srpo_jax.model import hf
-from srpo_jax.model.splash import block_size, splash_attention
+from srpo_jax.model.kernels.splash import block_size, splash_attention
 from srpo_jax.planning.flops import count_flops
 from srpo_jax.planning.phases import model_flops
 from srpo_jax.planning.shapes import n_matmul_parameters, n_parameters, published_shape
+from srpo_jax.training.batch import empty_micro_batch
+from srpo_jax.training.learner import Learner, LearnerOptions, MicroBatch, make_optimizer
 
 ROWS, LENGTH = 4, 1024
 

@@ -10,12 +10,12 @@ import pytest
 from configs import qwen25_05b_gpu, stage1, stage2
 from srpo_jax import plan
 from srpo_jax.config import make_config
-from srpo_jax.errors import InputError, TrainingError
 from srpo_jax.planning import analytic, chips
 from srpo_jax.planning.chips import GIB
 from srpo_jax.planning.search import best_of_each_mesh, rank
 from srpo_jax.planning.shapes import published_shape
 from srpo_jax.planning.workload import Lengths, make_workload
+from srpo_jax.utils.errors import InputError, TrainingError
 
 SMALL = [
   "--config=configs/tiny.py",

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from configs import tiny
-from srpo_jax.batch import make_micro_batches, pack_micro_batches
 from srpo_jax.config import make_config
 from srpo_jax.planning.workload import Lengths, make_workload, simulate
 from srpo_jax.rollout.sampler import GroupRequest, sample_groups
+from srpo_jax.training.batch import make_micro_batches, pack_micro_batches
 from srpo_jax.types import Rollout
 
 

@@ -5,10 +5,10 @@ import math
 
 import pytest
 
-from srpo_jax.errors import InputError
 from srpo_jax.rewards.cases import turn
 from srpo_jax.rewards.match import equal, has_nan, same_output
 from srpo_jax.sandbox.plain import Stream
+from srpo_jax.utils.errors import InputError
 
 
 def asserts(*cases, **fields):

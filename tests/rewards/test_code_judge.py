@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from srpo_jax.data.sources import ADAPTERS
-from srpo_jax.errors import InputError
 from srpo_jax.rewards import code
 from srpo_jax.rewards.cases import turn
 from srpo_jax.rewards.code import CodeJudge, runnable, stated_program
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.sandbox.client import Outcome, SandboxOptions
 from srpo_jax.types import Problem, ScoreRequest
+from srpo_jax.utils.errors import InputError
 from tests.helpers.processes import wait_until
 
 TESTS = {"type": "assert", "cases": ["assert f(1) == 2", "assert f(2) == 4", "assert f(3) == 6", "assert f(0) == 0"]}

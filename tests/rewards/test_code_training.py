@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from srpo_jax import experience
 from srpo_jax.data.dataset import load_problems
 from srpo_jax.data.encoded import encode_prompt, load_tokenizer
 from srpo_jax.data.prompts import DEFAULT_INSTRUCTIONS
-from srpo_jax.data.tiny_tokenizer import build_tokenizer
-from srpo_jax.experience import Collector, rewards_of
+from srpo_jax.data.toy.tokenizer import build_tokenizer
 from srpo_jax.model.sampling import Purpose
 from srpo_jax.rewards.scorer import Scorer
+from srpo_jax.rollout import collector as experience
+from srpo_jax.rollout.collector import Collector, rewards_of
 from srpo_jax.sandbox.client import SandboxOptions
 from srpo_jax.types import Rollout
 

@@ -2,8 +2,8 @@ import time
 
 import pytest
 
-from srpo_jax.errors import InputError
 from srpo_jax.rewards.format import answer_body, boxed, format_ok, json_answer
+from srpo_jax.utils.errors import InputError
 
 GOOD = r"2 and 3 are 5.</think> <answer>\boxed{5}</answer>"
 

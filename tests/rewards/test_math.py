@@ -2,8 +2,8 @@
 
 import pytest
 
+from srpo_jax.rewards.answers.value import Opaque, read_value
 from srpo_jax.rewards.math import judge_math
-from srpo_jax.rewards.value import Opaque, read_value
 
 # Equal: one value in another form.
 EQUAL = [

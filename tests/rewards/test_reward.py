@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from srpo_jax.errors import InputError
 from srpo_jax.rewards.reward import check_weights, srpo_reward
+from srpo_jax.utils.errors import InputError
 
 WEIGHTS = {"format_weight": 0.1, "mix_weight": 0.1}
 

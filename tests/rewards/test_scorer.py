@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from srpo_jax.errors import InputError
-from srpo_jax.rewards import judge, pool
+from srpo_jax.rewards import judges, pool
 from srpo_jax.rewards.math import screen_stated
 from srpo_jax.rewards.process import WorkerProcess
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.sandbox.client import SandboxOptions
 from srpo_jax.types import ScoreRequest, Verdict
+from srpo_jax.utils.errors import InputError
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import alive, wait_until
 from tests.helpers.scorers import SLOW_ANSWER, SLOW_GOLD, computing, cpu, request
@@ -169,7 +169,7 @@ def test_a_failed_verdict_is_not_remembered_and_a_proper_one_is() -> None:
 
 
 def test_the_memory_of_verdicts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-  monkeypatch.setattr(judge, "CACHE_SIZE", 3)
+  monkeypatch.setattr(judges, "CACHE_SIZE", 3)
   with Scorer(workers=1) as scorer:
     for index in range(10):
       scorer.submit(request(str(index), str(index), "5"))
@@ -353,7 +353,7 @@ def test_a_fault_of_the_checker_ends_neither_a_run_nor_its_collect(monkeypatch: 
     raise RecursionError
 
   with Scorer(workers=1) as scorer:
-    monkeypatch.setattr(judge, "screen_stated", broken)
+    monkeypatch.setattr(judges, "screen_stated", broken)
     scorer.submit(request("a"))
     verdict = scorer.collect()["a"]
   assert (verdict.correct, verdict.reason) == (0, "the checker failed: RecursionError")

@@ -153,7 +153,7 @@ def test_prompts_and_budgets_out_of_range_are_refused(model):
 
 def test_inprocess_imports_neither_jetstream_nor_tensorflow():
   code = (
-    "import sys, srpo_jax.train, srpo_jax.run; bad = {'jetstream', 'tensorflow'} & set(sys.modules); "
+    "import sys, srpo_jax.training.loop, srpo_jax.training.run; bad = {'jetstream', 'tensorflow'} & set(sys.modules); "
     "assert not bad, bad"
   )
   subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,9 +11,9 @@ import openai
 import pytest
 from jetstream.core.proto import jetstream_pb2, jetstream_pb2_grpc
 
-from srpo_jax.errors import InputError
 from srpo_jax.serving.requests import SEEDS, draw_key
 from srpo_jax.serving.server import Doors, bind
+from srpo_jax.utils.errors import InputError
 from tests.helpers.servers import (
   MAX_PROMPT,
   STOP,

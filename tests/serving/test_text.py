@@ -5,8 +5,8 @@ import random
 import pytest
 from transformers import AutoTokenizer
 
-from srpo_jax.errors import InputError
 from srpo_jax.serving.text import TextStream, token_bytes
+from srpo_jax.utils.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from srpo_jax.data.generic_rows import lookup
-from srpo_jax.jsonl import is_text
 from srpo_jax.types import Problem
+from srpo_jax.utils.jsonl import is_text
 
 MATCHED = 300  # characters of a matched text that are kept
 

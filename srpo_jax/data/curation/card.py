@@ -9,8 +9,8 @@ from typing import Any
 
 from srpo_jax.data.curation.config import NONE, CurateConfig
 from srpo_jax.data.curation.stages import STAGES
-from srpo_jax.fields import names
-from srpo_jax.jsonl import replaced
+from srpo_jax.utils.fields import names
+from srpo_jax.utils.jsonl import replaced
 
 EXAMPLES = 3  # a rule
 _SHOWN = 160  # characters of a question

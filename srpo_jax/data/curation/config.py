@@ -4,11 +4,11 @@ import dataclasses
 import re
 from typing import Any
 
-from srpo_jax import fields
 from srpo_jax.data.curation import code_rules, math_rules
 from srpo_jax.data.sources import ADAPTERS
-from srpo_jax.errors import InputError
 from srpo_jax.sandbox.tiers import TIERS
+from srpo_jax.utils import fields
+from srpo_jax.utils.errors import InputError
 
 NONE = "none"  # in place of a path: this evaluation set is left out, and the card says so
 

@@ -6,8 +6,8 @@ from srpo_jax.data.curation.config import NONE, EvalSetConfig
 from srpo_jax.data.curation.source import Source, open_source, read
 from srpo_jax.data.decontamination import EvalItem
 from srpo_jax.data.generic_rows import lookup
-from srpo_jax.errors import InputError
-from srpo_jax.jsonl import is_text
+from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.jsonl import is_text
 
 QUESTION_COLUMNS = ("problem", "question", "question_content", "prompt", "text")
 ID_COLUMNS = ("id", "task_id", "question_id", "unique_id")

@@ -20,7 +20,6 @@ from typing import Any
 import xxhash
 from tqdm import tqdm
 
-from srpo_jax.cache import cache_dir
 from srpo_jax.data.curation import shards, stages, survivors
 from srpo_jax.data.curation.candidate import native_row
 from srpo_jax.data.curation.card import Tally, write_card
@@ -29,8 +28,9 @@ from srpo_jax.data.curation.eval_sets import items, open_eval_sets
 from srpo_jax.data.curation.source import Source, open_source, read
 from srpo_jax.data.decontamination import Index
 from srpo_jax.data.records import write_records
-from srpo_jax.errors import InputError
-from srpo_jax.jsonl import read_json, replaced
+from srpo_jax.utils.cache import cache_dir
+from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.jsonl import read_json, replaced
 
 DONE = "curation.json"  # written last: what was curated out of what, and the counts
 WORK = ".work"

@@ -30,8 +30,8 @@ from srpo_jax.data.curation.duplicates import Fingerprints, fingerprints
 from srpo_jax.data.curation.source import Source, read
 from srpo_jax.data.decontamination import Index, packed
 from srpo_jax.data.words import words
-from srpo_jax.errors import TrainingError
-from srpo_jax.jsonl import new_folder
+from srpo_jax.utils.errors import TrainingError
+from srpo_jax.utils.jsonl import new_folder
 
 KEPT, DROPPED, FINGERPRINTS, COUNTS = "kept.jsonl", "dropped.jsonl", "fingerprints.npz", "counts.json"
 

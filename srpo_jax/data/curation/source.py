@@ -17,8 +17,8 @@ import datasets
 from srpo_jax.data.curation.config import EvalSetConfig, SourceConfig, WhereConfig
 from srpo_jax.data.dataset import JSON_LINES
 from srpo_jax.data.generic_rows import lookup
-from srpo_jax.errors import InputError
-from srpo_jax.jsonl import parse_line
+from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.jsonl import parse_line
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+|[\w-]+")
 

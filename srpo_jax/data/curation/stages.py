@@ -13,11 +13,11 @@ from srpo_jax.data.curation.config import RulesConfig, SourceConfig
 from srpo_jax.data.curation.normalise import normalise
 from srpo_jax.data.generic_rows import generic
 from srpo_jax.data.sources import ADAPTERS, detect_format
-from srpo_jax.errors import InputError
-from srpo_jax.fields import names
-from srpo_jax.jsonl import is_text
 from srpo_jax.rewards.cases import turn
 from srpo_jax.types import Problem
+from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.fields import names
+from srpo_jax.utils.jsonl import is_text
 
 COMPLETENESS = "completeness"
 NORMALISATION = "normalisation"

@@ -16,8 +16,8 @@ from srpo_jax.data.curation.candidate import Candidate, drop_line, dropped, from
 from srpo_jax.data.curation.config import CurateConfig
 from srpo_jax.data.curation.shards import DROPPED, KEPT, Shard, load_fingerprints
 from srpo_jax.data.curation.verify import Verifier
-from srpo_jax.jsonl import new_folder
 from srpo_jax.rewards.math import screen_stated
+from srpo_jax.utils.jsonl import new_folder
 
 
 def without_duplicates(config: CurateConfig, done: Sequence[Shard], folder: Path) -> Path:

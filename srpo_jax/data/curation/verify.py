@@ -18,15 +18,15 @@ from typing import Any
 
 from srpo_jax.data.curation.candidate import Candidate
 from srpo_jax.data.curation.config import VerifyConfig
-from srpo_jax.errors import InputError, TrainingError
-from srpo_jax.fields import names
+from srpo_jax.rewards.answers.value import Many, Opaque, Ordered, Value, Words, read_value
 from srpo_jax.rewards.code import CodeJudge
-from srpo_jax.rewards.judge import MathJudge
+from srpo_jax.rewards.judges import MathJudge
 from srpo_jax.rewards.math import MAX_GOLD
 from srpo_jax.rewards.pool import Reply, default_workers
-from srpo_jax.rewards.value import Many, Opaque, Ordered, Value, Words, read_value
 from srpo_jax.sandbox.client import SandboxOptions
 from srpo_jax.types import ScoreRequest
+from srpo_jax.utils.errors import InputError, TrainingError
+from srpo_jax.utils.fields import names
 
 BATCH = 1024  # candidates between commits
 MAX_PROSE = 6  # words of plain language in a gold answer

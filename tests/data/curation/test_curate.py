@@ -16,7 +16,7 @@ import pytest
 from srpo_jax import curate
 from srpo_jax.data.curation import pipeline, shards, survivors
 from srpo_jax.data.records import Records
-from srpo_jax.errors import InputError
+from srpo_jax.utils.errors import InputError
 from tests.helpers.chat_rows import DAPO, EURUS_CODE, EURUS_MATH
 from tests.helpers.curation import EVAL_SETS, lines, read_lines
 
@@ -350,9 +350,9 @@ def test_label_hands_over(monkeypatch):
   import srpo_jax
 
   seen = []
-  fake = types.ModuleType("srpo_jax.label")
+  fake = types.ModuleType("srpo_jax.data.labelling.label")
   fake.main = seen.append
-  monkeypatch.setitem(sys.modules, "srpo_jax.label", fake)
+  monkeypatch.setitem(sys.modules, "srpo_jax.data.labelling.label", fake)
   monkeypatch.setattr(srpo_jax, "label", fake, raising=False)
   curate.main(["label", "--model", "DIR"])
   assert seen == [["--model", "DIR"]]

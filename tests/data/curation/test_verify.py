@@ -5,9 +5,9 @@ import pytest
 from srpo_jax.data.curation.candidate import Candidate
 from srpo_jax.data.curation.config import VerifyConfig
 from srpo_jax.data.curation.verify import Verifier
-from srpo_jax.errors import InputError, TrainingError
 from srpo_jax.rewards.pool import Reply
 from srpo_jax.types import Problem
+from srpo_jax.utils.errors import InputError, TrainingError
 
 CONFIG = VerifyConfig(True, True, 1, 2.0, "unsafe", 512, "")
 ASSERTS = {"type": "assert", "cases": ["assert f(1) == 2", "assert f(2) == 3"]}

@@ -1,0 +1,65 @@
+"""The data: rows that cannot be used, prompts near the limit, and evaluation items among the training rows."""
+
+from collections.abc import Mapping, Sequence
+
+from srpo_jax.checks.finding import FAIL, PASS, WARN, Finding
+from srpo_jax.data.decontamination import GRAM, EvalItem, Index, Leak
+from srpo_jax.data.prompt_set import PromptSet
+from srpo_jax.types import Problem
+
+BATCH = 1024
+REFUSED_SHARE = 0.02  # of the rows: above it the data deserves a look
+
+
+def check_rows(set_: PromptSet, rows: int) -> list[Finding]:
+  """What of one set can be used."""
+  check = "rows"
+  domains = ", ".join(f"{len(ids)} {domain}" for domain, ids in set_.domains.items())
+  if not set_.refused:
+    findings = [Finding(PASS, check, f"{set_.name}: {domains}; none refused")]
+  else:
+    index, reason = min(set_.refused.items())
+    share = len(set_.refused) / rows
+    level = WARN if share > REFUSED_SHARE else PASS
+    found = f"{set_.name}: {domains}; {len(set_.refused)} of {rows} refused, as row {index}: {reason}"
+    todo = "python -m srpo_jax.score --explain says why of code; raise data.max_prompt_tokens for long ones"
+    findings = [Finding(level, check, found, todo if level == WARN else "")]
+  return findings
+
+
+def check_lengths(set_: PromptSet, max_prompt: int, max_new: int, pack_tokens: int, positions: int | None) -> Finding:
+  """Args: positions, that the model was made for (max_position_embeddings); None: it does not say."""
+  check, most = "lengths", set_.longest + max_new
+  found = f"{set_.name}: the longest prompt has {set_.longest} of {max_prompt} tokens; with a response at most {most}"
+  if pack_tokens and most > pack_tokens:
+    return Finding(FAIL, check, f"{found}, over train.pack_tokens {pack_tokens}", "raise train.pack_tokens")
+  if positions is not None and most > positions:
+    todo = "lower config.rollout.max_new_tokens or data.max_prompt_tokens, or take a model of a longer context"
+    return Finding(WARN, check, f"{found}, over the {positions} positions that the model was made for", todo)
+  return Finding(PASS, check, found)
+
+
+def check_leaks(train: Mapping[str, Sequence[Problem]], held: Mapping[str, Sequence[Problem]]) -> list[Finding]:
+  """Training rows that give an item of a held-out set away (8-gram containment, as `curate` removes them)."""
+  items = [EvalItem(name, p.id, p.question) for name, problems in held.items() for p in problems]
+  check = "held-out items in training rows"
+  if not items:
+    return [Finding(PASS, check, "no held-out set is named")]
+  index, findings = Index(items), []
+  for name, problems in train.items():
+    leaks: dict[str, Leak] = {}
+    for start in range(0, len(problems), BATCH):
+      batch = problems[start : start + BATCH]
+      leaks |= {batch[i].id: leak for i, leak in index.find([p.question for p in batch]).items()}
+    if leaks:
+      id_, leak = max(leaks.items(), key=lambda entry: entry[1].share)
+      whole = sum(leak.share == 1 for leak in leaks.values())
+      found = (
+        f"{len(leaks)} rows of {name} share half or more of a held-out question's {GRAM}-word runs, {whole} of them all"
+        f"; {id_} {leak.share:.0%} of those of {leak.item_id} of {leak.eval_set}"
+      )
+      todo = "copies make scores too high: srpo_jax.curate removes them (questions of one template share words too)"
+      findings.append(Finding(WARN, check, found, todo))
+    else:
+      findings.append(Finding(PASS, check, f"none of {len(items)} items in {len(problems)} rows of {name}"))
+  return findings

@@ -1,0 +1,451 @@
+r"""Reads tokens as one scalar expression, and refuses what would be slow to compute.
+
+    expression := [sign] term { sign term }
+    term       := factor { [times | "/"] factor }
+    factor     := atom [ "^" argument ] { "!" }
+    atom       := number | mixed number | symbol | "(" expression ")" | "{" expression "}" | "|" expression "|"
+                  | \frac, \binom argument argument | \sqrt [ "[" expression "]" ] argument
+                  | function [ "^" argument ] [ "_" argument ] operand
+
+One token ahead is enough, nothing is read twice, nesting is bounded: the time is linear in the number of tokens.
+"""
+
+import math
+from collections import Counter
+from fractions import Fraction
+
+from srpo_jax.rewards.answers.expression import Expression, Node, symbols
+from srpo_jax.rewards.answers.latex import FUNCTIONS, Token, Unreadable, names
+
+MAX_DEPTH = 24  # of nesting
+MAX_POWER_DIGITS = 400.0  # decimal digits that a power of numbers may have
+MAX_SYMBOLIC_EXPONENT = 64.0
+MAX_FACTORIAL = 500
+
+_GREEK = names(
+  r"\alpha \beta \gamma \delta \epsilon \varepsilon \zeta \eta \theta \kappa \lambda \mu \nu \xi \rho \sigma \tau \phi"
+  r" \varphi \chi \psi \omega \Omega \ell"
+)
+_MATCHING = {"(": ")", "{": "}"}
+
+
+def parse(found: list[Token]) -> Expression:
+  """Reads all of `found` as one scalar expression. Raises Unreadable. Linear in the number of tokens."""
+  parser = _Parser(found)
+  tree = parser.expression()
+  if parser.here is not None:
+    raise Unreadable(f"unexpected {parser.here.text!r}")
+  return Expression(tree, parser.operations)
+
+
+class _Parser:
+  def __init__(self, found: list[Token]):
+    self._tokens = list(found)  # `_argument` splits numbers in place
+    self._position = 0
+    self._depth = 0
+    self.operations: Counter[str] = Counter()
+
+  @property
+  def here(self) -> Token | None:
+    return self._tokens[self._position] if self._position < len(self._tokens) else None
+
+  def _ahead(self, offset: int) -> Token | None:
+    index = self._position + offset
+    return self._tokens[index] if index < len(self._tokens) else None
+
+  def _is(self, text: str) -> bool:
+    here = self.here
+    return here is not None and here.text == text and here.kind in ("symbol", "command")
+
+  def _next(self) -> Token:
+    here = self.here
+    if here is None:
+      raise Unreadable("incomplete")
+    self._position += 1
+    return here
+
+  def _expect(self, text: str) -> None:
+    if not self._is(text):
+      raise Unreadable(f"no {text!r} where one is needed")
+    self._position += 1
+
+  def expression(self) -> Node:
+    self._depth += 1
+    if self._depth > MAX_DEPTH:
+      raise Unreadable("nested too deep")
+    terms = [self._signed_term(first=True)]
+    while self._is("+") or self._is("-"):
+      self.operations["sum"] += 1
+      terms.append(self._signed_term(first=False))
+    self._depth -= 1
+    return terms[0] if len(terms) == 1 else Node("add", tuple(terms))
+
+  def _signed_term(self, *, first: bool) -> Node:
+    if self._is("+"):
+      self._position += 1
+      return self._term()
+    if not self._is("-"):
+      return self._term()
+    self._position += 1
+    self.operations["minus"] += 1
+    term = self._term()
+    if first and term.kind == "add":
+      self.operations["bracket"] += 1
+    return Node("neg", (term,))
+
+  def _term(self) -> Node:
+    factors = [self._factor()]
+    divided = False
+    while (here := self.here) is not None:
+      if here.text == "\\cdot":
+        self._position += 1
+        factors.append(self._factor())
+      elif here.text == "/" and here.kind == "symbol":
+        if divided:
+          raise Unreadable("ambiguous division")
+        self._position += 1
+        factors = [self._divided(self._product(factors), self._factor())]
+        divided = True
+      elif self._starts_atom(here):
+        if divided:
+          raise Unreadable("ambiguous division")
+        factors.append(self._factor())
+      else:
+        break
+    return self._product(factors)
+
+  def _starts_atom(self, token: Token) -> bool:
+    if token.kind in ("number", "letter"):
+      return True
+    if token.kind == "symbol":
+      return token.text in _MATCHING
+    return token.kind == "command" and _starts_value(token.text)
+
+  def _product(self, factors: list[Node]) -> Node:
+    """One product; a coefficient beside roots and symbols is a form, everything else is left to compute."""
+    if len(factors) == 1:
+      return factors[0]
+    kinds = Counter(_role(factor) for factor in factors)
+    bases = Counter(_base_name(factor) for factor in factors)
+    self.operations["product"] += max(0, kinds["number"] - 1) + max(0, kinds["root"] - 1)
+    self.operations["product"] += sum(count - 1 for name, count in bases.items() if name)
+    self.operations["bracket"] += kinds["sum"]
+    return Node("mul", tuple(factors))
+
+  def _divided(self, top: Node, bottom: Node) -> Node:
+    numerator, denominator = _integer(top), _integer(bottom)
+    if denominator == 0:
+      raise Unreadable("division by zero")
+    if numerator is not None and denominator is not None:
+      value = Fraction(numerator, denominator)
+      self.operations["computed fraction" if value.denominator == 1 else "fraction literal"] += 1
+      return Node("number", value=value)
+    if _holds_fraction(top) or _holds_fraction(bottom):
+      self.operations["nested fraction"] += 1
+    self.operations["fraction"] += 1
+    if top.kind == "add":
+      self.operations["fraction of a sum"] += 1
+    return Node("div", (top, bottom))
+
+  def _factor(self) -> Node:
+    base = self._atom()
+    if self._is("^"):
+      self._position += 1
+      base = self._power(base, self._argument(whole_number=True))
+    while self._is("!"):
+      self._position += 1
+      base = self._factorial(base)
+    return base
+
+  def _power(self, base: Node, exponent: Node) -> Node:
+    if self._is("^"):
+      raise Unreadable("a power of a power without braces")
+    self.operations["power"] += 1
+    _check_power(base, exponent)
+    return Node("pow", (base, exponent))
+
+  def _factorial(self, base: Node) -> Node:
+    value = _integer(base)
+    if value is None or not 0 <= value <= MAX_FACTORIAL:
+      raise Unreadable("a factorial too large to compute")
+    self.operations["factorial"] += 1
+    return Node("factorial", (base,))
+
+  def _argument(self, *, whole_number: bool = False) -> Node:
+    r"""The argument of a command: a group, or one sign. TeX reads one digit, `\frac12`; `x^10` is meant whole."""
+    if self._is("{"):
+      return self._group()
+    here = self.here
+    if whole_number and self._is("-"):
+      self._position += 1
+      self.operations["minus"] += 1
+      return Node("neg", (self._argument(),))
+    if here is None or here.kind != "number":
+      return self._atom()
+    if not here.text.isdigit():
+      raise Unreadable("a decimal as argument without braces")
+    taken, rest = (here.text, "") if whole_number else (here.text[0], here.text[1:])
+    if rest:
+      self._tokens[self._position] = Token("number", rest)
+    else:
+      self._position += 1
+    return Node("number", value=Fraction(taken))
+
+  def _group(self) -> Node:
+    closer = _MATCHING[self._next().text]
+    inside = self.expression()
+    self._expect(closer)
+    return inside
+
+  def _atom(self) -> Node:
+    token = self.here
+    if token is None:
+      raise Unreadable("incomplete")
+    if token.kind == "number":
+      return self._number()
+    if token.kind == "letter":
+      self._position += 1
+      return Node("symbol", name=token.text + self._subscript())
+    if token.kind == "symbol" and token.text in _MATCHING:
+      return self._group()
+    if self._is("|"):
+      return self._absolute()
+    if token.kind == "command":
+      return self._command(self._next().text)
+    raise Unreadable(f"unexpected {token.text!r}")
+
+  def _number(self) -> Node:
+    token = self._next()
+    value = Fraction(token.text)
+    if "." in token.text:
+      if value.denominator != 1:
+        self.operations["decimal"] += 1
+      return Node("number", value=value)
+    fraction = self._mixed_fraction()
+    if fraction is None:
+      return Node("number", value=value)
+    if not 0 < fraction < 1:
+      raise Unreadable("neither a mixed number nor a product")
+    self.operations["fraction literal"] += 1
+    return Node("number", value=value + fraction)
+
+  def _mixed_fraction(self) -> Fraction | None:
+    r"""The fraction of a mixed number, `2\frac{1}{3}` or `2 1/3`, where one follows. Looks at plain digits only."""
+    here, slash, below = self.here, self._ahead(1), self._ahead(2)
+    if here is None:
+      return None
+    if here.text == "\\frac":
+      top, index, digit = self._digits(self._position + 1, 0)
+      bottom, index, digit = self._digits(index, digit)
+      if digit:
+        return None
+    elif here.gap and _is_whole(here) and slash and slash.text == "/" and below and _is_whole(below):
+      top, bottom, index = int(here.text), int(below.text), self._position + 3
+    else:
+      return None
+    if not top or not bottom:
+      return None
+    self._position = index
+    return Fraction(top, bottom)
+
+  def _digits(self, index: int, digit: int) -> tuple[int | None, int, int]:
+    """The plain whole number that is the argument at token `index`, digit `digit`; and where the next one begins."""
+    group = self._tokens[index : index + 3]
+    if not group:
+      return None, index, 0
+    if _is_whole(group[0]):
+      last = digit + 1 == len(group[0].text)
+      return int(group[0].text[digit]), index + last, 0 if last else digit + 1
+    if len(group) == 3 and group[0].text == "{" and _is_whole(group[1]) and group[2].text == "}":
+      return int(group[1].text), index + 3, 0
+    return None, index, 0
+
+  def _subscript(self) -> str:
+    if not self._is("_"):
+      return ""
+    self._position += 1
+    if not self._is("{"):
+      token = self._next()
+      if token.kind not in ("number", "letter"):
+        raise Unreadable("a subscript that is no name")
+      return "_" + token.text
+    self._position += 1
+    name = "_"
+    while not self._is("}"):
+      token = self._next()
+      if token.kind not in ("number", "letter", "word", "text"):
+        raise Unreadable("a subscript that is no name")
+      name += token.text
+    self._position += 1
+    return name
+
+  def _absolute(self) -> Node:
+    self._position += 1
+    self.operations["absolute value"] += 1
+    inside = self.expression()
+    self._expect("|")
+    return Node("abs", (inside,))
+
+  def _command(self, name: str) -> Node:
+    self._depth += 1
+    if self._depth > MAX_DEPTH:
+      raise Unreadable("nested too deep")
+    node = self._commanded(name)
+    self._depth -= 1
+    return node
+
+  def _commanded(self, name: str) -> Node:
+    if name == "\\pi":
+      return Node("symbol", name=name)
+    if name in _GREEK:
+      return Node("symbol", name=name + self._subscript())
+    if name == "\\frac":
+      top = self._argument()
+      return self._divided(top, self._argument())
+    if name == "\\sqrt":
+      return self._root()
+    if name == "\\binom":
+      return self._binomial()
+    if name[1:] in FUNCTIONS:
+      return self._call(name[1:])
+    raise Unreadable(f"{name} is not read")
+
+  def _root(self) -> Node:
+    degree = Node("number", value=Fraction(2))
+    if self._is("["):
+      self._position += 1
+      degree = self.expression()
+      self._expect("]")
+    self.operations["root"] += 1
+    if self._is("("):
+      return Node("root", (self._group(), degree))
+    return Node("root", (self._argument(), degree))
+
+  def _binomial(self) -> Node:
+    parts = (self._argument(), self._argument())
+    values = [_integer(part) for part in parts]
+    if any(value is None or not 0 <= value <= MAX_FACTORIAL for value in values):
+      raise Unreadable("a binomial too large to compute")
+    self.operations["binomial"] += 1
+    return Node("binomial", parts)
+
+  def _call(self, name: str) -> Node:
+    self.operations[name] += 1
+    base: tuple[Node, ...] = ()
+    exponent: Node | None = None
+    for _ in range(2):
+      if self._is("_") and name == "log" and not base:
+        self._position += 1
+        base = (self._argument(whole_number=True),)
+      elif self._is("^") and exponent is None:
+        self._position += 1
+        exponent = self._argument(whole_number=True)
+        if (_integer(exponent) or 0) < 1:
+          raise Unreadable("an inverse function or a power of one")
+    node = Node("call", (self._operand(), *base), name=name)
+    return node if exponent is None else self._power(node, exponent)
+
+  def _operand(self) -> Node:
+    """What a function is applied to: a bracket, or the factors that follow up to the next sign."""
+    if self._is("(") or self._is("{"):
+      return self._group()
+    factors = [self._factor()]
+    while (here := self.here) is not None and self._starts_atom(here):
+      if here.text == "(" or here.text[1:] in FUNCTIONS:
+        break
+      factors.append(self._factor())
+    return self._product(factors)
+
+
+def _is_whole(token: Token) -> bool:
+  return token.kind == "number" and token.text.isdigit()
+
+
+def _starts_value(command: str) -> bool:
+  return command in ("\\frac", "\\sqrt", "\\pi", "\\binom") or command in _GREEK or command[1:] in FUNCTIONS
+
+
+def _integer(node: Node) -> int | None:
+  """The value of an integer, with its sign."""
+  if node.kind == "neg":
+    inside = _integer(node.parts[0]) if node.parts[0].kind == "number" else None
+    return None if inside is None else -inside
+  return int(node.value) if node.kind == "number" and node.value.denominator == 1 else None
+
+
+def _role(factor: Node) -> str:
+  """What a factor is in a product: number, root, sum, or other."""
+  kind = factor.kind
+  if kind == "neg":
+    return _role(factor.parts[0])
+  if kind in ("number", "root"):
+    return kind
+  if kind == "pow" and not symbols(factor):
+    return "number"
+  if kind in ("factorial", "binomial"):
+    return "number"
+  return "sum" if kind == "add" else "other"
+
+
+def _base_name(factor: Node) -> str:
+  if factor.kind == "pow":
+    return _base_name(factor.parts[0])
+  return factor.name if factor.kind == "symbol" else ""
+
+
+def _holds_fraction(node: Node) -> bool:
+  if node.kind == "div" or (node.kind == "number" and node.value.denominator != 1):
+    return True
+  return any(_holds_fraction(part) for part in node.parts)
+
+
+def _check_power(base: Node, exponent: Node) -> None:
+  """Raises Unreadable for powers that would take long to compute: towers, and more digits than an answer needs."""
+  if not symbols(exponent) and any(part.kind in ("pow", "factorial", "binomial") for part in _walk(exponent)):
+    raise Unreadable("an exponent too large to compute")
+  size = _magnitude(exponent)
+  if size is None:
+    return
+  if symbols(base):
+    if size > MAX_SYMBOLIC_EXPONENT:
+      raise Unreadable("an exponent too large to compute")
+    return
+  if any(part.kind in ("pow", "factorial", "binomial") for part in _walk(base)):
+    raise Unreadable("a power of a power")
+  digits = _magnitude_digits(base)
+  if size * digits > MAX_POWER_DIGITS:
+    raise Unreadable("an exponent too large to compute")
+
+
+def _walk(node: Node) -> list[Node]:
+  found = [node]
+  for part in node.parts:
+    found += _walk(part)
+  return found
+
+
+def _magnitude(exponent: Node) -> float | None:
+  """A bound on the exponent's size: the product of (1 + its numbers); None where it holds a variable."""
+  if symbols(exponent):
+    return None
+  size = 1.0
+  for node in _walk(exponent):
+    if node.kind == "number":
+      size *= 1 + min(abs(_float(node.value)), 1e30)
+  return size
+
+
+def _magnitude_digits(base: Node) -> float:
+  """A bound on the decimal digits of numerator and denominator of what is raised."""
+  digits = 1.0
+  for node in _walk(base):
+    if node.kind == "number":
+      digits += len(str(node.value.numerator)) + len(str(node.value.denominator)) - 2
+  return digits
+
+
+def _float(value: Fraction) -> float:
+  try:
+    return float(value)
+  except OverflowError:
+    return math.inf if value > 0 else -math.inf

@@ -1,0 +1,96 @@
+"""Judges decide whether responses are correct, one for each domain: math here, code in `code`."""
+
+import threading
+import time
+from collections import OrderedDict
+from typing import Protocol
+
+from srpo_jax.rewards.answers.latex import Unreadable
+from srpo_jax.rewards.format import answer_body
+from srpo_jax.rewards.math import screen_stated, stated_answer
+from srpo_jax.rewards.pool import Done, Reply, WorkerPool
+from srpo_jax.types import ScoreRequest
+from srpo_jax.utils.errors import InputError
+
+CACHE_SIZE = 65_536  # verdicts on (answer, gold)
+CACHED_LENGTH = 1024  # characters of answer and gold together
+
+
+class Judge(Protocol):
+  """Decides whether responses of one domain are correct."""
+
+  def check(self, request: ScoreRequest) -> None:
+    """Raises InputError where the request lacks what the judge needs."""
+
+  def submit(self, request: ScoreRequest, done: Done) -> None:
+    """Calls `done` with the reply, at once or later from another thread."""
+
+  def close(self) -> None:
+    """Frees what the judge holds."""
+
+
+class MathJudge:
+  """Math answers: most are decided here at once, the rest by Math-Verify in the workers."""
+
+  def __init__(self, validator: str, workers: int, limit_s: float):
+    """`validator` says how an answer is taken from its body; `limit_s` bounds the seconds one answer may take."""
+    self._validator = validator
+    self._pool = WorkerPool(workers, limit_s)
+    self._known: OrderedDict[tuple[str, str], Reply] = OrderedDict()
+    self._lock = threading.Lock()
+
+  def check(self, request: ScoreRequest) -> None:
+    """Raises InputError where the gold answer is missing."""
+    if not isinstance(request.answer, str) or not request.answer.strip():
+      raise InputError(f"request {request.id}: field answer: expected the gold answer, found {request.answer!r}")
+
+  def submit(self, request: ScoreRequest, done: Done) -> None:
+    """Judges the `<answer>` of a response against `request.answer`."""
+    begin = time.monotonic()
+    body = answer_body(request.response)
+    if body is None:
+      return done(Reply(0, "no single <answer>", 0.0))
+    try:
+      stated = stated_answer(body, self._validator)
+    except Unreadable as error:
+      return done(Reply(0, str(error), time.monotonic() - begin))
+    self.compare(stated, request.answer or "", done)
+
+  def compare(self, stated: str, gold: str, done: Done) -> None:
+    """Judges an answer already taken from its response."""
+    begin = time.monotonic()
+    key = (stated, gold)
+    known = self._recall(key)
+    if known is not None:
+      return done(known)
+    try:
+      correct, reason = screen_stated(stated, gold)
+    except Exception as error:  # an answer that breaks the checker is not correct, and must not end a run
+      return done(Reply(0, f"the checker failed: {type(error).__name__}", time.monotonic() - begin, False))
+    if correct is None:
+      return self._pool.submit(
+        {"domain": "math", "stated": stated, "gold": gold}, lambda reply: done(self._remember(key, reply))
+      )
+    done(self._remember(key, Reply(correct, reason, time.monotonic() - begin)))
+
+  def worker_pids(self) -> list[int]:
+    """The process ids of the workers that are running now."""
+    return self._pool.pids()
+
+  def close(self) -> None:
+    """Ends the workers."""
+    self._pool.close()
+
+  def _recall(self, key: tuple[str, str]) -> Reply | None:
+    with self._lock:
+      if key in self._known:
+        self._known.move_to_end(key)
+      return self._known.get(key)
+
+  def _remember(self, key: tuple[str, str], reply: Reply) -> Reply:
+    if reply.from_checker and sum(map(len, key)) <= CACHED_LENGTH:
+      with self._lock:
+        self._known[key] = reply
+        if len(self._known) > CACHE_SIZE:
+          self._known.popitem(last=False)
+    return reply

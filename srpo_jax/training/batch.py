@@ -1,0 +1,106 @@
+"""Rollouts with advantages become the micro-batches of an update: a response a row, or rows packed with several."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from srpo_jax.rollout.sampler import round_up
+from srpo_jax.training.learner import MicroBatch
+from srpo_jax.types import Rollout
+
+Response = tuple[Rollout, float]  # with its advantage
+
+
+def make_micro_batches(responses: Sequence[Response], *, rows: int, length_bucket: int) -> list[MicroBatch]:
+  """Micro-batches of `rows` rows (the last filled up with padding), each padded to its own longest row.
+
+  Rows of like length go together, and lengths are rounded up to multiples of `length_bucket`, so that few programs
+  are compiled and little padding is computed.
+
+  Args:
+    responses: only those whose tokens are in the loss.
+  """
+  longest_first = sorted(responses, key=lambda response: -_length(response[0]))
+  batches = []
+  for start in range(0, len(responses), rows):
+    part = longest_first[start : start + rows]
+    length = round_up(max(_length(rollout) for rollout, _ in part), length_bucket)
+    targets = round_up(max(len(rollout.tokens) for rollout, _ in part), length_bucket)
+    batches.append(_micro_batch([[response] for response in part], rows, length, targets))
+  return batches
+
+
+def pack_micro_batches(responses: Sequence[Response], *, rows: int, row_tokens: int) -> list[MicroBatch]:
+  """Micro-batches of `rows` rows of `row_tokens` tokens, each row with as many responses as first fit, longest first.
+
+  All have one shape, whatever the responses are: one program is compiled for a run.
+
+  Args:
+    responses: only those whose tokens are in the loss.
+
+  Raises:
+    ValueError: a response that is longer than a row.
+  """
+  packed = [
+    [responses[i] for i in row] for row in first_fit([_length(rollout) for rollout, _ in responses], row_tokens)
+  ]
+  parts = [packed[start : start + rows] for start in range(0, len(packed), rows)]
+  return [_micro_batch(part, rows, row_tokens, row_tokens) for part in parts]
+
+
+def first_fit(sizes: Sequence[int], capacity: int) -> list[list[int]]:
+  """Bins of indices into `sizes`: each item, in the order of falling size, goes into the first bin with room for it.
+
+  Raises:
+    ValueError: an item larger than a bin.
+  """
+  bins: list[list[int]] = []
+  room = np.full(len(sizes), capacity)  # of each bin, those not yet begun included
+  for i in np.argsort(-np.asarray(sizes, np.int64), kind="stable"):
+    if sizes[i] > capacity:
+      raise ValueError(f"{sizes[i]} tokens, expected at most {capacity}")
+    at = int(np.argmax(room >= sizes[i]))
+    if at == len(bins):
+      bins.append([])
+    bins[at].append(int(i))
+    room[at] -= sizes[i]
+  return bins
+
+
+def _length(rollout: Rollout) -> int:
+  return len(rollout.prompt_tokens) + len(rollout.tokens)
+
+
+def _micro_batch(packed: Sequence[Sequence[Response]], rows: int, length: int, targets: int) -> MicroBatch:
+  """Rows of `length` tokens and `targets` targets that hold, one after the other, the responses of `packed`."""
+  batch = empty_micro_batch(rows, length, targets)
+  for row, responses in enumerate(packed):
+    begin = first = 0  # of this response among the row's tokens, and among its targets
+    for segment, (rollout, advantage) in enumerate(responses, 1):
+      prompt, n = len(rollout.prompt_tokens), len(rollout.tokens)
+      here, there = (row, slice(begin, begin + prompt + n)), (row, slice(first, first + n))
+      batch.tokens[here] = np.concatenate([rollout.prompt_tokens, rollout.tokens])
+      batch.positions[here] = np.arange(prompt + n)
+      batch.segments[here] = segment
+      batch.source[there] = begin + np.arange(prompt - 1, prompt - 1 + n)
+      batch.target[there] = rollout.tokens
+      batch.in_loss[there] = True
+      batch.advantage[there] = advantage
+      batch.sampler_logprob[there] = rollout.logprobs
+      begin, first = begin + prompt + n, first + n
+  return batch
+
+
+def empty_micro_batch(rows: int, length: int, targets: int) -> MicroBatch:
+  """Rows of padding alone: [rows, length] tokens, [rows, targets] targets."""
+  return MicroBatch(
+    tokens=np.zeros((rows, length), np.int32),
+    positions=np.tile(np.arange(length, dtype=np.int32), (rows, 1)),
+    segments=np.zeros((rows, length), np.int32),
+    source=np.zeros((rows, targets), np.int32),
+    target=np.zeros((rows, targets), np.int32),
+    in_loss=np.zeros((rows, targets), bool),
+    advantage=np.zeros((rows, targets), np.float32),
+    sampler_logprob=np.zeros((rows, targets), np.float32),
+    old_logprob=np.zeros((rows, targets), np.float32),
+  )

@@ -1,0 +1,217 @@
+"""The update: gradients of the loss summed over micro-batches into a donated accumulator, then one AdamW step.
+
+Axes: B rows of a micro-batch, T tokens of a row, R response tokens of a row, C of a chunk of them, M model features,
+V vocabulary.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Bool, Float, Int
+
+from srpo_jax.algorithm.loss import importance_weight, policy_loss
+from srpo_jax.model import qwen2
+from srpo_jax.model.qwen2 import Params, Qwen2Config
+from srpo_jax.model.sharding import constrain, constrain_params
+from srpo_jax.utils.arrays import Array
+
+
+class MicroBatch(NamedTuple):
+  """Rows of prompt + response, and the response tokens as targets of the hidden state before each."""
+
+  tokens: Int[Any, " B T"]
+  positions: Int[Any, " B T"]
+  segments: Int[Any, " B T"]  # 0: padding
+  source: Int[Any, " B R"]  # column of the hidden state that predicts the target
+  target: Int[Any, " B R"]
+  in_loss: Bool[Any, " B R"]
+  advantage: Float[Any, " B R"]
+  sampler_logprob: Float[Any, " B R"]
+  old_logprob: Float[Any, " B R"]  # read only when updates are off policy
+
+
+class TrainState(NamedTuple):
+  """What training changes."""
+
+  params: Params
+  opt_state: Any
+
+
+class Stats(NamedTuple):
+  """Of one micro-batch, on the device."""
+
+  loss: Float[Array, ""]
+  clipped: Float[Array, ""]
+  entropy: Float[Array, ""]  # summed over tokens in the loss
+  logprob: Float[Array, " B R"]
+
+
+class UpdateMetrics(NamedTuple):
+  """Of one optimizer step, on the host."""
+
+  loss: float
+  grad_norm: float
+  entropy: float | None  # None: all advantages are zero and their responses were left out
+  clip_frac: float
+  gap: np.ndarray  # [tokens in the loss] |trainer - sampler| log-prob, the trainer's before the first update
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnerOptions:
+  """The numbers the update depends on."""
+
+  dtype: Any = jnp.float32  # of the computation
+  remat: str = "none"
+  head_chunk: int = 32  # response tokens a row whose logits exist at once
+  temperature: float = 1.0  # the sampler's
+  clip_low: float = 0.2
+  clip_high: float = 0.2
+  importance_cap: float = 0.0  # 0: off
+  on_policy: bool = True  # one update a rollout batch: the ratio is 1 and `old_logprob` is not read
+
+
+def target_logprobs(
+  params: Params,
+  hidden: Float[Array, " B R M"],
+  target: Int[Array, " B R"],
+  *,
+  temperature: float,
+  chunk: int,
+) -> tuple[Float[Array, " B R"], Float[Array, " B R"]]:
+  """Log-probabilities of the targets and entropies, at the temperature, the head run over chunks of C targets a row.
+
+  Each chunk is rematerialised in the backward pass, so no [B, R, V] array ever exists.
+  """
+  rows, length = target.shape
+  chunk = min(chunk, length)
+  padding = -length % chunk
+  head = qwen2.gather_head(params)
+
+  def chunks(x: Array) -> Array:
+    x = jnp.pad(x, [(0, 0), (0, padding)] + [(0, 0)] * (x.ndim - 2))
+    return jnp.moveaxis(x.reshape(rows, -1, chunk, *x.shape[2:]), 1, 0)
+
+  @jax.checkpoint
+  def one(hidden: Array, target: Array) -> tuple[Array, Array]:
+    logits = qwen2.logits(head, hidden) / temperature
+    total = jax.nn.logsumexp(logits, axis=-1)
+    logprob = jnp.take_along_axis(logits, target[..., None], axis=-1)[..., 0] - total
+    fixed = jax.lax.stop_gradient(logits)
+    entropy = total - jnp.sum(jax.nn.softmax(fixed) * fixed, axis=-1)
+    return logprob, jax.lax.stop_gradient(entropy)
+
+  logprob, entropy = jax.lax.map(lambda c: one(*c), (chunks(hidden), chunks(target)))
+  logprob, entropy = (jnp.moveaxis(x, 0, 1).reshape(rows, -1)[:, :length] for x in (logprob, entropy))
+  return logprob, entropy
+
+
+def batch_logprobs(
+  params: Params, config: Qwen2Config, options: LearnerOptions, batch: MicroBatch
+) -> tuple[Float[Array, " B R"], Float[Array, " B R"]]:
+  """The trainer's log-probabilities of a micro-batch's targets, and entropies."""
+  batch = MicroBatch(*(constrain(x, "batch", "length") for x in batch))
+  hidden = qwen2.forward(
+    params, config, batch.tokens, batch.positions, batch.segments, dtype=options.dtype, remat=options.remat
+  )
+  hidden = jnp.take_along_axis(hidden, batch.source[..., None], axis=1)
+  return target_logprobs(params, hidden, batch.target, temperature=options.temperature, chunk=options.head_chunk)
+
+
+def micro_batch_loss(
+  params: Params, batch: MicroBatch, n_tokens: Array, *, config: Qwen2Config, options: LearnerOptions
+) -> tuple[Float[Array, ""], Stats]:
+  """The micro-batch's share of the whole batch's loss, and its Stats."""
+  logprob, entropy = batch_logprobs(params, config, options, batch)
+  old = jax.lax.stop_gradient(logprob) if options.on_policy else batch.old_logprob
+  weight = importance_weight(old, batch.sampler_logprob, options.importance_cap) if options.importance_cap else 1.0
+  loss, clipped = policy_loss(
+    logprob,
+    old,
+    batch.advantage,
+    batch.in_loss,
+    n_tokens,
+    clip_low=options.clip_low,
+    clip_high=options.clip_high,
+    weight=weight,
+  )
+  return loss, Stats(loss, clipped, jnp.sum(jnp.where(batch.in_loss, entropy, 0.0)), constrain(logprob))
+
+
+class Learner:
+  """The compiled programs of the update for one model and one optimizer."""
+
+  def __init__(self, config: Qwen2Config, optimizer: optax.GradientTransformation, options: LearnerOptions):
+    self.options = options
+    loss = functools.partial(micro_batch_loss, config=config, options=options)
+
+    def accumulate(params: Params, total: Params, batch: MicroBatch, n_tokens: Array) -> tuple[Params, Stats]:
+      (_, stats), grads = jax.value_and_grad(loss, has_aux=True)(params, batch, n_tokens)
+      return constrain_params(jax.tree.map(jnp.add, total, grads)), stats
+
+    def apply(state: TrainState, grads: Params) -> tuple[TrainState, Array]:
+      updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+      state = TrainState(optax.apply_updates(state.params, updates), opt_state)
+      return constrain_params(state), optax.tree.norm(grads)
+
+    self.accumulate = jax.jit(accumulate, donate_argnums=1)
+    self.logprobs = jax.jit(lambda params, batch: constrain(batch_logprobs(params, config, options, batch)[0]))
+    self._apply = jax.jit(apply, donate_argnums=0)
+    self._zeros = jax.jit(lambda params: constrain_params(jax.tree.map(jnp.zeros_like, params)))
+    self._init = jax.jit(lambda params: constrain_params(optimizer.init(params)))
+
+  def init(self, params: Params) -> TrainState:
+    return TrainState(params, self._init(params))
+
+  def with_old_logprobs(self, params: Params, batches: Sequence[MicroBatch]) -> list[MicroBatch]:
+    """The batches with `old_logprob` by `params`, taken before the first of several updates."""
+    return [batch._replace(old_logprob=np.asarray(self.logprobs(params, batch))) for batch in batches]
+
+  def update(
+    self,
+    state: TrainState,
+    batches: Sequence[MicroBatch],
+    n_tokens: int,
+    between: Callable[[], None] | None = None,
+  ) -> tuple[TrainState, UpdateMetrics]:
+    """One optimizer step on all micro-batches together. Entropy and gap are over the tokens of `batches`.
+
+    `state` is donated. The call waits for the device once, at its end; with `between` after each micro-batch.
+
+    Args:
+      n_tokens: tokens in the loss, its denominator; those of responses that are left out of `batches` because their
+        advantage is zero included.
+      between: called after each micro-batch; what it raises ends the update with `state` as it was.
+    """
+    grads, stats = self._zeros(state.params), []
+    for batch in batches:
+      grads, stat = self.accumulate(state.params, grads, batch, np.float32(n_tokens))
+      stats.append(stat)
+      if between is not None:
+        jax.block_until_ready(stat)
+        between()
+    state, grad_norm = self._apply(state, grads)
+    stats, grad_norm = jax.device_get((stats, grad_norm))
+    trainer = [s.logprob if self.options.on_policy else b.old_logprob for s, b in zip(stats, batches, strict=True)]
+    gaps = [np.abs(t - b.sampler_logprob)[b.in_loss] for t, b in zip(trainer, batches, strict=True)]
+    gap = np.concatenate([np.zeros(0, np.float32), *gaps])
+    return state, UpdateMetrics(
+      loss=float(sum(s.loss for s in stats)),
+      grad_norm=float(grad_norm),
+      entropy=float(sum(s.entropy for s in stats)) / len(gap) if len(gap) else None,
+      clip_frac=float(sum(s.clipped for s in stats)) / n_tokens,
+      gap=gap,
+    )
+
+
+def make_optimizer(
+  *, learning_rate: float, b1: float, b2: float, eps: float, weight_decay: float, clip_norm: float
+) -> optax.GradientTransformation:
+  """AdamW at a constant rate behind a clip of the gradient's global norm (0: no clip)."""
+  adamw = optax.adamw(learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay)
+  return optax.chain(optax.clip_by_global_norm(clip_norm), adamw) if clip_norm else adamw

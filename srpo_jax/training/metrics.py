@@ -1,0 +1,93 @@
+"""The numbers of one training step, under the names of metrics.jsonl."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from srpo_jax.algorithm.advantages import no_correct_weight
+from srpo_jax.algorithm.stages import Position
+from srpo_jax.analysis.reflection import Seen, reflect, reflection_rates
+from srpo_jax.rollout.collector import Group, by_domain
+from srpo_jax.training.learner import UpdateMetrics
+
+Row = dict[str, float | int | None]
+
+
+def group_metrics(groups: Sequence[Group], advantages: np.ndarray) -> Row:
+  """Of the responses and their rewards. Means of reward and correctness are over judged responses."""
+  verdicts = [[v for v in g.verdicts] for g in groups]
+  flat = [v for row in verdicts for v in row]
+  judged = [v for v in flat if v.correct is not None]
+  rollouts = [r for g in groups for r in g.rollouts]
+  correct = np.array([[v.correct == 1 for v in row] for row in verdicts])
+  wrong = np.array([[v.correct == 0 for v in row] for row in verdicts])
+  return {
+    "reward/mean": mean([v.reward for v in judged]),
+    "reward/accuracy": mean([v.correct for v in judged]),
+    "reward/format": mean([v.format for v in flat]),
+    "reward/language_mix": mean([v.language_mix for v in flat]),
+    "reward/unjudged_frac": 1 - len(judged) / len(flat),
+    "response/length_mean": mean([len(r.tokens) for r in rollouts]),
+    "response/truncated_frac": mean([r.truncated for r in rollouts]),
+    "groups/zero_advantage_frac": float((advantages == 0).all(axis=1).mean()),
+    "groups/all_correct_frac": float(correct.all(axis=1).mean()),
+    "groups/all_wrong_frac": float((~correct.any(axis=1) & wrong.any(axis=1)).mean()),
+    "groups/no_correct_weight": no_correct_weight(advantages, correct),
+    "batch/code_share": mean([g.prompt.problem.domain == "code" for g in groups]),
+  }
+
+
+def domain_metrics(groups: Sequence[Group], met: Position) -> Row:
+  """Of each domain's part of the batch (null where it has none) and of its pool, as the batch met it."""
+  row: Row = {}
+  parts = by_domain(groups)
+  for domain, pool in met.pools.items():
+    own = parts.get(domain, [])
+    row[f"{domain}/accuracy"] = mean([v.correct for g in own for v in g.verdicts if v.correct is not None])
+    row[f"{domain}/length_mean"] = mean([len(r.tokens) for g in own for r in g.rollouts])
+    row[f"{domain}/epoch"] = pool.epoch
+    row[f"{domain}/pool_size"] = len(pool.prompts)
+  return row
+
+
+def reflection_metrics(groups: Sequence[Group]) -> Row:
+  """How often the batch's responses go back over their work, hesitate, try another way, and write code."""
+  return dict(
+    reflection_rates(
+      Seen(reflect(text), group.prompt.problem.domain, len(rollout.tokens), _as_bool(verdict.correct))
+      for group in groups
+      for rollout, text, verdict in zip(group.rollouts, group.texts, group.verdicts, strict=True)
+    )
+  )
+
+
+def _as_bool(correct: int | None) -> bool | None:
+  return None if correct is None else bool(correct)
+
+
+def policy_metrics(updates: Sequence[UpdateMetrics]) -> Row:
+  """Of the step's optimizer updates, averaged; null where no token was in the loss."""
+  gap = np.concatenate([u.gap for u in updates]) if updates else np.zeros(0)
+  return {
+    "policy/loss": mean([u.loss for u in updates]),
+    "policy/grad_norm": mean([u.grad_norm for u in updates]),
+    "policy/entropy": mean([u.entropy for u in updates if u.entropy is not None]),
+    "policy/clip_frac": mean([u.clip_frac for u in updates]),
+    "policy/logprob_gap": float(gap.mean()) if len(gap) else None,
+    "policy/logprob_gap_p99": float(np.percentile(gap, 99)) if len(gap) else None,
+    "policy/logprob_gap_max": float(gap.max()) if len(gap) else None,
+  }
+
+
+def time_metrics(times: Mapping[str, float], groups: Sequence[Group], trained: int) -> Row:
+  """Seconds of each phase, and tokens a second: generated while rolling out, prompts included while updating."""
+  generated = sum(len(r.tokens) for g in groups for r in g.rollouts)
+  row: Row = {f"time/{name}": seconds for name, seconds in times.items()}
+  row["throughput/rollout_tokens_per_s"] = generated / times["rollout_s"]
+  row["throughput/train_tokens_per_s"] = trained / times["update_s"]
+  return row
+
+
+def mean(values: Sequence[float | int | None]) -> float | None:
+  """None where there is no value."""
+  return float(np.mean(np.asarray(values, np.float64))) if len(values) else None

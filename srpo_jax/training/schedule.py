@@ -1,0 +1,166 @@
+"""Which prompts a run takes next and when its stages end: the rules of algorithm/stages.py with a run's numbers."""
+
+import dataclasses
+import logging
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from srpo_jax.algorithm.history import Outcome, Pool, epoch_is_over, record, resample, restore
+from srpo_jax.algorithm.stages import (
+  Plateau,
+  Position,
+  batch_counts,
+  batch_parts,
+  has_plateaued,
+  reward_with_retired,
+  shares,
+  watch,
+)
+from srpo_jax.config import Config, StageConfig
+from srpo_jax.model.sampling import Purpose
+from srpo_jax.utils.errors import InputError
+
+
+class Schedule:
+  """The stages of a run over its domains. Positions are values: every method returns a new one."""
+
+  def __init__(self, config: Config, domains: Mapping[str, Sequence[str]]):
+    """`domains`: the ids of each domain's prompts, in the order of the data.
+
+    Raises:
+      InputError: a stage wants a domain that the data does not have.
+    """
+    self._config = config
+    self._domains = domains
+    total = sum(map(len, domains.values()))
+    everything = {domain: len(ids) / total for domain, ids in domains.items()}
+    self.names = tuple(config.stages)
+    self._stages = tuple(dataclasses.replace(s, mix=s.mix or everything) for s in config.stages.values())
+    for name, stage in zip(self.names, self._stages, strict=True):
+      for domain in {**stage.start, **stage.mix}:
+        if domain not in domains:
+          there = ", ".join(sorted(domains))
+          raise InputError(f"config.stages.{name}.mix.{domain}: no prompt of this domain in the data, only of {there}")
+
+  def begin(self, inherited: Position | None = None) -> Position:
+    """The first stage's start: from the base, or from where another run is."""
+    pools = {domain: Pool(domain, tuple(ids)) for domain, ids in self._domains.items()}
+    if inherited is not None:
+      pools |= {domain: pool for domain, pool in inherited.pools.items() if domain in pools}
+    step, spent = (inherited.step, inherited.spent) if inherited else (0, 0)
+    return self._enter(Position(pools, step=step, spent=spent, origin=step), 0)
+
+  def stage(self, at: Position) -> StageConfig:
+    """The current stage, or the last where the run is past it."""
+    return self._stages[min(at.stage, len(self._stages) - 1)]
+
+  def number(self, at: Position) -> int:
+    """The current stage's number in the files."""
+    return self._config.train.stage + min(at.stage, len(self._stages) - 1)
+
+  def budget(self, at: Position) -> int:
+    """The length limit of a response, in tokens."""
+    return self.stage(at).max_new_tokens or self._config.rollout.max_new_tokens
+
+  def counts(self, at: Position) -> dict[str, int]:
+    """How many prompts of each domain make the next batch."""
+    stage = self.stage(at)
+    share = shares(stage.start or stage.mix, stage.mix, stage.ramp, at.step - at.begun)
+    offset = np.random.default_rng((self._config.train.seed, Purpose.MIX, at.step)).random()
+    sizes = {domain: len(pool.prompts) for domain, pool in at.pools.items()}
+    left = {domain: pool.left for domain, pool in at.pools.items()}
+    return batch_counts(batch_parts(share, self._config.rollout.prompts, sizes), left, float(offset))
+
+  def record(self, at: Position, outcomes: Mapping[str, Mapping[str, Outcome]], rollouts: int) -> Position:
+    """The position after a step that saw these outcomes (domain -> prompt id -> outcome); epochs are not ended yet."""
+    pools = {domain: record(pool, outcomes.get(domain, {})) for domain, pool in at.pools.items()}
+    return dataclasses.replace(at, pools=pools, step=at.step + 1, spent=at.spent + rollouts)
+
+  def end_epochs(self, at: Position) -> tuple[Position, list[tuple[Pool, Pool]]]:
+    """Resamples the pools whose epoch is over; each of them with the pool that follows it."""
+    mode = self._config.history.mode
+    ended = [(pool, resample(pool, mode=mode)) for pool in at.pools.values() if pool.prompts and epoch_is_over(pool)]
+    pools = dict(at.pools) | {following.domain: following for _, following in ended}
+    return dataclasses.replace(at, pools=pools), ended
+
+  def watch_rewards(self, at: Position, rewards: Mapping[str, float | None], met: Position) -> Position:
+    """Watches a step's mean rewards (domain -> mean) where the stage ends at their plateau."""
+    if self.stage(at).plateau != "reward":
+      return at
+    mix, solved = self.stage(at).mix, 1 + self._config.reward.format_weight
+    values = [
+      (mix.get(domain, 0.0), reward_with_retired(mean, met.pools[domain], solved))
+      for domain, mean in rewards.items()
+      if mean is not None
+    ]
+    weight = sum(part for part, _ in values)
+    return self._watch(at, sum(part * value for part, value in values) / weight if weight else None)
+
+  def watch_heldout(self, at: Position, scores: Sequence[float]) -> Position:
+    """Watches held-out scores of the stage's domains where the stage ends at their plateau."""
+    if self.stage(at).plateau != "heldout" or not scores:
+      return at
+    return self._watch(at, float(np.mean(scores)))
+
+  def _watch(self, at: Position, value: float | None) -> Position:
+    stage = self.stage(at)
+    epochs = {domain: at.pools[domain].epoch for domain in stage.mix if at.pools[domain].prompts}
+    return dataclasses.replace(at, plateau=watch(at.plateau, value, epochs, window=stage.plateau_window))
+
+  def why_over(self, at: Position) -> str | None:
+    """Why the current stage is over, in words; None: it is not."""
+    stage = self.stage(at)
+    pools = [at.pools[domain] for domain in {**stage.start, **stage.mix}]
+    if not any(pool.prompts for pool in pools):
+      return "every prompt of its domains is solved"
+    if stage.steps and at.step - at.begun >= stage.steps:
+      return f"its {stage.steps} steps are done"
+    if stage.epochs and all(pool.epoch >= stage.epochs or not pool.prompts for pool in pools):
+      return f"its domains have finished {stage.epochs} epochs"
+    if stage.plateau and has_plateaued(at.plateau, gain=stage.plateau_gain, patience=stage.plateau_patience):
+      means = ", ".join(f"{mean:.3f}" for mean in at.plateau.means)
+      return f"{stage.plateau} has reached its plateau (means by window: {means})"
+    return None
+
+  def advance(self, at: Position) -> Position:
+    """Enters the next stage where the current one is over, and the one after where that has nothing to do."""
+    while at.stage < len(self._stages) and (reason := self.why_over(at)):
+      logging.info("step %d: %s ends: %s", at.step, self.names[at.stage], reason)
+      at = self._enter(at, at.stage + 1)
+    return at
+
+  def _enter(self, at: Position, stage: int) -> Position:
+    at = dataclasses.replace(at, stage=stage, begun=at.step, plateau=Plateau())
+    if stage >= len(self._stages):
+      return at
+    mix = ", ".join(f"{domain} {share:.2g}" for domain, share in self.stage(at).mix.items())
+    if len(self._stages) > 1 or at.origin:
+      logging.info("step %d: %s begins: %s", at.step, self.names[stage], mix)
+    if not self.stage(at).restore_retired:
+      return at
+    return dataclasses.replace(at, pools={domain: restore(pool) for domain, pool in at.pools.items()})
+
+  def is_finished(self, at: Position) -> bool:
+    """Whether the run is over: past its last stage, or at its own limit."""
+    limits = self._config.train
+    domains = [pool for domain, pool in at.pools.items() if domain in self.stage(at).mix and pool.prompts]
+    return (
+      at.stage >= len(self._stages)
+      or bool(limits.steps and at.step - at.origin >= limits.steps)
+      or bool(limits.rollouts and at.spent >= limits.rollouts)
+      or bool(limits.epochs and all(pool.epoch >= limits.epochs for pool in domains))
+    )
+
+  def last_step(self, at: Position) -> int | None:
+    """An upper bound of the step at which the run ends; None where its stages have none. Resampling shortens epochs."""
+    limits, prompts = self._config.train, self._config.rollout.prompts
+    bounds = [at.origin + limits.steps] if limits.steps else []
+    if limits.rollouts:
+      bounds.append(at.step + -(-(limits.rollouts - at.spent) // (prompts * self._config.rollout.group)))
+    if limits.epochs:
+      bounds.append(at.origin + limits.epochs * sum(math.ceil(len(ids) / prompts) for ids in self._domains.values()))
+    if all(stage.steps for stage in self._stages):
+      bounds.append(at.origin + sum(stage.steps for stage in self._stages))
+    return min(bounds, default=None)

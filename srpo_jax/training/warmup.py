@@ -1,0 +1,158 @@
+"""The base model of the tiny demo: a short supervised warm-up on imperfect traces, kept in a cache.
+
+The result is an ordinary Hugging Face folder and is loaded like any other.
+"""
+
+import hashlib
+import inspect
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+from tqdm import tqdm
+
+from srpo_jax.algorithm import loss
+from srpo_jax.data import prompts
+from srpo_jax.data.encoded import load_tokenizer
+from srpo_jax.data.toy import arithmetic as synthetic
+from srpo_jax.data.toy import programs
+from srpo_jax.data.toy import tokenizer as tiny_tokenizer
+from srpo_jax.model import hf, qwen2
+from srpo_jax.training import batch as batches
+from srpo_jax.training import learner
+from srpo_jax.training.batch import make_micro_batches
+from srpo_jax.training.learner import Learner, LearnerOptions
+from srpo_jax.types import Problem, Rollout
+from srpo_jax.utils.cache import cache_dir
+
+TRACES: dict[str, Callable[[Problem, np.random.Generator], str]] = {
+  "math": synthetic.trace,
+  "code": programs.trace,
+}
+
+
+def tiny_base(
+  *,
+  hidden_size: int,
+  intermediate_size: int,
+  layers: int,
+  heads: int,
+  kv_heads: int,
+  steps: int,
+  batch: int,
+  learning_rate: float,
+  code: float,
+  seed: int,
+) -> Path:
+  """The folder of the base that these numbers make; made once, the same every time on one kind of machine.
+
+  Args:
+    steps: of the warm-up, each on `batch` traces of fresh draws.
+    code: the share of traces that are programs; the others are arithmetic.
+    learning_rate: the highest, reached after a tenth of the steps and then let down along a cosine.
+  """
+  given = dict(locals())
+  modules = (synthetic, programs, tiny_tokenizer, prompts, qwen2, learner, loss, batches, sys.modules[__name__])
+  sources = [inspect.getsource(module) for module in modules]
+  name = hashlib.sha256(json.dumps([given, sources]).encode()).hexdigest()[:16]
+  folder = cache_dir() / f"tiny-base-{name}"
+  if (folder / hf.SINGLE_FILE).is_file():
+    return folder
+  logging.info("making the base model: %d supervised steps, kept in %s", steps, folder)
+  partial = folder.with_suffix(f".{os.getpid()}")
+  try:
+    tiny_tokenizer.build_tokenizer(partial)
+    _write_model_config(partial, hidden_size, intermediate_size, layers, heads, kv_heads)
+    config = hf.read_config(partial)
+    params = qwen2.init_params(config, jax.random.key(seed))
+    params = _supervise(
+      params, config, partial, steps=steps, batch=batch, learning_rate=learning_rate, code=code, seed=seed
+    )
+    hf.write_params(params, config, partial)
+    if not (folder / hf.SINGLE_FILE).is_file():  # another process may have made it meanwhile
+      os.replace(partial, folder)
+  finally:
+    shutil.rmtree(partial, ignore_errors=True)
+  return folder
+
+
+def tiny_base_shape(
+  *, hidden_size: int, intermediate_size: int, layers: int, heads: int, kv_heads: int, **training: object
+) -> qwen2.Qwen2Config:
+  """The shape of the base that `tiny_base` makes of the same numbers, without its training."""
+  with tempfile.TemporaryDirectory() as folder:
+    tiny_tokenizer.build_tokenizer(Path(folder))
+    _write_model_config(Path(folder), hidden_size, intermediate_size, layers, heads, kv_heads)
+    return hf.read_config(folder)
+
+
+def _write_model_config(folder: Path, hidden: int, intermediate: int, layers: int, heads: int, kv_heads: int) -> None:
+  tokenizer = load_tokenizer(folder)
+  config = {
+    "architectures": ["Qwen2ForCausalLM"],
+    "model_type": "qwen2",
+    "dtype": "float32",
+    "vocab_size": len(tokenizer),
+    "hidden_size": hidden,
+    "intermediate_size": intermediate,
+    "num_hidden_layers": layers,
+    "num_attention_heads": heads,
+    "num_key_value_heads": kv_heads,
+    "hidden_act": "silu",
+    "max_position_embeddings": 2048,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 10_000.0,
+    "tie_word_embeddings": True,
+    "eos_token_id": tokenizer.eos_token_id,
+    "pad_token_id": tokenizer.pad_token_id,
+  }
+  (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def _supervise(
+  params: qwen2.Params,
+  config: qwen2.Qwen2Config,
+  folder: Path,
+  *,
+  steps: int,
+  batch: int,
+  learning_rate: float,
+  code: float,
+  seed: int,
+) -> qwen2.Params:
+  """Maximises the likelihood of traces after their prompts: the policy loss with advantage 1 has that gradient."""
+  tokenizer = load_tokenizer(folder)
+  rng = np.random.default_rng(seed)
+  arithmetic, functions = synthetic.train_problems(), programs.train_programs()
+  problems = (*arithmetic, *functions)
+  texts = [prompts.format_prompt(p.question, prompts.DEFAULT_INSTRUCTIONS[p.domain]) for p in problems]
+  prompt_ids = [np.asarray(ids, np.int32) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
+  schedule = optax.warmup_cosine_decay_schedule(0.0, learning_rate, steps // 10, steps, learning_rate / 20)
+  optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, b1=0.9, b2=0.95, weight_decay=0.01))
+  teacher = Learner(config, optimizer, LearnerOptions(head_chunk=64))
+  state = teacher.init(params)
+  bar = tqdm(range(steps), desc="warm-up", unit="step", dynamic_ncols=True, mininterval=0.5)
+  for _ in bar:
+    is_code = rng.random(batch) < code
+    chosen = np.where(
+      is_code, len(arithmetic) + rng.integers(len(functions), size=batch), rng.integers(len(arithmetic), size=batch)
+    )
+    traces = [TRACES[problems[i].domain](problems[i], rng) for i in chosen]
+    ids = tokenizer(traces, add_special_tokens=False)["input_ids"]
+    rows = [_as_rollout(prompt_ids[i], [*row, tokenizer.eos_token_id]) for i, row in zip(chosen, ids, strict=True)]
+    parts = make_micro_batches([(row, 1.0) for row in rows], rows=32, length_bucket=16)
+    state, metrics = teacher.update(state, parts, sum(map(len, ids)) + batch)
+    bar.set_postfix(entropy=f"{metrics.entropy:.3f}", refresh=False)
+  return state.params
+
+
+def _as_rollout(prompt: np.ndarray, tokens: list[int]) -> Rollout:
+  return Rollout("", 0, prompt, np.asarray(tokens, np.int32), np.zeros(len(tokens), np.float32), truncated=False)

@@ -1,0 +1,42 @@
+"""A user's own parts: callables that a config names as `module:function`."""
+
+import importlib
+import re
+from collections.abc import Callable
+from typing import Any
+
+from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.renamed import current_spec
+
+_SPEC = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+def is_callable_spec(spec: str) -> bool:
+  """Whether a text has the form `module:function` (dots allowed on both sides)."""
+  return _SPEC.fullmatch(spec) is not None
+
+
+def resolve_callable(spec: str) -> Callable[..., Any]:
+  """Imports the callable that `module:function` names.
+
+  Raises:
+    InputError: another form, no such module, a module that fails to import, no such name, or not a callable.
+  """
+  if not is_callable_spec(spec):
+    raise InputError(f"{spec!r}: expected module:function, for example my_package.rewards:brevity")
+  module_name, _, names = current_spec(spec).partition(":")
+  try:
+    found: Any = importlib.import_module(module_name)
+  except Exception as error:  # a user's module may fail in any way while it is imported
+    raise InputError(f"{spec}: importing {module_name} failed: {type(error).__name__}: {_one_line(error)}") from error
+  for name in names.split("."):
+    if not hasattr(found, name):
+      raise InputError(f"{spec}: {module_name} has no {names}")
+    found = getattr(found, name)
+  if not callable(found):
+    raise InputError(f"{spec}: expected a callable, got {type(found).__name__}")
+  return found
+
+
+def _one_line(error: Exception) -> str:
+  return " ".join(str(error).split())

@@ -1,0 +1,157 @@
+"""SIGTERM ends a run in order, whatever it does at that moment, and the run goes on from there bit for bit."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from srpo_jax.rollout.engine import InProcessEngine
+from srpo_jax.training.learner import Learner
+from srpo_jax.training.loop import train
+from srpo_jax.training.run import Run
+from srpo_jax.utils.errors import PreemptedError
+from srpo_jax.utils.preemption import Notice
+from tests.helpers.paths import ROOT
+from tests.helpers.runs import assert_same_run, launch, metrics, toy
+
+
+def told(config, workdir):
+  """What ends the run, and its exit status. The process does not end by it, so the signals' handlers are put back."""
+  before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+  try:
+    with pytest.raises(PreemptedError) as ended, Notice() as notice, Run(config, workdir, notice) as run:
+      train(run)
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
+  return str(ended.value), ended.value.status
+
+
+def signalled(monkeypatch, step, call, number=signal.SIGTERM, times=1):
+  """Sends a signal to this process during a decode call of a step."""
+  calls, begin, generate = [], InProcessEngine.init_decode_state, InProcessEngine.generate
+
+  def begin_and_count(self):
+    calls.append(0)
+    return begin(self)
+
+  def generate_and_tell(self, params, decode_state):
+    calls[-1] += 1
+    for _ in range(times if (len(calls), calls[-1]) == (step + 1, call) else 0):
+      os.kill(os.getpid(), number)
+    return generate(self, params, decode_state)
+
+  monkeypatch.setattr(InProcessEngine, "init_decode_state", begin_and_count)
+  monkeypatch.setattr(InProcessEngine, "generate", generate_and_tell)
+
+
+# In the first step, in one whose state is that of a checkpoint, past that and told twice.
+@pytest.mark.parametrize(("step", "call", "times"), [(0, 1, 1), (2, 1, 1), (3, 2, 2)])
+def test_told_while_sampling(finished_run, talkative, tmp_path, monkeypatch, step, call, times):
+  signalled(monkeypatch, step, call, times=times)
+  assert told(toy(talkative), tmp_path / "t") == (f"preempted: saved step {step}", 0)
+  monkeypatch.undo()
+  assert [row["step"] for row in metrics(tmp_path / "t")] == list(range(step))  # what was begun has left no row
+  assert (tmp_path / "t" / "checkpoints" / str(step)).is_dir()
+  launch(toy(talkative), tmp_path / "t")
+  assert_same_run(finished_run, tmp_path / "t")
+
+
+def test_told_while_updating(finished_run, talkative, tmp_path, monkeypatch):
+  """Between two micro-batches: the update is dropped, and made again on resume."""
+  make, calls = Learner.__init__, []
+
+  def made(self, *args):
+    make(self, *args)
+    accumulate = self.accumulate
+
+    def accumulate_and_tell(*arguments):
+      calls.append(0)
+      if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGTERM)
+      return accumulate(*arguments)
+
+    self.accumulate = accumulate_and_tell
+
+  monkeypatch.setattr(Learner, "__init__", made)
+  message, status = told(toy(talkative), tmp_path / "t")
+  assert re.fullmatch(r"preempted: saved step \d", message) and status == 0 and len(calls) == 3
+  monkeypatch.undo()
+  launch(toy(talkative), tmp_path / "t")
+  assert_same_run(finished_run, tmp_path / "t")
+
+
+def test_told_while_judging(finished_run, talkative, tmp_path, monkeypatch):
+  """A signal to the whole process group ends the judging workers too: the step's verdicts are not to be used."""
+  monkeypatch.setenv("SRPO_TEST_TERM_AT", "30")
+  message, _ = told(toy(talkative, reward__function="tests.helpers.plugins:parity_then_term"), tmp_path / "t")
+  assert message == "preempted: saved step 3" and len(metrics(tmp_path / "t")) == 3
+  monkeypatch.setenv("SRPO_TEST_TERM_AT", "0")
+  launch(toy(talkative, reward__function="tests.helpers.plugins:parity_then_term"), tmp_path / "t")
+  assert_same_run(finished_run, tmp_path / "t")
+
+
+def test_ctrl_c_saves_too_and_its_status_ends_a_loop(talkative, tmp_path, monkeypatch):
+  signalled(monkeypatch, 2, 2, signal.SIGINT)
+  assert told(toy(talkative), tmp_path / "t") == ("interrupted: saved step 2", 130)
+
+
+def test_told_before_training_there_is_nothing_to_save(talkative, tmp_path, monkeypatch):
+  monkeypatch.setattr("srpo_jax.training.run.load_tokenizer", lambda folder: os.kill(os.getpid(), signal.SIGTERM))
+  assert told(toy(talkative), tmp_path / "t") == ("preempted: nothing to save", 0)
+  assert not (tmp_path / "t").exists()
+
+
+def test_handlers_are_put_back(talkative):
+  before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+  with Notice():
+    assert signal.getsignal(signal.SIGTERM) != before[0]
+  assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def ended_by_sigterm(command, log: Path, env, ready):
+  """(status, seconds, standard error) of a command that gets SIGTERM once `ready(its standard error)` holds.
+
+  It gets it again and again until it has ended: of a group each host is told in its own time, others first.
+  """
+  with log.open("wb") as stderr:
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | env, stderr=stderr, stdout=subprocess.DEVNULL)
+    try:
+      while not ready(log.read_text()):
+        assert process.poll() is None, log.read_text()[-3000:]
+        time.sleep(0.05)
+      told_at = time.monotonic()
+      while process.poll() is None:
+        assert time.monotonic() - told_at < 300, log.read_text()[-3000:]
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.01)
+      return process.returncode, time.monotonic() - told_at, log.read_text()
+    finally:
+      process.kill()
+
+
+def test_told_while_the_base_is_made(tmp_path):
+  """The warm-up of the tiny config: nothing is left of it."""
+  env = {"SRPO_CACHE": str(tmp_path / "cache")}
+  command = [sys.executable, "-m", "srpo_jax.launch", "--config=configs/tiny.py", f"--workdir={tmp_path / 'w'}"]
+  status, _, log = ended_by_sigterm(command, tmp_path / "log", env, lambda text: "warm-up" in text)
+  assert status == 0
+  assert log.splitlines()[-1] == "preempted: nothing to save"
+  assert not list((tmp_path / "cache").glob("tiny-base*")) and not (tmp_path / "w").exists()
+
+
+@pytest.mark.slow  # a minute; three more where the base is not in the cache
+def test_the_tiny_config_saves_within_30_seconds(tmp_path):
+  workdir = tmp_path / "w"
+  command = [sys.executable, "-m", "srpo_jax.launch", "--config=configs/tiny.py:staged", f"--workdir={workdir}"]
+  command += ["--config.eval.every=0", "--config.log.every=1"]
+  status, seconds, log = ended_by_sigterm(command, tmp_path / "log", {}, lambda text: "step 3: reward" in text)
+  assert status == 0 and seconds < 30
+  step = len(metrics(workdir))
+  assert log.splitlines()[-1] == f"preempted: saved step {step}" and step >= 4
+  assert [f.name for f in (workdir / "checkpoints").iterdir()] == [str(step)]
