@@ -37,7 +37,7 @@ IMPORTS = {"one device": (1, 1), "eight devices": (1, 8), "two hosts of four": (
 def make(folder: Path, options: argparse.Namespace) -> None:
   """A Hugging Face folder of random bf16 weights, of a few blocks that repeat: their values matter to nobody."""
   from srpo_jax.data.toy.tokenizer import build_tokenizer
-  from srpo_jax.model import hf
+  from srpo_jax.model import hf, hf_export, hf_tensors
 
   heads = options.hidden // 128 if options.hidden >= 128 else 4
   build_tokenizer(folder)
@@ -61,13 +61,13 @@ def make(folder: Path, options: argparse.Namespace) -> None:
   config = hf.read_config(folder)
   rng = np.random.default_rng(0)
 
-  def read(slot: hf.Slot) -> Iterator[np.ndarray]:
+  def read(slot: hf_tensors.Slot) -> Iterator[np.ndarray]:
     yield rng.standard_normal(slot.shape, np.float32)
 
   source, made = folder.with_name("source"), folder.with_name("made")
   shutil.rmtree(source, ignore_errors=True)
   folder.rename(source)
-  hf.save_weights(read, config, made, source=source, max_shard_bytes=int(options.shard_gb * 1e9))
+  hf_export.save_weights(read, config, made, source=source, max_shard_bytes=int(options.shard_gb * 1e9))
   made.rename(folder)
   shutil.rmtree(source)
 
@@ -104,7 +104,7 @@ def load(folder: Path, processes: int, devices: int, process: int, port: int) ->
   import jax
   import jax.numpy as jnp
 
-  from srpo_jax.model import hf
+  from srpo_jax.model import hf, hf_tensors
   from srpo_jax.model.sharding import make_mesh, param_shardings
 
   if processes > 1:
@@ -117,7 +117,7 @@ def load(folder: Path, processes: int, devices: int, process: int, port: int) ->
   jnp.zeros(1).block_until_ready()
   asked, read = 0, hf._read
 
-  def counting(file: Path, name: str, part: hf.Part) -> np.ndarray:
+  def counting(file: Path, name: str, part: hf_tensors.Part) -> np.ndarray:
     nonlocal asked
     values = read(file, name, part)
     asked += values.nbytes
@@ -128,7 +128,7 @@ def load(folder: Path, processes: int, devices: int, process: int, port: int) ->
   params, found = measured(lambda: hf.load_params(folder, config, shardings=shardings))
   fetched = int(Path("/proc/self/io").read_text().split("read_bytes:")[1].split()[0]) - fetched
   local = sum(shard.data.nbytes for leaf in jax.tree.leaves(params) for shard in leaf.addressable_shards)
-  largest = max(2 * math.prod(slot.stored_shape) for slot in hf.tensor_table(config).values())
+  largest = max(2 * math.prod(slot.stored_shape) for slot in hf_tensors.tensor_table(config).values())
   return found | {
     "bound_mb": round((local + 2 * largest) / 2**20),
     "local_mb": round(local / 2**20),

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from srpo_jax.config import read_config
-from srpo_jax.model import hf, qwen2
+from srpo_jax.model import hf, hf_export, qwen2
 from srpo_jax.model.stored_params import StoredParams
 from srpo_jax.training.checkpoint import Checkpoints
 from srpo_jax.utils.errors import ArgumentParser, InputError, run_cli
@@ -66,7 +66,7 @@ def main(args: Sequence[str]) -> None:
   with checkpoints:
     stored = StoredParams(checkpoints.folder / str(step) / "params", like)
   source = local_copy(str(options.workdir / "model"))
-  hf.save_weights(
+  hf_export.save_weights(
     stored.read,
     config,
     options.out,

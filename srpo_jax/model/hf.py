@@ -1,32 +1,28 @@
-"""Qwen2 checkpoints in Hugging Face form, in and out.
+"""Qwen2 checkpoints in Hugging Face form, read.
 
-One table maps each stored tensor to its place in our tree; reading checks that the two name the same tensors with the
-same shapes, and writing is its inverse, so import then export gives the stored bits back.
+Reading checks that the folder and the table of tensors (`hf_tensors`) name the same tensors with the same shapes.
+`hf_export` writes such folders: import then export gives the stored bits back.
 """
 
-import functools
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from srpo_jax.model.hf_tensors import EMBEDDING, TIED_HEAD, Part, Slot, row_blocks, tensor_table
 from srpo_jax.model.qwen2 import Params, Qwen2Config, init_params
-from srpo_jax.model.safetensors_writer import DTYPE_CODES, write_safetensors
 from srpo_jax.utils.errors import InputError
-from srpo_jax.utils.jsonl import new_folder, read_json
+from srpo_jax.utils.jsonl import read_json
 
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
-EMBEDDING, TIED_HEAD = "model.embed_tokens.weight", "lm_head.weight"
-BLOCK_BYTES = 32 * 2**20  # of a stored tensor, read at once
 CPU_ALIGNMENT = 64
-Part = tuple[range, ...]  # of an array: the indices along each axis
 # What travels with the weights unchanged: everything a tokenizer or generation may need.
 COMPANION_FILES = (
   "config.json",
@@ -39,84 +35,6 @@ COMPANION_FILES = (
   "added_tokens.json",
   "chat_template.jinja",
 )
-
-
-class Slot(NamedTuple):
-  """Where a stored tensor goes: tree path, layer (None: not stacked), our shape, and whether it is stored transposed.
-
-  torch's Linear stores [out, in]; our kernels are [in, out] with the head axis split off.
-  """
-
-  path: tuple[str, ...]
-  layer: int | None
-  shape: tuple[int, ...]
-  stored_shape: tuple[int, ...]
-
-  def stored_part(self, part: Part) -> Part:
-    """The part of the stored tensor that holds a part of ours.
-
-    Raises:
-      ValueError: a head is cut, which the rules of sharding never do.
-    """
-    joined, inner = [], list(zip(part, self.shape, strict=True))
-    for size in self.stored_shape[::-1] if self.transposed else self.stored_shape:
-      at, held = inner.pop(0)
-      while held < size:  # the heads, and the features of each: one axis as stored
-        features, many = inner.pop(0)
-        if len(features) < many:
-          raise ValueError(f"{self.path}: {part} of {self.shape} cuts an axis that is stored inside another")
-        at, held = range(at.start * many, at.stop * many), held * many
-      joined.append(at)
-    return tuple(joined[::-1] if self.transposed else joined)
-
-  def put_rows(self, ours: np.ndarray, start: int, stored: np.ndarray) -> None:
-    """Writes rows of (a part of) the stored tensor, from its row `start` on, into (that part of) ours."""
-    columns = stored.shape[1:]
-    rows = ours.reshape(*columns, -1).T if self.transposed else ours.reshape(-1, *columns)
-    rows[start : start + len(stored)] = stored
-
-  def stored_rows(self, ours: np.ndarray) -> np.ndarray:
-    """Ours, or a part of it along the axis that is stored first, as (those rows of) the stored tensor."""
-    columns = self.stored_shape[1:]
-    return ours.reshape(*columns, -1).T if self.transposed else ours.reshape(-1, *columns)
-
-  @property
-  def transposed(self) -> bool:
-    return self.path[-1].endswith("kernel") or self.path == ("head",)
-
-
-def tensor_table(config: Qwen2Config) -> dict[str, Slot]:
-  """Stored tensor name -> Slot, for every tensor of the model."""
-  c = config
-  m, f, h, n, d, v = (
-    c.hidden_size,
-    c.intermediate_size,
-    c.num_attention_heads,
-    c.num_key_value_heads,
-    c.head_dim,
-    c.vocab_size,
-  )
-  table = {
-    EMBEDDING: Slot(("embed",), None, (v, m), (v, m)),
-    "model.norm.weight": Slot(("final_norm",), None, (m,), (m,)),
-  }
-  if not c.tie_word_embeddings:
-    table[TIED_HEAD] = Slot(("head",), None, (m, v), (v, m))
-  per_layer = {
-    "input_layernorm.weight": (("attention_norm", "weight"), (m,), (m,)),
-    "post_attention_layernorm.weight": (("mlp_norm", "weight"), (m,), (m,)),
-    "self_attn.o_proj.weight": (("o_kernel",), (h, d, m), (m, h * d)),
-    "mlp.gate_proj.weight": (("gate_kernel",), (m, f), (f, m)),
-    "mlp.up_proj.weight": (("up_kernel",), (m, f), (f, m)),
-    "mlp.down_proj.weight": (("down_kernel",), (f, m), (m, f)),
-  }
-  for name, heads in (("q", h), ("k", n), ("v", n)):
-    per_layer[f"self_attn.{name}_proj.weight"] = ((f"{name}_kernel",), (m, heads, d), (heads * d, m))
-    per_layer[f"self_attn.{name}_proj.bias"] = ((f"{name}_bias",), (heads, d), (heads * d,))
-  for layer in range(c.num_hidden_layers):
-    for name, (path, shape, stored_shape) in per_layer.items():
-      table[f"model.layers.{layer}.{name}"] = Slot(("layers", *path), layer, shape, stored_shape)
-  return table
 
 
 def read_config(folder: str | Path) -> Qwen2Config:
@@ -306,7 +224,7 @@ def _check_tensors(folder: str | Path, config: Qwen2Config) -> dict[str, Path]:
 def _check_tied_head(files: Mapping[str, Path], config: Qwen2Config, sharding: jax.sharding.Sharding | None) -> None:
   """Refuses a stored head that is not the embedding, in what this host's devices hold of it."""
   for rows, columns in _local_parts((config.vocab_size, config.hidden_size), sharding):
-    for block in _blocks(rows, 4 * config.hidden_size):
+    for block in row_blocks(rows, 4 * config.hidden_size):
       embed, head = (_read(files[name], name, (block, columns)) for name in (EMBEDDING, TIED_HEAD))
       if not np.array_equal(head, embed):
         raise InputError(f"{files[TIED_HEAD]}: tensor {TIED_HEAD} differs from the embedding it is tied to")
@@ -319,7 +237,7 @@ def _read_into(out: np.ndarray, file: Path, name: str, slot: Slot, part: Part) -
   rows and cutting them, with the page cache cold or warm; the disk gives whole pages either way.
   """
   rows, *columns = slot.stored_part(part)
-  for block in _blocks(rows, 4 * math.prod(slot.stored_shape[1:])):
+  for block in row_blocks(rows, 4 * math.prod(slot.stored_shape[1:])):
     slot.put_rows(out, block.start - rows.start, _read(file, name, (block, *columns)))
 
 
@@ -327,12 +245,6 @@ def _read(file: Path, name: str, part: Part) -> np.ndarray:
   """A part of a stored tensor. The file is open for this alone: while it is, the pages read count as our memory."""
   with safe_open(file, framework="numpy") as handle:
     return handle.get_slice(name)[tuple(slice(at.start, at.stop) for at in part)]
-
-
-def _blocks(rows: range, row_bytes: int) -> Iterator[range]:
-  """Consecutive parts of `rows`, of BLOCK_BYTES or one row each."""
-  step = max(1, BLOCK_BYTES // row_bytes)
-  return (rows[start : start + step] for start in range(0, len(rows), step))
 
 
 def _local_parts(shape: tuple[int, ...], sharding: jax.sharding.Sharding | None) -> dict[Part, list[jax.Device | None]]:
@@ -363,125 +275,3 @@ def _aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
   raw = np.empty(size + CPU_ALIGNMENT, np.uint8)
   start = -raw.ctypes.data % CPU_ALIGNMENT
   return raw[start : start + size].view(dtype).reshape(shape)
-
-
-def save_params(
-  params: Params,
-  config: Qwen2Config,
-  out: str | Path,
-  *,
-  source: str | Path,
-  dtype: str | None = None,
-  max_shard_bytes: int | None = None,
-) -> None:
-  """Writes a Hugging Face folder of parameters in memory; `save_weights` says how."""
-  save_weights(
-    functools.partial(_slot_of, params), config, out, source=source, dtype=dtype, max_shard_bytes=max_shard_bytes
-  )
-
-
-def _slot_of(params: Params, slot: Slot) -> Iterator[np.ndarray]:
-  leaf: Any = params
-  for key in slot.path:
-    leaf = leaf[key]
-  yield np.asarray(leaf if slot.layer is None else leaf[slot.layer])
-
-
-def save_weights(
-  read: Callable[[Slot], Iterable[np.ndarray]],
-  config: Qwen2Config,
-  out: str | Path,
-  *,
-  source: str | Path,
-  dtype: str | None = None,
-  max_shard_bytes: int | None = None,
-) -> None:
-  """Writes a Hugging Face folder, a tensor in memory at a time: the weights, and SOURCE's companion files.
-
-  It is written beside `out` and takes its name when it is whole.
-
-  Args:
-    read: what a slot holds, in our form: whole, or (without a layer) in consecutive parts of the axis that is stored
-      first.
-    source: folder whose config.json, tokenizer and generation files are copied.
-    dtype: of the stored weights; None keeps SOURCE's, and then config.json is copied unchanged.
-    max_shard_bytes: of one file; None: the files of SOURCE's index where it has one, else 5 GB.
-
-  Raises:
-    InputError: `out` exists and is not empty, or SOURCE states a dtype that weights are not stored in.
-  """
-  out, source = Path(out), Path(source)
-  if out.exists() and (not out.is_dir() or any(out.iterdir())):
-    raise InputError(f"{out}: exists and is not an empty folder; expected a new one, nothing was written")
-  kept = stored_dtype(source)
-  if (dtype or kept) not in DTYPE_CODES:
-    raise InputError(f"{source}/config.json: dtype is {kept!r}: expected another dtype to store, such as float32")
-  with new_folder(out) as folder:
-    for name in COMPANION_FILES:
-      if (source / name).is_file():
-        (folder / name).write_bytes((source / name).read_bytes())
-    index = None
-    if dtype is not None and dtype != kept:
-      raw = read_raw_config(source)
-      raw.pop("torch_dtype", None)
-      (folder / "config.json").write_text(json.dumps(raw | {"dtype": dtype}, indent=2) + "\n")
-    elif max_shard_bytes is None and (source / INDEX_FILE).is_file():
-      index = (source / INDEX_FILE).read_bytes()
-    _write_weights(read, config, folder, dtype or kept, max_shard_bytes or 5_000_000_000, index)
-
-
-def write_params(params: Params, config: Qwen2Config, out: Path) -> None:
-  """Writes the weights alone into a folder, in fp32."""
-  _write_weights(functools.partial(_slot_of, params), config, out, "float32", 5_000_000_000, None)
-
-
-def _write_weights(
-  read: Callable[[Slot], Iterable[np.ndarray]],
-  config: Qwen2Config,
-  folder: Path,
-  dtype: str,
-  max_shard_bytes: int,
-  index: bytes | None,
-) -> None:
-  """One file, or several with an index: those of `index` where it lists just our tensors."""
-  table = tensor_table(config)
-  weight_map: dict[str, str] = json.loads(index)["weight_map"] if index else {}
-  if weight_map.keys() != table.keys():
-    index, weight_map = None, _shard(table, jnp.dtype(dtype).itemsize, max_shard_bytes)
-
-  def blocks(name: str) -> Iterator[np.ndarray]:
-    slot = table[name]
-    for part in read(slot):
-      rows = slot.stored_rows(part)
-      for block in _blocks(range(len(rows)), rows[:1].nbytes):
-        yield rows[block.start : block.stop].astype(dtype)
-
-  for file in sorted(set(weight_map.values())):
-    shapes = {name: table[name].stored_shape for name, at in weight_map.items() if at == file}
-    write_safetensors(folder / file, shapes, dtype, blocks)
-  if index:
-    (folder / INDEX_FILE).write_bytes(index)
-  elif len(set(weight_map.values())) > 1:
-    total = sum(math.prod(slot.stored_shape) for slot in table.values()) * jnp.dtype(dtype).itemsize
-    made = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
-    (folder / INDEX_FILE).write_text(json.dumps(made, indent=2) + "\n")
-
-
-def _shard(table: Mapping[str, Slot], itemsize: int, max_shard_bytes: int) -> dict[str, str]:
-  """Tensor name -> file, in the table's order, each file of at most `max_shard_bytes` or one tensor."""
-  shards: list[list[str]] = [[]]
-  held = 0
-  for name, slot in table.items():
-    size = math.prod(slot.stored_shape) * itemsize
-    if shards[-1] and held + size > max_shard_bytes:
-      shards.append([])
-      held = 0
-    shards[-1].append(name)
-    held += size
-  if len(shards) == 1:
-    return dict.fromkeys(table, SINGLE_FILE)
-  return {
-    name: f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-    for number, names in enumerate(shards, 1)
-    for name in names
-  }

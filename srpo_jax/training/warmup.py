@@ -25,7 +25,7 @@ from srpo_jax.data.encoded import load_tokenizer
 from srpo_jax.data.toy import arithmetic as synthetic
 from srpo_jax.data.toy import programs
 from srpo_jax.data.toy import tokenizer as tiny_tokenizer
-from srpo_jax.model import hf, qwen2
+from srpo_jax.model import hf, hf_export, qwen2
 from srpo_jax.training import batch as batches
 from srpo_jax.training import learner
 from srpo_jax.training.batch import make_micro_batches
@@ -76,7 +76,7 @@ def tiny_base(
     params = _supervise(
       params, config, partial, steps=steps, batch=batch, learning_rate=learning_rate, code=code, seed=seed
     )
-    hf.write_params(params, config, partial)
+    hf_export.write_params(params, config, partial)
     if not (folder / hf.SINGLE_FILE).is_file():  # another process may have made it meanwhile
       os.replace(partial, folder)
   finally:

@@ -10,7 +10,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from srpo_jax.model import hf, qwen2
+from srpo_jax.model import hf, hf_export, hf_tensors, qwen2
 from srpo_jax.model.safetensors_writer import write_safetensors
 from srpo_jax.model.stored_params import StoredParams
 from srpo_jax.utils.errors import InputError
@@ -54,7 +54,7 @@ def test_load_and_round_trip(tmp_path, tied, dtype, shard):
   np.testing.assert_allclose(logits(folder), theirs(folder), atol=1e-4)
 
   config = hf.read_config(folder)
-  hf.save_params(hf.load_params(folder, config), config, tmp_path / "out", source=folder, max_shard_bytes=60_000)
+  hf_export.save_params(hf.load_params(folder, config), config, tmp_path / "out", source=folder, max_shard_bytes=60_000)
   stored, again = (
     {k: v for file in sorted(f.glob("*.safetensors")) for k, v in load_file(file).items()}
     for f in (folder, tmp_path / "out")
@@ -83,7 +83,7 @@ def test_weights_are_written_as_the_library_writes_them(checkpoint, tmp_path):
   for file in folder.glob("*.safetensors"):  # transformers leaves the order of names to chance
     save_file(load_file(file), file, metadata={"format": "pt"})
   config = hf.read_config(folder)
-  hf.save_params(hf.load_params(folder, config), config, tmp_path / "out", source=folder)
+  hf_export.save_params(hf.load_params(folder, config), config, tmp_path / "out", source=folder)
   names = {f.name for f in folder.iterdir()}
   assert {f.name for f in (tmp_path / "out").iterdir()} == names - {"merges.txt"} and len(names) > 5
   for file in (tmp_path / "out").iterdir():
@@ -93,7 +93,7 @@ def test_weights_are_written_as_the_library_writes_them(checkpoint, tmp_path):
   index["weight_map"]["lm_head.weight"] = index["weight_map"]["model.norm.weight"]
   (folder / hf.INDEX_FILE).write_text(json.dumps(index))
   params = hf.load_params(checkpoint, config)
-  hf.save_params(params, config, tmp_path / "one", source=folder)
+  hf_export.save_params(params, config, tmp_path / "one", source=folder)
   assert load_file(tmp_path / "one" / hf.SINGLE_FILE).keys() == load_file(checkpoint / hf.SINGLE_FILE).keys()
 
 
@@ -107,7 +107,7 @@ def test_a_failed_export_leaves_nothing(checkpoint, tmp_path):
     yield np.zeros(slot.shape, np.float32)
 
   with pytest.raises(OSError, match="full"):
-    hf.save_weights(read, config, tmp_path / "out", source=checkpoint)
+    hf_export.save_weights(read, config, tmp_path / "out", source=checkpoint)
   assert len(seen) == 6 and not any("out" in names for names in seen)  # a kill would leave this: no folder of that name
   assert list(tmp_path.iterdir()) == []
 
@@ -134,7 +134,7 @@ def test_a_host_reads_what_its_devices_hold_and_every_mesh_the_same_bits(tmp_pat
     assert got == expected | {"bytes": sum(stored.values())}, mesh
   for step in (1, 2, 3):
     kept = StoredParams(tmp_path / "run" / "checkpoints" / str(step) / "params", hf.param_shapes(config))
-    hf.save_weights(kept.read, config, tmp_path / str(step), source=folder)
+    hf_export.save_weights(kept.read, config, tmp_path / str(step), source=folder)
     for file in folder.glob("*.safetensors"):
       assert load_file(tmp_path / str(step) / file.name).keys() == load_file(file).keys()
       for name, tensor in load_file(tmp_path / str(step) / file.name).items():
@@ -142,7 +142,7 @@ def test_a_host_reads_what_its_devices_hold_and_every_mesh_the_same_bits(tmp_pat
 
 
 def test_a_part_of_a_joined_axis_is_refused(checkpoint):
-  slot = hf.tensor_table(hf.read_config(checkpoint))["model.layers.0.self_attn.q_proj.weight"]
+  slot = hf_tensors.tensor_table(hf.read_config(checkpoint))["model.layers.0.self_attn.q_proj.weight"]
   assert slot.shape == (48, 4, 12)
   assert slot.stored_part((range(48), range(1, 3), range(12))) == (range(12, 36), range(48))
   with pytest.raises(ValueError, match="cuts an axis"):
@@ -151,7 +151,7 @@ def test_a_part_of_a_joined_axis_is_refused(checkpoint):
 
 def test_export_in_another_dtype_says_so(checkpoint, tmp_path):
   config = hf.read_config(checkpoint)
-  hf.save_params(hf.load_params(checkpoint, config), config, tmp_path / "o", source=checkpoint, dtype="bfloat16")
+  hf_export.save_params(hf.load_params(checkpoint, config), config, tmp_path / "o", source=checkpoint, dtype="bfloat16")
   assert hf.stored_dtype(tmp_path / "o") == "bfloat16"
   assert {t.dtype for t in load_file(tmp_path / "o" / hf.SINGLE_FILE).values()} == {torch.bfloat16}
 
@@ -160,7 +160,7 @@ def test_export_overwrites_nothing(checkpoint, tmp_path):
   (tmp_path / "kept").write_text("x")
   config = hf.read_config(checkpoint)
   with pytest.raises(InputError, match="not an empty folder"):
-    hf.save_params(hf.load_params(checkpoint, config), config, tmp_path, source=checkpoint)
+    hf_export.save_params(hf.load_params(checkpoint, config), config, tmp_path, source=checkpoint)
   assert [f.name for f in tmp_path.iterdir()] == ["kept"]
 
 
@@ -169,8 +169,8 @@ def test_export_of_a_base_of_no_dtype_wants_one(checkpoint, tmp_path):
   config = hf.read_config(source)
   params = hf.load_params(source, config)
   with pytest.raises(InputError, match="dtype is 'auto'"):
-    hf.save_params(params, config, tmp_path / "out", source=source)
-  hf.save_params(params, config, tmp_path / "out", source=source, dtype="float32")
+    hf_export.save_params(params, config, tmp_path / "out", source=source)
+  hf_export.save_params(params, config, tmp_path / "out", source=source, dtype="float32")
   assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "float32"
 
 
