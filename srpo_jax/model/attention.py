@@ -36,8 +36,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
+from srpo_jax.model.kernels.mask import attention_mask
 from srpo_jax.model.kernels.target import target_device
 from srpo_jax.model.sharding import RULES, on_own_shards
 from srpo_jax.utils.arrays import Array
@@ -51,15 +52,6 @@ STACKED_CACHE = ("batch", "layer", "kv_heads", "length", "head_dim")
 MASKED = -1e30  # finite: a row of padding alone keeps a finite softmax
 SMALLEST_BUCKET = 256  # positions
 LANES = 128  # of a TPU's registers
-
-
-def attention_mask(segments: Int[Array, " B T"]) -> Bool[Array, " B T T"]:
-  """True where query i (second axis) may look at key j: same segment, j <= i. Segment 0 is padding.
-
-  Padding looks at padding alone, so a row's real tokens never depend on how much padding it has or on which side.
-  """
-  same = segments[:, :, None] == segments[:, None, :]
-  return same & jnp.tril(jnp.ones(same.shape[-2:], bool))
 
 
 def causal_attention(

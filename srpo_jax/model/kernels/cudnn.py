@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
+from srpo_jax.model.kernels.mask import attention_mask
 from srpo_jax.utils.arrays import Array
 
 
@@ -29,8 +30,6 @@ def cudnn_attention(
   segments: Int[Array, " B T"],
 ) -> Float[Array, " B T H D"]:
   """`attention.causal_attention` on one device; zeros at padding."""
-  from srpo_jax.model.attention import attention_mask
-
   at = jnp.arange(segments.shape[1])
   lengths = jnp.sum(segments > 0, axis=1, dtype=jnp.int32)
   one_each = jnp.all(segments == jnp.where(at < lengths[:, None], segments[:, :1], 0))
