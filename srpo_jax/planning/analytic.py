@@ -10,10 +10,10 @@ import math
 
 from srpo_jax.config import Config
 from srpo_jax.model.qwen2 import Qwen2Config
-from srpo_jax.planning.hlo import Traffic
 from srpo_jax.planning.phases import model_flops
 from srpo_jax.planning.programs import Program
 from srpo_jax.planning.shapes import n_matmul_parameters, n_parameters
+from srpo_jax.planning.traffic import Traffic
 from srpo_jax.planning.workload import Workload
 
 ITEM = {"float32": 4, "bfloat16": 2}

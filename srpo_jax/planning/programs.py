@@ -23,6 +23,7 @@ from srpo_jax.model.qwen2 import Qwen2Config
 from srpo_jax.model.sharding import param_shardings
 from srpo_jax.planning import hlo
 from srpo_jax.planning.flops import count_flops
+from srpo_jax.planning.traffic import NOTHING, Counter, Traffic
 from srpo_jax.rollout.sampler import round_up
 from srpo_jax.training import run
 from srpo_jax.training.batch import empty_micro_batch
@@ -38,7 +39,7 @@ class Program:
   name: str
   flops: float  # of all devices together
   memory: Mapping[str, int]  # raw figures of `memory_analysis()`; empty where XLA refused
-  traffic: hlo.Traffic  # of one device
+  traffic: Traffic  # of one device
   largest: tuple[tuple[float, str, str], ...]  # bytes, kind, where it comes from
   seconds: float  # to compile
   refused: str = ""  # why XLA did not compile it: it does not fit
@@ -80,10 +81,10 @@ class Compiler:
       largest = (*_largest_of_error(str(error)), *_largest_of_trace(traced.jaxpr, 5), *arguments)
       seconds = time.perf_counter() - started
       reason = " ".join(str(error).split())
-      self.done[name] = Program(name, flops, {}, hlo.NOTHING, largest, seconds, reason[:600])
+      self.done[name] = Program(name, flops, {}, NOTHING, largest, seconds, reason[:600])
       raise Refused(name) from None
     module = hlo.parse(compiled.as_text())
-    traffic = hlo.Counter(module, while_trips=while_trips, fill=self.fill).total()
+    traffic = Counter(module, while_trips=while_trips, fill=self.fill).total()
     self.done[name] = Program(
       name=name,
       flops=flops,

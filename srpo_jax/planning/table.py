@@ -6,7 +6,7 @@ from typing import Any
 
 from srpo_jax.config import Config
 from srpo_jax.model.qwen2 import Qwen2Config
-from srpo_jax.planning import hlo, memory
+from srpo_jax.planning import memory, traffic
 from srpo_jax.planning.chips import GIB, Topology
 from srpo_jax.planning.phases import Step
 from srpo_jax.planning.programs import Program
@@ -200,7 +200,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
       p.name: {
         "flops": p.flops,
         "memory_analysis": dict(p.memory),
-        **hlo.to_json(p.traffic),
+        **traffic.to_json(p.traffic),
         "received_bytes": p.traffic.wire,
         "compile_seconds": p.seconds,
         "largest": [{"bytes": b, "kind": k, "where": w} for b, k, w in p.largest],

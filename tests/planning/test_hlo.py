@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from srpo_jax.planning import hlo
+from srpo_jax.planning.traffic import Counter, group_size
 
 # A loop of six trips (0, 2, .. 10) that slices its row off a stack, gathers it over four of eight devices and writes
 # the row of a result in place; one fusion reads from on-chip memory.
@@ -61,7 +62,7 @@ ENTRY %main (a: f32[12,100], b: f32[12,400]) -> f32[12,400] {
 
 
 def test_a_module_worked_by_hand():
-  counter = hlo.Counter(hlo.parse(TEXT))
+  counter = Counter(hlo.parse(TEXT))
   module = counter.module
   loop = module.computations["main"]["loop"]
   assert module.devices == 8 and counter.trips(loop, module.computations["main"]) == 6
@@ -89,7 +90,7 @@ def test_a_module_worked_by_hand():
   ],
 )
 def test_sizes_of_groups(text, size):
-  assert hlo.group_size(text, 64) == size
+  assert group_size(text, 64) == size
 
 
 def test_a_loop_that_ends_by_data_wants_to_be_told():
@@ -98,8 +99,8 @@ def test_a_loop_that_ends_by_data_wants_to_be_told():
 
   text = jax.jit(f).lower(jnp.ones((64, 64))).compile().as_text()
   with pytest.raises(ValueError, match="depend on data"):
-    hlo.Counter(hlo.parse(text)).total()
-  once, thrice = (hlo.Counter(hlo.parse(text), while_trips=n).total().hbm for n in (1, 3))
+    Counter(hlo.parse(text)).total()
+  once, thrice = (Counter(hlo.parse(text), while_trips=n).total().hbm for n in (1, 3))
   assert thrice > 2 * once
 
 
@@ -109,7 +110,7 @@ def test_a_scan_reads_each_layer_once_and_not_the_stack_at_each_turn():
 
   def traffic(layers):
     shapes = jax.ShapeDtypeStruct((16, 512), jnp.float32), jax.ShapeDtypeStruct((layers, 512, 512), jnp.float32)
-    return hlo.Counter(hlo.parse(jax.jit(f).lower(*shapes).compile().as_text())).total().hbm
+    return Counter(hlo.parse(jax.jit(f).lower(*shapes).compile().as_text())).total().hbm
 
   one = 512 * 512 * 4
   per_layer = (traffic(40) - traffic(20)) / 20

@@ -4,9 +4,9 @@ import pytest
 
 from srpo_jax.planning import memory
 from srpo_jax.planning.chips import TPUS
-from srpo_jax.planning.hlo import NOTHING, Traffic
 from srpo_jax.planning.phases import roofline
 from srpo_jax.planning.programs import Program
+from srpo_jax.planning.traffic import NOTHING, Traffic
 
 
 def program(name, *, argument=0, output=0, alias=0, temp=0, flops=0.0, traffic=NOTHING):
