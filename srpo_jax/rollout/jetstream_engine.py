@@ -1,4 +1,4 @@
-"""JetStream's `Engine` API over our decode programs; with serving/jetstream.py the only importer of jetstream."""
+"""JetStream's `Engine` API over our decode programs; only this file and serving/ import jetstream."""
 
 from typing import Any
 

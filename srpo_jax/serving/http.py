@@ -18,8 +18,9 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from srpo_jax.serving.active_request import Piece, Request, new_channel
 from srpo_jax.serving.completion import Completion, parse
-from srpo_jax.serving.jetstream import Piece, Request, ServingDriver, new_channel
+from srpo_jax.serving.driver import ServingDriver
 from srpo_jax.serving.requests import BadRequestError, UnavailableError, fresh_seed
 
 MAX_BODY = 4 << 20  # bytes, as gRPC has it; reading one takes the event loop a second at most

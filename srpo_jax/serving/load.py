@@ -11,7 +11,7 @@ from srpo_jax.model import hf
 from srpo_jax.model.sharding import make_mesh, on_mesh
 from srpo_jax.rollout.jetstream_engine import JetStreamEngine
 from srpo_jax.rollout.policy import Policy
-from srpo_jax.serving.jetstream import ServingDriver
+from srpo_jax.serving.driver import ServingDriver
 from srpo_jax.serving.requests import Limits, PromptReader
 from srpo_jax.serving.text import token_bytes
 from srpo_jax.training.run import check_vocabulary, make_engine, stop_tokens

@@ -10,8 +10,9 @@ from typing import Any
 
 import uvicorn
 
+from srpo_jax.serving.driver import ServingDriver
 from srpo_jax.serving.http import make_app
-from srpo_jax.serving.jetstream import ServingDriver, grpc_server
+from srpo_jax.serving.servicer import grpc_server
 from srpo_jax.utils.errors import InputError
 
 logger = logging.getLogger(__name__)
