@@ -20,7 +20,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from srpo_jax.data.records import Records, write_records  # noqa: E402
+from srpo_jax.data.records import Records  # noqa: E402
+from srpo_jax.data.records_writer import write_records  # noqa: E402
 
 RANDOM_READS = 2000
 

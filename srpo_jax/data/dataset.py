@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from srpo_jax.data import sources
-from srpo_jax.data.records import Records, is_records
+from srpo_jax.data.records import Records
+from srpo_jax.data.records_folder import is_records
 from srpo_jax.types import Problem
 from srpo_jax.utils import plugins
 from srpo_jax.utils.errors import InputError

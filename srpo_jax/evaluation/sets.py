@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from srpo_jax.data.dataset import FILES, PlacedRow, as_problems, placed_rows
-from srpo_jax.data.records import is_records
+from srpo_jax.data.records_folder import is_records
 from srpo_jax.data.sources import detect_format
 from srpo_jax.training.run import set_name
 from srpo_jax.types import Problem

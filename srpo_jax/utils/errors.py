@@ -33,6 +33,11 @@ class PreemptedError(BaseException):
     return str(self.args[0])
 
 
+def one_line(error: Exception) -> str:
+  """Type and message of an error, on one line of at most 300 characters."""
+  return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+
+
 class ArgumentParser(argparse.ArgumentParser):
   """argparse, its errors raised as InputError."""
 

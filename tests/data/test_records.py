@@ -16,7 +16,10 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import example_serializer
 
 from srpo_jax.data.dataset import RecordProblems, column, load_problems, open_problems
-from srpo_jax.data.records import INDEX, Records, features, write_records
+from srpo_jax.data.record import features
+from srpo_jax.data.records import Records
+from srpo_jax.data.records_folder import INDEX
+from srpo_jax.data.records_writer import write_records
 from srpo_jax.utils.errors import InputError
 from tests.helpers.paths import ROOT
 
@@ -108,7 +111,8 @@ def test_the_records_are_those_of_tfds_own_serializer(folder):
 
 def test_no_tensorflow(folder):
   code = (
-    "import sys; from srpo_jax.data.records import Records, write_records; from pathlib import Path\n"
+    "import sys; from pathlib import Path; from srpo_jax.data.records import Records\n"
+    "from srpo_jax.data.records_writer import write_records\n"
     "import tensorflow_datasets as tfds\n"
     "folder = Path(sys.argv[1]); rows = list(Records(folder))\n"
     "assert tfds.builder_from_directory(folder).as_data_source(split='train')[0]['id'] == b'a'\n"
@@ -246,7 +250,7 @@ def test_ours_is_replaced_and_others_folders_are_refused(tmp_path):
 
 def test_a_kill_leaves_no_folder(tmp_path):
   code = (
-    "import os, sys, signal; from pathlib import Path; from srpo_jax.data.records import write_records\n"
+    "import os, sys, signal; from pathlib import Path; from srpo_jax.data.records_writer import write_records\n"
     "def rows():\n"
     "  for i in range(5000):\n"
     "    if i == 4000: os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -262,7 +266,8 @@ def test_a_kill_leaves_no_folder(tmp_path):
 
 def test_a_full_disk_is_told(tmp_path):
   code = (
-    "import os, sys, signal, resource; from pathlib import Path; from srpo_jax.data.records import write_records\n"
+    "import os, sys, signal, resource; from pathlib import Path\n"
+    "from srpo_jax.data.records_writer import write_records\n"
     "from srpo_jax.utils.errors import run_cli\n"
     "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
     "rows = ({'id': str(i), 'domain': 'math', 'question': os.urandom(99).hex(), 'answer': '1'} for i in range(9999))\n"

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from srpo_jax.data.records import write_records
+from srpo_jax.data.records_writer import write_records
 from srpo_jax.evaluation.sets import NAMED, Window, open_sets
 from srpo_jax.utils.errors import InputError
 

@@ -27,7 +27,7 @@ from srpo_jax.data.curation.config import CurateConfig
 from srpo_jax.data.curation.eval_sets import items, open_eval_sets
 from srpo_jax.data.curation.source import Source, open_source, read
 from srpo_jax.data.decontamination import Index
-from srpo_jax.data.records import write_records
+from srpo_jax.data.records_writer import write_records
 from srpo_jax.utils.cache import cache_dir
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import read_json, replaced

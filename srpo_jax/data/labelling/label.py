@@ -33,7 +33,9 @@ from srpo_jax.config import Config
 from srpo_jax.data.dataset import RecordProblems, column, open_rows
 from srpo_jax.data.difficulty import LABELS, UNLABELLED, label, pass_at_k
 from srpo_jax.data.labelling.parts import Parts, Tally, is_parts
-from srpo_jax.data.records import Records, as_json, check_target, check_version, example_of, write_records
+from srpo_jax.data.record import as_json, example_of
+from srpo_jax.data.records import Records
+from srpo_jax.data.records_writer import check_target, check_version, write_records
 from srpo_jax.launch import parse_flags
 from srpo_jax.types import Problem
 from srpo_jax.utils.errors import ArgumentParser, InputError, check_positive, run_cli

@@ -1,0 +1,82 @@
+"""The files of a data set on disk: a TFDS data set in ArrayRecord form.
+
+    FOLDER/NAME-train.array_record-00000-of-00001   records, each a tf.train.Example compressed by itself
+    FOLDER/features.json  dataset_info.json         what TFDS reads: tfds.builder_from_directory(FOLDER)
+    FOLDER/metadata.json                            sizes of the shards, hash of the records
+    FOLDER/index.parquet                            id, domain, difficulty, pass_rate by record index
+
+`record` says what a record holds, `records` reads the folder and `records_writer` makes it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from srpo_jax.utils.errors import InputError, one_line
+from srpo_jax.utils.jsonl import read_json
+
+SPLIT = "train"
+INFO, INDEX, METADATA = "dataset_info.json", "index.parquet", "metadata.json"
+LAYOUT = 1  # of the records, so that a later one can be told apart
+INDEX_SCHEMA = pa.schema(
+  [("id", pa.string()), ("domain", pa.string()), ("difficulty", pa.string()), ("pass_rate", pa.float64())]
+)
+
+
+def is_records(path: str | Path) -> bool:
+  """Whether a path is a folder with a TFDS data set in it."""
+  return (Path(path) / INFO).is_file()
+
+
+def read_metadata(folder: Path) -> dict[str, Any]:
+  """Our own mark of a whole folder, its fields checked."""
+  if not folder.is_dir():
+    raise InputError(f"{folder}: no such folder, expected a data set with {INFO}")
+  for file in (INFO, METADATA, INDEX, "features.json"):
+    if not (folder / file).is_file():
+      raise InputError(f"{folder}: no {file}, expected a data set as srpo_jax writes it")
+  metadata = read_json(folder / METADATA)
+  kinds = {"layout": int, "name": str, "n": int, "sha256": str, "shard_bytes": list}
+  for field, kind in kinds.items():
+    if type(metadata.get(field)) is not kind:
+      raise InputError(f"{folder}: {METADATA}: field {field}: expected {kind.__name__}, not a data set of ours")
+  if metadata["layout"] != LAYOUT:
+    raise InputError(f"{folder}: {METADATA}: layout {metadata['layout']}, expected {LAYOUT}")
+  return metadata
+
+
+def is_ours(folder: Path) -> bool:
+  try:
+    read_metadata(folder)
+  except InputError:
+    return False
+  return True
+
+
+def shard_names(name: str, count: int) -> list[str]:
+  return [f"{name}-{SPLIT}.array_record-{number:05d}-of-{count:05d}" for number in range(count)]
+
+
+def file_size(file: Path) -> int:
+  return file.stat().st_size if file.is_file() else 0
+
+
+def read_index(folder: Path) -> pa.Table:
+  try:
+    return pq.read_table(folder / INDEX, schema=INDEX_SCHEMA)
+  except (pa.ArrowException, OSError) as error:
+    raise InputError(f"{folder}: damaged: {INDEX}: {one_line(error)}") from error
+
+
+def first_repeated(ids: pa.ChunkedArray) -> tuple[int, int, str] | None:
+  """The first two places of an id that stands twice, and the id."""
+  if pc.count_distinct(ids).as_py() == len(ids):
+    return None
+  first: dict[str, int] = {}
+  for place, id_ in enumerate(ids.to_pylist()):
+    if first.setdefault(id_, place) != place:
+      return first[id_], place, id_
+  return None

@@ -1,0 +1,228 @@
+"""Data sets on disk by record index, written without TensorFlow. `records_folder` lists the files."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import array_record.python.array_record_module as array_record
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core import dataset_info
+
+from srpo_jax.data.record import example_of, features, record_of
+from srpo_jax.data.records_folder import (
+  INDEX,
+  INDEX_SCHEMA,
+  LAYOUT,
+  METADATA,
+  SPLIT,
+  file_size,
+  first_repeated,
+  is_ours,
+  read_index,
+  shard_names,
+)
+from srpo_jax.utils.errors import InputError, one_line
+
+SHARD_ROWS = 100_000
+INDEX_ROWS = 16_384  # rows of the index in memory at once while it is written
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordsInfo:
+  """What was written."""
+
+  n: int  # records
+  sha256: str  # of the records in their order, whatever the shards
+
+
+def write_records(
+  folder: Path,
+  rows: Iterable[Mapping[str, Any]],
+  *,
+  name: str,
+  version: str,
+  description: str,
+  licence: str = "",
+  shard_rows: int = SHARD_ROWS,
+) -> RecordsInfo:
+  """Writes rows of the native schema as a data set; the same rows give the same bytes.
+
+  The folder appears whole or not at all. One that `write_records` made is replaced; any other that is not empty is
+  refused. Memory does not grow with the rows, but for 20 bytes and the id of each.
+
+  Args:
+    folder: to make, in a folder that exists.
+    rows: each as `sources.from_native` takes it, and stored as that reads it; a row without an id gets
+      `<name>-<index, 6 digits>`. Other fields may hold anything that JSON can.
+    name: of the data set: small letters, digits and underscores.
+    version: three numbers, as 1.0.0.
+    licence: of the whole set; a row's own stands in its field `licence`.
+    shard_rows: records a file at most.
+
+  Raises:
+    InputError: names the folder, and the row and field where one is at fault: a malformed row, an id that is already
+      another row's, no row at all, a name or version of another form, a folder that cannot be written or is not ours.
+  """
+  folder = Path(folder)
+  if not _NAME.fullmatch(name):
+    raise InputError(f"{folder}: data set name {name!r}: expected small letters, digits and underscores")
+  check_version(folder, version)
+  if shard_rows < 1:
+    raise InputError(f"{folder}: shard_rows {shard_rows}: expected at least 1")
+  check_target(folder)
+  partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+  try:
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    info = _write(partial, _checked(rows, folder, name), folder, name, shard_rows)
+    _describe(partial, info, name, version, description, licence)
+    _put_in_place(partial, folder)
+  except OSError as error:
+    raise InputError(f"{error.filename or folder}: {error.strerror or error}") from error
+  finally:
+    shutil.rmtree(partial, ignore_errors=True)
+  return RecordsInfo(info.n, info.sha256)
+
+
+def check_target(folder: Path) -> None:
+  """Raises InputError where `write_records` would refuse to write."""
+  if not folder.parent.is_dir():
+    raise InputError(f"{folder}: expected an existing folder {folder.parent} to put it in")
+  if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+    raise InputError(f"{folder}: expected a folder, or nothing, where the data set is to be written")
+  if folder.is_dir() and any(folder.iterdir()) and not is_ours(folder):
+    raise InputError(f"{folder}: not empty and not a data set of ours, nothing was written")
+
+
+def check_version(folder: Path, version: str) -> None:
+  """Raises InputError where `write_records` would refuse a version."""
+  if not _VERSION.fullmatch(version):
+    raise InputError(f"{folder}: version {version!r}: expected three numbers, as 1.0.0")
+
+
+def _checked(rows: Iterable[Mapping[str, Any]], folder: Path, name: str) -> Iterator[dict[str, Any]]:
+  for index, row in enumerate(rows):
+    if not isinstance(row, Mapping):
+      raise InputError(f"{folder}: row {index}: expected an object with named fields, got {type(row).__name__}")
+    try:
+      yield example_of(row, f"{name}-{index:06d}")
+    except InputError as error:
+      raise InputError(f"{folder}: row {index}: {error}") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class _Written:
+  n: int
+  sha256: str
+  shard_lengths: tuple[int, ...]
+  shard_bytes: tuple[int, ...]
+  record_bytes: int
+
+
+class _Shards:
+  """The files of the records, filled one after the other."""
+
+  def __init__(self, partial: Path, shard_rows: int):
+    self._partial, self._rows = partial, shard_rows
+    self._writer: Any = None
+    self.lengths: list[int] = []
+
+  def write(self, record: bytes) -> None:
+    if not self.lengths or self.lengths[-1] == self._rows:
+      self.close()
+      self._writer = array_record.ArrayRecordWriter(str(self._path(len(self.lengths))), "group_size:1")
+      self.lengths.append(0)
+    self._do(lambda: self._writer.write(record))
+    self.lengths[-1] += 1
+
+  def close(self) -> None:
+    if self._writer is not None:
+      writer, self._writer = self._writer, None
+      self._do(writer.close)
+
+  def name(self, name: str) -> tuple[int, ...]:
+    """Gives the files the names that TFDS looks for; returns their sizes."""
+    shards = shard_names(name, len(self.lengths))
+    for number, shard in enumerate(shards):
+      self._path(number).rename(self._partial / shard)
+    return tuple(file_size(self._partial / shard) for shard in shards)
+
+  def _path(self, number: int) -> Path:
+    return self._partial / f"shard-{number}"
+
+  def _do(self, action: Callable[[], object]) -> None:
+    try:
+      action()
+    except RuntimeError as error:  # what the writer makes of a full disk
+      raise InputError(f"{self._partial.parent}: cannot be written: {one_line(error)}") from error
+
+
+def _write(partial: Path, examples: Iterator[dict[str, Any]], folder: Path, name: str, shard_rows: int) -> _Written:
+  """Writes the shards and the index."""
+  digest, total, shards = hashlib.sha256(), 0, _Shards(partial, shard_rows)
+  waiting: list[dict[str, Any]] = []
+  with pq.ParquetWriter(partial / INDEX, INDEX_SCHEMA) as index, contextlib.closing(shards):
+    for example in examples:
+      record = record_of(example)
+      shards.write(record)
+      digest.update(len(record).to_bytes(8, "little") + record)
+      total += len(record)
+      waiting.append({field: example[field] for field in INDEX_SCHEMA.names})
+      if len(waiting) == INDEX_ROWS:
+        index.write_table(pa.Table.from_pylist(waiting, INDEX_SCHEMA))
+        waiting.clear()
+    if waiting:
+      index.write_table(pa.Table.from_pylist(waiting, INDEX_SCHEMA))
+  if not shards.lengths:
+    raise InputError(f"{folder}: expected at least one row to write, found none")
+  twice = first_repeated(read_index(partial)["id"])
+  if twice:
+    raise InputError(f"{folder}: row {twice[1]}: field id: {twice[2]!r} is already the id of row {twice[0]}")
+  sizes = shards.name(name)
+  return _Written(sum(shards.lengths), digest.hexdigest(), tuple(shards.lengths), sizes, total)
+
+
+def _describe(partial: Path, written: _Written, name: str, version: str, description: str, licence: str) -> None:
+  """Writes what TFDS reads, and last our own mark of a whole folder."""
+  features().save_config(str(partial))
+  split = tfds.core.SplitInfo(
+    name=SPLIT, shard_lengths=list(written.shard_lengths), num_bytes=written.record_bytes
+  ).to_proto()
+  info = dataset_info.dataset_info_pb2.DatasetInfo(
+    name=name, version=version, description=description, file_format="array_record", disable_shuffling=True
+  )
+  info.splits.append(split)
+  if licence:
+    info.redistribution_info.license = licence
+  dataset_info.write_dataset_info_proto(info, partial)
+  metadata = {
+    "layout": LAYOUT,
+    "name": name,
+    "n": written.n,
+    "sha256": written.sha256,
+    "shard_bytes": written.shard_bytes,
+  }
+  (partial / METADATA).write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
+
+
+def _put_in_place(partial: Path, folder: Path) -> None:
+  check_target(folder)  # again: rows can take hours to come
+  if folder.is_dir() and any(folder.iterdir()):
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    folder.rename(old)
+    partial.rename(folder)
+    shutil.rmtree(old)
+  else:
+    partial.rename(folder)
