@@ -23,7 +23,7 @@ from srpo_jax.algorithm import loss
 from srpo_jax.data import prompts
 from srpo_jax.data.encoded import load_tokenizer
 from srpo_jax.data.toy import arithmetic as synthetic
-from srpo_jax.data.toy import programs
+from srpo_jax.data.toy import arithmetic_traces, expression, programs, wording
 from srpo_jax.data.toy import tokenizer as tiny_tokenizer
 from srpo_jax.model import hf, hf_export, qwen2
 from srpo_jax.training import batch as batches
@@ -34,7 +34,7 @@ from srpo_jax.types import Problem, Rollout
 from srpo_jax.utils.cache import cache_dir
 
 TRACES: dict[str, Callable[[Problem, np.random.Generator], str]] = {
-  "math": synthetic.trace,
+  "math": arithmetic_traces.trace,
   "code": programs.trace,
 }
 
@@ -60,7 +60,8 @@ def tiny_base(
     learning_rate: the highest, reached after a tenth of the steps and then let down along a cosine.
   """
   given = dict(locals())
-  modules = (synthetic, programs, tiny_tokenizer, prompts, qwen2, learner, loss, batches, sys.modules[__name__])
+  toys = (synthetic, arithmetic_traces, expression, wording, programs, tiny_tokenizer)
+  modules = (*toys, prompts, qwen2, learner, loss, batches, sys.modules[__name__])
   sources = [inspect.getsource(module) for module in modules]
   name = hashlib.sha256(json.dumps([given, sources]).encode()).hexdigest()[:16]
   folder = cache_dir() / f"tiny-base-{name}"

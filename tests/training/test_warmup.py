@@ -6,7 +6,7 @@ import torch
 import transformers
 
 from configs import tiny
-from srpo_jax.data.toy import arithmetic
+from srpo_jax.data.toy import arithmetic, arithmetic_traces
 from srpo_jax.model import hf
 from srpo_jax.training import warmup
 
@@ -48,7 +48,7 @@ def test_supervision_teaches(tmp_path, monkeypatch):
 
   rng = np.random.default_rng(5)
   problems = arithmetic.heldout_problems()[:20]
-  texts = [(format_prompt(p.question, DEFAULT_INSTRUCTIONS["math"]), arithmetic.trace(p, rng)) for p in problems]
+  texts = [(format_prompt(p.question, DEFAULT_INSTRUCTIONS["math"]), arithmetic_traces.trace(p, rng)) for p in problems]
 
   def nll(folder):
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)

@@ -13,7 +13,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
 from srpo_jax.data import prompts
-from srpo_jax.data.toy import arithmetic, programs
+from srpo_jax.data.toy import arithmetic_traces, programs, wording
 
 EOS = "<|endoftext|>"  # as in the Qwen2.5 base models
 PAD = "<|pad|>"
@@ -63,9 +63,9 @@ def pieces() -> tuple[str, ...]:
   before, between, after = prompts.template_parts()
   template = (before, *(text + between for text in prompts.DEFAULT_INSTRUCTIONS.values()), after)
   task = (
-    *arithmetic.TRACE_PIECES,
-    *arithmetic.QUESTION_PIECES,
-    *arithmetic.NUMBER_WORDS,
+    *arithmetic_traces.TRACE_PIECES,
+    *wording.QUESTION_PIECES,
+    *wording.NUMBER_WORDS,
     *programs.PIECES,
   )
   return (*template, *task)

@@ -10,8 +10,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from srpo_jax.data.toy import arithmetic
-from srpo_jax.data.toy.arithmetic import TraceMix, canonical, expression_of, problems, trace
+from srpo_jax.data.toy import arithmetic_traces
+from srpo_jax.data.toy.arithmetic import expression_of, problems
+from srpo_jax.data.toy.arithmetic_traces import TraceMix, trace
+from srpo_jax.data.toy.expression import canonical
+from srpo_jax.types import Problem
 from srpo_jax.utils.errors import InputError
 
 ALL = {"train": problems("train", 3600, 0), "heldout": problems("heldout", 1400, 0)}
@@ -166,12 +169,12 @@ def test_what_is_no_expression_is_refused(text):
 )
 def test_worked_traces_by_hand(expression, body):
   answer = eval(expression)
-  assert arithmetic.worked(expression) == f"{body} </think> <answer>\\boxed{{{answer}}}</answer>"
+  assert arithmetic_traces.worked(expression) == f"{body} </think> <answer>\\boxed{{{answer}}}</answer>"
 
 
 def test_every_worked_trace_is_well_formed_and_each_step_true():
   for problem in itertools.chain(*ALL.values()):
-    text = arithmetic.worked(expression_of(problem))
+    text = arithmetic_traces.worked(expression_of(problem))
     body, answer = FORM.fullmatch(text).groups()
     assert answer == problem.answer
     assert all(eval(step.replace("=", "==")) for step in re.findall(r"[\d+*()-]+=\d+", body)), text
@@ -181,7 +184,7 @@ def test_every_worked_trace_is_well_formed_and_each_step_true():
 def test_a_slip_is_one_false_step_and_a_wrong_answer():
   rng = np.random.default_rng(0)
   for problem in itertools.chain(*ALL.values()):
-    text = arithmetic.slip(expression_of(problem), rng)
+    text = arithmetic_traces.slip(expression_of(problem), rng)
     body, answer = FORM.fullmatch(text).groups()
     assert answer != problem.answer
     false = [s for s in re.findall(r"[\d+*()-]+=\d+", body) if not eval(s.replace("=", "=="))]
@@ -193,7 +196,7 @@ def test_a_slip_is_one_false_step_and_a_wrong_answer():
 def test_guesses_are_near_and_right_as_often_as_asked():
   rng = np.random.default_rng(0)
   for right in (0.0, 0.25, 1.0):
-    drawn = [(FORM.fullmatch(arithmetic.guess(expression_of(p), rng, right)).groups(), p) for p in ALL["train"]]
+    drawn = [(FORM.fullmatch(arithmetic_traces.guess(expression_of(p), rng, right)).groups(), p) for p in ALL["train"]]
     errors = np.array([int(answer) - int(p.answer) for (_, answer), p in drawn])
     assert abs(np.mean(errors == 0) - right) < 4 * np.sqrt(right * (1 - right) / len(errors)) + 1e-9
     assert set(np.abs(errors)) <= {0, 1, 2, 10}
@@ -202,7 +205,7 @@ def test_guesses_are_near_and_right_as_often_as_asked():
 
 def test_malformed_traces_break_the_form_in_four_ways():
   rng = np.random.default_rng(0)
-  texts = [arithmetic.malformed(expression_of(p), rng) for p in ALL["train"]]
+  texts = [arithmetic_traces.malformed(expression_of(p), rng) for p in ALL["train"]]
   assert not [text for text in texts if FORM.fullmatch(text)]
   marks = ("</think>", "<answer>", "</answer>", "\\boxed{")
   forms = Counter(tuple(text.count(mark) for mark in marks) for text in texts)
@@ -214,11 +217,11 @@ def test_the_mix_decides_what_is_drawn():
   rng = np.random.default_rng(0)
   expressions = [expression_of(p) for p in ALL["train"]]
   for e in expressions[:200]:
-    assert trace(e, rng, TraceMix(worked=2, guess=0, slip=0, malformed=0)) == arithmetic.worked(e)
+    assert trace(e, rng, TraceMix(worked=2, guess=0, slip=0, malformed=0)) == arithmetic_traces.worked(e)
     assert FORM.fullmatch(trace(e, rng, TraceMix(worked=0, guess=2, slip=0, malformed=0)))[1] == " easy. "
     assert not FORM.fullmatch(trace(e, rng, TraceMix(worked=0, guess=0, slip=0, malformed=2)))
-  share = np.mean([trace(e, rng) == arithmetic.worked(e) for e in expressions])
-  assert abs(share - arithmetic.TraceMix.worked) < 0.04
+  share = np.mean([trace(e, rng) == arithmetic_traces.worked(e) for e in expressions])
+  assert abs(share - arithmetic_traces.TraceMix.worked) < 0.04
   with pytest.raises(InputError, match="weights of 0 or more"):
     trace("1+2", rng, TraceMix(worked=-1))
   with pytest.raises(InputError, match="weights of 0 or more"):
@@ -230,9 +233,9 @@ def test_the_mix_decides_what_is_drawn():
 @pytest.mark.parametrize("expression", ["7", "123+4", "12*34", "12*5+3", "3+4*8", "1+2-3-4"])
 def test_expressions_that_no_trace_can_work_are_refused(expression):
   with pytest.raises(InputError, match="expected"):
-    arithmetic.worked(expression)
+    arithmetic_traces.worked(expression)
 
 
 def test_a_foreign_problem_has_no_expression():
   with pytest.raises(InputError, match="expected an id of arithmetic/EXPRESSION"):
-    trace(arithmetic.Problem(id="gsm8k-000001", domain="math", question="Q"), np.random.default_rng(0))
+    trace(Problem(id="gsm8k-000001", domain="math", question="Q"), np.random.default_rng(0))

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from srpo_jax.data.prompts import DEFAULT_INSTRUCTIONS, format_prompt
-from srpo_jax.data.toy import arithmetic
+from srpo_jax.data.toy import arithmetic, arithmetic_traces
 from srpo_jax.data.toy.tokenizer import EOS, PAD, build_tokenizer
 
 TEXTS = [
@@ -107,7 +107,12 @@ def test_the_parts_of_a_sample_are_encoded_as_they_are_alone(tokenizer):
   lengths = Counter()
   for problem in arithmetic.problems("train", 600, 0):
     before = tokenizer.encode(prompt(problem.question))
-    for write in (arithmetic.worked, arithmetic.guess, arithmetic.slip, arithmetic.malformed):
+    for write in (
+      arithmetic_traces.worked,
+      arithmetic_traces.guess,
+      arithmetic_traces.slip,
+      arithmetic_traces.malformed,
+    ):
       text = write(arithmetic.expression_of(problem), rng)
       tokens = tokenizer.encode(text)
       assert tokenizer.encode(prompt(problem.question) + text) == before + tokens
