@@ -10,18 +10,15 @@ r"""Reads tokens as one scalar expression, and refuses what would be slow to com
 One token ahead is enough, nothing is read twice, nesting is bounded: the time is linear in the number of tokens.
 """
 
-import math
 from collections import Counter
 from fractions import Fraction
 
 from srpo_jax.rewards.answers.expression import Expression, Node, symbols
 from srpo_jax.rewards.answers.latex import FUNCTIONS, Token, Unreadable, names
+from srpo_jax.rewards.answers.powers import check_power
 
 MAX_DEPTH = 24  # of nesting
-MAX_POWER_DIGITS = 400.0  # decimal digits that a power of numbers may have
-MAX_SYMBOLIC_EXPONENT = 64.0
 MAX_FACTORIAL = 500
-
 _GREEK = names(
   r"\alpha \beta \gamma \delta \epsilon \varepsilon \zeta \eta \theta \kappa \lambda \mu \nu \xi \rho \sigma \tau \phi"
   r" \varphi \chi \psi \omega \Omega \ell"
@@ -161,7 +158,7 @@ class _Parser:
     if self._is("^"):
       raise Unreadable("a power of a power without braces")
     self.operations["power"] += 1
-    _check_power(base, exponent)
+    check_power(base, exponent)
     return Node("pow", (base, exponent))
 
   def _factorial(self, base: Node) -> Node:
@@ -397,55 +394,3 @@ def _holds_fraction(node: Node) -> bool:
   if node.kind == "div" or (node.kind == "number" and node.value.denominator != 1):
     return True
   return any(_holds_fraction(part) for part in node.parts)
-
-
-def _check_power(base: Node, exponent: Node) -> None:
-  """Raises Unreadable for powers that would take long to compute: towers, and more digits than an answer needs."""
-  if not symbols(exponent) and any(part.kind in ("pow", "factorial", "binomial") for part in _walk(exponent)):
-    raise Unreadable("an exponent too large to compute")
-  size = _magnitude(exponent)
-  if size is None:
-    return
-  if symbols(base):
-    if size > MAX_SYMBOLIC_EXPONENT:
-      raise Unreadable("an exponent too large to compute")
-    return
-  if any(part.kind in ("pow", "factorial", "binomial") for part in _walk(base)):
-    raise Unreadable("a power of a power")
-  digits = _magnitude_digits(base)
-  if size * digits > MAX_POWER_DIGITS:
-    raise Unreadable("an exponent too large to compute")
-
-
-def _walk(node: Node) -> list[Node]:
-  found = [node]
-  for part in node.parts:
-    found += _walk(part)
-  return found
-
-
-def _magnitude(exponent: Node) -> float | None:
-  """A bound on the exponent's size: the product of (1 + its numbers); None where it holds a variable."""
-  if symbols(exponent):
-    return None
-  size = 1.0
-  for node in _walk(exponent):
-    if node.kind == "number":
-      size *= 1 + min(abs(_float(node.value)), 1e30)
-  return size
-
-
-def _magnitude_digits(base: Node) -> float:
-  """A bound on the decimal digits of numerator and denominator of what is raised."""
-  digits = 1.0
-  for node in _walk(base):
-    if node.kind == "number":
-      digits += len(str(node.value.numerator)) + len(str(node.value.denominator)) - 2
-  return digits
-
-
-def _float(value: Fraction) -> float:
-  try:
-    return float(value)
-  except OverflowError:
-    return math.inf if value > 0 else -math.inf
