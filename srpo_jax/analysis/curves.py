@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from srpo_jax.analysis.drawing import PANEL, draw_curve, draw_scores, mark_stages, points_of
 from srpo_jax.analysis.reflection import KINDS
 from srpo_jax.analysis.run_files import RunFiles
-from srpo_jax.analysis.summary import by_set, running_mean, stage_starts
+from srpo_jax.analysis.summary import by_set, stage_starts
 
 Row = dict[str, Any]
 STYLES = ("-", "--", ":", "-.")
@@ -47,7 +48,7 @@ class Panel:
   unit: str
   keys: Mapping[str, str]  # of metrics.jsonl -> label
   limits: tuple[float | None, float | None] = (None, None)  # of the vertical axis; None: as the values are
-  smooth: bool = True  # a running mean over the faint values; else the values alone, as steps
+  smooth: bool = True  # a running mean, over a thirtieth of the curve, on the faint values; False: the values as steps
 
 
 SHARE = (-0.02, 1.02)
@@ -129,14 +130,17 @@ def draw_panel(panel: Panel, runs: Mapping[str, RunFiles]) -> Figure | None:
     drawn: dict[str, str] = {}
     for r, run in enumerate(runs.values()):
       for k, (key, label) in enumerate(panel.keys.items()):
-        points = [(row["step"], row[key]) for row in run.metrics if row.get(key) is not None]
+        points = points_of(run.metrics, key)
         if points:
-          style = STYLES[k % 4] if several else "-"
-          _curve(axis, points, f"C{r if several else k}", style, "" if several else label, smooth=panel.smooth)
+          style, color = STYLES[k % 4] if several else "-", f"C{r if several else k}"
+          steps, values = thin(points)
+          width = max(len(values) // 30, 1) if panel.smooth else None
+          text = "" if several else label
+          draw_curve(axis, steps, values, PANEL, color=color, label=text, style=style, width=width)
           drawn[label] = style
     if axis.has_data():
       axis.set_ylim(*panel.limits)
-      mark_stages(axis, runs.values())
+      _mark_stages_of(axis, runs.values())
       if several:
         _legend(figure, runs, {label: style for label, style in drawn.items() if label})
     return _finish(figure, axis, panel.title, "step", panel.unit)
@@ -149,12 +153,13 @@ def draw_heldout(name: str, runs: Mapping[str, RunFiles]) -> Figure | None:
     for r, run in enumerate(runs.values()):
       rows = by_set(run.evals).get(name, [])
       for style, key in (("o-", "pass@1"), ("s--", "greedy")):
-        points = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
+        points = points_of(rows, key)
         if points:
-          axis.plot(*zip(*points, strict=True), style, color=f"C{r}", ms=2.5, lw=1)
+          steps, scores = zip(*points, strict=True)
+          draw_scores(axis, steps, scores, PANEL, color=f"C{r}", style=style)
     if axis.has_data():
       axis.set_ylim(*SHARE)
-      mark_stages(axis, runs.values())
+      _mark_stages_of(axis, runs.values())
       _legend(figure, runs if len(runs) > 1 else (), {"pass@1, temperature 1": "-", "greedy": "--"})
     return _finish(figure, axis, f"Held-out: {name}", "step", "share correct")
 
@@ -178,7 +183,7 @@ def draw_retired(domain: str, runs: Mapping[str, RunFiles]) -> Figure | None:
     for r, run in enumerate(runs.values()):
       epochs, _, retired = _retired(domain, run)
       if epochs:
-        axis.plot(epochs, retired, "o-", color=f"C{r}", ms=2.5, lw=1)
+        draw_scores(axis, epochs, retired, PANEL, color=f"C{r}")
     if axis.has_data():
       axis.set_ylim(*FROM_ZERO)
       _legend(figure, runs, {})
@@ -227,7 +232,7 @@ def _place(figure: Any, handles: Sequence[Any]) -> None:
   figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
-def mark_stages(axis: Axes, runs: Iterable[RunFiles]) -> None:
+def _mark_stages_of(axis: Axes, runs: Iterable[RunFiles]) -> None:
   """A dotted line where a stage begins: grey, or of several runs in the colour of each that begins it elsewhere."""
   marked: set[tuple[int, int]] = set()
   for r, run in enumerate(runs):
@@ -235,7 +240,7 @@ def mark_stages(axis: Axes, runs: Iterable[RunFiles]) -> None:
       if (number, start) in marked:
         continue
       marked.add((number, start))
-      axis.axvline(start, color=f"C{r}" if r else "0.5", lw=0.8, ls=":")
+      mark_stages(axis, [start], f"C{r}" if r else "0.5")
       if not r:
         place = axis.get_xaxis_transform()
         axis.text(start, 1.0, f"stage {number}", transform=place, fontsize=6, color="0.4", ha="center", va="bottom")
@@ -249,6 +254,7 @@ def thin(points: Sequence[tuple[float, float]], most: int = MOST_POINTS) -> tupl
   return steps, values
 
 
+<<<<<<< HEAD
 def _curve(
   axis: Axes, points: Sequence[tuple[float, float]], color: str, style: str, label: str, *, smooth: bool
 ) -> None:
@@ -266,6 +272,10 @@ def _curve(
 def _finish(figure: Any, axis: Axes, title: str, x: str, y: str) -> Figure | None:
   """Titles and returns the figure. None where nothing was drawn."""
   plt.close(figure)  # pyplot forgets it; the figure itself can still be saved
+=======
+def _finish(figure: Any, axis: Axes, title: str, x: str, y: str) -> str | None:
+  """The figure as SVG; None where nothing was drawn."""
+>>>>>>> c0fa36d (Draw the curves of every picture with one drawer)
   if not axis.has_data():
     return None
   axis.set(title=title, xlabel=x, ylabel=y)

@@ -10,11 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
+from srpo_jax.analysis.drawing import SHEET, draw_scores, mark_stages, sheet
 from srpo_jax.analysis.summary import by_set, stage_starts
 from srpo_jax.training.workdir import read_rows
 from srpo_jax.utils.errors import ArgumentParser, InputError, run_cli
@@ -51,21 +47,17 @@ def plot(
 ) -> None:
   """One panel a held-out set, one curve a run; `place` puts an evaluation's step on the horizontal axis."""
   sets = list(by_set(next(iter(runs.values()))[1]))
-  with plt.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-    figure, axes = plt.subplots(1, len(sets), figsize=(4.6 * len(sets), 3.4), constrained_layout=True, squeeze=False)
+  with sheet(1, len(sets), size=(4.6 * len(sets), 3.4), font_size=9, file=file) as axes:
     for axis, name in zip(axes[0], sets, strict=True):
       for number, (key, (metrics, evals)) in enumerate(runs.items()):
         rows = by_set(evals)[name]
         at = [place(metrics, row["step"]) for row in rows]
-        axis.plot(at, [row["pass@1"] for row in rows], "o-", ms=3, color=f"C{number}", label=labels[key])
-        for start in stage_starts(metrics):
-          axis.axvline(place(metrics, start), color=f"C{number}", lw=0.8, ls=":")
+        draw_scores(axis, at, [row["pass@1"] for row in rows], SHEET, color=f"C{number}", label=labels[key])
+        mark_stages(axis, [place(metrics, start) for start in stage_starts(metrics)], f"C{number}")
       axis.set_title(f"held-out pass@1, {name}", fontsize=9)
       axis.set_xlabel(axis_label)
       axis.set_ylim(0, 1.02)
     axes[0, 0].legend(frameon=False, fontsize=8)
-    figure.savefig(file, dpi=130)
-    plt.close(figure)
 
 
 def table(runs: dict[str, tuple[list[Row], list[Row]]], labels: dict[str, str]) -> str:

@@ -1,18 +1,13 @@
 """What a finished run shows: a table of the base against the trained policy, and a figure of the curves."""
 
-import io
 from collections.abc import Collection, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.axes import Axes
 
+from srpo_jax.analysis.drawing import SHEET, draw_curve, draw_scores, mark_stages, points_of, sheet
 from srpo_jax.analysis.reflection import KINDS
 from srpo_jax.training.workdir import read_rows
 from srpo_jax.utils.paths import as_path
@@ -89,15 +84,14 @@ def _change(a: float | None, b: float | None) -> str:
 def plot_curves(metrics: Sequence[Row], evals: Sequence[Row], file: Path) -> None:
   """Reward, accuracy, held-out accuracy, length, groups, pools, code share, entropy and reflection over steps."""
   domains = [name.removesuffix("/pool_size") for name in metrics[0] if name.endswith("/pool_size")]
-  with plt.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
-    figure, axes = plt.subplots(3, 3, figsize=(10.5, 7.2), constrained_layout=True)
+  with sheet(3, 3, size=(10.5, 7.2), font_size=8, file=file) as axes:
     _lines(axes[0, 0], metrics, {"reward/mean": ""}, "mean reward of the batch")
     accuracy = {f"{domain}/accuracy": domain for domain in domains} | {"reward/format": "format"}
     _lines(axes[0, 1], metrics, accuracy, "training batch: accuracy, format")
     for number, (name, rows) in enumerate(by_set(evals).items()):
       at, color = [row["step"] for row in rows], f"C{number}"
-      axes[0, 2].plot(at, [row["pass@1"] for row in rows], "o-", color=color, ms=3, label=name)
-      axes[0, 2].plot(at, [row["greedy"] for row in rows], "s--", color=color, ms=3, alpha=0.6)
+      draw_scores(axes[0, 2], at, [row["pass@1"] for row in rows], SHEET, color=color, label=name)
+      draw_scores(axes[0, 2], at, [row["greedy"] for row in rows], SHEET, color=color, style="s--", alpha=0.6)
     axes[0, 2].set_title("held-out accuracy (dashed: greedy)", fontsize=9)
     lengths = {f"{domain}/length_mean": domain for domain in domains}
     _lines(axes[1, 0], metrics, lengths, "mean response length, tokens")
@@ -115,32 +109,19 @@ def plot_curves(metrics: Sequence[Row], evals: Sequence[Row], file: Path) -> Non
     for axis in (axes[1, 2], axes[2, 2]):
       axis.set_ylim(bottom=0)
     for axis in axes.flat:
-      for start in stage_starts(metrics):
-        axis.axvline(start, color="0.5", lw=0.8, ls=":")
+      mark_stages(axis, stage_starts(metrics), "0.5")
       if axis.get_legend_handles_labels()[0]:
         axis.legend(frameon=False, fontsize=7)
     for start, number in stage_starts(metrics).items():
       axes[0, 0].annotate(f" stage {number}", (start, axes[0, 0].get_ylim()[1]), fontsize=7, color="0.4", va="top")
     for axis in axes[2]:
       axis.set_xlabel("step")
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=130)
-    file.write_bytes(image.getvalue())
-    plt.close(figure)
 
 
 def _lines(axis: Axes, metrics: Sequence[Row], keys: dict[str, str], title: str, *, width: int = 9) -> None:
-  """Curves of metrics.jsonl with their running means; where a domain is not in every batch its values are joined."""
-  for key, label in keys.items():
-    points = [(row["step"], row[key]) for row in metrics if row.get(key) is not None]
-    if points:
-      steps, values = zip(*points, strict=True)
-      (line,) = axis.plot(steps, values, lw=0.7, alpha=0.35)
-      axis.plot(steps, running_mean(values, width), lw=1.3, color=line.get_color(), label=label or None)
+  """Curves of metrics.jsonl with their running means. Where a domain is not in every batch, its values are joined."""
+  curves = [(label, points) for key, label in keys.items() if (points := points_of(metrics, key))]
+  for number, (label, points) in enumerate(curves):
+    steps, values = zip(*points, strict=True)
+    draw_curve(axis, steps, values, SHEET, color=f"C{number}", label=label, width=width)
   axis.set_title(title, fontsize=9)
-
-
-def running_mean(values: Sequence[float], width: int) -> list[float]:
-  """The mean of each value and its neighbours, up to half of `width` on either side."""
-  half = width // 2
-  return [float(np.mean(values[max(i - half, 0) : i + half + 1])) for i in range(len(values))]

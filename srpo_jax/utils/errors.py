@@ -18,6 +18,11 @@ class TrainingError(RuntimeError):
   """Training cannot go on; the workdir's last checkpoint stands."""
 
 
+def one_line(error: Exception) -> str:
+  """Type and message of an error, on one line of at most 300 characters."""
+  return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+
+
 class PreemptedError(BaseException):
   """The process was told to end and does so in order. Like KeyboardInterrupt, no `except Exception` is meant."""
 
@@ -31,11 +36,6 @@ class PreemptedError(BaseException):
 
   def __str__(self) -> str:
     return str(self.args[0])
-
-
-def one_line(error: Exception) -> str:
-  """Type and message of an error, on one line of at most 300 characters."""
-  return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
 
 
 class ArgumentParser(argparse.ArgumentParser):
