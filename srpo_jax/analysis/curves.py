@@ -254,28 +254,9 @@ def thin(points: Sequence[tuple[float, float]], most: int = MOST_POINTS) -> tupl
   return steps, values
 
 
-<<<<<<< HEAD
-def _curve(
-  axis: Axes, points: Sequence[tuple[float, float]], color: str, style: str, label: str, *, smooth: bool
-) -> None:
-  """The values, faint, and their running mean over about a thirtieth of the curve; or the values as steps."""
-  steps, values = thin(points)
-  looks: Any = {"ls": style, "lw": 1.1, "color": color, "label": label or None}
-  looks |= {"marker": "o", "ms": 2.5} if len(steps) == 1 else {}  # of one point there is no line
-  if smooth:
-    axis.plot(steps, values, lw=0.5, alpha=0.3, color=color)
-    axis.plot(steps, running_mean(values, max(len(values) // 30, 1)), **looks)
-  else:
-    axis.plot(steps, values, drawstyle="steps-post", **looks)
-
-
 def _finish(figure: Any, axis: Axes, title: str, x: str, y: str) -> Figure | None:
   """Titles and returns the figure. None where nothing was drawn."""
   plt.close(figure)  # pyplot forgets it; the figure itself can still be saved
-=======
-def _finish(figure: Any, axis: Axes, title: str, x: str, y: str) -> str | None:
-  """The figure as SVG; None where nothing was drawn."""
->>>>>>> c0fa36d (Draw the curves of every picture with one drawer)
   if not axis.has_data():
     return None
   axis.set(title=title, xlabel=x, ylabel=y)

@@ -17,7 +17,7 @@ from jetstream.core.proto import jetstream_pb2, jetstream_pb2_grpc
 
 from srpo_jax.data.encoded import load_tokenizer
 from srpo_jax.rollout.jetstream_engine import JetStreamEngine
-from srpo_jax.serving.jetstream import ServingDriver
+from srpo_jax.serving.driver import ServingDriver
 from srpo_jax.serving.requests import Limits, PromptReader
 from srpo_jax.serving.server import Doors, bind
 from srpo_jax.serving.text import token_bytes

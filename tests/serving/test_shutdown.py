@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jetstream.core.proto import jetstream_pb2
 
-from srpo_jax.serving.jetstream import Request
+from srpo_jax.serving.active_request import Request
 from srpo_jax.serving.requests import UnavailableError
 from tests.helpers.servers import (
   LONG,

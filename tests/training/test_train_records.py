@@ -7,7 +7,7 @@ import sys
 
 import pyarrow.parquet as pq
 
-from srpo_jax.data.records import write_records
+from srpo_jax.data.records_writer import write_records
 from tests.helpers.paths import ROOT
 from tests.helpers.runs import history, launch, metrics, timeless, toy
 
