@@ -36,7 +36,7 @@ Pair = tuple[str, dict[str, Any]]  # a program and the tests of its problem
 def main() -> None:
   """Prints the measures."""
   options = _options()
-  sandbox = SandboxOptions(min_tier="unsafe", tier=options.tier, slots=options.slots, limit_s=options.limit_s)
+  sandbox = SandboxOptions(min_tier="unsafe", tier=options.tier, slots=options.slots, timeout_s=options.limit_s)
   problems = humaneval(options.data)
   with sandbox.start() as running:
     about = {"tier": running.tier, "slots": running.slots, "cores": os.cpu_count(), "load": os.getloadavg()[0]}

@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
   rejected = options.output.with_name(options.output.name + ".rejected.jsonl")
   with (
     Scorer(
-      validator=options.validator, limit_s=options.limit_s, workers=options.workers, sandbox=_sandbox(options)
+      validator=options.validator, timeout_s=options.limit_s, workers=options.workers, sandbox=_sandbox(options)
     ) as scorer,
     replaced(options.output) as verdicts,
     replaced(rejected) as rejects,
@@ -92,7 +92,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _sandbox(options: argparse.Namespace) -> SandboxOptions:
-  return SandboxOptions(min_tier=options.min_tier, limit_s=options.limit_s, packages=names(options.packages))
+  return SandboxOptions(min_tier=options.min_tier, timeout_s=options.limit_s, packages=names(options.packages))
 
 
 def explain(source: Path) -> None:

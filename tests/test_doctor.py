@@ -119,7 +119,7 @@ def test_table():
 
 @pytest.mark.parametrize("validator", ["tags", "json"])
 def test_rewards(validator):
-  with Scorer(workers=1, validator=validator, sandbox=SandboxOptions(min_tier="unsafe", limit_s=2.0)) as scorer:
+  with Scorer(workers=1, validator=validator, sandbox=SandboxOptions(min_tier="unsafe", timeout_s=2.0)) as scorer:
     found = levels(rewards.check_rewards(scorer, {"math", "code"}, validator, False))
   assert found["rewards of math"] == found["rewards of code"] == PASS and found["sandbox"] in (PASS, WARN)
 

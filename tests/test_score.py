@@ -138,7 +138,7 @@ def test_strict_stops_at_the_first_bad_row_and_writes_nothing(tmp_path: Path, li
     (("--input", "{}/in.jsonl", "--output", "{}/in.jsonl"), ["--output", "another file"]),
     (("--input", "{}/in.jsonl", "--output", "{}"), ["Is a directory"]),
     (("--input", "{}/in.jsonl", "--output", "{}/out.jsonl", "--validator", "xml"), ["--validator", "xml"]),
-    (("--input", "{}/in.jsonl", "--output", "{}/out.jsonl", "--limit-s", "0"), ["limit_s"]),
+    (("--input", "{}/in.jsonl", "--output", "{}/out.jsonl", "--limit-s", "0"), ["timeout_s"]),
     (("--input", "{}/in.jsonl", "--output", "{}/out.jsonl", "--limit-s", "soon"), ["--limit-s", "soon"]),
     (("--input", "{}/in.jsonl", "--output", "{}/out.jsonl", "--workers", "0"), ["workers"]),
     (("--input", "{}/in.jsonl", "--output", "{}/out.jsonl", "--unknown"), ["--unknown"]),

@@ -32,10 +32,10 @@ class Judge(Protocol):
 class MathJudge:
   """Math answers: most are decided here at once, the rest by Math-Verify in the workers."""
 
-  def __init__(self, validator: str, workers: int, limit_s: float):
-    """`validator` says how an answer is taken from its body; `limit_s` bounds the seconds one answer may take."""
+  def __init__(self, validator: str, workers: int, timeout_s: float):
+    """`validator` says how an answer is taken from its body; `timeout_s` bounds the seconds one answer may take."""
     self._validator = validator
-    self._pool = WorkerPool(workers, limit_s)
+    self._pool = WorkerPool(workers, timeout_s)
     self._known: OrderedDict[tuple[str, str], Reply] = OrderedDict()
     self._lock = threading.Lock()
 

@@ -43,13 +43,13 @@ def default_workers() -> int:
 class WorkerPool:
   """Workers that are started, and made ready, in the background from construction on."""
 
-  def __init__(self, workers: int, limit_s: float):
-    """`limit_s`: seconds that a worker may spend on one message before it is killed."""
+  def __init__(self, workers: int, timeout_s: float):
+    """`timeout_s`: seconds that a worker may spend on one message before it is killed."""
     if not isinstance(workers, int) or workers < 1:
       raise InputError(f"workers: expected a whole number of at least 1, found {workers!r}")
-    if not limit_s > 0:
-      raise InputError(f"limit_s: expected seconds above 0, found {limit_s!r}")
-    self._limit_s = limit_s
+    if not timeout_s > 0:
+      raise InputError(f"timeout_s: expected seconds above 0, found {timeout_s!r}")
+    self._timeout_s = timeout_s
     self._queue: queue.Queue[tuple[dict[str, Any], Done] | None] = queue.Queue(QUEUE_LENGTH)
     self._lock = threading.Lock()
     self._closing = False
@@ -111,13 +111,13 @@ class WorkerPool:
         return Reply(None, f"no worker: {error}", 0.0, False)
       begin = time.monotonic()
       try:
-        answer, time_s = worker.ask(message, self._limit_s)
+        answer, time_s = worker.ask(message, self._timeout_s)
         return Reply(answer["correct"], answer["reason"], time_s)
       except NotTakenError:
         self._discard(slot)
       except TimeoutError:
         self._discard(slot)
-        return Reply(0, f"took over {self._limit_s:g} s", time.monotonic() - begin, False)
+        return Reply(0, f"took over {self._timeout_s:g} s", time.monotonic() - begin, False)
       except WorkerDiedError as error:
         self._discard(slot)
         return Reply(0, f"the worker died: {error}", time.monotonic() - begin, False)

@@ -66,12 +66,12 @@ class WorkerProcess:
     except OSError as error:
       raise StartError(f"cannot start {sys.executable}: {error.strerror or error}") from error
 
-  def wait_ready(self, limit_s: float) -> None:
+  def wait_ready(self, timeout_s: float) -> None:
     """Waits until the libraries are loaded. Raises StartError, with the worker's own words where it has any."""
     try:
-      reply = self._receive(limit_s)
+      reply = self._receive(timeout_s)
     except TimeoutError:
-      raise StartError(f"not ready after {limit_s:g} s") from None
+      raise StartError(f"not ready after {timeout_s:g} s") from None
     except WorkerDiedError as error:
       raise StartError(f"ended before it was ready: {error}") from None
     if "ready" not in reply:
@@ -81,23 +81,23 @@ class WorkerProcess:
   def pid(self) -> int:
     return self._process.pid
 
-  def ask(self, message: dict[str, Any], limit_s: float) -> tuple[dict[str, Any], float]:
+  def ask(self, message: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any], float]:
     """The worker's reply and the seconds since it took the message.
 
     Raises NotTakenError where the worker was gone or stopped before that, WorkerDiedError where it died over the
-    message, and TimeoutError where it is still at it after `limit_s`.
+    message, and TimeoutError where it is still at it after `timeout_s`.
     """
     assert self._process.stdin is not None
     try:
       write_message(self._process.stdin, message)
-      self._receive(limit_s)  # it says that it has taken the message
+      self._receive(timeout_s)  # it says that it has taken the message
     except (OSError, WorkerDiedError):  # TimeoutError is an OSError
       raise NotTakenError from None
     begin = time.monotonic()
-    return self._receive(limit_s), time.monotonic() - begin
+    return self._receive(timeout_s), time.monotonic() - begin
 
-  def _receive(self, limit_s: float) -> dict[str, Any]:
-    deadline = time.monotonic() + limit_s
+  def _receive(self, timeout_s: float) -> dict[str, Any]:
+    deadline = time.monotonic() + timeout_s
     (length,) = _HEADER.unpack(self._read(_HEADER.size, deadline))
     return json.loads(self._read(length, deadline))
 

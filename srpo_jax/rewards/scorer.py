@@ -29,9 +29,9 @@ class Scorer:
         verdicts = scorer.collect()
 
   Args of the constructor:
-    format_weight, mix_weight: of the two smaller parts of the reward; their sum is below 1.
+    format_weight, language_penalty: of the two smaller parts of the reward; their sum is below 1.
     validator: the form an answer must have, `tags` or `json`.
-    limit_s: seconds that judging one math response may take.
+    timeout_s: seconds that judging one math response may take.
     workers: processes that judge math; None: half of the cores, from 2 to 8.
     sandbox: how programs are run; it starts with the first code response, or by `start_sandbox`.
     function: a user's own reward, `(request, verdict) -> verdict`, applied to each built-in verdict.
@@ -43,21 +43,21 @@ class Scorer:
     self,
     *,
     format_weight: float = 0.1,
-    mix_weight: float = 0.1,
+    language_penalty: float = 0.1,
     validator: str = "tags",
-    limit_s: float = 4.0,
+    timeout_s: float = 4.0,
     workers: int | None = None,
     sandbox: SandboxOptions | None = None,
     function: RewardFunction | None = None,
   ):
-    check_weights(format_weight, mix_weight)
+    check_weights(format_weight, language_penalty)
     check_validator(validator)
     if function is not None and not callable(function):
       raise InputError(f"function: expected a callable (request, verdict) -> verdict, found {function!r}")
-    self._weights = {"format_weight": format_weight, "mix_weight": mix_weight}
+    self._weights = {"format_weight": format_weight, "language_penalty": language_penalty}
     self._validator = validator
     self._function = function
-    self._math = MathJudge(validator, default_workers() if workers is None else workers, limit_s)
+    self._math = MathJudge(validator, default_workers() if workers is None else workers, timeout_s)
     self._code = CodeJudge(validator, sandbox or SandboxOptions())
     self._judges: Mapping[str, Judge] = {"math": self._math, "code": self._code}
     self._requests: dict[str, ScoreRequest] = {}  # submitted since the last collect

@@ -356,13 +356,13 @@ class SandboxOptions:
   min_tier: str = "bubblewrap"
   tier: str = ""
   slots: int = 0
-  limit_s: float = 4.0  # wall clock of one execution
+  timeout_s: float = 4.0  # wall clock of one execution
   memory_mb: int = 1024
   packages: tuple[str, ...] = ()
 
   def start(self) -> Sandbox:
     """Raises InputError where no accepted tier works, and for arguments out of range."""
-    limits = Limits(wall_s=self.limit_s, memory=self.memory_mb << 20)
+    limits = Limits(wall_s=self.timeout_s, memory=self.memory_mb << 20)
     return Sandbox(
       min_tier=self.min_tier, tier=self.tier, slots=self.slots, limits=limits, packages=tuple(self.packages)
     )

@@ -35,7 +35,7 @@ def request(id: str, program: str, tests=TESTS, **fields) -> ScoreRequest:
 
 @pytest.fixture(scope="module", params=["namespaces", "bubblewrap"])
 def scorer(request):
-  options = SandboxOptions(min_tier="bubblewrap", tier=request.param, slots=2, limit_s=8)
+  options = SandboxOptions(min_tier="bubblewrap", tier=request.param, slots=2, timeout_s=8)
   with Scorer(workers=1, sandbox=options) as running:
     assert running.start_sandbox().tier == request.param
     yield running
@@ -43,7 +43,7 @@ def scorer(request):
 
 @pytest.fixture(scope="module")
 def best():
-  with Scorer(workers=1, sandbox=SandboxOptions(min_tier="namespaces", slots=2, limit_s=2)) as running:
+  with Scorer(workers=1, sandbox=SandboxOptions(min_tier="namespaces", slots=2, timeout_s=2)) as running:
     yield running
 
 

@@ -5,7 +5,7 @@ import pytest
 from srpo_jax.rewards.reward import check_weights, srpo_reward
 from srpo_jax.utils.errors import InputError
 
-WEIGHTS = {"format_weight": 0.1, "mix_weight": 0.1}
+WEIGHTS = {"format_weight": 0.1, "language_penalty": 0.1}
 
 
 @pytest.mark.parametrize(
@@ -17,8 +17,8 @@ def test_by_hand(correct: int, fmt: int, mix: int, reward: float) -> None:
 
 
 def test_the_two_weights_are_not_exchanged() -> None:
-  assert srpo_reward(0, 1, 0, format_weight=0.3, mix_weight=0.2) == pytest.approx(0.3)
-  assert srpo_reward(0, 0, 1, format_weight=0.3, mix_weight=0.2) == pytest.approx(-0.2)
+  assert srpo_reward(0, 1, 0, format_weight=0.3, language_penalty=0.2) == pytest.approx(0.3)
+  assert srpo_reward(0, 0, 1, format_weight=0.3, language_penalty=0.2) == pytest.approx(-0.2)
 
 
 def test_what_is_not_judged_has_no_reward() -> None:
@@ -28,7 +28,7 @@ def test_what_is_not_judged_has_no_reward() -> None:
 @pytest.mark.parametrize("weights", [(0.0, 0.0), (0.1, 0.1), (0.5, 0.49)])
 def test_any_correct_response_outranks_any_wrong_one(weights: tuple[float, float]) -> None:
   check_weights(*weights)
-  names = dict(zip(("format_weight", "mix_weight"), weights, strict=True))
+  names = dict(zip(("format_weight", "language_penalty"), weights, strict=True))
   rewards = {c: [srpo_reward(c, f, m, **names) for f in (0, 1) for m in (0, 1)] for c in (0, 1)}
   assert min(rewards[1]) > max(rewards[0])
 
@@ -36,10 +36,10 @@ def test_any_correct_response_outranks_any_wrong_one(weights: tuple[float, float
 @pytest.mark.parametrize(
   ("weights", "field"),
   [
-    ((0.5, 0.5), "format_weight \\+ mix_weight"),
-    ((1.0, 0.0), "format_weight \\+ mix_weight"),
+    ((0.5, 0.5), "format_weight \\+ language_penalty"),
+    ((1.0, 0.0), "format_weight \\+ language_penalty"),
     ((-0.1, 0.1), "format_weight: expected a number of at least 0, found -0.1"),
-    ((0.1, -0.1), "mix_weight"),
+    ((0.1, -0.1), "language_penalty"),
     ((math.nan, 0.1), "format_weight"),
   ],
 )

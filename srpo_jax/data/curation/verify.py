@@ -90,7 +90,7 @@ class Verifier:
     self._packages = names(config.packages)
     self._math = MathJudge("tags", config.workers or default_workers(), config.limit_s)
     options = SandboxOptions(
-      min_tier=config.min_tier, limit_s=config.limit_s, memory_mb=config.memory_mb, packages=self._packages
+      min_tier=config.min_tier, timeout_s=config.limit_s, memory_mb=config.memory_mb, packages=self._packages
     )
     self._code = CodeJudge("tags", options)
 

@@ -186,7 +186,7 @@ def run(tier: str, names: list[str]) -> None:
   from srpo_jax.rewards.code import CodeJudge
   from srpo_jax.sandbox.client import SandboxOptions
 
-  judge = CodeJudge("tags", SandboxOptions(min_tier="unsafe", tier=tier, slots=1, limit_s=LIMIT_S))
+  judge = CodeJudge("tags", SandboxOptions(min_tier="unsafe", tier=tier, slots=1, timeout_s=LIMIT_S))
   sandbox = judge.start()
   verdict(judge, HONEST, {})  # warm
   host = Host(tier, sandbox.pids())
