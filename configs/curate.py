@@ -4,11 +4,18 @@
         --config.sources.gsm8k.path=gsm8k_train.jsonl --config.sources.mbpp.path=google-research-datasets/mbpp
 
 A source is used when it has a path: a JSON Lines or parquet file, an hf:// address, or its name on the Hugging Face
-hub. `--config=configs/curate.py:published` gives each its hub name. Evaluation sets are always compared with; one that
-cannot be read is an error, and `--config.eval_sets.NAME.path=none` leaves one out, which the card then says.
+hub. `--config=configs/curate.py:published` gives each its hub name. Training rows are always compared with the
+evaluation sets. One that cannot be read is an error. `--config.eval_sets.NAME.path=none` leaves one out, and the card
+then says so.
+
+Hardware: CPU cores and, for `:published`, the network.
+Result and hours: not run yet on the published sets. docs/curation has the card of a smaller curation.
 """
 
 from ml_collections import ConfigDict
+
+from srpo_jax.data.curation.config import CurateConfig, EvalSetConfig, SourceConfig
+from srpo_jax.utils.fields import defaults
 
 # Source -> its name on the hub, for `:published`.
 PUBLISHED = {
@@ -20,23 +27,12 @@ PUBLISHED = {
   "mbpp": "google-research-datasets/mbpp",
 }
 
-# Modules of the standard library that compute: nothing of files, network, processes or the machine.
-IMPORTS = (
-  "math,cmath,re,collections,itertools,functools,heapq,bisect,string,operator,typing,copy,random,fractions,decimal,"
-  "statistics,numbers,datetime,calendar,sys,array,queue,dataclasses,enum,abc,textwrap,unicodedata,struct,hashlib,json,"
-  "io,time,cProfile,types,contextlib,graphlib,difflib,zlib,binascii,base64,warnings,__future__"
-)
-
 
 def get_config(sources: str = "") -> ConfigDict:
   published = sources == "published"
   if sources and not published:
     raise ValueError(f"configs/curate.py:{sources}: expected configs/curate.py or configs/curate.py:published")
-  config = {
-    "output": "",
-    "name": "srpo_curated",
-    "version": "1.0.0",
-    "description": "Math and code questions with rule rewards, curated for SRPO.",
+  config = defaults(CurateConfig) | {
     "sources": {
       "gsm8k": source("gsm8k", licence="MIT", subset="main"),
       "math": source("math", licence="MIT"),
@@ -58,25 +54,6 @@ def get_config(sources: str = "") -> ConfigDict:
       "humaneval": eval_set("openai/openai_humaneval"),
       "livecodebench": eval_set("hf://datasets/livecodebench/code_generation_lite/test6.jsonl"),
     },
-    "rules": {
-      "math": "image,table,proof,multi_part,multiple_choice,blank",
-      "code": "files,network,environment,interactive,several_answers",
-      "max_question": 8192,
-      "max_answer": 256,
-      "min_tests": 5,
-      "imports": IMPORTS,
-    },
-    "duplicates": {"jaccard": 0.8},
-    "verify": {
-      "gold": True,
-      "programs": True,
-      "workers": 0,  # half of the cores, from 2 to 8
-      "limit_s": 4.0,
-      "min_tier": "bubblewrap",
-      "memory_mb": 1024,
-      "packages": "",
-    },
-    "work": {"shard_rows": 8192, "workers": 0, "progress": True},
   }
   config = ConfigDict(config, convert_dict=True, type_safe=True)
   if published:
@@ -88,29 +65,14 @@ def get_config(sources: str = "") -> ConfigDict:
 def source(
   format: str, *, licence: str = "", subset: str = "", split: str = "train", min_tests: int = 0
 ) -> dict[str, object]:
-  """The fields of a source that has no path yet."""
-  fields = "id domain question answer tests difficulty pass_rate source reference"
-  return {
-    "path": "",
-    "subset": subset,
-    "split": split,
-    "format": format,
-    "domain": "",
-    "licence": licence,
-    "min_tests": min_tests,  # 0: rules.min_tests
-    "limit": 0,
-    "where": rows_within("", 0, 0),
-    "columns": dict.fromkeys(fields.split(), ""),
-  }
+  """Returns the fields of a source that has no path yet."""
+  given = {"format": format, "licence": licence, "subset": subset, "split": split, "min_tests": min_tests}
+  return defaults(SourceConfig) | given
 
 
 def eval_set(
   path: str, *, subset: str = "", split: str = "test", column: str = "", where: tuple[str, int, int] = ("", 0, 0)
 ) -> dict[str, object]:
-  """The fields of an evaluation set."""
-  return {"path": path, "subset": subset, "split": split, "column": column, "where": rows_within(*where)}
-
-
-def rows_within(column: str, low: int, high: int) -> dict[str, object]:
-  """Takes the rows whose whole number in a column lies in a range, both ends included; no column: all rows."""
-  return {"column": column, "low": low, "high": high}
+  """Returns the fields of an evaluation set. `where` is the column, the low and the high end of a `WhereConfig`."""
+  rows = dict(zip(("column", "low", "high"), where, strict=True))
+  return defaults(EvalSetConfig) | {"path": path, "subset": subset, "split": split, "column": column, "where": rows}

@@ -1,7 +1,7 @@
-"""The configuration of a run: frozen dataclasses, made once from a ConfigDict and checked field by field.
+"""Configuration of a run: frozen dataclasses, made once from plain values and checked field by field.
 
-Defaults live in `configs/`, not here, so that a config file shows every number a run depends on. [S] stated by SRPO
-(arXiv 2504.14286), [I] inferred.
+A field says everything here: type, default, choices, range and meaning. [S] marks a default that the summaries of SRPO
+(arXiv 2504.14286) state, [I] one that was inferred from them. `configs/` holds recipes made from these defaults.
 """
 
 import dataclasses
@@ -13,317 +13,323 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from srpo_jax.cli.config_flags import override
-from srpo_jax.model.qwen2 import REMAT_POLICIES
+from srpo_jax.data.prompts import DEFAULT_INSTRUCTIONS
+from srpo_jax.utils import fields
 from srpo_jax.utils.errors import InputError
-from srpo_jax.utils.fields import build
+from srpo_jax.utils.fields import field
 from srpo_jax.utils.jsonl import read_json
-from srpo_jax.utils.plugins import resolve_callable
-from srpo_jax.utils.renamed import current_specs
+from srpo_jax.utils.renamed import current_config
+
+COLDEST, HOTTEST = 1e-3, 1e3  # beyond them a logit over the temperature may leave float32
+TEMPERATURES = f"0 (greedy) or {COLDEST:g} to {HOTTEST:g}"
+
+# Fields that may change between a run and its continuation: its length, its devices and its records.
+FREE_FIELDS = frozenset({"train.steps", "train.epochs", "train.rollouts"})
+FREE_SECTIONS = frozenset({"checkpoint", "log", "mesh"})
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-  path: str  # Hugging Face folder of the base model; empty: what `build` makes
-  build: str  # module:function(**build_args) -> folder, cached by the function itself
-  build_args: dict[str, Any]
-  param_dtype: str  # of the master weights
-  dtype: str  # of the computation, rollouts included
-  remat: str  # none | dots | full: what the backward pass recomputes
+  """Base model and precision."""
+
+  path: str = field("", "Hugging Face folder of the base model. Empty: the folder that `build` makes.")
+  build: str = field(
+    "", "module:function(**build_args) -> folder of a base model. The function caches it itself.", plugin=True
+  )
+  build_args: dict[str, Any] = field({}, "Arguments of `build`.", at_least=0)
+  param_dtype: str = field("float32", "Type of the master weights.", choices=("float32", "bfloat16"))
+  dtype: str = field("bfloat16", "Type of the computation and of the rollouts.", choices=("float32", "bfloat16"))
+  remat: str = field(
+    "full",
+    "Activations recomputed in the backward pass. none: no activation. dots: all but the projections' outputs. "
+    "full: all but each layer's input.",
+    choices=("none", "dots", "full"),
+  )
+
+  def check(self, config: "Config", where: str) -> None:
+    if not self.path and not self.build and not config.init_from:
+      raise InputError(f"{where}.path: expected a Hugging Face folder")
 
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-  """Devices along each axis; their product is the number of devices, or 1. A run may go on under another mesh."""
+  """Devices along each axis. Their product is the number of devices, or 1. A run can continue on another mesh."""
 
-  data: int  # copies of the model, each working on its rows
-  fsdp: int  # rows too are split over these, and each weight with its moments
-  tensor: int  # heads, MLP features and vocabulary are split over these
+  data: int = field(1, "Copies of the model, each with its own rows.", above=0)
+  fsdp: int = field(1, "Devices that share the rows and each weight with its moments.", above=0)
+  tensor: int = field(1, "Devices that share heads, MLP features and vocabulary.", above=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-  train: str  # .jsonl or .parquet file, or module:function() -> rows; several with commas between
-  eval: str  # the same, for the held-out sets; empty: no evaluation
-  format: str  # of the train files: auto, or an adapter of data/sources.py
-  limit: int  # first rows of each train set alone; 0: all
-  eval_limit: int
-  max_prompt_tokens: int  # longer prompts are left out, counted in the log
-  keep: dict[str, float]  # difficulty label -> share of its train rows that stays; 0: none
-  max_unsolved: float  # largest share of unsolved rows among those that stay
+  """Training and evaluation sets."""
+
+  train: str = field("", ".jsonl or .parquet file, or module:function() -> rows. Several are separated by commas.")
+  eval: str = field("", "Held-out sets, in the form of `train`. Empty: no evaluation.")
+  format: str = field("auto", "Format of the train files: auto, or an adapter of data/sources.py.")
+  limit: int = field(0, "Rows to use from the start of each train set. 0: all.", at_least=0)
+  eval_limit: int = field(0, "Rows to use from the start of each evaluation set. 0: all.", at_least=0)
+  max_prompt_tokens: int = field(1024, "Longest prompt. Longer ones are left out and counted in the log.", above=0)
+  keep: dict[str, float] = field(
+    {"unsolved": 1.0, "hard": 1.0, "medium": 1.0, "easy": 1.0, "solved": 1.0, "unlabelled": 1.0},
+    "Share of the train rows to keep, by difficulty label (see python -m srpo_jax.curate label). 0: none.",
+    at_least=0,
+  )
+  max_unsolved: float = field(1.0, "Largest share of unsolved rows among the kept ones.", at_least=0)
+
+  def check(self, config: "Config", where: str) -> None:
+    if not self.train:
+      raise InputError(f"{where}.train: expected a file or module:function")
 
 
 @dataclasses.dataclass(frozen=True)
 class RolloutConfig:
-  prompts: int  # a step [S: 256]
-  group: int  # responses a prompt [S: 32]
-  max_new_tokens: int  # length limit of a response [I: 10,240]
-  temperature: float  # [I: 1.0; no top-k, no top-p]
-  slots: int  # responses decoded side by side
-  chunk: int  # tokens a compiled decode loop emits
-  prompt_bucket: int  # prompts are padded to multiples of this many tokens
-  backend: str  # jetstream | inprocess
+  """Sampling of responses. There is no top-k and no top-p [I]."""
+
+  prompts: int = field(256, "Prompts per step.", source="S", above=0)
+  group: int = field(
+    32, "Responses per prompt.", source="S", at_least=2, because="an advantage is relative to its group"
+  )
+  max_new_tokens: int = field(10_240, "Length limit of a response, in tokens.", source="I", above=0)
+  temperature: float = field(1.0, f"Temperature, from {COLDEST:g} to {HOTTEST:g}.", source="I")
+  slots: int = field(256, "Responses decoded side by side. A multiple of mesh.data x mesh.fsdp.", above=0)
+  chunk: int = field(32, "Tokens per compiled decode loop.", above=0)
+  prompt_bucket: int = field(128, "Prompts are padded to multiples of this many tokens.", above=0)
+  backend: str = field("jetstream", "Engine that samples.", choices=("jetstream", "inprocess"))
+
+  def check(self, config: "Config", where: str) -> None:
+    if self.temperature == 0:
+      raise InputError(f"{where}.temperature: expected a positive number: a greedy policy explores nothing")
+    if not is_temperature(self.temperature):
+      raise InputError(f"{where}.temperature: expected {COLDEST:g} to {HOTTEST:g}, got {self.temperature:g}")
+    _check_rows(self.slots, config.mesh, f"{where}.slots")
 
 
 @dataclasses.dataclass(frozen=True)
 class RewardConfig:
-  format_weight: float  # [I: 0.1]
-  mix_weight: float  # [I: 0.1]
-  validator: str  # tags | json
-  limit_s: float  # seconds one response may take to judge
-  workers: int  # judging processes; 0: half of the cores, from 2 to 8
-  function: str  # module:function(request, verdict) -> Verdict, after the built-in reward; empty: none
+  """Reward of a response: correctness, format and language."""
+
+  format_weight: float = field(0.1, "Weight of the format reward.", source="I", at_least=0)
+  language_penalty: float = field(0.1, "Penalty for mixed languages.", source="I", at_least=0)
+  validator: str = field("tags", "Form that an answer must have.", choices=("tags", "json"))
+  timeout_s: float = field(4.0, "Seconds to judge one response.", above=0)
+  workers: int = field(0, "Judging processes. 0: half of the cores, from 2 to 8.", at_least=0)
+  function: str = field(
+    "", "module:function(request, verdict) -> Verdict, after the built-in reward. Empty: none.", plugin=True
+  )
+
+  def check(self, config: "Config", where: str) -> None:
+    if self.format_weight + self.language_penalty >= 1:
+      raise InputError(
+        f"{where}.format_weight: expected format_weight + language_penalty below 1, so that a correct response "
+        f"outranks any wrong one, got {self.format_weight:g} + {self.language_penalty:g}"
+      )
 
 
 @dataclasses.dataclass(frozen=True)
 class SandboxConfig:
-  min_tier: str  # namespaces | bubblewrap | landlock | unsafe: the weakest to accept
-  slots: int  # programs side by side; 0: one a core
-  limit_s: float  # wall clock of one execution
-  memory_mb: int  # address space of one execution
-  packages: str  # what programs may import beside the standard library, comma-separated; empty: none
+  """Sandbox of the programs that a policy writes."""
+
+  min_tier: str = field(
+    "bubblewrap", "Weakest acceptable isolation.", choices=("namespaces", "bubblewrap", "landlock", "unsafe")
+  )
+  slots: int = field(0, "Programs side by side. 0: one per core.", at_least=0)
+  timeout_s: float = field(4.0, "Wall clock of one execution, in seconds.", above=0)
+  memory_mb: int = field(1024, "Address space of one execution, in MiB.", above=0)
+  packages: str = field(
+    "", "Packages that programs may import beside the standard library, comma-separated. Empty: none."
+  )
 
 
 @dataclasses.dataclass(frozen=True)
 class AdvantageConfig:
-  scale: str | float  # std | none | a floor of the std
-  function: str  # module:function(rewards, judged, truncated) -> advantages instead; empty: none
+  """Advantage of a response within its group."""
+
+  scale: str | float = field(
+    "std", "Divisor of the advantage. A number is a floor of the std.", choices=("std", "none"), at_least=0
+  )
+  function: str = field(
+    "", "module:function(rewards, judged, truncated) -> advantages instead. Empty: none.", plugin=True
+  )
 
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig:
-  clip_low: float
-  clip_high: float
-  importance_cap: float  # of trainer / sampler probability; 0: off
-  updates: int  # optimizer steps a rollout batch [I: 1, strictly on policy]
+  """Policy loss."""
+
+  clip_low: float = field(0.2, "Lower clip range of the ratio.", at_least=0, below=1)
+  clip_high: float = field(0.2, "Upper clip range of the ratio.", at_least=0)
+  importance_cap: float = field(0.0, "Cap of the trainer's probability over the sampler's. 0: off.", at_least=0)
+  updates: int = field(1, "Optimizer steps per rollout batch. 1 is strictly on policy.", source="I", above=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-  learning_rate: float  # constant [S: 1e-6]
-  b1: float  # [S: 0.9]
-  b2: float  # [S: 0.95]
-  eps: float
-  weight_decay: float  # [I: 0]
-  clip_norm: float  # of the gradient's global norm [I: 1.0]; 0: no clip
+  """AdamW."""
+
+  learning_rate: float = field(1e-6, "Learning rate, constant.", source="S", above=0)
+  b1: float = field(0.9, "Decay of the first moment.", source="S", at_least=0, below=1)
+  b2: float = field(0.95, "Decay of the second moment.", source="S", at_least=0, below=1)
+  eps: float = field(1e-8, "Term added to the denominator.", above=0)
+  weight_decay: float = field(0.0, "Weight decay.", source="I", at_least=0)
+  clip_norm: float = field(1.0, "Limit of the gradient's global norm. 0: no clip.", source="I", at_least=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class HistoryConfig:
-  mode: str  # srpo: an epoch's end retires all-correct prompts | none: every epoch visits all
-  dynamic_sampling: bool  # DAPO: sample on until the batch is full of mixed groups
+  """Use of the outcomes of earlier steps."""
+
+  mode: str = field(
+    "srpo",
+    "srpo: the end of an epoch retires all-correct prompts. none: every epoch visits all prompts.",
+    choices=("srpo", "none"),
+  )
+  dynamic_sampling: bool = field(False, "DAPO: sampling continues until the batch is full of mixed groups.")
 
 
 @dataclasses.dataclass(frozen=True)
 class StageConfig:
-  """A stage ends at the first of its ends that is given; `mix` of no domain is every domain, by its prompts."""
+  """A stage ends at the first of its given ends. An empty `mix` is every domain, by its number of prompts."""
 
-  mix: dict[str, float]  # domain -> its share of the batch, once the ramp is over
-  start: dict[str, float]  # the same at the stage's first step; empty: no ramp
-  ramp: int  # steps from start to mix
-  max_new_tokens: int  # length limit of a response; 0: that of the rollout
-  steps: int  # ends after this many of its own; 0: no limit
-  epochs: int  # ends when each of its domains has finished this many epochs, of all; 0: no limit
-  plateau: str  # ends when this stops rising: heldout | reward (retired prompts counted as solved); empty: never
-  plateau_window: int  # epochs that are averaged
-  plateau_gain: float  # of a window's mean over the best before it, below which it is no gain
-  plateau_patience: int  # windows without gain
-  restore_retired: bool  # prompts that earlier stages retired come back
+  mix: dict[str, float] = field({}, "Share of the batch by domain, once the ramp is over.", at_least=0)
+  start: dict[str, float] = field({}, "Share by domain at the stage's first step. Empty: no ramp.", at_least=0)
+  ramp: int = field(0, "Steps from `start` to `mix`.", at_least=0)
+  max_new_tokens: int = field(0, "Length limit of a response. 0: rollout.max_new_tokens.", at_least=0)
+  steps: int = field(0, "End after this many steps of the stage. 0: no limit.", at_least=0)
+  epochs: int = field(0, "End once each domain has finished this many epochs in all. 0: no limit.", at_least=0)
+  plateau: str = field(
+    "",
+    "End once this measure stops rising. `reward` counts retired prompts as solved. Empty: never.",
+    choices=("heldout", "reward", ""),
+  )
+  plateau_window: int = field(1, "Epochs per averaged window.", at_least=0)
+  plateau_gain: float = field(
+    0.01, "Smallest gain of a window's mean over the best before it that counts.", source="I", at_least=0
+  )
+  plateau_patience: int = field(2, "Windows without gain.", source="I", at_least=0)
+  restore_retired: bool = field(False, "Return of the prompts that earlier stages retired.")
 
-
-@dataclasses.dataclass(frozen=True)
-class TrainConfig:
-  seed: int
-  stage: int  # number of the first stage in the files
-  steps: int  # the run ends after this many; 0: no limit
-  epochs: int  # ends when each domain of the stage has finished this many; 0: no limit
-  rollouts: int  # ends once this many are spent; 0: no limit
-  micro_batch: int  # rows whose activations exist at once
-  length_bucket: int  # rows are padded to multiples of this many tokens
-  pack_tokens: int  # rows instead hold several responses, up to this many tokens, all of one shape; 0: one a row
-  head_chunk: int  # response tokens a row whose logits exist at once
-  skip_zero_advantage: bool  # responses without gradient skip the update's forward pass, not the loss's denominator
-
-
-@dataclasses.dataclass(frozen=True)
-class EvalConfig:
-  every: int  # steps; 0: never
-  samples: int  # responses a problem at temperature 1
-
-
-@dataclasses.dataclass(frozen=True)
-class CheckpointConfig:
-  every: int  # steps; one is always saved at the end
-  keep: int  # the newest this many
-  keep_every: int  # and those at multiples of this; 0: none
-
-
-@dataclasses.dataclass(frozen=True)
-class LogConfig:
-  every: int  # steps between lines of the log; the files get every step
-  tensorboard: bool
-  progress: bool  # a progress bar
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-  model: ModelConfig
-  mesh: MeshConfig
-  data: DataConfig
-  prompt: dict[str, str]  # domain -> {instruction} of the prompt template
-  rollout: RolloutConfig
-  reward: RewardConfig
-  sandbox: SandboxConfig
-  advantage: AdvantageConfig
-  loss: LossConfig
-  optimizer: OptimizerConfig
-  history: HistoryConfig
-  train: TrainConfig
-  eval: EvalConfig
-  checkpoint: CheckpointConfig
-  log: LogConfig
-  stages: dict[str, StageConfig]  # run in the order of their names
-  init_from: str  # workdir whose last checkpoint the run goes on from, with its history; empty: the base model
-
-
-# What may change between a run and its continuation: how long it goes on, on what, and how it is watched.
-FREE_FIELDS = frozenset({"train.steps", "train.epochs", "train.rollouts"})
-FREE_SECTIONS = frozenset({"checkpoint", "log", "mesh"})
-
-COLDEST, HOTTEST = 1e-3, 1e3  # beyond them a logit over the temperature may leave float32
-TEMPERATURES = f"0 (greedy) or {COLDEST:g} to {HOTTEST:g}"
-CHOICES: dict[str, tuple[str, ...]] = {
-  "model.param_dtype": ("float32", "bfloat16"),
-  "model.dtype": ("float32", "bfloat16"),
-  "model.remat": tuple(REMAT_POLICIES),
-  "rollout.backend": ("jetstream", "inprocess"),
-  "reward.validator": ("tags", "json"),
-  "sandbox.min_tier": ("namespaces", "bubblewrap", "landlock", "unsafe"),
-  "history.mode": ("srpo", "none"),
-}
-POSITIVE = frozenset(
-  {
-    "mesh.data",
-    "mesh.fsdp",
-    "mesh.tensor",
-    "data.max_prompt_tokens",
-    "rollout.prompts",
-    "rollout.group",
-    "rollout.max_new_tokens",
-    "rollout.slots",
-    "rollout.chunk",
-    "rollout.prompt_bucket",
-    "reward.limit_s",
-    "sandbox.limit_s",
-    "sandbox.memory_mb",
-    "loss.updates",
-    "optimizer.learning_rate",
-    "optimizer.eps",
-    "train.micro_batch",
-    "train.length_bucket",
-    "train.head_chunk",
-    "train.stage",
-    "eval.samples",
-    "checkpoint.every",
-    "checkpoint.keep",
-    "log.every",
-  }
-)
-
-
-def make_config(raw: ConfigDict | dict[str, Any]) -> Config:
-  """The checked configuration.
-
-  Raises:
-    InputError: a field that is unknown, missing, of another type, or out of range; each is named.
-  """
-  raw = raw.to_dict() if isinstance(raw, ConfigDict) else raw
-  config = build(Config, current_specs(raw), "config")
-  _check(config)
-  return config
-
-
-def is_temperature(value: float) -> bool:
-  """Whether it is one of TEMPERATURES; NaN is not."""
-  return value == 0 or COLDEST <= value <= HOTTEST
-
-
-def _check(config: Config) -> None:
-  flat = flatten(config)
-  for name, value in flat.items():
-    if name in CHOICES and value not in CHOICES[name]:
-      raise InputError(f"config.{name}: expected one of {', '.join(CHOICES[name])}, got {value!r}")
-    if name in POSITIVE and value <= 0:
-      raise InputError(f"config.{name}: expected a positive number, got {value!r}")
-    if isinstance(value, (int, float)) and value < 0:
-      raise InputError(f"config.{name}: expected a number of at least 0, got {value!r}")
-  if not config.model.path and not config.model.build and not config.init_from:
-    raise InputError("config.model.path: expected a Hugging Face folder")
-  if not config.data.train:
-    raise InputError("config.data.train: expected a file or module:function")
-  scale = config.advantage.scale
-  if isinstance(scale, str) and scale not in ("std", "none"):
-    raise InputError(f"config.advantage.scale: expected std, none or a number, got {scale!r}")
-  if config.rollout.temperature == 0:
-    raise InputError("config.rollout.temperature: expected a positive number: a greedy policy explores nothing")
-  if not is_temperature(temperature := config.rollout.temperature):
-    raise InputError(f"config.rollout.temperature: expected {COLDEST:g} to {HOTTEST:g}, got {temperature:g}")
-  for name in ("loss.clip_low", "optimizer.b1", "optimizer.b2"):
-    if flat[name] >= 1:
-      raise InputError(f"config.{name}: expected less than 1, got {flat[name]}")
-  ways = config.mesh.data * config.mesh.fsdp
-  for name in ("train.micro_batch", "rollout.slots"):
-    if flat[name] % ways:
-      raise InputError(f"config.{name}: expected a multiple of mesh.data x mesh.fsdp, {ways}, got {flat[name]}")
-  longest = config.data.max_prompt_tokens + config.rollout.max_new_tokens
-  if config.train.pack_tokens and config.train.pack_tokens < longest:
-    raise InputError(
-      f"config.train.pack_tokens: expected 0, or at least data.max_prompt_tokens + rollout.max_new_tokens, {longest}, "
-      f"got {config.train.pack_tokens}"
-    )
-  _check_stages(config)
-  if config.rollout.group < 2:
-    raise InputError("config.rollout.group: expected at least 2, an advantage is relative to its group")
-  if config.reward.format_weight + config.reward.mix_weight >= 1:
-    raise InputError(
-      "config.reward.format_weight: expected format_weight + mix_weight below 1, so that a correct response outranks "
-      "any wrong one"
-    )
-  for name in ("model.build", "reward.function", "advantage.function"):
-    if flat[name]:
-      try:
-        resolve_callable(flat[name])
-      except InputError as error:
-        raise InputError(f"config.{name}: {error}") from None
-
-
-def _check_stages(config: Config) -> None:
-  if not config.stages:
-    raise InputError("config.stages: expected at least one stage")
-  for place, (name, stage) in enumerate(config.stages.items(), 1):
-    where = f"config.stages.{name}"
-    for field, parts in (("mix", stage.mix), ("start", stage.start)):
+  def check(self, config: "Config", where: str) -> None:
+    for name, parts in (("mix", self.mix), ("start", self.start)):
       if parts and abs(sum(parts.values()) - 1) > 1e-6:
-        raise InputError(f"{where}.{field}: expected shares that sum to 1, got {parts}")
-    if bool(stage.start) != bool(stage.ramp) or (stage.start and not stage.mix):
+        raise InputError(f"{where}.{name}: expected shares that sum to 1, got {parts}")
+    if bool(self.start) != bool(self.ramp) or (self.start and not self.mix):
       raise InputError(f"{where}.ramp: expected start, ramp and mix together, or neither start nor ramp")
-    if stage.max_new_tokens > config.rollout.max_new_tokens:
-      most = config.rollout.max_new_tokens
-      raise InputError(f"{where}.max_new_tokens: {stage.max_new_tokens}, above config.rollout.max_new_tokens, {most}")
-    if stage.plateau not in ("", "heldout", "reward"):
-      raise InputError(f"{where}.plateau: expected heldout, reward or nothing, got {stage.plateau!r}")
-    if stage.plateau and not (stage.plateau_window and stage.plateau_patience):
+    most = config.rollout.max_new_tokens
+    if self.max_new_tokens > most:
+      raise InputError(f"{where}.max_new_tokens: {self.max_new_tokens}, above config.rollout.max_new_tokens, {most}")
+    if self.plateau and not (self.plateau_window and self.plateau_patience):
       raise InputError(f"{where}.plateau_window: expected this and plateau_patience to be positive numbers")
-    if stage.plateau == "heldout" and not (config.data.eval and config.eval.every):
+    if self.plateau == "heldout" and not (config.data.eval and config.eval.every):
       raise InputError(f"{where}.plateau: heldout needs config.data.eval and config.eval.every")
-    ends = stage.steps or stage.epochs or stage.plateau
-    limits = config.train
-    if not ends and (place < len(config.stages) or not (limits.steps or limits.epochs or limits.rollouts)):
+    last = list(config.stages)[-1] == where.rpartition(".")[2]
+    run_ends = config.train.steps or config.train.epochs or config.train.rollouts
+    if not (self.steps or self.epochs or self.plateau) and not (last and run_ends):
       raise InputError(f"{where}.steps: no end: expected steps, epochs or a plateau here, or, for the last stage, an "
                        "end of the run in config.train.steps, epochs or rollouts")  # fmt: skip
 
 
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+  """Length of the run, and rows of the update."""
+
+  seed: int = field(0, "Seed of everything random.", at_least=0)
+  stage: int = field(1, "Number of the first stage in the files.", above=0)
+  steps: int = field(0, "Steps of the run. 0: no limit.", at_least=0)
+  epochs: int = field(0, "Epochs that each domain of the stage finishes before the run ends. 0: no limit.", at_least=0)
+  rollouts: int = field(0, "Rollouts of the run. 0: no limit.", at_least=0)
+  micro_batch: int = field(64, "Rows whose activations exist at once. A multiple of mesh.data x mesh.fsdp.", above=0)
+  length_bucket: int = field(512, "Rows are padded to multiples of this many tokens.", above=0)
+  pack_tokens: int = field(
+    0, "Tokens of a row that holds several responses. All rows have one shape. 0: one response per row.", at_least=0
+  )
+  head_chunk: int = field(64, "Response tokens of a row whose logits exist at once.", above=0)
+  skip_zero_advantage: bool = field(
+    False, "Responses without gradient skip the update's forward pass, not the loss's denominator."
+  )
+
+  def check(self, config: "Config", where: str) -> None:
+    _check_rows(self.micro_batch, config.mesh, f"{where}.micro_batch")
+    longest = config.data.max_prompt_tokens + config.rollout.max_new_tokens
+    if self.pack_tokens and self.pack_tokens < longest:
+      raise InputError(
+        f"{where}.pack_tokens: expected 0, or at least data.max_prompt_tokens + rollout.max_new_tokens, {longest}, "
+        f"got {self.pack_tokens}"
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+  """Evaluation during training."""
+
+  every: int = field(0, "Steps between evaluations. 0: never.", at_least=0)
+  samples: int = field(1, "Responses per problem, at temperature 1.", above=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+  """Checkpoints. One is always saved at the end."""
+
+  every: int = field(10, "Steps between checkpoints.", above=0)
+  keep: int = field(2, "Newest checkpoints to keep.", above=0)
+  keep_every: int = field(0, "Checkpoints to keep beside the newest: those at multiples of it. 0: none.", at_least=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class LogConfig:
+  """Log and progress."""
+
+  every: int = field(1, "Steps between lines of the log. The files get every step.", above=0)
+  tensorboard: bool = field(True, "TensorBoard files.")
+  progress: bool = field(True, "Progress bar.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """Configuration of a run."""
+
+  model: ModelConfig = ModelConfig()
+  mesh: MeshConfig = MeshConfig()
+  data: DataConfig = DataConfig()
+  prompt: dict[str, str] = field(DEFAULT_INSTRUCTIONS, "Text of {instruction} in the prompt template, by domain.")
+  rollout: RolloutConfig = RolloutConfig()
+  reward: RewardConfig = RewardConfig()
+  sandbox: SandboxConfig = SandboxConfig()
+  advantage: AdvantageConfig = AdvantageConfig()
+  loss: LossConfig = LossConfig()
+  optimizer: OptimizerConfig = OptimizerConfig()
+  history: HistoryConfig = HistoryConfig()
+  train: TrainConfig = TrainConfig()
+  eval: EvalConfig = EvalConfig()
+  checkpoint: CheckpointConfig = CheckpointConfig()
+  log: LogConfig = LogConfig()
+  stages: dict[str, StageConfig] = field({"stage1": StageConfig()}, "Stages, run in the order of their names.")
+  init_from: str = field(
+    "", "Workdir whose last checkpoint the run continues from, with its history. Empty: the base model."
+  )
+
+  def check(self, config: "Config", where: str) -> None:
+    if not self.stages:
+      raise InputError(f"{where}.stages: expected at least one stage")
+
+
+def make_config(raw: ConfigDict | dict[str, Any]) -> Config:
+  """Returns the checked configuration.
+
+  Raises:
+    InputError: a field that is unknown, missing, of another type, or out of range. The message names it.
+  """
+  raw = raw.to_dict() if isinstance(raw, ConfigDict) else raw
+  return fields.make(Config, current_config(raw), "config")
+
+
+def is_temperature(value: float) -> bool:
+  """Returns True for one of TEMPERATURES. NaN is not."""
+  return value == 0 or COLDEST <= value <= HOTTEST
+
+
 def flatten(config: Config | dict[str, Any]) -> dict[str, Any]:
-  """'section.field' -> value."""
+  """Returns 'section.field' -> value."""
   flat: dict[str, Any] = {}
   for name, value in (dataclasses.asdict(config) if dataclasses.is_dataclass(config) else config).items():
     below = flatten(value) if isinstance(value, dict) else None
@@ -332,14 +338,21 @@ def flatten(config: Config | dict[str, Any]) -> dict[str, Any]:
 
 
 def to_json(config: Config) -> str:
+  """Returns the text of a run's config.json."""
   return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
 def read_config(file: Path, overrides: Sequence[str] = ()) -> Config:
-  """The config that a workdir's config.json holds, with `--config.section.field=value` overrides in place."""
+  """Returns the config in a workdir's config.json, with `--config.section.field=value` overrides in place.
+
+  An older config.json may lack fields and use old names. A missing field takes its old behaviour.
+
+  Raises:
+    InputError: no such file, a config that `make_config` refuses, or an override of an unknown field.
+  """
   if not file.is_file():
     raise InputError(f"{file}: no such file, expected the config.json of a run")
-  config = make_config(read_json(file))
+  config = make_config(fields.complete(Config, current_config(read_json(file))))
   return make_config(override(dataclasses.asdict(config), overrides)) if overrides else config
 
 
@@ -359,3 +372,9 @@ def check_same_run(config: Config, file: Path) -> None:
   ]
   if changed:
     raise InputError(f"{file}: this workdir belongs to another config: {', '.join(changed)}")
+
+
+def _check_rows(value: int, mesh: MeshConfig, where: str) -> None:
+  ways = mesh.data * mesh.fsdp
+  if value % ways:
+    raise InputError(f"{where}: expected a multiple of mesh.data x mesh.fsdp, {ways}, got {value}")

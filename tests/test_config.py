@@ -78,7 +78,7 @@ def test_values_out_of_range_are_named(field, value):
 
 
 def test_weights_that_let_a_wrong_response_outrank_a_correct_one():
-  refused(raw(reward__format_weight=0.6, reward__mix_weight=0.5), "format_weight", "mix_weight")
+  refused(raw(reward__format_weight=0.6, reward__language_penalty=0.5), "format_weight", "language_penalty")
 
 
 def test_a_run_needs_an_end():
@@ -89,7 +89,7 @@ def test_numbers_for_a_scale():
   assert make_config(raw(advantage__scale=0.05)).advantage.scale == 0.05
   assert make_config(raw(advantage__scale="0.05")).advantage.scale == 0.05
   assert make_config(raw(advantage__scale="none")).advantage.scale == "none"
-  assert make_config(raw(reward__limit_s=4)).reward.limit_s == 4.0
+  assert make_config(raw(reward__timeout_s=4)).reward.timeout_s == 4.0
 
 
 def test_round_trip_and_the_refusal_of_another_config(tmp_path):

@@ -1,35 +1,70 @@
-"""The command line of an entry point with a config file: --config=configs/X.py --config.section.field=value."""
+"""Command lines with a config file: --config=configs/X.py --config.section.field=value."""
 
 import importlib.util
 import logging
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from srpo_jax.utils import fields
 from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.renamed import current_args
 
 
-def parse_config(program: str, doc: str, args: Sequence[str]) -> dict[str, Any]:
-  """The plain values of the config file that `args` names, with its overrides; --help prints `doc` and exits."""
-  return parse_config_and(program, doc, args, {})[0]
+def parse_config(program: str, doc: str, args: Sequence[str], kind: type[Any] | None = None) -> dict[str, Any]:
+  """Returns the plain values of the config file that `args` names, with its overrides. See `parse_config_and`."""
+  return parse_config_and(program, doc, args, {}, kind)[0]
+
+
+def parse_config_and(
+  program: str, doc: str, args: Sequence[str], options: Mapping[str, str], kind: type[Any] | None = None
+) -> tuple[dict[str, Any], str, dict[str, str | None]]:
+  """Returns the values of the config file with its overrides, its name, and the values of more flags.
+
+  The name is that of the file and of its variant: tiny-staged for configs/tiny.py:staged. --help prints `doc` and
+  exits.
+
+  Args:
+    program: the command, as in `renamed.FLAGS`.
+    options: name -> help of the other flags. One that is not given is None in the result.
+    kind: dataclass of the config. --help then prints `fields_help` too.
+
+  Raises:
+    InputError: anything that absl, ml_collections or the config file would end with a traceback.
+  """
+  if "--help" in args or "-h" in args:
+    print(f"{doc.rstrip()}\n\n{fields_help(kind, args)}" if kind else doc)
+    sys.exit(0)
+  file, rest = _config_file(current_args(program, args))
+  if not file:
+    raise InputError("--config: missing, expected --config=configs/NAME.py")
+  values = flags.FlagValues()
+  argv = [program, *rest]
+  config_flags.DEFINE_config_dict("config", load_config(file), flag_values=values, sys_argv=argv)
+  for name, help in options.items():
+    flags.DEFINE_string(name, None, help, flag_values=values)
+  _parse(values, argv)
+  path, _, variant = file.partition(":")
+  name = f"{Path(path).stem}{variant and '-'}{variant}"
+  return values.config.to_dict(), name, {option: values[option].value for option in options}
 
 
 def override(raw: dict[str, Any], args: Sequence[str]) -> dict[str, Any]:
-  """The plain values of a config with `--config.section.field=value` overrides in place.
+  """Returns the plain values of a config with `--config.section.field=value` overrides in place.
 
   Raises:
     InputError: another argument, an unknown field, or a value of another type.
   """
   values = flags.FlagValues()
   config = ConfigDict(raw, type_safe=True, convert_dict=True)
-  argv = ["config", *args]
-  for arg in args:  # ml_collections names an unknown field by its last part alone
+  argv = ["config", *current_args("", args)]
+  for arg in argv[1:]:  # ml_collections names an unknown field by its last part only
     path, found = arg.partition("=")[0].removeprefix("--"), {"config": raw}
     for name in path.split("."):
       if not isinstance(found, dict) or name not in found:
@@ -41,46 +76,53 @@ def override(raw: dict[str, Any], args: Sequence[str]) -> dict[str, Any]:
 
 
 def check_overrides(args: Sequence[str]) -> None:
-  """Raises InputError where one of what an option parser left over is no `--config.section.field=value`."""
+  """Raises InputError for an argument that an option parser left over and that is no `--config.section.field=value`."""
   for arg in args:
     if not arg.startswith("--config."):
       raise InputError(f"{arg}: unknown option (see --help)")
 
 
-def parse_config_and(
-  program: str, doc: str, args: Sequence[str], options: Mapping[str, str]
-) -> tuple[dict[str, Any], str, dict[str, str | None]]:
-  """The same, with the config's name and the values of more flags (name -> help), None where one is not given.
+def fields_help(kind: type[Any], args: Sequence[str] = ()) -> str:
+  """Returns the help text of a config's fields by section.
 
-  The name is that of the file, and of what stands after its colon: tiny-staged of configs/tiny.py:staged.
+  The values are those of the file that `args` names in --config, else the defaults of the dataclass `kind`.
 
   Raises:
-    InputError: anything that absl or ml_collections would end with a traceback.
+    InputError: a config file that cannot be loaded.
   """
-  if "--help" in args or "-h" in args:
-    print(doc)
-    sys.exit(0)
-  file = next((a.partition("=")[2] for a in args if a.startswith("--config=")), None)
-  if file is None and "--config" in args[:-1]:
-    file = args[args.index("--config") + 1]
-  if not file:
-    raise InputError("--config: missing, expected --config=configs/NAME.py")
-  named, _, variant = file.partition(":")
-  found = find_recipe(named)
-  argv = [program, *(a.replace(named, found, 1) if a in (file, f"--config={file}") else a for a in args)]
-  values = flags.FlagValues()
-  config_flags.DEFINE_config_file("config", None, "The config file.", flag_values=values, sys_argv=argv)
-  for name, help in options.items():
-    flags.DEFINE_string(name, None, help, flag_values=values)
+  file, _ = _config_file(args)
+  values = load_config(file).to_dict() if file else fields.defaults(kind)
+  source = file or f"{kind.__module__.replace('.', '/')}.py"
+  title = f"Config fields, with the values of {source} ([S] stated by the paper's summaries, [I] inferred):"
+  return f"{title}\n{fields.describe(kind, values)}"
+
+
+def load_config(named: str) -> ConfigDict:
+  """Returns what get_config() of a config file returns. For FILE:VARIANT it is get_config(VARIANT).
+
+  Raises:
+    InputError: no such file, or a file that fails. The message names the file and the error.
+  """
+  wanted, colon, variant = named.partition(":")
+  file = find_recipe(wanted)
+  # Not config_flags.DEFINE_config_file: it needs load_module(), which Python 3.15 no longer has.
+  loader = SourceFileLoader("srpo_jax_config_file", file)
+  spec = importlib.util.spec_from_file_location(loader.name, file, loader=loader)
+  assert spec is not None  # a loader was given
+  module = importlib.util.module_from_spec(spec)
   try:
-    _parse(values, argv)
-    raw = values.config
+    loader.exec_module(module)
+    config = module.get_config(variant) if colon else module.get_config()
+  except InputError:
+    raise
   except SyntaxError as error:
-    raise InputError(f"{found}:{error.lineno}: {error.msg}") from None
-  except (ImportError, NameError, RuntimeError, LookupError, ArithmeticError, AssertionError) as error:
-    raise InputError(f"{found}: {type(error).__name__}: {error}") from error
-  name = f"{Path(found).stem}{variant and '-'}{variant}"
-  return raw.to_dict(), name, {option: values[option].value for option in options}
+    own = error.filename is None or Path(error.filename).resolve() == Path(file).resolve()
+    raise InputError(f"{file if own else error.filename}:{error.lineno}: {error.msg}") from None
+  except Exception as error:  # a config file is any Python
+    raise InputError(f"{file}: {type(error).__name__}: {error}") from error
+  if not isinstance(config, ConfigDict):
+    raise InputError(f"{file}: expected get_config() to return a ConfigDict, got {type(config).__name__}")
+  return config
 
 
 def find_recipe(file: str) -> str:
@@ -108,6 +150,19 @@ def find_recipe(file: str) -> str:
   raise InputError(f"--config: {file}: no such file")
 
 
+def _config_file(args: Sequence[str]) -> tuple[str, list[str]]:
+  """Returns the value of --config, empty where there is none, and the other arguments."""
+  file, rest, left = "", [], iter(args)
+  for arg in left:
+    if arg in ("--config", "-config"):
+      file = next(left, "")
+    elif arg.startswith(("--config=", "-config=")):
+      file = arg.partition("=")[2]
+    else:
+      rest.append(arg)
+  return file, rest
+
+
 def _parse(values: flags.FlagValues, argv: Sequence[str]) -> None:
   try:
     extra = values(argv)[1:]
@@ -116,14 +171,17 @@ def _parse(values: flags.FlagValues, argv: Sequence[str]) -> None:
   except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
     if field := _unknown_field(error, argv):
       raise InputError(field) from None
-    last = str(error).strip().splitlines()[-1]  # of a traceback, where the config file itself raised
+    last = str(error).strip().splitlines()[-1]  # of a traceback
     raise InputError(f"flags: {last}") from None
   if extra:
     raise InputError(f"{extra[0]}: unexpected argument, expected --config.section.field=value")
 
 
 def _unknown_field(error: Exception, argv: Sequence[str]) -> str | None:
-  """What is wrong, where an argument names a field that the config has not: ml_collections says its last part alone."""
+  """Returns the message for an argument with an unknown field, None for any other error.
+
+  ml_collections names such a field by its last part only. The message has the whole path.
+  """
   name, near = re.match(r"[\"'\\]*(\w+)", str(error)), re.search(r'Did you mean "(\w+)"', str(error))
   for path in (arg.partition("=")[0].removeprefix("--") for arg in argv if arg.startswith("--config.")):
     if name and isinstance(error, (AttributeError, KeyError)) and name[1] in path.split(".")[1:]:

@@ -36,7 +36,7 @@ SETTINGS = (
   "rollout.slots",
   "rollout.prompt_bucket",
   "reward.format_weight",
-  "reward.mix_weight",
+  "reward.language_penalty",
   *JUDGED_BY,
   "train.seed",
 )

@@ -129,14 +129,14 @@ def make_learner(config: Config, model_config: Any) -> Learner:
 def make_scorer(config: Config) -> Scorer:
   return Scorer(
     format_weight=config.reward.format_weight,
-    language_penalty=config.reward.mix_weight,
+    language_penalty=config.reward.language_penalty,
     validator=config.reward.validator,
-    timeout_s=config.reward.limit_s,
+    timeout_s=config.reward.timeout_s,
     workers=config.reward.workers or default_workers(),
     sandbox=SandboxOptions(
       min_tier=config.sandbox.min_tier,
       slots=config.sandbox.slots,
-      timeout_s=config.sandbox.limit_s,
+      timeout_s=config.sandbox.timeout_s,
       memory_mb=config.sandbox.memory_mb,
       packages=names(config.sandbox.packages),
     ),

@@ -11,14 +11,15 @@ from typing import Any
 from srpo_jax.config import Config, flatten
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import read_json
+from srpo_jax.utils.renamed import current_settings
 
 # Fields of the config by which responses are judged.
 JUDGED_BY = (
   "reward.validator",
-  "reward.limit_s",
+  "reward.timeout_s",
   "reward.function",
   "sandbox.min_tier",
-  "sandbox.limit_s",
+  "sandbox.timeout_s",
   "sandbox.memory_mb",
   "sandbox.packages",
 )
@@ -61,4 +62,4 @@ def read_settings(folder: Path) -> dict[str, Any]:
   file = folder / "settings.json"
   if not file.is_file():
     raise InputError(f"{file}: no such file, expected the folder of work that has begun")
-  return read_json(file)
+  return current_settings(read_json(file))

@@ -88,9 +88,9 @@ class Verifier:
     self._config = config
     self._cache = Cache(cache)
     self._packages = names(config.packages)
-    self._math = MathJudge("tags", config.workers or default_workers(), config.limit_s)
+    self._math = MathJudge("tags", config.workers or default_workers(), config.timeout_s)
     options = SandboxOptions(
-      min_tier=config.min_tier, timeout_s=config.limit_s, memory_mb=config.memory_mb, packages=self._packages
+      min_tier=config.min_tier, timeout_s=config.timeout_s, memory_mb=config.memory_mb, packages=self._packages
     )
     self._code = CodeJudge("tags", options)
 
@@ -128,7 +128,7 @@ class Verifier:
     if problem.domain == "math":
       parts: list[Any] = ["math", problem.answer, _versions(), self._config.gold]
     else:
-      limits = [self._config.limit_s, self._config.memory_mb, self._packages]
+      limits = [self._config.timeout_s, self._config.memory_mb, self._packages]
       parts = ["code", problem.tests, candidate.reference, platform.python_version(), limits, self._config.programs]
     return hashlib.sha256(json.dumps([_METHOD, *parts], sort_keys=True, default=str).encode()).hexdigest()
 
