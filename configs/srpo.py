@@ -3,7 +3,10 @@
     python -m srpo_jax.launch --config=configs/srpo.py --config.model.path=Qwen2.5-32B \
       --config.data.train=math.jsonl,code.jsonl --config.data.eval=math500.jsonl,humaneval.jsonl
 
-The same updates as configs/stage1.py and then configs/stage2.py, in one workdir.
+The updates are those of configs/stage1.py and then configs/stage2.py, in one workdir.
+
+Hardware: as configs/stage1.py.
+Result and hours: not run yet. The bounds per step are those of configs/stage1.py.
 """
 
 from ml_collections import ConfigDict

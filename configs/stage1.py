@@ -1,16 +1,15 @@
-"""Stage 1 of SRPO: math alone, 256 prompts x 32 rollouts a step, from a Qwen2.5 base model, until it plateaus.
+"""Stage 1 of SRPO: math only, 256 prompts x 32 rollouts per step, from a Qwen2.5 base model, until it plateaus.
 
     python -m srpo_jax.launch --config=configs/stage1.py \
       --config.model.path=Qwen2.5-32B --config.data.train=math.jsonl --config.data.eval=math500.jsonl
 
-The layout is for Qwen2.5-32B on the 64 chips of a TPU v5p-128 (topology 4x4x4); on 4x4x8 add --config.mesh.fsdp=16.
-What it needs of each chip, and how long a step takes at least:
+Hardware: Qwen2.5-32B on the 64 chips of a TPU v5p-128 (topology 4x4x4). On 4x4x8 add --config.mesh.fsdp=16.
+Data: rows that `python -m srpo_jax.curate label` found easy or solved are left out, and at most 30 % of the kept rows
+are unsolved. Rows without a label stay.
+Result and hours: not run yet. At least 388 s per step and 6,898 chip-hours per 1,000 steps, by
+`python -m srpo_jax.plan --config=configs/stage1.py --topology=v5p:4x4x4` (docs/plan/stage1-v5p-4x4x4.md).
 
-    python -m srpo_jax.plan --config=configs/stage1.py --topology=v5p:4x4x4
-
-Rows that `python -m srpo_jax.curate label` found easy or solved are left out, unsolved ones are at most 30 %; rows
-without a label stay. The length limit is of the published runs' order: mean responses grew from about 500 to about
-2,500 tokens.
+The length limit follows the published runs: mean responses grew from about 500 to about 2,500 tokens.
 """
 
 from ml_collections import ConfigDict

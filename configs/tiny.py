@@ -1,10 +1,15 @@
-"""SRPO on a laptop's CPU: a 0.3 M-parameter Qwen2 learns arithmetic, and to write one-line programs. No download.
+"""SRPO on a laptop's CPU: a 0.3 M-parameter Qwen2 learns arithmetic and one-line programs. No download.
 
     python -m srpo_jax.launch --config=configs/tiny.py --workdir=runs/demo                # arithmetic, or your data
     python -m srpo_jax.launch --config=configs/tiny.py:staged --workdir=runs/two-stage    # stage 1, then stage 2
 
 After the colon stands one of the paper's four regimes: math, code, mixed (both from the start), staged. The base model
 is made on first use (a short supervised warm-up on imperfect worked examples) and kept in a cache.
+
+Hardware: two CPU cores.
+Hours: 0.10 to 0.15 (6 to 9 minutes) for `staged`.
+Result of `staged`, pass@1 at temperature 1 on held-out problems: arithmetic from 19.5 % (base) to 64.5 % (step 110) and
+66.8 % (step 210), programs from 39.0 % to 39.4 % and 96.4 %.
 """
 
 from ml_collections import ConfigDict

@@ -8,6 +8,7 @@ import pytest
 
 from srpo_jax import plan
 from srpo_jax.planning import chips
+from tests.conftest import ROOT
 
 ROOM = 0.95  # of the memory, at most, in a config that is shipped
 
@@ -54,8 +55,22 @@ def test_a_program_that_xla_refuses_is_told_with_its_buffers(tmp_path):
 def test_a_recipe_says_how_to_run_it_and_what_it_takes(name):
   text = importlib.import_module(f"configs.{name}").__doc__
   assert f"--config=configs/{name}.py" in text and "python -m srpo_jax.plan" in text
-  assert re.search(r"\| generate +\|", text) and "BOUNDS: step at least" in text
-  assert "Watch:" in text and "Data:" in text
+  assert "Watch:" in text and "Data:" in text and "|" not in text
+  plan = (ROOT / re.search(r"docs/plan/\S+\.md", text)[0]).read_text()
+  assert re.search(r"\| generate +\|", plan) and "BOUNDS: step at least" in plan
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("[!_]*.py")), ids=lambda file: file.stem)
+def test_a_config_is_the_record_of_an_experiment(file):
+  """Command, hardware, hours and result, or "not run yet" with the plan's bounds."""
+  text = importlib.import_module(f"configs.{file.stem}").__doc__
+  if file.stem != "base":  # the defaults, which nobody runs by themselves
+    assert f"--config=configs/{file.name}" in text and "\nHardware: " in text
+  assert "ot run yet" in text or ("\nHours: " in text and "\nResult" in text)
+  for path in re.findall(r"docs/plan/\S+\.md", text):
+    plan = (ROOT / path).read_text()
+    seconds, hours = re.search(r"least ([\d.]+) s per step and ([\d.,]+) chip-hours per 1,000 steps", text).groups()
+    assert f"step at least {seconds} s" in plan and f"at least {hours} chip-hours per 1,000 steps" in plan
 
 
 def test_libtpu_that_is_missing_is_one_line(monkeypatch):
