@@ -41,7 +41,7 @@ def test_the_chosen_item_needs_a_worker() -> None:
 
 
 def test_verdicts_in_full() -> None:
-  with Scorer(format_weight=0.2, mix_weight=0.3, workers=1) as scorer:
+  with Scorer(format_weight=0.2, language_penalty=0.3, workers=1) as scorer:
     scorer.submit(request("right"))
     scorer.submit(request("wrong", r"\sqrt{3}+3"))
     scorer.submit(request("plain", "5", "5"))
@@ -85,7 +85,7 @@ def test_collect_gives_what_was_submitted_since_the_last_one() -> None:
 
 
 def test_workers_run_while_the_caller_goes_on() -> None:
-  with Scorer(workers=1, limit_s=60) as scorer:
+  with Scorer(workers=1, timeout_s=60) as scorer:
     scorer.submit(request("first"))
     scorer.collect()
     (worker,) = scorer.worker_pids()
@@ -99,7 +99,7 @@ def test_workers_run_while_the_caller_goes_on() -> None:
 
 def test_hostile_answers_in_one_batch_do_not_hold_up_a_step() -> None:
   hostile = ["9^{9^9}", "9999!", r"\sum_{k=1}^{100}k", "1=2=5050", "{" * 100_000, "5" * 100_000, r"\frac{1}{" * 50]
-  with Scorer(workers=1, limit_s=3) as scorer:
+  with Scorer(workers=1, timeout_s=3) as scorer:
     wait_for(scorer.worker_pids)
     scorer.submit(request("first"))
     scorer.collect()  # the worker is warm
@@ -117,7 +117,7 @@ def test_hostile_answers_in_one_batch_do_not_hold_up_a_step() -> None:
 
 
 def test_an_item_over_the_limit_is_killed_and_the_next_is_judged() -> None:
-  with Scorer(workers=1, limit_s=3) as scorer:
+  with Scorer(workers=1, timeout_s=3) as scorer:
     scorer.submit(request("slow", SLOW_ANSWER, SLOW_GOLD))
     scorer.submit(request("next"))
     verdicts = scorer.collect()
@@ -126,7 +126,7 @@ def test_an_item_over_the_limit_is_killed_and_the_next_is_judged() -> None:
 
 
 def test_a_worker_killed_at_work_gives_zero_and_is_replaced() -> None:
-  with Scorer(workers=1, limit_s=30) as scorer:
+  with Scorer(workers=1, timeout_s=30) as scorer:
     scorer.submit(request("first"))
     scorer.collect()
     (victim,) = scorer.worker_pids()
@@ -151,7 +151,7 @@ def test_a_worker_killed_while_idle_costs_no_verdict() -> None:
 
 
 def test_a_failed_verdict_is_not_remembered_and_a_proper_one_is() -> None:
-  with Scorer(workers=1, limit_s=30) as scorer:
+  with Scorer(workers=1, timeout_s=30) as scorer:
     scorer.submit(request("first"))
     scorer.collect()
     os.kill(scorer.worker_pids()[0], signal.SIGSTOP)
@@ -215,7 +215,7 @@ def test_a_pool_that_broke_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> No
 def test_close_leaves_no_process_no_thread_and_no_descriptor() -> None:
   descriptors, processes = len(os.listdir("/proc/self/fd")), children()
   for slow in (False, True):
-    scorer = Scorer(workers=2, limit_s=60)
+    scorer = Scorer(workers=2, timeout_s=60)
     scorer.submit(request("a"))
     scorer.collect()
     pids = scorer.worker_pids()
@@ -238,7 +238,7 @@ def test_workers_die_with_their_parent(busy: bool) -> None:
     "from srpo_jax.rewards.scorer import Scorer\n"
     "from tests.helpers.processes import wait_until\n"
     "from tests.helpers.scorers import SLOW_ANSWER, SLOW_GOLD, computing, request\n"
-    "scorer = Scorer(workers=1, limit_s=60)\n"
+    "scorer = Scorer(workers=1, timeout_s=60)\n"
     "scorer.submit(request('first'))\n"
     "scorer.collect()\n"
     f"if {busy}: scorer.submit(request('slow', SLOW_ANSWER, SLOW_GOLD))\n"
@@ -302,10 +302,10 @@ def test_a_bad_request_is_named_and_leaves_the_others(bad: ScoreRequest, message
   [
     ({"workers": 0}, "workers"),
     ({"workers": 1.5}, "workers"),
-    ({"limit_s": 0.0}, "limit_s"),
-    ({"limit_s": math.nan}, "limit_s"),
+    ({"timeout_s": 0.0}, "timeout_s"),
+    ({"timeout_s": math.nan}, "timeout_s"),
     ({"validator": "xml"}, "validator"),
-    ({"format_weight": 0.5, "mix_weight": 0.5}, "format_weight"),
+    ({"format_weight": 0.5, "language_penalty": 0.5}, "format_weight"),
     ({"function": "reward"}, "function"),
   ],
 )

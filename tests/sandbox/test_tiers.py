@@ -156,10 +156,10 @@ def test_children_of_two_sandboxes_have_different_uids():
 
 
 def test_options_start_a_sandbox_with_their_limits():
-  with SandboxOptions(min_tier="namespaces", slots=1, limit_s=0.5).start() as running:
+  with SandboxOptions(min_tier="namespaces", slots=1, timeout_s=0.5).start() as running:
     (execution,) = ask(running, calls("def f():\n  while True: pass\n", "f()"))
     assert execution.end == "timeout" and execution.time_s > 0.4, execution
-  with SandboxOptions(min_tier="namespaces", slots=1, limit_s=60, memory_mb=300).start() as running:
+  with SandboxOptions(min_tier="namespaces", slots=1, timeout_s=60, memory_mb=300).start() as running:
     assert running.limits.wall_s == 60
     (execution,) = ask(running, calls("def f():\n  return len(bytearray(400 << 20))\n", "f()"))
     assert b"MemoryError" in execution.results
