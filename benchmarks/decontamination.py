@@ -7,7 +7,6 @@ variables renamed. Prints every hit, the share of planted problems found, and th
 on questions that were not planted are listed to be judged.
 """
 
-import argparse
 import os
 import random
 import re
@@ -18,15 +17,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from srpo_jax.cli.parser import ArgumentParser
 from srpo_jax.data.curation.eval_sets import QUESTION_COLUMNS
 from srpo_jax.data.decontamination import EvalItem, Index
-from srpo_jax.utils.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.utils.errors import InputError, run_cli
 from srpo_jax.utils.jsonl import json_rows
 
 
 def main(args: Sequence[str]) -> None:
   data = Path(os.environ.get("SRPO_DATA", Path(__file__).parent.parent / ".." / "shared" / "data"))
-  parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = ArgumentParser(description=__doc__)
   parser.add_argument("--train", type=Path, default=data / "gsm8k_train.jsonl")
   parser.add_argument("--eval", type=Path, default=data / "aime24.jsonl")
   options = parser.parse_args(args)

@@ -24,6 +24,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from srpo_jax.cli.parser import ArgumentParser, check_positive
 from srpo_jax.model.qwen2 import Qwen2Config, init_params
 from srpo_jax.model.sampling import Purpose, prompt_key
 from srpo_jax.planning.chips import Chip, chip_of
@@ -34,7 +35,7 @@ from srpo_jax.training.batch import pack_micro_batches
 from srpo_jax.training.learner import Learner, LearnerOptions, TrainState, make_optimizer
 from srpo_jax.types import Rollout
 from srpo_jax.utils.cache import enable_compilation_cache
-from srpo_jax.utils.errors import ArgumentParser, InputError, check_positive, run_cli
+from srpo_jax.utils.errors import InputError, run_cli
 from srpo_jax.utils.fields import names
 
 TOY = Qwen2Config(128, 64, 96, 2, 4, 2, 16, 1e6, 1e-6, True)
@@ -217,7 +218,7 @@ def run_in_process(part: str, name: str, args: Sequence[str], options: argparse.
 
 
 def main(args: Sequence[str]) -> None:
-  parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = ArgumentParser(description=__doc__)
   parser.add_argument("--shapes", default="0.5B,1.5B", help="sizes of Qwen2.5, or toy, with commas between")
   parser.add_argument("--parts", default=",".join(PARTS))
   parser.add_argument("--part", choices=PARTS[:-1], help=argparse.SUPPRESS)  # what a process of its own is started with

@@ -6,7 +6,6 @@ Both run the same engine in one process, turn by turn. A static batch fills all 
 response; continuous batching refills a slot as soon as it is free.
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -18,16 +17,17 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from srpo_jax.cli.parser import ArgumentParser, check_positive
 from srpo_jax.model import hf
 from srpo_jax.model.sampling import Purpose, prompt_key
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.sampler import GroupRequest, sample_groups
 from srpo_jax.utils.cache import enable_compilation_cache
-from srpo_jax.utils.errors import ArgumentParser, check_positive, run_cli
+from srpo_jax.utils.errors import run_cli
 
 
 def main(args: Sequence[str]) -> None:
-  parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = ArgumentParser(description=__doc__)
   parser.add_argument("--model", required=True, type=Path, help="Hugging Face folder")
   parser.add_argument("--responses", type=int, default=320)
   parser.add_argument("--slots", type=int, default=32)

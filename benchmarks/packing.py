@@ -7,7 +7,6 @@ three ways train the same responses to the same loss: rows packed with several r
 response a row padded to its micro-batch's longest (several), and a response a row padded to the limit (one).
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -20,13 +19,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from srpo_jax.cli.parser import ArgumentParser, check_positive
 from srpo_jax.model import hf
 from srpo_jax.rollout.sampler import round_up
 from srpo_jax.training.batch import make_micro_batches, pack_micro_batches
 from srpo_jax.training.learner import Learner, LearnerOptions, MicroBatch, make_optimizer
 from srpo_jax.types import Rollout
 from srpo_jax.utils.cache import enable_compilation_cache
-from srpo_jax.utils.errors import ArgumentParser, check_positive, run_cli
+from srpo_jax.utils.errors import run_cli
 
 PROMPT = 16  # tokens, at most
 
@@ -57,7 +57,7 @@ def cost(batches: list[MicroBatch]) -> dict[str, float]:
 
 
 def main(args: Sequence[str]) -> None:
-  parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = ArgumentParser(description=__doc__)
   parser.add_argument("--model", required=True, type=Path, help="Hugging Face folder")
   parser.add_argument("--responses", type=int, default=256)
   parser.add_argument("--mean", type=int, default=48, help="tokens of a response")

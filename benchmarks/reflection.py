@@ -6,7 +6,6 @@ Responses are words of real questions with phrases and code strewn in; 1,700 Eng
 Qwen2.5 tokenizer.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -19,7 +18,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from srpo_jax.analysis.reflection import KINDS, reflect
-from srpo_jax.utils.errors import ArgumentParser, InputError, check_positive, run_cli
+from srpo_jax.cli.parser import ArgumentParser, check_positive
+from srpo_jax.utils.errors import InputError, run_cli
 from srpo_jax.utils.jsonl import json_rows
 
 STREWN = ("Wait,", "alternatively,", "let me check", "`3 * 4`", "no need to recheck", "```python\nprint(1)\n```\n")
@@ -38,7 +38,7 @@ def responses(n: int, words: int, questions: Path) -> Iterator[str]:
 
 def main(args: Sequence[str]) -> None:
   data = Path(os.environ.get("SRPO_DATA", Path(__file__).parent.parent / ".." / "shared" / "data"))
-  parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = ArgumentParser(description=__doc__)
   parser.add_argument("--responses", type=int, default=100_000)
   parser.add_argument("--words", type=int, default=1700, help="of a response")
   parser.add_argument("--questions", type=Path, default=data / "gsm8k_train.jsonl", help="`question` column")

@@ -32,8 +32,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from srpo_jax.cli.parser import ArgumentParser, check_positive
 from srpo_jax.data.encoded import load_tokenizer
-from srpo_jax.utils.errors import ArgumentParser, check_positive, run_cli
+from srpo_jax.utils.errors import run_cli
 
 ROOT = Path(__file__).parent.parent
 START_S = 300
@@ -42,7 +43,7 @@ Ask = Callable[[str, int], Awaitable[tuple[float, int]]]
 
 
 def main(args: Sequence[str]) -> None:
-  parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = ArgumentParser(description=__doc__)
   parser.add_argument("--model", required=True, type=Path, help="Hugging Face folder")
   parser.add_argument("--requests", type=int, default=64)
   parser.add_argument("--clients", type=int, default=16, help="calls at a time, and slots of our server")

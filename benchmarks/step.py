@@ -21,6 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from srpo_jax.algorithm.advantages import group_advantages
+from srpo_jax.cli.parser import ArgumentParser
 from srpo_jax.data.encoded import load_tokenizer
 from srpo_jax.model import hf
 from srpo_jax.model.sampling import Purpose, prompt_key
@@ -29,7 +30,7 @@ from srpo_jax.rollout.sampler import GroupRequest, round_up, sample_groups
 from srpo_jax.training.batch import make_micro_batches
 from srpo_jax.training.learner import Learner, LearnerOptions, make_optimizer
 from srpo_jax.utils.cache import enable_compilation_cache
-from srpo_jax.utils.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.utils.errors import InputError, run_cli
 from srpo_jax.utils.jsonl import is_text, json_rows
 
 PROMPT_BUCKET = 32
@@ -110,7 +111,7 @@ def run(options: argparse.Namespace) -> dict[str, float]:
 
 
 def main(args: Sequence[str]) -> None:
-  parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = ArgumentParser(description=__doc__)
   parser.add_argument("--model", required=True, type=Path, help="Hugging Face folder")
   parser.add_argument("--prompts", required=True, type=Path, help="JSON Lines with a `prompt` column")
   parser.add_argument("--num-prompts", type=int, default=8)

@@ -3,7 +3,6 @@
 python benchmarks/workload.py --out DIR [--questions gsm8k_train.jsonl]
 """
 
-import argparse
 import json
 import os
 import sys
@@ -16,8 +15,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from srpo_jax.model import hf, hf_export, qwen2
-from srpo_jax.utils.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.cli.parser import ArgumentParser
+from srpo_jax.model import hf, qwen2
+from srpo_jax.utils.errors import InputError, run_cli
 from srpo_jax.utils.jsonl import json_rows
 
 SHAPE = {
@@ -35,7 +35,7 @@ SHAPE = {
 
 def main(args: Sequence[str]) -> None:
   data = Path(os.environ.get("SRPO_DATA", Path(__file__).parent.parent / ".." / "shared" / "data"))
-  parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = ArgumentParser(description=__doc__)
   parser.add_argument("--out", required=True, type=Path, help="folder for model/ and prompts.jsonl")
   parser.add_argument("--questions", type=Path, default=data / "gsm8k_train.jsonl", help="`question` column")
   options = parser.parse_args(args)
@@ -61,7 +61,7 @@ def main(args: Sequence[str]) -> None:
   config = {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "dtype": "float32", "hidden_act": "silu"}
   (folder / "config.json").write_text(json.dumps(config | SHAPE))
   shape = hf.read_config(folder)
-  hf_export.write_params(qwen2.init_params(shape, jax.random.key(0)), shape, folder)
+  hf.write_params(qwen2.init_params(shape, jax.random.key(0)), shape, folder)
   with (options.out / "prompts.jsonl").open("w") as out:
     out.writelines(json.dumps({"prompt": question}) + "\n" for question in questions[:256])
 

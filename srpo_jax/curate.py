@@ -16,6 +16,7 @@ labels the difficulty of a data set's rows (see its own --help).
 import importlib
 from collections.abc import Sequence
 
+from srpo_jax.cli.run_flags import config_parser, read_config_file
 from srpo_jax.utils.errors import run_cli
 from srpo_jax.utils.logs import start_logging
 
@@ -24,10 +25,9 @@ def main(args: Sequence[str]) -> None:
   """Curates, or hands over to the labelling, as the command line says."""
   if args and args[0] == "label":
     return importlib.import_module("srpo_jax.data.labelling.label").main(args[1:])
-  from srpo_jax.cli.config_flags import parse_config
-
-  raw = parse_config("curate", __doc__ or "", args)
-  # Imported late: --help and a wrong flag are told at once.
+  options, overrides = config_parser("curate", __doc__ or "", args).parse_known_args(args)
+  raw, _ = read_config_file("curate", options, overrides)
+  # Imported late: a wrong flag is told at once.
   from srpo_jax.data.curation.config import make_config
   from srpo_jax.data.curation.pipeline import curate
 

@@ -14,20 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srpo_jax.checks.finding import FAIL, WARN, Finding, summary, table
-from srpo_jax.config import Config
-from srpo_jax.launch import parse_flags
+from srpo_jax.cli.run_flags import read_options, resolve
 from srpo_jax.utils.errors import InputError, run_cli
 from srpo_jax.utils.logs import start_logging
 from srpo_jax.utils.paths import as_path
 
 if TYPE_CHECKING:
+  from srpo_jax.config import Config
   from srpo_jax.rollout.policy import Policy
 
 PROMPTS = 4  # that are sampled
 TEXTS = 256  # prompts whose tokens are looked at
 
 
-def examine(config: Config, workdir: Path, show: Callable[[Finding], None]) -> list[Finding]:
+def examine(config: "Config", workdir: Path, show: Callable[[Finding], None]) -> list[Finding]:
   """All findings, each shown as soon as it is there.
 
   Raises:
@@ -103,11 +103,11 @@ def examine(config: Config, workdir: Path, show: Callable[[Finding], None]) -> l
   return findings
 
 
-def with_any_sandbox(config: Config) -> Config:
+def with_any_sandbox(config: "Config") -> "Config":
   return dataclasses.replace(config, sandbox=dataclasses.replace(config.sandbox, min_tier="unsafe"))
 
 
-def start_of(config: Config) -> "Policy":
+def start_of(config: "Config") -> "Policy":
   """The policy that the run begins from: a base, or the last checkpoint of another run."""
   from srpo_jax.rollout.policy import of_folder, of_run
   from srpo_jax.training.run import base_folder
@@ -116,8 +116,10 @@ def start_of(config: Config) -> "Policy":
 
 
 def main(args: Sequence[str]) -> None:
-  config, workdir, _ = parse_flags(args, __doc__ or "")
-  from srpo_jax.utils.cache import enable_compilation_cache
+  """Prints a line per check. Exits with 1 if one fails."""
+  options, overrides = read_options("doctor", __doc__ or "", args)
+  config, workdir, _ = resolve("doctor", options, overrides)
+  from srpo_jax.utils.cache import enable_compilation_cache  # imported late: --help does not wait for JAX
 
   start_logging()
   enable_compilation_cache()

@@ -1,102 +1,34 @@
-"""Token ids and log-probabilities of texts, to hold this model against another implementation.
+"""Writes token ids and log-probabilities of texts, to hold this model against another implementation.
 
-python -m srpo_jax.logprobs --model DIR --input texts.jsonl --output out.jsonl
+    python -m srpo_jax.logprobs --model DIR --input texts.jsonl --out out.jsonl
 
-An input row has `text`, or `prompt` and `response` (then the response's tokens alone are reported); an output row has
-`token_ids` and `logprobs` of equal length, and the row's `id` where it has one. A text's first token has nothing
-before it: its log-probability is null.
+An input row has `text`, or `prompt` and `response`. With a prompt, only the response's tokens are reported. An output
+row has `token_ids` and `logprobs` of equal length, and the row's `id` where it has one. A text's first token has
+nothing before it: its log-probability is null.
 """
 
-import argparse
-import dataclasses
-import functools
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from srpo_jax.data.encoded import load_tokenizer
-from srpo_jax.model import hf, qwen2
-from srpo_jax.rollout.sampler import round_up
-from srpo_jax.training.learner import target_logprobs
-from srpo_jax.utils.cache import enable_compilation_cache
-from srpo_jax.utils.errors import ArgumentParser, InputError, run_cli
-from srpo_jax.utils.jsonl import is_text, json_rows, replaced
-
-
-@dataclasses.dataclass(frozen=True)
-class Text:
-  """One row: its tokens, and how many of them are the prompt."""
-
-  id: Any
-  tokens: list[int]
-  prompt_length: int
-
-
-def read_texts(file: Path, tokenizer: Any) -> list[Text]:
-  """The rows of a JSON Lines file, tokenized; prompt and response are tokenized apart.
-
-  Raises:
-    InputError: naming the line and the field.
-  """
-  texts = []
-  for place, row in json_rows(file):
-    if not isinstance(row, dict):
-      raise InputError(f"{place}: expected a JSON object")
-    fields = ("text",) if "text" in row else ("prompt", "response")
-    for field in fields:
-      if not is_text(row.get(field)):
-        raise InputError(f"{place}: field {field}: expected text (a row has text, or prompt and response)")
-    parts = [tokenizer(row[field], add_special_tokens=False)["input_ids"] for field in fields]
-    tokens = [token for part in parts for token in part]
-    if not tokens:
-      raise InputError(f"{place}: field {fields[-1]}: expected at least one token")
-    texts.append(Text(row.get("id"), tokens, 0 if len(parts) == 1 else len(parts[0])))
-  return texts
-
-
-@functools.partial(jax.jit, static_argnames=("config", "chunk"))
-def _logprobs(
-  params: qwen2.Params, tokens: jax.Array, length: jax.Array, *, config: Any, chunk: int = 256
-) -> jax.Array:
-  at = jnp.arange(tokens.shape[0])[None]
-  hidden = qwen2.forward(params, config, tokens[None], at, (at < length).astype(jnp.int32))
-  return target_logprobs(params, hidden[:, :-1], tokens[None, 1:], temperature=1.0, chunk=chunk)[0][0]
-
-
-def text_logprobs(params: qwen2.Params, config: qwen2.Qwen2Config, tokens: Sequence[int]) -> np.ndarray:
-  """[n - 1] fp32 log-probabilities, of each token but the first given those before it."""
-  n = len(tokens)
-  padded = np.zeros(max(2, round_up(n, 64)), np.int32)
-  padded[:n] = tokens
-  return np.asarray(_logprobs(params, padded, np.int32(n), config=config))[: n - 1]
+from srpo_jax.cli import flags
+from srpo_jax.cli.parser import ArgumentParser
+from srpo_jax.utils.errors import InputError, run_cli
 
 
 def main(args: Sequence[str]) -> None:
-  parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument("--model", required=True, type=Path, help="Hugging Face folder")
-  parser.add_argument("--input", required=True, type=Path, help="JSON Lines")
-  parser.add_argument("--output", required=True, type=Path, help="JSON Lines, replaced when everything has succeeded")
+  """Writes the log-probabilities as the command line says."""
+  parser = ArgumentParser("logprobs", __doc__)
+  flags.add(parser, "--model", required=True)
+  flags.add(parser, "--input", required=True, help="Texts (JSON Lines).")
+  flags.add(parser, "--out", required=True, help="File to write (JSON Lines). It is replaced after all rows succeed.")
   options = parser.parse_args(args)
-  if options.input.resolve() == options.output.resolve():
-    raise InputError(f"--output: expected another file than --input, found {options.output}")
+  if options.input.resolve() == options.out.resolve():
+    raise InputError(f"--out: expected another file than --input, found {options.out}")
+  # Imported late: --help does not wait for JAX.
+  from srpo_jax.evaluation.logprobs import write_logprobs
+  from srpo_jax.utils.cache import enable_compilation_cache
+
   enable_compilation_cache()
-  config = hf.read_config(options.model)
-  tokenizer = load_tokenizer(options.model)
-  texts = read_texts(options.input, tokenizer)
-  params = hf.load_params(options.model, config)
-  with replaced(options.output) as out:
-    for text in texts:
-      if max(text.tokens) >= config.vocab_size:
-        raise InputError(f"{options.model}: the tokenizer has ids beyond the model's vocab_size {config.vocab_size}")
-      logprobs = [None, *map(float, text_logprobs(params, config, text.tokens))][text.prompt_length :]
-      row = {} if text.id is None else {"id": text.id}
-      row |= {"token_ids": text.tokens[text.prompt_length :], "logprobs": logprobs}
-      out.write(json.dumps(row, allow_nan=False) + "\n")
+  write_logprobs(options.model, options.input, options.out)
 
 
 if __name__ == "__main__":

@@ -16,165 +16,27 @@ the last part, which needs the weights. Fields of the run's config, as another m
 --config.section.field=value.
 """
 
-import argparse
-import contextlib
-import dataclasses
 import sys
-from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
-
-from srpo_jax.cli.config_flags import check_overrides
-from srpo_jax.model.sharding import make_mesh, on_mesh
-from srpo_jax.rollout.collector import Group, text_of
-from srpo_jax.training.metrics import Row, group_metrics
-from srpo_jax.training.recording import Recording, Step
-from srpo_jax.types import Verdict
-from srpo_jax.utils.cache import enable_compilation_cache
-from srpo_jax.utils.errors import ArgumentParser, run_cli
+from srpo_jax.cli import flags
+from srpo_jax.cli.parser import ArgumentParser, check_overrides
+from srpo_jax.utils.errors import run_cli
 from srpo_jax.utils.logs import start_logging
-from srpo_jax.utils.paths import as_path
-
-# Relative and absolute: of figures of the policy what another device or mesh may change, and of means of equal numbers.
-CLOSE, EQUAL = (1e-3, 1e-5), (0.0, 1e-9)
-EXACT = ("correct", "format", "language_mix", "pass_fraction", "reward")
-
-
-@dataclasses.dataclass(frozen=True)
-class Check:
-  """One thing that was compared."""
-
-  name: str
-  compared: int
-  differing: int
-  largest: float  # difference; NaN where the things are no numbers
-  first: str  # difference, in words; empty: none
-
-  @property
-  def agrees(self) -> bool:
-    return self.differing == 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Replayed:
-  """A step with what it was compared with.
-
-  Attributes:
-    recorded: as it stands in the files.
-    judged: the same groups with the verdicts of today; advantages: of those, [prompt, sample].
-    metrics: policy/* of the update made again; empty without it.
-    moved: prompt id -> of each of its responses, by how much the update changed the log-probability of each token.
-  """
-
-  recorded: Step
-  judged: tuple[Group, ...]
-  advantages: np.ndarray
-  metrics: Row
-  moved: Mapping[str, tuple[np.ndarray, ...]]
-  checks: tuple[Check, ...]
-
-
-def replay(
-  workdir: str | Path, step: int, *, loss: bool = True, moved: Collection[str] = (), overrides: Sequence[str] = ()
-) -> Replayed:
-  """Recomputes step `step` of a run and compares.
-
-  Args:
-    loss: also make the update again, for which the weights are loaded.
-    moved: ids of prompts to tell of, with `loss`, what the update did to the tokens of their responses.
-    overrides: of the run's config, as --config.section.field=value.
-
-  Raises:
-    InputError: naming what is missing or does not belong together.
-  """
-  with contextlib.ExitStack() as stack:
-    run = stack.enter_context(Recording(workdir, overrides))
-    stack.enter_context(on_mesh(make_mesh(**dataclasses.asdict(run.config.mesh))))
-    row = run.metrics(step)
-    recorded = run.step(step)
-    judged = run.judge(recorded.groups)
-    advantages = run.advantages(judged)
-    checks = [_texts(run, recorded.groups), *(_verdicts(name, recorded.groups, judged) for name in EXACT)]
-    checks.append(_advantages(recorded, advantages))
-    checks += [_figure(name, row.get(name), value, EQUAL) for name, value in group_metrics(judged, advantages).items()]
-    metrics, changes = _update(run, recorded, moved) if loss else ({}, {})
-    checks += [_figure(name, row.get(name), value, CLOSE) for name, value in metrics.items()]
-    return Replayed(recorded, judged, advantages, metrics, changes, tuple(checks))
-
-
-def _update(run: Recording, recorded: Step, moved: Collection[str]) -> tuple[Row, dict[str, tuple[np.ndarray, ...]]]:
-  """The update's policy/* figures, and what it changed of the prompts `moved`."""
-  groups = {group.prompt.problem.id: group for group in recorded.groups if group.prompt.problem.id in moved}
-  state = run.state_before(recorded.number)
-  before = {id_: run.logprobs(state, group.rollouts) for id_, group in groups.items()}
-  state, metrics = run.update(state, recorded)
-  after = {id_: run.logprobs(state, group.rollouts) for id_, group in groups.items()}
-  return metrics, {id_: tuple(b - a for a, b in zip(before[id_], after[id_], strict=True)) for id_ in groups}
-
-
-def _texts(run: Recording, groups: Sequence[Group]) -> Check:
-  responses = [of for g in groups for of in zip(g.verdicts, g.texts, g.rollouts, strict=True)]
-  return _compared("text", [(v.id, text, text_of(rollout, run.tokenizer)) for v, text, rollout in responses])
-
-
-def _verdicts(name: str, recorded: Sequence[Group], judged: Sequence[Group]) -> Check:
-  """One field of all verdicts; numbers as the files hold them, in 32 bits."""
-
-  def value(verdict: Verdict) -> float | None:
-    found = getattr(verdict, name)
-    return None if found is None or np.isnan(found) else float(np.float32(found))
-
-  both = [(a, b) for g, h in zip(recorded, judged, strict=True) for a, b in zip(g.verdicts, h.verdicts, strict=True)]
-  notes = {b.id: f" ({a.reason!r}, now {b.reason!r})" for a, b in both if a.reason != b.reason}
-  return _compared(name, [(a.id, value(a), value(b)) for a, b in both], notes)
-
-
-def _advantages(recorded: Step, advantages: np.ndarray) -> Check:
-  ids = [verdict.id for group in recorded.groups for verdict in group.verdicts]
-  values = zip(ids, recorded.advantages.ravel().tolist(), advantages.ravel().tolist(), strict=True)
-  return _compared("advantage", list(values))
-
-
-def _figure(name: str, recorded: float | None, value: float | None, within: tuple[float, float]) -> Check:
-  same, off = recorded is value, np.nan
-  if recorded is not None and value is not None:
-    same, off = bool(np.isclose(value, recorded, *within)), abs(value - recorded)
-  return Check(name, 1, int(not same), off, "" if same else f"{recorded!r} recorded, {value!r} now")
-
-
-def _compared(name: str, rows: Sequence[tuple[str, Any, Any]], notes: Mapping[str, str] | None = None) -> Check:
-  """Of (id, recorded, now) each pair that must be equal."""
-  differing = [(id_, a, b) for id_, a, b in rows if a != b]
-  off = [abs(a - b) for _, a, b in rows if isinstance(a, float) and isinstance(b, float)]
-  first = ""
-  if differing:
-    id_, a, b = differing[0]
-    first = f"{id_}: {a!r:.60} recorded, {b!r:.60} now{(notes or {}).get(id_, '')}"
-  return Check(name, len(rows), len(differing), max(off, default=np.nan), first)
-
-
-def table(checks: Sequence[Check]) -> str:
-  """A line a check."""
-  lines = [f"{'':26} {'compared':>9} {'differing':>9} {'largest difference':>19}"]
-  for check in checks:
-    largest = "-" if np.isnan(check.largest) else f"{check.largest:.3g}"
-    lines.append(f"{check.name:26} {check.compared:9} {check.differing:9} {largest:>19}  {check.first}".rstrip())
-  return "\n".join(lines)
 
 
 def main(args: Sequence[str]) -> None:
-  """Prints what agrees and what differs; exits with 1 where anything does."""
-  parser = ArgumentParser(
-    prog="python -m srpo_jax.replay", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-    allow_abbrev=False,
-  )  # fmt: skip
-  parser.add_argument("--workdir", required=True, type=as_path, help="of the run; may be gs://")
-  parser.add_argument("--step", required=True, type=int, help="that is recorded")
-  parser.add_argument("--no-loss", action="store_true", help="rewards and advantages alone")
+  """Prints the table of the comparison. Exits with 1 if anything differs."""
+  parser = ArgumentParser("replay", __doc__)
+  flags.add(parser, "--workdir", required=True)
+  flags.add(parser, "--step", required=True, help="Recorded step to recompute.")
+  parser.add_argument("--no-loss", action="store_true", help="Rewards and advantages only, without the weights.")
   options, overrides = parser.parse_known_args(args)
   check_overrides(overrides)
+  # Imported late: --help does not wait for JAX.
+  from srpo_jax.training.replay import replay, table
+  from srpo_jax.utils.cache import enable_compilation_cache
+
   start_logging()
   enable_compilation_cache()
   found = replay(options.workdir, options.step, loss=not options.no_loss, overrides=overrides)

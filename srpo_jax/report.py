@@ -1,25 +1,30 @@
-"""A run as one HTML file: python -m srpo_jax.report --workdir DIR [--compare DIR ...] [--out FILE]
+"""Writes a run as one HTML file: python -m srpo_jax.report --workdir DIR [--compare DIR ...] [--out FILE]
 
-Curves (those of other runs laid over them), the pass rate of every prompt epoch by epoch, which is what history
-resampling saw, and a viewer of rollouts with rewards, advantages and the checker's reasons. The file needs no network.
+The file has the curves, with those of other runs laid over them. It has the pass rate of every prompt epoch by epoch,
+which is what history resampling saw. And it has a viewer of rollouts with rewards, advantages and the checker's
+reasons. It needs no network.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from srpo_jax.utils.errors import ArgumentParser, InputError, check_positive, run_cli
+from srpo_jax.cli import flags
+from srpo_jax.cli.argument_types import whole
+from srpo_jax.cli.parser import ArgumentParser
+from srpo_jax.utils.errors import InputError, run_cli
 from srpo_jax.utils.paths import as_path
 
 
 def main(args: Sequence[str]) -> None:
-  parser = ArgumentParser(prog="python -m srpo_jax.report", description=(__doc__ or "").partition("\n")[0])
-  parser.add_argument("--workdir", required=True, type=as_path, help="of the run")
-  parser.add_argument("--compare", type=as_path, nargs="+", action="extend", default=[], help="workdirs of other runs")
-  parser.add_argument("--out", type=Path, help="file to write; default WORKDIR/report.html")
-  parser.add_argument("--max-prompts", type=int, default=20_000, help="rows of the table of prompts")
-  parser.add_argument("--max-mb", type=int, default=30, help="of rollouts to read, about")
+  """Writes the page and prints its size."""
+  parser = ArgumentParser("report", __doc__)
+  flags.add(parser, "--workdir", required=True)
+  parser.add_argument(
+    "--compare", type=as_path, nargs="+", action="extend", default=[], metavar="DIR", help="Run directories to compare."
+  )
+  flags.add(parser, "--out", help="File to write. Default: WORKDIR/report.html.")
+  parser.add_argument("--max-prompts", type=whole(1), default=20_000, help="Largest number of prompts in the table.")
+  parser.add_argument("--max-mb", type=whole(1), default=30, help="Approximate size of the rollouts to read, in MB.")
   options = parser.parse_args(args)
-  check_positive(options, "max_prompts", "max_mb")
   out = options.out or options.workdir / "report.html"
   if options.out and not out.parent.is_dir():
     raise InputError(f"--out: expected an existing folder, found {out.parent}")

@@ -9,7 +9,7 @@ import pytest
 from configs import base, stage1, tiny
 from srpo_jax.cli.policy_flags import policy_config
 from srpo_jax.config import MeshConfig, check_same_run, flatten, make_config, read_config, to_json
-from srpo_jax.data.labelling import label
+from srpo_jax.data.labelling.options import label_config
 from srpo_jax.utils.errors import InputError
 
 
@@ -129,6 +129,6 @@ def test_what_samples_outside_of_training_wants_one_device():
   """Without --config: a base in a folder is labelled, evaluated and served by what every machine has."""
   options = argparse.Namespace(input="x", temperature=None, max_new_tokens=None, seed=None, config="configs/base.py")
   options.model = "base"
-  assert label._config(options, []).mesh == MeshConfig(1, 1, 1)
+  assert label_config(options, []).mesh == MeshConfig(1, 1, 1)
   sampled = argparse.Namespace(model="base", workdir=None, config=None)  # what evaluate and serve start from
   assert policy_config(sampled, []).mesh == MeshConfig(1, 1, 1)

@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from srpo_jax.export import load_policy
 from srpo_jax.model import qwen2
-from srpo_jax.replay import Replayed, main, replay
+from srpo_jax.replay import main
+from srpo_jax.training.export import load_policy
+from srpo_jax.training.replay import Replayed, replay
 from srpo_jax.training.workdir import ROLLOUT_SCHEMA
 from srpo_jax.utils.errors import InputError
 from tests.helpers.paths import ROOT

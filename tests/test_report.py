@@ -182,7 +182,7 @@ def test_what_is_no_run_is_named(tmp_path, workdir):
     main(["--workdir", str(tmp_path / "nothing")])
   with pytest.raises(InputError, match="--out: expected an existing folder"):
     main(["--workdir", str(workdir), "--out", str(tmp_path / "no" / "x.html")])
-  with pytest.raises(InputError, match="--max-mb: expected at least 1, got 0"):
+  with pytest.raises(InputError, match="--max-mb: expected a whole number of at least 1, got '0'"):
     main(["--workdir", str(workdir), "--max-mb", "0"])
   (workdir / "rollouts/step_000001.parquet").write_bytes(b"no parquet")
   with pytest.raises(InputError, match=r"step_000001\.parquet: .*expected a parquet file"):

@@ -20,7 +20,7 @@ def score(folder: Path, lines: Sequence[object], *options: str, code: int = 0) -
   """Runs the command on `lines` (objects become JSON, text and bytes are written as they are)."""
   data = b"".join(_encoded(line) + b"\n" for line in lines)
   (folder / "in.jsonl").write_bytes(data)
-  return run("--input", str(folder / "in.jsonl"), "--output", str(folder / "out.jsonl"), *options, code=code)
+  return run("--input", str(folder / "in.jsonl"), "--out", str(folder / "out.jsonl"), *options, code=code)
 
 
 def _encoded(line: object) -> bytes:
@@ -132,16 +132,16 @@ def test_strict_stops_at_the_first_bad_row_and_writes_nothing(tmp_path: Path, li
   ("arguments", "words"),
   [
     ((), ["--input"]),
-    (("--input", "{}/none.jsonl", "--output", "{}/out.jsonl"), ["none.jsonl", "No such file"]),
-    (("--input", "{}", "--output", "{}/out.jsonl"), ["Is a directory"]),
-    (("--input", "{}/in.jsonl", "--output", "{}/none/out.jsonl"), ["--output", "none"]),
-    (("--input", "{}/in.jsonl", "--output", "{}/in.jsonl"), ["--output", "another file"]),
-    (("--input", "{}/in.jsonl", "--output", "{}"), ["Is a directory"]),
-    (("--input", "{}/in.jsonl", "--output", "{}/out.jsonl", "--validator", "xml"), ["--validator", "xml"]),
-    (("--input", "{}/in.jsonl", "--output", "{}/out.jsonl", "--limit-s", "0"), ["timeout_s"]),
-    (("--input", "{}/in.jsonl", "--output", "{}/out.jsonl", "--limit-s", "soon"), ["--limit-s", "soon"]),
-    (("--input", "{}/in.jsonl", "--output", "{}/out.jsonl", "--workers", "0"), ["workers"]),
-    (("--input", "{}/in.jsonl", "--output", "{}/out.jsonl", "--unknown"), ["--unknown"]),
+    (("--input", "{}/none.jsonl", "--out", "{}/out.jsonl"), ["none.jsonl", "No such file"]),
+    (("--input", "{}", "--out", "{}/out.jsonl"), ["Is a directory"]),
+    (("--input", "{}/in.jsonl", "--out", "{}/none/out.jsonl"), ["--out", "none"]),
+    (("--input", "{}/in.jsonl", "--out", "{}/in.jsonl"), ["--out", "another file"]),
+    (("--input", "{}/in.jsonl", "--out", "{}"), ["Is a directory"]),
+    (("--input", "{}/in.jsonl", "--out", "{}/out.jsonl", "--validator", "xml"), ["--validator", "xml"]),
+    (("--input", "{}/in.jsonl", "--out", "{}/out.jsonl", "--timeout-s", "0"), ["--timeout-s"]),
+    (("--input", "{}/in.jsonl", "--out", "{}/out.jsonl", "--timeout-s", "soon"), ["--timeout-s", "soon"]),
+    (("--input", "{}/in.jsonl", "--out", "{}/out.jsonl", "--workers", "0"), ["workers"]),
+    (("--input", "{}/in.jsonl", "--out", "{}/out.jsonl", "--unknown"), ["--unknown"]),
   ],
 )
 def test_bad_arguments_end_with_one_line(tmp_path: Path, arguments: tuple[str, ...], words: list[str]) -> None:
@@ -156,7 +156,7 @@ def test_an_unjudged_row_has_null_for_a_reward(tmp_path: Path, monkeypatch: pyte
 
   (tmp_path / "in.jsonl").write_text(json.dumps(row("a", r"2+\sqrt{3}", r"\sqrt{3}+2")) + "\n")
   monkeypatch.setattr(sys, "executable", "/nonexistent/python")
-  command.main(["--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out.jsonl"), "--workers", "1"])
+  command.main(["--input", str(tmp_path / "in.jsonl"), "--out", str(tmp_path / "out.jsonl"), "--workers", "1"])
   (found,) = rows(tmp_path / "out.jsonl")
   assert (found["correct"], found["reward"]) == (None, None)
   assert found["reason"].startswith("no worker: cannot start")

@@ -12,8 +12,9 @@ from typing import Any
 
 from srpo_jax.analysis.drawing import SHEET, draw_scores, mark_stages, sheet
 from srpo_jax.analysis.summary import by_set, stage_starts
+from srpo_jax.cli.parser import ArgumentParser
 from srpo_jax.training.workdir import read_rows
-from srpo_jax.utils.errors import ArgumentParser, InputError, run_cli
+from srpo_jax.utils.errors import InputError, run_cli
 
 Row = dict[str, Any]
 

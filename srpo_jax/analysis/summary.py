@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from srpo_jax.analysis.drawing import SHEET, draw_curve, draw_scores, mark_stages, points_of, sheet
 from srpo_jax.analysis.reflection import KINDS
+from srpo_jax.data.difficulty import difficulty_rank
 from srpo_jax.training.workdir import read_rows
 from srpo_jax.utils.paths import as_path
 
@@ -56,7 +57,7 @@ def comparison_table(evals: Sequence[Row], starts: Collection[int] = ()) -> str:
   """
   marks = [evals[0], *(row for row in evals[1:-1] if row["step"] in starts), evals[-1]]
   lines = [(label, [row[key] for row in marks]) for label, key in TABLE_ROWS]
-  for level in marks[0]["by"]:
+  for level in sorted(marks[0]["by"], key=difficulty_rank):
     lines.append((f"{level}, temperature 1", [row["by"][level] for row in marks]))
     lines.append((f"{level}, greedy", [row["greedy_by"][level] for row in marks]))
   first = "base" if marks[0]["step"] == 0 else f"step {marks[0]['step']}"

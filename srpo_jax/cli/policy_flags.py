@@ -1,32 +1,30 @@
-"""The command line's policy: --model DIR, or --workdir DIR [--step N], with the settings that it is sampled under."""
+"""Flags that name a policy: --model DIR, or --workdir DIR [--step N], and the settings that it is sampled under."""
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srpo_jax.cli.config_flags import check_overrides
-from srpo_jax.config import Config, read_config
-from srpo_jax.launch import parse_flags
-from srpo_jax.utils.errors import ArgumentParser, InputError
-from srpo_jax.utils.paths import as_path
+from srpo_jax.cli import flags
+from srpo_jax.cli.flags import CONFIG
+from srpo_jax.cli.parser import ArgumentParser, check_overrides
+from srpo_jax.cli.run_flags import parse_flags
+from srpo_jax.utils.errors import InputError
 
 if TYPE_CHECKING:
+  from srpo_jax.config import Config
   from srpo_jax.rollout.policy import Policy
-
-CONFIG = "configs/base.py"
 
 
 def add_policy(parser: ArgumentParser) -> None:
-  """Adds the options that name a policy."""
-  parser.add_argument("--model", type=Path, help="Hugging Face folder of the policy")
-  parser.add_argument("--workdir", type=as_path, help="of the run whose policy it is; may be gs://")
-  parser.add_argument("--step", type=int, help="of the run's checkpoint; default the last")
-  parser.add_argument("--config", help=f"of --model: where the settings of training come from; default {CONFIG}")
+  """Adds the flags that name a policy."""
+  flags.add(parser, "--model", help="Hugging Face folder of the policy. Default: the policy of --workdir.")
+  flags.add(parser, "--workdir", help="Run directory (local or gs://) of the policy. Default: the policy of --model.")
+  flags.add(parser, "--step")
+  flags.add(parser, "--config", help=f"Config file with the settings of training, for --model. Default: {CONFIG}.")
 
 
 def check_policy(options: argparse.Namespace, overrides: Sequence[str]) -> None:
-  """Raises InputError for options that do not name one policy, or arguments left over that are no overrides."""
+  """Raises InputError for flags that do not name one policy, or for arguments left over that are no overrides."""
   if (options.model is None) == (options.workdir is None):
     raise InputError("--model: expected a Hugging Face folder here, or a run's folder in --workdir, not both")
   if options.workdir is None and options.step is not None:
@@ -36,8 +34,10 @@ def check_policy(options: argparse.Namespace, overrides: Sequence[str]) -> None:
   check_overrides(overrides)
 
 
-def policy_config(options: argparse.Namespace, overrides: Sequence[str]) -> Config:
-  """The settings of training: the run's own, or those of --config, with the overrides in place."""
+def policy_config(options: argparse.Namespace, overrides: Sequence[str]) -> "Config":
+  """Returns the settings of training: the run's own, or those of --config, with the overrides in place."""
+  from srpo_jax.config import read_config  # imported late: --help does not wait for JAX
+
   if options.workdir:
     return read_config(options.workdir / "config.json", overrides)
   own = [f"--config.model.path={options.model}", "--config.data.train=none", "--config.train.steps=1"]  # no training
@@ -45,7 +45,7 @@ def policy_config(options: argparse.Namespace, overrides: Sequence[str]) -> Conf
 
 
 def find_policy(options: argparse.Namespace) -> "Policy":
-  """Where the policy is. Raises InputError where it is not."""
+  """Returns the policy that the flags name. Raises InputError if it is not there."""
   from srpo_jax.rollout.policy import of_folder, of_run  # imported late: a wrong option is told at once
 
   return of_folder(options.model) if options.model else of_run(options.workdir, options.step)

@@ -18,7 +18,18 @@ from srpo_jax.utils.errors import InputError
 
 LABELS = ("unsolved", "hard", "medium", "easy", "solved")
 UNLABELLED = "unlabelled"
+EASIEST_FIRST = ("solved", "easy", "medium", "hard", "unsolved")
 HARD, MEDIUM = 0.25, 0.75  # the largest pass rates that these labels take
+
+
+def difficulty_rank(name: str) -> tuple[int, str]:
+  """Returns the sort key that lists difficulties from solved to unsolved, and other names after them by alphabet.
+
+  >>> sorted(["hard", "Level 5", "easy", "medium"], key=difficulty_rank)
+  ['easy', 'medium', 'hard', 'Level 5']
+  """
+  known = name.lower() in EASIEST_FIRST
+  return EASIEST_FIRST.index(name.lower()) if known else len(EASIEST_FIRST), name
 
 
 def pass_at_k(n: int, c: int, k: int) -> float | None:

@@ -12,8 +12,8 @@ from typing import Any
 from tqdm import tqdm
 
 from srpo_jax.config import Config
+from srpo_jax.data.digests import rows_digest
 from srpo_jax.data.encoded import load_tokenizer
-from srpo_jax.data.labelling.label import rows_digest
 from srpo_jax.data.prompt_set import PromptSet
 from srpo_jax.evaluation.results import figures, markdown
 from srpo_jax.evaluation.samples import SetSamples, opened

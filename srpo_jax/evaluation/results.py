@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from srpo_jax.analysis.estimators import estimates, majority_at_ks, pass_at_ks, powers_up_to
+from srpo_jax.data.difficulty import difficulty_rank
 
 Figures = dict[str, Any]
 
@@ -28,7 +29,7 @@ def figures(table: pa.Table, samples: int) -> Figures:
   levels = _levels(table, samples)
   columns = _per_problem(table, samples)
   few = {name: v for name, v in columns.items() if "@" not in name or name.endswith("@1")}
-  by = {level: levels == level for level in sorted(set(levels), key=_rank)}
+  by = {level: levels == level for level in sorted(set(levels), key=difficulty_rank)}
   return {
     "n": len(levels),
     "samples": samples,
@@ -40,12 +41,6 @@ def figures(table: pa.Table, samples: int) -> Figures:
       if len(by) > 1
     },
   }
-
-
-def _rank(level: str) -> tuple[int, str]:
-  """By difficulty where these are the usual words for it, else by the alphabet."""
-  usual = ("solved", "easy", "medium", "hard", "unsolved")
-  return usual.index(level.lower()) if level.lower() in usual else len(usual), level
 
 
 def _levels(table: pa.Table, samples: int) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Bad input ends with one clear line and exit status 2."""
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -36,20 +35,6 @@ class PreemptedError(BaseException):
 
   def __str__(self) -> str:
     return str(self.args[0])
-
-
-class ArgumentParser(argparse.ArgumentParser):
-  """argparse, its errors raised as InputError."""
-
-  def error(self, message: str) -> NoReturn:
-    raise InputError(f"{self.prog}: {message}")
-
-
-def check_positive(options: argparse.Namespace, *names: str) -> None:
-  """Raises InputError where one of these whole numbers of a command line is below 1."""
-  for name in names:
-    if getattr(options, name) < 1:
-      raise InputError(f"--{name.replace('_', '-')}: expected at least 1, got {getattr(options, name)}")
 
 
 def run_cli(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> NoReturn:

@@ -19,8 +19,12 @@ FIELDS = {
   "verify.limit_s": "verify.timeout_s",
 }
 
-# Command -> its old flags, with the dashes: {"export": {"--output": "--out"}}.
-FLAGS: dict[str, dict[str, str]] = {}
+# Command -> its old flags, with the dashes.
+FLAGS: dict[str, dict[str, str]] = {
+  "curate label": {"--output": "--out"},
+  "logprobs": {"--output": "--out"},
+  "score": {"--output": "--out", "--limit-s": "--timeout-s"},
+}
 
 
 def current_spec(spec: str) -> str:
@@ -93,4 +97,4 @@ def _current_specs(text: str, found: list[str]) -> str:
 
 def _log(place: str, found: Iterable[str]) -> None:
   if listed := ", ".join(found):
-    logging.info("replaced old names in the %s: %s", place, listed)
+    logging.warning("replaced old names in the %s: %s", place, listed)

@@ -11,6 +11,9 @@ import torch
 import transformers
 
 from srpo_jax import export, launch, logprobs
+from srpo_jax.cli.run_flags import parse_flags
+from srpo_jax.evaluation.logprobs import text_logprobs
+from srpo_jax.training.export import load_policy
 from srpo_jax.training.workdir import read_rows
 from srpo_jax.utils.errors import InputError
 from tests.helpers.paths import ROOT
@@ -31,12 +34,12 @@ def call(module, *args):
 
 def test_the_default_workdir_is_named_after_the_config_and_its_regime():
   for config, name in ((TINY, "tiny"), (f"{TINY}:staged", "tiny-staged")):
-    assert launch.parse_flags([config])[1] == Path("runs") / name
+    assert parse_flags([config])[1] == Path("runs") / name
 
 
 def test_an_unknown_regime_is_one_line():
   with pytest.raises(InputError, match=r"^flags: ValueError: nope: expected one of the regimes math, code, mixed"):
-    launch.parse_flags([f"{TINY}:nope"])
+    parse_flags([f"{TINY}:nope"])
 
 
 @pytest.mark.parametrize(
@@ -69,7 +72,7 @@ def test_launch_refuses_in_one_line(args, words, tmp_path, monkeypatch, capsys):
     ("launch", [TINY, "--config.rollout.promts=3"]),
     ("export", ["--workdir", "/no/such/run", "--out", "/no/such/out"]),
     ("logprobs", ["--model", "x"]),
-    ("score", ["--input", "/no/such/file", "--output", "/no/such/out"]),
+    ("score", ["--input", "/no/such/file", "--out", "/no/such/out"]),
     ("evaluate", ["--model", "/no/such/model", "--sets", "aime24"]),
   ],
 )
@@ -82,7 +85,7 @@ def test_exit_status_2_with_one_line(module, args):
 def test_a_place_that_cannot_be_written_is_named(talkative, tmp_path):
   source = tmp_path / "t.jsonl"
   source.write_text('{"text": "a"}\n')
-  done = call("logprobs", "--model", str(talkative), "--input", str(source), "--output", "/no/such/folder/out.jsonl")
+  done = call("logprobs", "--model", str(talkative), "--input", str(source), "--out", "/no/such/folder/out.jsonl")
   assert done.returncode == 2
   last = done.stderr.splitlines()[-1]  # libtpu, where it is installed, says before that here is no TPU
   assert last.startswith("error: /no/such/folder/out.jsonl") and "No such" in last
@@ -111,8 +114,8 @@ def test_export_is_loaded_by_transformers(workdir, talkative, tmp_path):
   tokens = torch.arange(30, 50)[None]
   model = transformers.AutoModelForCausalLM.from_pretrained(out).eval()
   theirs = torch.log_softmax(model(tokens).logits, -1)[0].detach().numpy()
-  params, config, _ = export.load_policy(workdir)
-  ours = logprobs.text_logprobs(params, config, tokens[0].tolist())
+  params, config, _ = load_policy(workdir)
+  ours = text_logprobs(params, config, tokens[0].tolist())
   np.testing.assert_allclose(ours, theirs[np.arange(19), tokens[0, 1:]], atol=1e-5)
 
 
@@ -143,7 +146,7 @@ def test_logprobs_against_transformers(talkative, tmp_path):
   ]
   source, out = tmp_path / "texts.jsonl", tmp_path / "out.jsonl"
   source.write_text("".join(json.dumps(row) + "\n" for row in rows))
-  logprobs.main(["--model", str(talkative), "--input", str(source), "--output", str(out)])
+  logprobs.main(["--model", str(talkative), "--input", str(source), "--out", str(out)])
   tokenizer = transformers.AutoTokenizer.from_pretrained(talkative)
   model = transformers.AutoModelForCausalLM.from_pretrained(talkative).eval()
   got = read_rows(out)
@@ -167,5 +170,5 @@ def test_logprobs_names_a_bad_row_and_keeps_the_old_output(talkative, tmp_path):
   for line, words in bad:
     source.write_text('{"text": "fine"}\n' + line + "\n")
     with pytest.raises(InputError, match=r"texts\.jsonl:2.*" + words):
-      logprobs.main(["--model", str(talkative), "--input", str(source), "--output", str(out)])
+      logprobs.main(["--model", str(talkative), "--input", str(source), "--out", str(out)])
   assert out.read_text() == "old"

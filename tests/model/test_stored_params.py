@@ -16,6 +16,7 @@ from srpo_jax.model import hf, hf_tensors
 from srpo_jax.model.stored_params import StoredParams
 from srpo_jax.training import checkpoint as checkpoint_module
 from srpo_jax.training.checkpoint import Checkpoints
+from srpo_jax.training.export import load_policy
 from srpo_jax.training.learner import TrainState
 from srpo_jax.utils.errors import InputError
 from tests.helpers.checkpoints import make_checkpoint
@@ -112,7 +113,7 @@ def test_a_checkpoint_that_was_not_cut_by_layer_is_read_too(base, saved, tmp_pat
   export.main(["--workdir", str(tmp_path / "old"), "--out", str(tmp_path / "out")])
   assert "layers.up_kernel is not stored by layer" in caplog.text and "norm" not in caplog.text
   jax.tree.map(np.testing.assert_array_equal, hf.load_params(tmp_path / "out", config), params)
-  restored, _, step = export.load_policy(tmp_path / "old")
+  restored, _, step = load_policy(tmp_path / "old")
   assert step == 3
   jax.tree.map(np.testing.assert_array_equal, restored, params)
 

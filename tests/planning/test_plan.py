@@ -14,6 +14,7 @@ from srpo_jax.planning import analytic, chips
 from srpo_jax.planning.chips import GIB
 from srpo_jax.planning.search import best_of_each_mesh, rank
 from srpo_jax.planning.shapes import published_shape
+from srpo_jax.planning.target import set_mesh
 from srpo_jax.planning.workload import Lengths, make_workload
 from srpo_jax.utils.errors import InputError, TrainingError
 
@@ -86,9 +87,9 @@ def test_the_command_exits_2(tmp_path):
 def test_more_chips_split_the_weights_further():
   raw = stage1.get_config().to_dict()
   raw["data"]["train"] = "x.jsonl"
-  config, notes = plan.set_mesh(make_config(raw), 128, "v5p:4x4x8")
+  config, notes = set_mesh(make_config(raw), 128, "v5p:4x4x8")
   assert dataclasses.astuple(config.mesh) == (1, 16, 8) and "--config.mesh.fsdp=16" in notes[0]
-  same, notes = plan.set_mesh(make_config(raw), 64, "v5p:4x4x4")
+  same, notes = set_mesh(make_config(raw), 64, "v5p:4x4x4")
   assert dataclasses.astuple(same.mesh) == (1, 8, 8) and not notes
 
 

@@ -31,7 +31,7 @@ def write(file: Path, rows) -> Path:
 def test_code_rows_get_a_pass_fraction_and_math_rows_do_not(tmp_path):
   maths = {"id": 3, "prompt": "?", "response": r"x</think><answer>\boxed{5}</answer>", "domain": "math", "answer": 5}
   rows = [row("a", "def f(x): return 2 * x"), row("b", "def f(x): return x + 1"), maths, row("c", "x", None)]
-  done = run("--input", write(tmp_path / "in.jsonl", rows), "--output", tmp_path / "out.jsonl")
+  done = run("--input", write(tmp_path / "in.jsonl", rows), "--out", tmp_path / "out.jsonl")
   assert "1 of 4 rows rejected" in done.stderr
   found = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
   table = [(r["id"], r["correct"], r.get("pass_fraction")) for r in found]
@@ -43,7 +43,7 @@ def test_code_rows_get_a_pass_fraction_and_math_rows_do_not(tmp_path):
 
 def test_strict_names_the_line_whose_tests_cannot_be_turned(tmp_path):
   rows = [row("a", "x"), row("b", "x", {"type": "assert", "cases": ["for i in f(1): pass"]})]
-  done = run("--input", write(tmp_path / "in.jsonl", rows), "--output", tmp_path / "o.jsonl", "--strict", code=2)
+  done = run("--input", write(tmp_path / "in.jsonl", rows), "--out", tmp_path / "o.jsonl", "--strict", code=2)
   assert "in.jsonl:2: field tests.cases[0]: cannot be turned into calls: has a For statement" in done.stderr
   assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "o.jsonl").exists()
 
@@ -69,10 +69,10 @@ def test_explain_names_a_line_that_is_no_row(tmp_path):
 
 def test_a_sandbox_that_cannot_start_ends_the_run_and_rejects_no_row(tmp_path):
   file = write(tmp_path / "in.jsonl", [row("a", "def f(x): return 2 * x")])
-  done = run("--input", file, "--output", tmp_path / "o.jsonl", "--packages", "no_such_package", code=2)
+  done = run("--input", file, "--out", tmp_path / "o.jsonl", "--packages", "no_such_package", code=2)
   assert "sandbox.packages: expected installed packages" in done.stderr and len(done.stderr.splitlines()) == 1
   assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
 
 
 def test_no_output_is_an_error_unless_explaining(tmp_path):
-  assert "--output" in run("--input", write(tmp_path / "in.jsonl", []), code=2).stderr
+  assert "--out" in run("--input", write(tmp_path / "in.jsonl", []), code=2).stderr

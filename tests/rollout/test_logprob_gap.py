@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from srpo_jax.data.encoded import load_tokenizer
-from srpo_jax.logprobs import text_logprobs
+from srpo_jax.evaluation.logprobs import text_logprobs
 from srpo_jax.model import hf
 from tests.helpers.sharded import on_eight_devices
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from srpo_jax.export import load_policy
+from srpo_jax.training.export import load_policy
 from srpo_jax.training.run import Run
 from srpo_jax.utils.errors import InputError
 from tests.helpers.runs import launch, metrics, timeless, toy

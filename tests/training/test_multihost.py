@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from srpo_jax.export import load_policy
-from srpo_jax.launch import parse_flags
+from srpo_jax.cli.run_flags import parse_flags
 from srpo_jax.model.sampling import Purpose, prompt_key
+from srpo_jax.training.export import load_policy
 from srpo_jax.training.run import facts
 from srpo_jax.types import Rollout
 from srpo_jax.utils.errors import InputError

@@ -9,6 +9,7 @@ from typing import Any
 
 from srpo_jax.data.curation.config import NONE, CurateConfig
 from srpo_jax.data.curation.stages import STAGES
+from srpo_jax.data.difficulty import difficulty_rank
 from srpo_jax.utils.fields import names
 from srpo_jax.utils.jsonl import replaced
 
@@ -77,7 +78,7 @@ def draw_difficulty(difficulty: Mapping[tuple[str, str], int], file: Path) -> No
   figure = Figure(figsize=(7, 2.6), dpi=110, layout="constrained")
   for place, domain in enumerate(domains, start=1):
     axes = figure.add_subplot(1, len(domains), place)
-    labels = sorted({label for name, label in difficulty if name == domain}, key=_label_order) or ["none"]
+    labels = sorted({label for name, label in difficulty if name == domain}, key=difficulty_rank) or ["none"]
     bars = axes.bar(labels, [difficulty.get((domain, label), 0) for label in labels], color="#3b6ea5")
     axes.bar_label(bars, fontsize=8)
     axes.set_title(f"{domain}: rows by difficulty", fontsize=9)
@@ -87,11 +88,6 @@ def draw_difficulty(difficulty: Mapping[tuple[str, str], int], file: Path) -> No
     axes.margins(y=0.15)
   # No version or time in the file: the same counts give the same bytes.
   FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
-
-
-def _label_order(label: str) -> tuple[int, str]:
-  known = ("solved", "easy", "medium", "hard", "unsolved")
-  return (known.index(label) if label in known else len(known), label)
 
 
 def _card(

@@ -36,7 +36,7 @@ def arguments(model, source, output, *more, reward="tests.helpers.label_plugins:
   return [
     f"--model={model}",
     f"--input={source}",
-    f"--output={output}",
+    f"--out={output}",
     f"--samples={SAMPLES}",
     "--config=configs/tiny.py",
     "--max-new-tokens=12",
@@ -160,7 +160,7 @@ def test_two_hosts_give_what_one_gives(model, whole, source, log, tmp_path):
   output = tmp_path / "out.jsonl"
   main(arguments(model, source, output, "--host=1", "--hosts=2"))
   assert {id_.split("/")[0] for id_, *_ in read(log)} == {"q2", "q3", "q6", "q7"}  # batches 1 and 3
-  merge = [f"--input={source}", f"--output={output}", "--merge"]
+  merge = [f"--input={source}", f"--out={output}", "--merge"]
   with pytest.raises(InputError, match=r"5 rows of host 0 of 2 are not labelled yet"):
     main(merge)
   assert not output.exists()
@@ -335,7 +335,7 @@ def test_spoiled_settings_are_named(source, log, tmp_path):
   (tmp_path / "out.jsonl.parts").mkdir()
   (tmp_path / "out.jsonl.parts" / "settings.json").write_text('{"--hosts": "two"}')
   with pytest.raises(InputError, match=r"settings\.json: field config\.data\.format"):
-    main([f"--input={source}", f"--output={tmp_path / 'out.jsonl'}", "--merge"])
+    main([f"--input={source}", f"--out={tmp_path / 'out.jsonl'}", "--merge"])
 
 
 def test_rows_that_could_not_be_written_are_told_before_anything_is_sampled(model, log, tmp_path):
@@ -370,7 +370,7 @@ def test_what_is_there_is_not_written_over(model, source, log, tmp_path):
     (["--batch-rows=-1"], "--batch-rows"),
     (["--host=2", "--hosts=2"], "--host: expected 0 to 1"),
     (["--temperature=0"], "temperature"),
-    (["--max-new-tokens=0"], "max_new_tokens"),
+    (["--max-new-tokens=0"], "--max-new-tokens"),
     (["--bogus=1"], "--bogus=1: unknown option"),
     (["--merge", "--bogus=1"], "--bogus=1: unknown option"),
     (["--merge"], r"settings\.json: no such file"),

@@ -1,0 +1,39 @@
+"""Flags that several commands share: one spelling, one type and one wording for the same thing."""
+
+from pathlib import Path
+from typing import Any
+
+from srpo_jax.cli.argument_types import number, positive, share, whole
+from srpo_jax.cli.parser import ArgumentParser
+from srpo_jax.rewards.format import VALIDATORS
+from srpo_jax.sandbox.tiers import TIERS
+from srpo_jax.utils.paths import as_path
+
+CONFIG = "configs/base.py"
+
+SHARED: dict[str, dict[str, Any]] = {
+  "--config": {"help": "Config file, or FILE:VARIANT."},
+  "--workdir": {"type": as_path, "help": "Run directory (local or gs://)."},
+  "--step": {"type": whole(0), "help": "Step of the checkpoint. Default: the last one."},
+  "--model": {"type": Path, "help": "Hugging Face folder of the policy."},
+  "--input": {"type": Path, "help": "File to read."},
+  "--out": {"type": Path, "help": "File or folder to write."},
+  "--samples": {"type": whole(1), "help": "Number of responses per problem."},
+  "--temperature": {"type": number(0), "help": "Sampling temperature. 0 is greedy."},
+  "--top-p": {"type": share, "help": "Probability mass of the likeliest tokens to sample from."},
+  "--max-new-tokens": {"type": whole(1), "help": "Length limit of a response in tokens. Default: the config's."},
+  "--max-prompt-tokens": {"type": whole(1), "help": "Length limit of a prompt in tokens."},
+  "--seed": {"type": whole(0), "help": "Seed of the sampling. Default: the config's."},
+  "--validator": {"choices": VALIDATORS, "help": "Form that a well-formed response must have."},
+  "--timeout-s": {"type": positive, "help": "Seconds that judging one answer or program may take."},
+  "--min-tier": {"choices": TIERS, "help": "Weakest sandbox to accept."},
+}
+
+
+def add(parser: ArgumentParser, flag: str, **changes: Any) -> None:
+  """Adds a shared flag.
+
+  Args:
+    changes: arguments of `add_argument` that differ for this command, such as `required`, `default` or `help`.
+  """
+  parser.add_argument(flag, **SHARED[flag] | changes)

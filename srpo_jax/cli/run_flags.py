@@ -1,0 +1,77 @@
+"""Command line of the commands that start from a config file: launch, doctor, plan and curate."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srpo_jax.cli import config_flags, flags
+from srpo_jax.cli.parser import ArgumentParser, asks_for_help
+from srpo_jax.utils.paths import as_path
+
+if TYPE_CHECKING:
+  from srpo_jax.config import Config
+
+PROCESS_FLAGS = {  # one process per host
+  "coordinator": "HOST:PORT of process 0. Default: JAX_COORDINATOR_ADDRESS, or the cluster's own.",
+  "num_processes": "Number of processes. Default: JAX_NUM_PROCESSES, or the cluster's own.",
+  "process_id": "Number of this process, from 0. Default: JAX_PROCESS_ID, or the cluster's own.",
+}
+
+
+def config_parser(command: str, doc: str, args: Sequence[str]) -> ArgumentParser:
+  """Returns a parser with --config, whose help ends with the fields of the config file that `args` names."""
+  parser = ArgumentParser(command, doc, epilog=_fields_help(args) if asks_for_help(args) else None)
+  flags.add(parser, "--config", help="Config file (FILE or FILE:VARIANT). Required.")
+  return parser
+
+
+def _fields_help(args: Sequence[str]) -> str:
+  """Help of the config's fields by section."""
+  return "Every field of the config file is also a flag: --config.SECTION.FIELD=VALUE."
+
+
+def read_config_file(command: str, options: argparse.Namespace, overrides: Sequence[str]) -> tuple[dict[str, Any], str]:
+  """Returns the plain values of --config with its overrides, and its name: tiny-staged of configs/tiny.py:staged.
+
+  Raises:
+    InputError: no such file, an unknown field, or a value of another type.
+  """
+  file = [] if options.config is None else [f"--config={options.config}"]
+  raw, name, _ = config_flags.parse_config_and(command, "", [*file, *overrides], {})
+  return raw, name
+
+
+def read_options(command: str, doc: str, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+  """Returns the flags of launch and doctor, and the arguments that are left for the config. Imports no JAX."""
+  parser = config_parser(command, doc, args)
+  flags.add(parser, "--workdir", help="Run directory (local or gs://). Default: runs/NAME of the config file.")
+  for name, text in PROCESS_FLAGS.items():
+    parser.add_argument(f"--{name}", help=text)
+  return parser.parse_known_args(args)
+
+
+def resolve(
+  command: str, options: argparse.Namespace, overrides: Sequence[str]
+) -> tuple["Config", Path, dict[str, str | None]]:
+  """Returns the checked config, the workdir, and the arguments of `processes.joined`.
+
+  Raises:
+    InputError: a wrong flag or config field.
+  """
+  from srpo_jax.config import make_config  # imported late: --help does not wait for JAX
+
+  raw, name = read_config_file(command, options, overrides)
+  workdir = options.workdir or as_path(Path("runs") / name)
+  return make_config(raw), workdir, {name: getattr(options, name) for name in PROCESS_FLAGS}
+
+
+def parse_flags(
+  args: Sequence[str], command: str = "launch", doc: str = ""
+) -> tuple["Config", Path, dict[str, str | None]]:
+  """Returns the checked config, the workdir, and the arguments of `processes.joined`, from a command line.
+
+  Raises:
+    InputError: a wrong flag or config field.
+  """
+  return resolve(command, *read_options(command, doc, args))

@@ -1,0 +1,16 @@
+"""Names of rows by their content."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from srpo_jax.types import Problem
+
+
+def rows_digest(problems: Sequence[Problem]) -> str:
+  """Returns a name of the rows, made of the fields that their rollouts depend on."""
+  digest = hashlib.sha256()
+  for problem in problems:
+    tests = None if problem.tests is None else dict(problem.tests)
+    digest.update(json.dumps([problem.id, problem.domain, problem.question, problem.answer, tests]).encode())
+  return digest.hexdigest()

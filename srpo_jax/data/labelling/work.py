@@ -1,0 +1,153 @@
+"""Work of `curate label`: samples, judges, keeps what is found, and writes the labelled rows."""
+
+import argparse
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from tqdm import tqdm
+
+from srpo_jax.config import Config
+from srpo_jax.data.dataset import column, open_rows
+from srpo_jax.data.digests import rows_digest
+from srpo_jax.data.labelling.options import label_config
+from srpo_jax.data.labelling.parts import Parts, is_parts
+from srpo_jax.data.labelling.rollouts import Roller
+from srpo_jax.data.labelling.writing import check_writable, label_counts, write_labelled
+from srpo_jax.model.sharding import make_mesh, on_mesh
+from srpo_jax.rollout.policy import of_folder
+from srpo_jax.training.run import make_scorer
+from srpo_jax.types import Problem
+from srpo_jax.utils.cache import enable_compilation_cache
+from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.logs import start_logging
+from srpo_jax.utils.settings import JUDGED_BY, claim, of_config, read_settings
+
+# Fields of the config that the labels depend on.
+SETTINGS = (
+  "model.param_dtype",
+  "model.dtype",
+  "data.format",
+  "data.limit",
+  "data.max_prompt_tokens",
+  "rollout.max_new_tokens",
+  "rollout.temperature",
+  "rollout.slots",
+  "rollout.prompt_bucket",
+  *JUDGED_BY,
+  "train.seed",
+)
+
+
+def label_rows(options: argparse.Namespace, overrides: Sequence[str]) -> None:
+  """Labels a data set, or this host's part of it, or merges the parts of all hosts.
+
+  Args:
+    options: as `options.read_options` returns them.
+    overrides: `--config.section.field=value` arguments.
+
+  Raises:
+    InputError: a place that cannot be written, other settings than those of an unfinished labelling, or a bad row.
+  """
+  parts_folder = options.out.with_name(options.out.name + ".parts")
+  _check_output(options.out, options.input, parts_folder)
+  if options.merge:
+    _merge_parts(options, parts_folder)
+    return
+  config = label_config(options, overrides)
+  host, hosts = _place(options)
+  start_logging()
+  problems, rows = open_rows(str(options.input), format=config.data.format, limit=config.data.limit)
+  check_writable(options, rows)
+  batch_rows = options.batch_rows or -(-2 * config.rollout.slots // options.samples)
+  parts = Parts(parts_folder, len(problems), batch_rows, hosts)
+  settings = _settings(config, options, batch_rows, hosts) | {"--input": rows_digest(problems)}
+  _label(config, problems, options.samples, parts, host, settings)
+  if hosts == 1:
+    write_labelled(options, problems, rows, parts.merged())
+  else:
+    print(f"the rows of host {host} of {hosts} are labelled; when all are: --merge")
+
+
+def _place(options: argparse.Namespace) -> tuple[int, int]:
+  """Returns the number of this host and the number of hosts. Raises InputError for a number that is not one of them."""
+  pod = (jax.process_index(), jax.process_count()) if jax.distributed.is_initialized() else (0, 1)
+  host, hosts = (a if a is not None else b for a, b in zip((options.host, options.hosts), pod, strict=True))
+  if not 0 <= host < hosts:
+    raise InputError(f"--host: expected 0 to {hosts - 1} of --hosts {hosts}, got {host}")
+  return host, hosts
+
+
+def _check_output(output: Path, source: Path, parts: Path) -> None:
+  """Raises InputError for a place that cannot be written, or that holds something else."""
+  if output.resolve() == source.resolve():
+    raise InputError(f"--out: expected another place than --input, found {output}")
+  if not output.parent.is_dir():
+    raise InputError(f"--out: expected an existing folder, found {output.parent}")
+  if output.exists() and not parts.is_dir():
+    raise InputError(f"{output}: is there already, and no {parts.name} of a labelling that wrote it")
+  if parts.exists() and not is_parts(parts):
+    raise InputError(f"{parts}: expected the folder of a labelling, or nothing")
+
+
+def _settings(config: Config, options: argparse.Namespace, batch_rows: int, hosts: int) -> dict[str, Any]:
+  """Returns the settings that a labelling can only be resumed under."""
+  return of_config(config, SETTINGS) | {
+    "--samples": options.samples,
+    "--batch-rows": batch_rows,
+    "--hosts": hosts,
+    "--model": of_folder(options.model).digest,
+  }
+
+
+def _label(
+  config: Config, problems: Sequence[Problem], samples: int, parts: Parts, host: int, settings: dict[str, Any]
+) -> None:
+  """Samples and judges the batches of a host that are not done yet."""
+  if parts.folder.is_dir():
+    claim(parts.folder, settings)
+    if not parts.left(host):
+      return
+  enable_compilation_cache()
+  with on_mesh(make_mesh(**dataclasses.asdict(config.mesh))), make_scorer(config) as scorer:
+    roller = Roller(config, scorer, problems, samples)
+    claim(parts.folder, settings)  # not before every row was seen to be good
+    ids = column(problems, "id")
+    with parts.open(host) as part:
+      left = parts.left(host)
+      total = sum(len(parts.batch(number)) for number in parts.of_host(host))
+      bar = tqdm(
+        total=total,
+        initial=total - sum(len(parts.batch(number)) for number in left),
+        unit="row",
+        dynamic_ncols=True,
+        disable=not config.log.progress,
+      )
+      counts: Counter[str] = Counter()
+      with bar:
+        for number in left:
+          tallies = roller.roll_out([ids[index] for index in parts.batch(number)])
+          part.add(number, tallies)
+          counts += label_counts(tallies)
+          bar.set_postfix(counts, refresh=False)
+          bar.update(len(tallies))
+
+
+def _merge_parts(options: argparse.Namespace, folder: Path) -> None:
+  """Writes the data set from the parts of all hosts."""
+  settings = read_settings(folder)
+  kinds = {"config.data.format": str, "config.data.limit": int, "--input": str, "--batch-rows": int, "--hosts": int}
+  for name, kind in kinds.items():
+    if type(settings.get(name)) is not kind:
+      raise InputError(f"{folder / 'settings.json'}: field {name}: expected {kind.__name__}")
+  problems, rows = open_rows(
+    str(options.input), format=settings["config.data.format"], limit=settings["config.data.limit"]
+  )
+  if rows_digest(problems) != settings["--input"]:
+    raise InputError(f"{options.input}: not the rows that {folder} was made of")
+  parts = Parts(folder, len(problems), settings["--batch-rows"], settings["--hosts"])
+  check_writable(options, rows)
+  write_labelled(options, problems, rows, parts.merged())

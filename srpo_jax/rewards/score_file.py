@@ -1,0 +1,215 @@
+"""Scores files of responses with the rewards of training, and explains the tests of code rows."""
+
+import dataclasses
+import decimal
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from tqdm import tqdm
+
+from srpo_jax.data.sources import ADAPTERS, detect_format
+from srpo_jax.rewards.cases import turn
+from srpo_jax.rewards.scorer import Scorer
+from srpo_jax.types import Problem, ScoreRequest, Verdict
+from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.jsonl import replaced
+from srpo_jax.utils.progress import late_bar
+
+END_TOKENS = ("<|endoftext|>", "<|im_end|>")
+BATCH = 4096  # rows in flight
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """Good row: its id as in the file, and the request, whose id is the row's place."""
+
+  id: str | int
+  request: ScoreRequest
+
+
+def score_file(source: Path, target: Path, scorer: Scorer, *, strict: bool) -> tuple[int, int]:
+  """Scores a file of responses, and returns the number of rows that were scored and that were rejected.
+
+  The verdicts go to `target`, which appears when all are there. Rejected rows go to TARGET.rejected.jsonl with reasons.
+
+  Args:
+    strict: raise at the first bad row.
+
+  Raises:
+    InputError: an unreadable file, a sandbox that cannot start, or, if `strict`, a bad row.
+  """
+  rejected = rejected_file(target)
+  with replaced(target) as verdicts, replaced(rejected) as rejects:
+    scored, refused = _score(source, scorer, verdicts, rejects, strict=strict)
+  if not refused:
+    rejected.unlink()
+  return scored, refused
+
+
+def rejected_file(target: Path) -> Path:
+  """Returns the file for the rejected rows of a file of verdicts."""
+  return target.with_name(target.name + ".rejected.jsonl")
+
+
+def explain_tests(source: Path) -> None:
+  """Prints a line for each code row of `source`, and the counts of rows that can be trained on and of refused ones."""
+  counts = {"turned": 0, "refused": 0}
+  for number, row in _objects(source):
+    try:
+      tests = row.get("tests") if "tests" in row else _problem(row, str(number)).tests
+      if tests is None and row.get("domain", "math") != "code":
+        continue
+      suite = turn(tests)
+      asked = f"{len(suite)} tests, {len(suite.calls) or len(suite.inputs)} {suite.mode}"
+      counts["turned"] += 1
+      print(f"{source}:{number}: turned: {asked}")
+    except InputError as error:
+      counts["refused"] += 1
+      print(f"{source}:{number}: refused: {error}")
+  print(f"{counts['turned']} rows turned, {counts['refused']} refused")
+
+
+def _problem(row: dict[str, Any], fallback_id: str) -> Problem:
+  return ADAPTERS[detect_format(row)](row, fallback_id)
+
+
+def _objects(source: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+  """Yields line numbers from 1 with their objects. Raises InputError naming a line without an object."""
+  try:
+    with source.open("rb") as lines:
+      for number, line in enumerate(lines, start=1):
+        try:
+          row = json.loads(line)
+        except (ValueError, RecursionError):
+          row = None
+        if not isinstance(row, dict):
+          raise InputError(f"{source}:{number}: expected a JSON object")
+        yield number, row
+  except OSError as error:
+    raise InputError(f"{source}: {error.strerror}, expected a JSON Lines file") from None
+
+
+def _score(source: Path, scorer: Scorer, verdicts: IO[str], rejects: IO[str], *, strict: bool) -> tuple[int, int]:
+  """Scores every row of `source`. Returns the number of rows that were scored and that were rejected."""
+  scored = refused = 0
+  waiting: list[Row] = []
+  bar = late_bar("judging", None)
+  for number, row in read_rows(source):
+    try:
+      if isinstance(row, InputError):
+        raise row
+      if row.request.domain == "code":
+        _start_sandbox(scorer)
+      scorer.submit(row.request)
+      waiting.append(row)
+      bar.update(scored + scorer.judged - bar.n)
+    except SandboxError as error:
+      raise InputError(str(error)) from None
+    except InputError as error:
+      reason = str(error).removeprefix(f"request {number}: ")
+      if strict:
+        raise InputError(f"{source}:{number}: {reason}") from None
+      rejects.write(json.dumps({"line": number, "reason": reason}) + "\n")
+      refused += 1
+    if len(waiting) == BATCH:
+      scored = _write(waiting, scored, scorer, verdicts, bar)
+  with bar:
+    return _write(waiting, scored, scorer, verdicts, bar), refused
+
+
+class SandboxError(Exception):
+  """This host cannot run programs as asked, which is no fault of a row."""
+
+
+def _start_sandbox(scorer: Scorer) -> None:
+  try:
+    scorer.start_sandbox()
+  except InputError as error:
+    raise SandboxError(str(error)) from None
+
+
+def _write(waiting: list[Row], scored: int, scorer: Scorer, verdicts: IO[str], bar: "tqdm[Any]") -> int:
+  """Writes the verdicts on the rows in flight and empties the list. Returns the number scored so far, from `scored`."""
+  found = scorer.collect(lambda done: bar.update(scored + done - bar.n))
+  for row in waiting:
+    verdicts.write(json.dumps(_as_row(row.id, found[row.request.id])) + "\n")
+  scored += len(waiting)
+  waiting.clear()
+  return scored
+
+
+def _as_row(id: str | int, verdict: Verdict) -> dict[str, Any]:
+  row = {
+    "id": id,
+    "format": verdict.format,
+    "language_mix": verdict.language_mix,
+    "correct": verdict.correct,
+    "reward": None if math.isnan(verdict.reward) else verdict.reward,
+    "reason": verdict.reason,
+    "time": round(verdict.time_s, 6),
+  }
+  return row if verdict.pass_fraction is None else row | {"pass_fraction": verdict.pass_fraction}
+
+
+def read_rows(source: Path) -> Iterator[tuple[int, Row | InputError]]:
+  """Yields line numbers from 1 with the row or its error. Raises InputError for an unreadable file."""
+  try:
+    with source.open("rb") as lines:
+      for number, line in enumerate(lines, start=1):
+        try:
+          yield number, _row(number, line)
+        except InputError as error:
+          yield number, error
+  except OSError as error:
+    raise InputError(f"{source}: {error.strerror}, expected a JSON Lines file of responses") from None
+
+
+def _row(number: int, line: bytes) -> Row:
+  try:
+    row = json.loads(line)
+  except (ValueError, RecursionError):
+    raise InputError("expected a JSON object") from None
+  if not isinstance(row, dict):
+    raise InputError(f"expected a JSON object, found {type(row).__name__}")
+  for field in ("prompt", "response", "domain"):
+    if not isinstance(row.get(field), str):
+      raise InputError(f"field {field}: expected a string, found {_shown(row, field)}")
+  if not isinstance(row.get("id"), str | int) or isinstance(row["id"], bool):
+    raise InputError(f"field id: expected a string or an integer, found {_shown(row, 'id')}")
+  if not isinstance(row.get("ended", True), bool):
+    raise InputError(f"field ended: expected true or false, found {_shown(row, 'ended')}")
+  response, closed = _without_end(row["response"])
+  request = ScoreRequest(
+    id=str(number),
+    prompt=row["prompt"],
+    response=response,
+    ended=closed or row.get("ended", True),
+    domain=row["domain"],
+    answer=_answer(row),
+    tests=row.get("tests"),
+  )
+  return Row(row["id"], request)
+
+
+def _without_end(response: str) -> tuple[str, bool]:
+  for token in END_TOKENS:
+    if response.endswith(token):
+      return response.removesuffix(token), True
+  return response, False
+
+
+def _answer(row: dict[str, Any]) -> str | None:
+  """Returns the gold answer as text. Some data sets have numbers."""
+  answer = row.get("answer")
+  if answer is None or isinstance(answer, str):
+    return answer
+  if isinstance(answer, int | float) and not isinstance(answer, bool) and math.isfinite(answer):
+    return format(decimal.Decimal(repr(answer)), "f")
+  raise InputError(f"field answer: expected a string or a number, found {_shown(row, 'answer')}")
+
+
+def _shown(row: dict[str, Any], field: str) -> str:
+  return json.dumps(row[field])[:60] if field in row else "nothing"
