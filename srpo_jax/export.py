@@ -7,7 +7,7 @@ gs://. The folder appears when it is whole. An export that is killed leaves a hi
 from collections.abc import Sequence
 
 from srpo_jax.cli import flags
-from srpo_jax.cli.argument_types import local_path, positive
+from srpo_jax.cli.argument_types import positive
 from srpo_jax.cli.parser import ArgumentParser
 from srpo_jax.utils.errors import run_cli
 
@@ -17,7 +17,7 @@ def main(args: Sequence[str]) -> None:
   parser = ArgumentParser("export", __doc__)
   flags.add(parser, "--workdir", required=True)
   flags.add(parser, "--step")
-  flags.add(parser, "--out", required=True, type=local_path, help="New folder to write.")
+  flags.add(parser, "--out", required=True, help="New folder to write.")
   parser.add_argument(
     "--dtype", choices=("float32", "bfloat16"), help="Type of the written weights. Default: the base's."
   )

@@ -8,10 +8,9 @@ reasons. It needs no network.
 from collections.abc import Sequence
 
 from srpo_jax.cli import flags
-from srpo_jax.cli.argument_types import whole
+from srpo_jax.cli.argument_types import path, whole
 from srpo_jax.cli.parser import ArgumentParser
 from srpo_jax.utils.errors import InputError, run_cli
-from srpo_jax.utils.paths import as_path
 
 
 def main(args: Sequence[str]) -> None:
@@ -19,7 +18,7 @@ def main(args: Sequence[str]) -> None:
   parser = ArgumentParser("report", __doc__)
   flags.add(parser, "--workdir", required=True)
   parser.add_argument(
-    "--compare", type=as_path, nargs="+", action="extend", default=[], metavar="DIR", help="Run directories to compare."
+    "--compare", type=path, nargs="+", action="extend", default=[], metavar="DIR", help="Run directories to compare."
   )
   flags.add(parser, "--out", help="File to write. Default: WORKDIR/report.html.")
   parser.add_argument("--max-prompts", type=whole(1), default=20_000, help="Largest number of prompts in the table.")

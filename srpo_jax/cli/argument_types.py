@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.paths import as_path, is_local
 
 
@@ -59,13 +60,20 @@ def day(text: str) -> datetime.date:
     raise argparse.ArgumentTypeError(f"expected YYYY-MM-DD, got {text!r}") from None
 
 
+def path(text: str) -> Path:
+  """Returns a path, local or gs://. Raises ArgumentTypeError for another scheme, or for gs:// without a bucket."""
+  try:
+    return as_path(text)
+  except InputError as error:
+    raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def local_path(text: str) -> Path:
   """Returns a path of this machine. Raises ArgumentTypeError for one in an object store."""
-  path = as_path(text)
-  if not is_local(path):
+  if not is_local(path(text)):
     todo = "then: gcloud storage cp -r FOLDER gs://..."
-    raise argparse.ArgumentTypeError(f"{text}: expected a local folder ({todo})")
-  return path
+    raise argparse.ArgumentTypeError(f"{text}: expected a local folder or file ({todo})")
+  return Path(text)
 
 
 def _float(text: str) -> float:

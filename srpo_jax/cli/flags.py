@@ -3,21 +3,20 @@
 from pathlib import Path
 from typing import Any
 
-from srpo_jax.cli.argument_types import number, positive, share, whole
+from srpo_jax.cli.argument_types import local_path, number, path, positive, share, whole
 from srpo_jax.cli.parser import ArgumentParser
 from srpo_jax.rewards.format import VALIDATORS
 from srpo_jax.sandbox.tiers import TIERS
-from srpo_jax.utils.paths import as_path
 
 CONFIG = "configs/base.py"
 
 SHARED: dict[str, dict[str, Any]] = {
   "--config": {"help": "Config file, or FILE:VARIANT."},
-  "--workdir": {"type": as_path, "help": "Run directory (local or gs://)."},
+  "--workdir": {"type": path, "help": "Run directory (local or gs://)."},
   "--step": {"type": whole(0), "help": "Step of the checkpoint. Default: the last one."},
   "--model": {"type": Path, "help": "Hugging Face folder of the policy."},
   "--input": {"type": Path, "help": "File to read."},
-  "--out": {"type": Path, "help": "File or folder to write."},
+  "--out": {"type": local_path, "help": "File or folder to write."},
   "--samples": {"type": whole(1), "help": "Number of responses per problem."},
   "--temperature": {"type": number(0), "help": "Sampling temperature. 0 is greedy."},
   "--top-p": {"type": share, "help": "Probability mass of the likeliest tokens to sample from."},

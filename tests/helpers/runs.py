@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from configs import tiny
 from srpo_jax.config import make_config
-from srpo_jax.export import load_policy
+from srpo_jax.training.export import load_policy
 from srpo_jax.training.loop import train
 from srpo_jax.training.run import Run
 from srpo_jax.training.workdir import read_rows
