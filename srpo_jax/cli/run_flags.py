@@ -47,7 +47,8 @@ def read_options(command: str, doc: str, args: Sequence[str]) -> tuple[argparse.
   parser = config_parser(command, doc, args)
   flags.add(parser, "--workdir", help="Run directory (local or gs://). Default: runs/NAME of the config file.")
   for name, text in PROCESS_FLAGS.items():
-    parser.add_argument(f"--{name}", help=text)
+    ignored = "Ignored: doctor runs in one process. It takes the command line of launch. Default: none."
+    parser.add_argument(f"--{name}", help=ignored if command == "doctor" else text)
   return parser.parse_known_args(args)
 
 
