@@ -1,19 +1,28 @@
 """A host without PyTorch sees no line that says so."""
 
+import os
 import subprocess
 import sys
 
 from tests.conftest import ROOT
 
+PROGRAM = """
+import sys
+sys.modules["torch"] = None
+import {first}
+import transformers
+import srpo_jax.data.encoded
+"""
+
+
+def output_of(first: str) -> str:
+  """Returns all that a process prints which imports `first` and then transformers, on a host without PyTorch."""
+  environment = {name: value for name, value in os.environ.items() if not name.startswith("TRANSFORMERS_")}
+  command = [sys.executable, "-c", PROGRAM.format(first=first)]
+  done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+  return done.stdout + done.stderr
+
 
 def test_transformers_does_not_say_that_pytorch_is_missing():
-  program = (
-    "import sys; sys.modules['torch'] = None\n{}import transformers, srpo_jax.data.encoded, srpo_jax.serving.text"
-  )
-  outputs = []
-  for first in ("", "import srpo_jax\n"):
-    command = [sys.executable, "-c", program.format(first)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    outputs.append(done.stdout + done.stderr)
-  assert "PyTorch was not found" in outputs[0]  # without our package the line is there
-  assert "PyTorch" not in outputs[1]
+  assert "PyTorch was not found" in output_of("transformers")  # the line is there without this package
+  assert "PyTorch" not in output_of("srpo_jax")
