@@ -21,14 +21,19 @@ PROCESS_FLAGS = {  # one process per host
 
 def config_parser(command: str, doc: str, args: Sequence[str]) -> ArgumentParser:
   """Returns a parser with --config, whose help ends with the fields of the config file that `args` names."""
-  parser = ArgumentParser(command, doc, epilog=_fields_help(args) if asks_for_help(args) else None)
+  parser = ArgumentParser(command, doc, epilog=_fields_help(command, args) if asks_for_help(args) else None)
   flags.add(parser, "--config", help="Config file (FILE or FILE:VARIANT). Required.")
   return parser
 
 
-def _fields_help(args: Sequence[str]) -> str:
+def _fields_help(command: str, args: Sequence[str]) -> str:
   """Help of the config's fields by section."""
-  return "Every field of the config file is also a flag: --config.SECTION.FIELD=VALUE."
+  if command == "curate":
+    from srpo_jax.data.curation.config import CurateConfig as Kind
+  else:
+    from srpo_jax.config import Config as Kind
+  rule = "Every field of the config file is also a flag: --config.SECTION.FIELD=VALUE."
+  return f"{rule}\n\n{config_flags.fields_help(Kind, args)}"
 
 
 def read_config_file(command: str, options: argparse.Namespace, overrides: Sequence[str]) -> tuple[dict[str, Any], str]:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from srpo_jax.config import read_config
-from srpo_jax.model import hf, qwen2
+from srpo_jax.model import hf, hf_export, qwen2
 from srpo_jax.model.stored_params import StoredParams
 from srpo_jax.training.checkpoint import Checkpoints
 from srpo_jax.utils.errors import InputError
@@ -81,6 +81,6 @@ def export_policy(
   with checkpoints:
     stored = StoredParams(checkpoints.folder / str(step) / "params", like)
   source = local_copy(str(workdir / "model"))
-  hf.save_weights(stored.read, config, out, source=source, dtype=dtype, max_shard_bytes=max_shard_bytes)
+  hf_export.save_weights(stored.read, config, out, source=source, dtype=dtype, max_shard_bytes=max_shard_bytes)
   size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(like))
   return Exported(step, str(like["embed"].dtype), dtype or hf.stored_dtype(source), stored.bytes_read, size)

@@ -13,7 +13,7 @@ from srpo_jax.cli.main import COMMANDS, dispatch, usage
 from srpo_jax.cli.parser import ArgumentParser
 from srpo_jax.utils import renamed
 from srpo_jax.utils.errors import InputError
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 # Command lines whose --help is looked at.
 LINES = [*([command] for command in COMMANDS), ["curate", "label"]]

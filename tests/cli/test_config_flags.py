@@ -14,7 +14,7 @@ from srpo_jax.rewards.format import VALIDATORS
 from srpo_jax.sandbox.tiers import TIERS
 from srpo_jax.utils import fields
 from srpo_jax.utils.errors import InputError
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 HEADER = "from ml_collections import ConfigDict\n\n\ndef get_config(name=''):\n  "
 

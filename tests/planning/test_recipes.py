@@ -8,7 +8,8 @@ import pytest
 
 from srpo_jax import plan
 from srpo_jax.planning import chips
-from tests.conftest import ROOT
+from srpo_jax.utils.errors import InputError
+from tests.helpers.paths import ROOT
 
 ROOM = 0.95  # of the memory, at most, in a config that is shipped
 
@@ -75,7 +76,7 @@ def test_a_config_is_the_record_of_an_experiment(file):
 
 def test_libtpu_that_is_missing_is_one_line(monkeypatch):
   monkeypatch.setitem(__import__("sys").modules, "libtpu", None)
-  with pytest.raises(plan.InputError, match=r"libtpu is not installed, expected `pip install 'srpo-jax\[tpu\]'`"):
+  with pytest.raises(InputError, match=r"libtpu is not installed, expected `pip install 'srpo-jax\[tpu\]'`"):
     chips.tpu_devices(chips.parse_topology("v5p:2x2x1"))
 
 

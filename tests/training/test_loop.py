@@ -12,8 +12,8 @@ import pytest
 
 from srpo_jax.algorithm.advantages import group_advantages
 from srpo_jax.analysis.reflection import Seen, reflect, reflection_rates
-from srpo_jax.training.export import load_policy
 from srpo_jax.model.sampling import Purpose
+from srpo_jax.training.export import load_policy
 from srpo_jax.training.run import Run
 from srpo_jax.training.workdir import read_rows
 from srpo_jax.utils.errors import InputError, TrainingError

@@ -11,12 +11,9 @@ from typing import Any
 from srpo_jax.data.dataset import RecordProblems
 from srpo_jax.data.difficulty import LABELS, UNLABELLED, label, pass_at_k
 from srpo_jax.data.labelling.parts import Tally
+from srpo_jax.data.record import as_json, example_of
 from srpo_jax.data.records import Records
-from srpo_jax.data.record import as_json
-from srpo_jax.data.records_writer import check_target
-from srpo_jax.data.records_writer import check_version
-from srpo_jax.data.record import example_of
-from srpo_jax.data.records_writer import write_records
+from srpo_jax.data.records_writer import check_target, check_version, write_records
 from srpo_jax.types import Problem
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import replaced

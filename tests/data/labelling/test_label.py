@@ -14,8 +14,8 @@ import pytest
 
 from srpo_jax.data.dataset import load_problems
 from srpo_jax.data.labelling.label import main
-from srpo_jax.data.labelling.writing import labelled
 from srpo_jax.data.labelling.parts import Tally, is_parts
+from srpo_jax.data.labelling.writing import labelled
 from srpo_jax.data.records import Records
 from srpo_jax.data.records_writer import write_records
 from srpo_jax.utils.errors import InputError
