@@ -59,13 +59,13 @@ def main(args: Sequence[str]) -> None:
     started = time.perf_counter()
     for batch in batches:
       for rollout in sample_groups(engine, params, batch, stop_tokens=(), prompt_bucket=32):
-        assert len(rollout.tokens) == requests[int(rollout.prompt_id)].budget
+        assert len(rollout.tokens) == requests[int(rollout.prompt_id)].max_new_tokens
     return time.perf_counter() - started
 
   static = [requests[at : at + options.slots] for at in range(0, len(requests), options.slots)]
   seconds([requests[:2]])  # compiles
   turns = [(seconds([requests]), seconds(static)) for _ in range(options.turns)]
-  tokens = sum(request.budget for request in requests)
+  tokens = sum(request.max_new_tokens for request in requests)
   continuous_s, static_s = (statistics.median(column) for column in zip(*turns, strict=True))
   print(
     json.dumps(

@@ -17,12 +17,12 @@ def main(args: Sequence[str]) -> None:
   """Trains as the command line says, then prints the tables of the run."""
   options, overrides = read_options("launch", __doc__ or "", args)
   from srpo_jax.utils import processes  # imported late, as all below: --help does not wait for JAX
-  from srpo_jax.utils.preemption import Notice
+  from srpo_jax.utils.preemption import PreemptionSignal
 
-  with Notice() as notice:
+  with PreemptionSignal() as preemption:
     config, workdir, group = resolve("launch", options, overrides)
     with processes.joined(**group):
-      notice.listen()  # JAX's own service took SIGTERM over: it would leave out what comes before the first step
+      preemption.listen()  # JAX's own service took SIGTERM over: it would leave out what comes before the first step
       start_logging(processes.index() if processes.count() > 1 else None)
       from srpo_jax.analysis.summary import summarize
       from srpo_jax.training.loop import train
@@ -30,7 +30,7 @@ def main(args: Sequence[str]) -> None:
       from srpo_jax.utils.cache import enable_compilation_cache
 
       enable_compilation_cache()
-      with Run(config, workdir, notice) as run, processes.leaving_at_failure():
+      with Run(config, workdir, preemption) as run, processes.leaving_at_failure():
         train(run)
       if processes.is_writer():
         summarize(workdir)

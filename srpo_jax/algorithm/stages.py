@@ -127,15 +127,23 @@ class Position:
 
   pools: Mapping[str, Pool]  # by domain
   step: int = 0  # updates applied
-  spent: int = 0  # rollouts
+  n_rollouts: int = 0  # sampled for training so far
   stage: int = 0  # index of the current stage
-  begun: int = 0  # step at which it began
-  origin: int = 0  # step from which the run itself began
+  stage_start: int = 0  # step at which the stage began
+  run_start: int = 0  # step at which the run itself began
   plateau: Plateau = Plateau()
 
   def to_json(self) -> dict[str, Any]:
-    pools = {domain: pool.to_json() for domain, pool in self.pools.items()}
-    return dataclasses.asdict(self) | {"pools": pools, "plateau": self.plateau.to_json()}
+    """Returns the form that checkpoints store. Its keys do not change, so that old checkpoints load."""
+    return {
+      "pools": {domain: pool.to_json() for domain, pool in self.pools.items()},
+      "step": self.step,
+      "spent": self.n_rollouts,
+      "stage": self.stage,
+      "begun": self.stage_start,
+      "origin": self.run_start,
+      "plateau": self.plateau.to_json(),
+    }
 
   @classmethod
   def from_json(cls, raw: Mapping[str, Any]) -> "Position":

@@ -1,8 +1,9 @@
-"""Reads the files of a run, for figures, reports and notebooks; writes nothing.
+"""Reads the files of a run, for figures, reports, notebooks and replay. Writes nothing.
 
 Tables are pyarrow's: `.to_pandas()` where pandas is at hand.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,28 +16,40 @@ from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import read_json
 from srpo_jax.utils.paths import as_path, is_local
 
-Row = dict[str, Any]
+JsonRow = dict[str, Any]
 
 
 class RunFiles:
-  """What a run has written so far: `config`, `metrics` and `evals` at once, tables when asked for.
+  """The files that a run has written so far. `config` and `metrics` are read at once, all else when it is asked for.
 
-  Raises InputError where `path` is not the workdir of a run that has made a step.
+  Raises InputError if `path` is not the workdir of a run that has completed a step.
   """
 
   def __init__(self, path: str | Path):
     self.path = as_path(path)
     if not (self.path / "config.json").is_file():
       raise InputError(f"{self.path}: no config.json, expected the workdir of a run")
-    self.config: Row = read_json(self.path / "config.json")
-    self.metrics: list[Row] = read_rows(self.path / "metrics.jsonl")
-    self.evals: list[Row] = read_rows(self.path / "eval.jsonl")
+    self.config: JsonRow = read_json(self.path / "config.json")
+    self.metrics: list[JsonRow] = read_rows(self.path / "metrics.jsonl")
     if not isinstance(self.config.get("model"), dict):
       raise InputError(f"{self.path / 'config.json'}: field model: expected an object, as launch writes it")
     if not self.metrics:
       raise InputError(f"{self.path / 'metrics.jsonl'}: no step yet, expected at least one")
     _check(self.path / "metrics.jsonl", self.metrics, {"step": int, "stage": int})
-    _check(self.path / "eval.jsonl", self.evals, {"step": int, "set": str})
+
+  @functools.cached_property
+  def evals(self) -> list[JsonRow]:
+    """The rows of eval.jsonl. Raises InputError that names a bad row."""
+    rows = read_rows(self.path / "eval.jsonl")
+    _check(self.path / "eval.jsonl", rows, {"step": int, "set": str})
+    return rows
+
+  def step_metrics(self, step: int) -> JsonRow:
+    """Returns a step's row of metrics.jsonl. Raises InputError if there is none."""
+    row = next((row for row in self.metrics if row["step"] == step), None)
+    if row is None:
+      raise InputError(f"{self.path / 'metrics.jsonl'}: no row of step {step}")
+    return row
 
   @property
   def name(self) -> str:
@@ -48,7 +61,7 @@ class RunFiles:
 
   @property
   def steps(self) -> list[int]:
-    """Those whose rollouts are there."""
+    """The steps whose rollouts are there, in order."""
     return numbers(self.path / "rollouts", "step")
 
   def rollouts(
@@ -68,10 +81,34 @@ class RunFiles:
     Raises:
       InputError: a file that cannot be read, or a step without one.
     """
-    files = [self.path / f"rollouts/step_{step:06d}.parquet" for step in (self.steps if steps is None else steps)]
+    files = [self.rollouts_file(step) for step in (self.steps if steps is None else steps)]
     keep = None if prompts is None else [("prompt_id", "in", list(prompts))]
     schema = ROLLOUT_SCHEMA if columns is None else pa.schema([ROLLOUT_SCHEMA.field(name) for name in columns])
     return pa.concat_tables([schema.empty_table(), *(_read(file, schema, keep) for file in files)])
+
+  def rollouts_file(self, step: int) -> Path:
+    """Returns the file of a step's rollouts, whether or not it exists."""
+    return self.path / f"rollouts/step_{step:06d}.parquet"
+
+  def step_groups(self, step: int, samples: int) -> list[list[JsonRow]]:
+    """Returns a step's rollouts as they were written: for each prompt its `samples` rows.
+
+    Raises:
+      InputError: there is no such step, or its file does not hold the rollouts of a step.
+    """
+    file = self.rollouts_file(step)
+    if not file.is_file():
+      known = f"{self.steps[0]} to {self.steps[-1]}" if self.steps else "none"
+      raise InputError(f"{file}: no such file; the recorded steps are {known}")
+    try:
+      with open_parquet(file) as stream:
+        table = pq.read_table(stream)
+    except (pa.ArrowException, OSError) as error:
+      raise InputError(f"{file}: cannot be read: {error}") from None
+    if table.schema != ROLLOUT_SCHEMA or len(table) % samples or not len(table):
+      raise InputError(f"{file}: expected the rollouts of a step, {samples} a prompt")
+    rows = table.to_pylist()
+    return [rows[start : start + samples] for start in range(0, len(rows), samples)]
 
   def history(self, domain: str, epoch: int) -> pa.Table:
     """A row a prompt of an epoch that has ended, as workdir.HISTORY_SCHEMA."""

@@ -15,10 +15,10 @@ from srpo_jax.model.sampling import Purpose, prompt_key
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.policy import Policy
 from srpo_jax.rollout.sampler import GroupRequest, round_up, sample_groups
-from srpo_jax.training import run
 from srpo_jax.training.batch import make_micro_batches
+from srpo_jax.training.build import build_engine, build_learner
 from srpo_jax.training.learner import Learner, MicroBatch
-from srpo_jax.training.loop import cut
+from srpo_jax.training.update import micro_batches
 from srpo_jax.types import Rollout
 
 SAMPLES = 2
@@ -34,12 +34,12 @@ def roll_out(
   *,
   stops: Sequence[int],
   bucket: int,
-  budget: int,
+  max_new_tokens: int,
   seed: int,
 ) -> list[Rollout]:
   """Some responses to each prompt, in the order of prompts and samples."""
   requests = [
-    GroupRequest(p.problem.id, p.tokens, SAMPLES, prompt_key(seed, Purpose.EVAL, 0, p.problem.id), budget)
+    GroupRequest(p.problem.id, p.tokens, SAMPLES, prompt_key(seed, Purpose.EVAL, 0, p.problem.id), max_new_tokens)
     for p in prompts
   ]
   found = list(sample_groups(engine, params, requests, stop_tokens=stops, prompt_bucket=bucket))
@@ -98,15 +98,17 @@ def check_sampling(config: Config, policy: Policy, prompts: Sequence[Prompt], st
   """What responses of the policy to some prompts show, on the ambient mesh."""
   model, params = hf.read_config(policy.folder), policy.load(config)
   ways = config.mesh.data * config.mesh.fsdp  # slots and rows are multiples of it
-  budget, bucket = min(TOKENS, config.rollout.max_new_tokens), config.rollout.prompt_bucket
+  limit, bucket = min(TOKENS, config.rollout.max_new_tokens), config.rollout.prompt_bucket
   longest = max(len(p.tokens) for p in prompts)
-  learner, found = run.make_learner(config, model), {}
+  learner, found = build_learner(config, model), {}
   n_slots = {"few": 2 * ways, "many": round_up(SAMPLES * len(prompts), ways)}
   for name, slots in n_slots.items():
-    short = dataclasses.replace(config.rollout, slots=slots, max_new_tokens=budget)
-    engine = run.make_engine(dataclasses.replace(config, rollout=short), model, max_prompt=longest, stops=stops)
+    short = dataclasses.replace(config.rollout, slots=slots, max_new_tokens=limit)
+    engine = build_engine(dataclasses.replace(config, rollout=short), model, max_prompt=longest, stops=stops)
     serving = engine.load_params(params)
-    found[name] = roll_out(engine, serving, prompts, stops=stops, bucket=bucket, budget=budget, seed=config.train.seed)
+    found[name] = roll_out(
+      engine, serving, prompts, stops=stops, bucket=bucket, max_new_tokens=limit, seed=config.train.seed
+    )
     engine.free_params()
   few, many, dtype = found["few"], found["many"], config.model.dtype
   responses = [(rollout, 1.0) for rollout in many]
@@ -115,7 +117,7 @@ def check_sampling(config: Config, policy: Policy, prompts: Sequence[Prompt], st
     trainer_logprobs(learner, params, make_micro_batches(responses, rows=rows, length_bucket=length))
     for rows in (n_slots["many"], ways)
   )
-  of_run = trainer_logprobs(learner, params, cut(responses, config.train))  # packed, where the run packs
+  of_run = trainer_logprobs(learner, params, micro_batches(responses, config.train))  # packed, where the run packs
   return [
     check_gap(*of_run, dtype, config.loss.importance_cap > 0),
     check_micro_batch(of_one[0], of_all[0], (ways, n_slots["many"]), dtype),

@@ -15,13 +15,17 @@ from srpo_jax.data.records_folder import is_records
 from srpo_jax.types import Problem
 from srpo_jax.utils import plugins
 from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.fields import names
 from srpo_jax.utils.jsonl import json_rows
+from srpo_jax.utils.paths import local_copy
 
 JSON_LINES = (".jsonl", ".json-lines")
 FILES = (*JSON_LINES, ".json", ".jsonl.gz", ".json.gz", ".parquet")
 
 # Where a row stands, for messages ("train.jsonl:7"), and the row.
 PlacedRow = tuple[str, Any]
+
+SetProblems = tuple[str, Sequence[Problem]]  # the spec of a set, and its problems
 
 
 class RecordProblems(Sequence[Problem]):
@@ -82,6 +86,11 @@ def open_problems(
   if limit < 0:
     raise InputError(f"data limit {limit}: expected 0 (all rows) or more")
   return RecordProblems(spec, limit)
+
+
+def open_problem_sets(specs: str, *, format: str = "auto", limit: int = 0) -> list[SetProblems]:
+  """Opens each of the comma-separated `specs`. Arguments and errors are those of `open_problems`."""
+  return [(spec, open_problems(str(local_copy(spec)), format=format, limit=limit)) for spec in names(specs)]
 
 
 def open_rows(
@@ -191,6 +200,11 @@ def placed_rows(spec: str) -> tuple[str, Iterator[PlacedRow], bool]:
 def file_stem(path: Path) -> str:
   """A file's name without its ending; of test.jsonl.gz without both."""
   return next((path.name.removesuffix(ending) for ending in FILES if path.name.endswith(ending)), path.stem)
+
+
+def set_name(spec: str) -> str:
+  """Returns the name of a set in eval.jsonl: the function of module:function, else the file's stem."""
+  return spec.rpartition(":")[2] if plugins.is_callable_spec(spec) else file_stem(Path(spec))
 
 
 def _open(spec: str, kwargs: Mapping[str, Any]) -> tuple[str, Iterator[PlacedRow], bool]:

@@ -12,6 +12,7 @@ from transformers import AutoTokenizer
 from srpo_jax.data.prompts import format_prompt
 from srpo_jax.types import Problem
 from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.jsonl import read_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +32,22 @@ def load_tokenizer(folder: str | Path) -> Any:
     return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
   except Exception as error:  # transformers raises what its parsers raise
     raise InputError(f"{folder}: the tokenizer cannot be loaded ({type(error).__name__}: {error})") from error
+
+
+def stop_tokens(folder: str | Path, tokenizer: Any) -> tuple[int, ...]:
+  """Returns the ids that end a response: the tokenizer's EOS and those of generation_config.json, sorted.
+
+  Raises:
+    InputError: neither names an EOS token, or generation_config.json names something that is not a token id.
+  """
+  file = Path(folder) / "generation_config.json"
+  eos = read_json(file).get("eos_token_id") if file.is_file() else None
+  ids = {tokenizer.eos_token_id, *(eos if isinstance(eos, list) else [eos])} - {None}
+  if not ids:
+    raise InputError(f"{folder}: no EOS token in the tokenizer or generation_config.json")
+  if not all(type(id_) is int and id_ >= 0 for id_ in ids):
+    raise InputError(f"{file}: eos_token_id is {eos!r}, expected token ids")
+  return tuple(sorted(ids))
 
 
 def encode_prompt(problem: Problem, instructions: Mapping[str, str], tokenizer: Any) -> Prompt:

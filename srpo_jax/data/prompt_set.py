@@ -127,3 +127,50 @@ class PromptSet(Mapping[str, Prompt]):
 
   def __len__(self) -> int:
     return len(self.record)
+
+
+class PromptSets(Mapping[str, Prompt]):
+  """The prompts of several sets by id, for training."""
+
+  def __init__(self, sets: Sequence[PromptSet]):
+    self.sets = tuple(sets)
+    self._set_of = {id_: set_ for set_ in sets for id_ in set_}
+
+  def domains(self) -> dict[str, list[str]]:
+    """Returns domain -> the ids of all sets.
+
+    Raises:
+      InputError: an id is in two sets. History and random keys identify a prompt by its id.
+    """
+    first_in: dict[str, str] = {}
+    for set_ in self.sets:
+      for id_ in set_:
+        if id_ in first_in:
+          raise InputError(f"{set_.name}: id {id_!r} is also in {first_in[id_]}, expected it once")
+        first_in[id_] = set_.name
+    domains: dict[str, list[str]] = {}
+    for set_ in self.sets:
+      for domain, ids in set_.domains.items():
+        domains.setdefault(domain, []).extend(ids)
+    return domains
+
+  def digests(self) -> dict[str, str]:
+    """Returns domain -> hash of its prompts and of what decides whether a response to them is correct."""
+    digests: dict[str, list[str]] = {}
+    for set_ in self.sets:
+      for domain, digest in set_.digests.items():
+        digests.setdefault(domain, []).append(digest)
+    return {domain: " ".join(parts) for domain, parts in digests.items()}
+
+  def record(self, id_: str) -> int:
+    """Returns the record index of a prompt in its data set."""
+    return self._set_of[id_].record[id_]
+
+  def __getitem__(self, id_: str) -> Prompt:
+    return self._set_of[id_][id_]
+
+  def __iter__(self) -> Iterator[str]:
+    return iter(self._set_of)
+
+  def __len__(self) -> int:
+    return len(self._set_of)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from srpo_jax.config import Config
 from srpo_jax.data.digests import rows_digest
-from srpo_jax.data.encoded import load_tokenizer
+from srpo_jax.data.labelling.settings import JUDGED_BY, config_settings
 from srpo_jax.data.prompt_set import PromptSet
 from srpo_jax.evaluation.results import figures, markdown
 from srpo_jax.evaluation.samples import SetSamples, opened
@@ -21,11 +21,11 @@ from srpo_jax.evaluation.sets import EvalSet
 from srpo_jax.evaluation.votes import Same, votes
 from srpo_jax.model.sampling import Purpose
 from srpo_jax.model.sharding import make_mesh, on_mesh
-from srpo_jax.rollout.collector import Collector, Group, response_rows
-from srpo_jax.rollout.policy import Policy, make_collector
-from srpo_jax.training.run import make_scorer, prompt_set
+from srpo_jax.rollout.collector import Group, RolloutSampler, response_rows
+from srpo_jax.rollout.model_files import read_model_files
+from srpo_jax.rollout.policy import Policy
+from srpo_jax.training.build import build_prompt_set, build_sampler, build_scorer
 from srpo_jax.utils.jsonl import read_json, replaced
-from srpo_jax.utils.settings import JUDGED_BY, of_config
 
 # Fields of the config that samples depend on.
 SETTINGS = (
@@ -67,16 +67,14 @@ def evaluate(config: Config, policy: Policy, sets: Sequence[EvalSet], sampling: 
   mesh = make_mesh(**dataclasses.asdict(config.mesh))
   settings = _settings(config, policy, sampling)
   with contextlib.ExitStack() as stack:
-    scorer = stack.enter_context(make_scorer(config))
+    scorer = stack.enter_context(build_scorer(config))
     stack.enter_context(on_mesh(mesh))
-    tokenizer = load_tokenizer(policy.folder)
-    prompts = [prompt_set(config, s.name, s.problems, scorer, tokenizer, selection=None) for s in sets]
-    collector = make_collector(
-      config, policy.folder, scorer, tokenizer, prompts, top_p=sampling.top_p, show=config.log.progress
-    )
+    model = read_model_files(policy.folder)
+    prompts = [build_prompt_set(config, s.name, s.problems, scorer, model.tokenizer, selection=None) for s in sets]
+    sampler = build_sampler(config, model, scorer, prompts, top_p=sampling.top_p, show=config.log.progress)
     stack.enter_context(opened(out, settings))
     stores = [_store(out, set_, of_set, sampling) for set_, of_set in zip(sets, prompts, strict=True)]
-    _sample(config, policy, collector, prompts, stores, sampling)
+    _sample(config, policy, sampler, prompts, stores, sampling)
     found = {}
     for set_, of_set, store in zip(sets, prompts, stores, strict=True):
       left_out = [{"row": row, "why": why} for row, why in sorted(of_set.refused.items())]
@@ -93,7 +91,7 @@ def _settings(config: Config, policy: Policy, sampling: Sampling) -> dict[str, A
   """What every sample depends on."""
   values = {"model": policy.digest, "step": policy.step}
   values |= {f"--{name.replace('_', '-')}": value for name, value in dataclasses.asdict(sampling).items()}
-  return values | of_config(config, SETTINGS)
+  return values | config_settings(config, SETTINGS)
 
 
 def _store(out: Path, set_: EvalSet, prompts: PromptSet, sampling: Sampling) -> SetSamples:
@@ -108,7 +106,7 @@ def _store(out: Path, set_: EvalSet, prompts: PromptSet, sampling: Sampling) -> 
 def _sample(
   config: Config,
   policy: Policy,
-  collector: Collector,
+  sampler: RolloutSampler,
   prompts: Sequence[PromptSet],
   stores: Sequence[SetSamples],
   sampling: Sampling,
@@ -118,7 +116,7 @@ def _sample(
   todo = sum(len(problems) for of_set in left for problems in of_set)
   if not todo:
     return
-  params = collector.engine.load_params(policy.load(config))
+  params = sampler.engine.load_params(policy.load(config))
   total = sum(map(len, prompts))
   with tqdm(
     total=total, initial=total - todo, unit="problem", dynamic_ncols=True, disable=not config.log.progress
@@ -127,16 +125,16 @@ def _sample(
       ids, correct, seen = list(of_set), 0, 0
       for problems in batches:
         bar.set_description(of_set.name, refresh=True)
-        groups, _ = collector.collect(
+        groups, _ = sampler.collect(
           params,
           [of_set[ids[i]] for i in problems],
           step=policy.step,
           purpose=Purpose.EVAL,
           samples=sampling.samples,
           temperature=sampling.temperature,
-          budget=config.rollout.max_new_tokens,
+          max_new_tokens=config.rollout.max_new_tokens,
         )
-        same = collector.scorer.same_answers
+        same = sampler.scorer.same_answers
         rows = [row for group in groups for row in _rows(of_set.name, group, config.reward.validator, same)]
         store.add(problems, rows)
         correct, seen = correct + sum(row["correct"] == 1 for row in rows), seen + len(rows)

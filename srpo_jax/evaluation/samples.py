@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from srpo_jax.training.workdir import RESPONSE_FIELDS
 from srpo_jax.utils.errors import InputError
-from srpo_jax.utils.settings import claim
+from srpo_jax.utils.resumable import claim
 
 SCHEMA = pa.schema(
   [

@@ -12,10 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from srpo_jax.data.dataset import FILES, PlacedRow, as_problems, placed_rows
+from srpo_jax.data.dataset import FILES, PlacedRow, as_problems, placed_rows, set_name
 from srpo_jax.data.records_folder import is_records
 from srpo_jax.data.sources import detect_format
-from srpo_jax.training.run import set_name
 from srpo_jax.types import Problem
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import parse_line

@@ -1,6 +1,6 @@
 """Autoregressive decoding in pure JAX: prefill a prompt once, insert it into slots, generate chunks for all slots.
 
-Every slot holds one response with its own length, budget, temperature and key. A drawn token waits in the state until
+Every slot holds one response with its own length, limit, temperature and key. A drawn token waits in the state until
 the next step emits it and feeds it to the model, so the first token, drawn from the prefill's logits when the prompt is
 inserted, takes the same path as all others.
 
@@ -42,7 +42,7 @@ class Prefix(NamedTuple):
   logits: Float[Array, " V"]  # of the token after the prompt
   length: Int[Array, ""]  # prompt tokens; positions from here on are padding
   key: Key[Array, ""]  # of the prompt; samples fold in their number
-  budget: Int[Array, ""]  # tokens to generate at most
+  max_new_tokens: Int[Array, ""]  # most tokens to generate
   temperature: Float[Array, ""]
 
 
@@ -59,7 +59,7 @@ class DecodeState(NamedTuple):
   token: Int[Array, " S"]  # drawn, not yet emitted
   logprob: Float[Array, " S"]  # of that token
   emitted: Int[Array, " S"]  # tokens of the response so far
-  budget: Int[Array, " S"]
+  max_new_tokens: Int[Array, " S"]
   temperature: Float[Array, " S"]
   key: Key[Array, " S"]
   active: Bool[Array, " S"]  # still generating
@@ -100,7 +100,7 @@ def init_state(config: Qwen2Config, slots: int, positions: int, chunk: int, dtyp
     token=jnp.zeros(slots, jnp.int32),
     logprob=jnp.zeros(slots, jnp.float32),
     emitted=jnp.zeros(slots, jnp.int32),
-    budget=jnp.zeros(slots, jnp.int32),
+    max_new_tokens=jnp.zeros(slots, jnp.int32),
     temperature=jnp.ones(slots, jnp.float32),
     key=jax.random.split(jax.random.key(0), slots),
     active=jnp.zeros(slots, bool),
@@ -115,7 +115,7 @@ def prefill(
   tokens: Int[Array, " P"],
   length: Int[Array, ""],
   key: Key[Array, ""],
-  budget: Int[Array, ""],
+  max_new_tokens: Int[Array, ""],
   temperature: Float[Array, ""],
   *,
   dtype: Any = jnp.float32,
@@ -130,7 +130,7 @@ def prefill(
   x, (k, v) = qwen2.apply_layers(params, config, qwen2.embed(params, tokens[None], dtype), at, attend)
   hidden = qwen2.final_norm(params, config, jnp.take(x[0], length - 1, axis=0))
   k, v = (constrain(x, "layer", "kv_heads", "length", "head_dim") for x in (k, v))
-  return Prefix(k, v, constrain(qwen2.logits(params, hidden)), length, key, budget, temperature)
+  return Prefix(k, v, constrain(qwen2.logits(params, hidden)), length, key, max_new_tokens, temperature)
 
 
 def insert(
@@ -163,10 +163,10 @@ def insert(
     token=put(state.token, token),
     logprob=put(state.logprob, logprob),
     emitted=put(state.emitted, jnp.zeros((), jnp.int32)),
-    budget=put(state.budget, prefix.budget),
+    max_new_tokens=put(state.max_new_tokens, prefix.max_new_tokens),
     temperature=put(state.temperature, prefix.temperature),
     key=put(state.key, keys),
-    active=put(state.active, prefix.budget > 0),
+    active=put(state.active, prefix.max_new_tokens > 0),
   )
   return split_slots(state)
 
@@ -244,7 +244,7 @@ def generate(
 ) -> tuple[DecodeState, Chunk]:
   """Emits up to K tokens in every active slot, in one compiled loop that ends early when no slot is active.
 
-  A slot stops at a stop token, which it emits, or when its budget is spent.
+  A slot stops at a stop token, which it emits, or after its max_new_tokens.
 
   Args:
     seen: positions of a cache that are read at all, K more than the longest active slot has or more; None: all.
@@ -265,7 +265,7 @@ def generate(
     i, state, out = carry
     emitted = state.emitted + state.active
     out = Chunk(out.tokens.at[:, i].set(state.token), out.valid.at[:, i].set(state.active), emitted)
-    stopped = jnp.isin(state.token, jnp.array(stop_tokens, jnp.int32)) | (emitted >= state.budget)
+    stopped = jnp.isin(state.token, jnp.array(stop_tokens, jnp.int32)) | (emitted >= state.max_new_tokens)
     active = state.active & ~stopped
     logits, k, v = forward(state.token, state)
     # A draw wants the whole distribution: gathering it once is cheaper than the steps of a search across devices.

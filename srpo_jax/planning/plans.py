@@ -19,7 +19,7 @@ from srpo_jax.planning.programs import Program, compile_step
 from srpo_jax.planning.shapes import model_shape
 from srpo_jax.planning.table import Plan, largest, markdown
 from srpo_jax.planning.workload import Lengths, make_workload
-from srpo_jax.training import run
+from srpo_jax.training.build import base_folder
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.plugins import resolve_callable
 
@@ -42,7 +42,7 @@ def shape_of(config: Config) -> Qwen2Config:
   try:
     shape = resolve_callable(f"{config.model.build}_shape")
   except InputError:
-    return hf.read_config(run.base_folder(config))
+    return hf.read_config(base_folder(config))
   return cast(Qwen2Config, shape(**config.model.build_args))
 
 

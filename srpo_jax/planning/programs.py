@@ -1,6 +1,6 @@
 """The programs of a training step, compiled ahead of time for devices that need not be here.
 
-They are those of training itself: `run.make_learner` and `run.make_engine` on the run's mesh, traced on shapes with
+They are those of training itself: `build_learner` and `build_engine` on the run's mesh, traced on shapes with
 shardings. Nothing of the model's size is ever allocated.
 """
 
@@ -25,8 +25,8 @@ from srpo_jax.planning import hlo
 from srpo_jax.planning.flops import count_flops
 from srpo_jax.planning.traffic import NOTHING, Counter, Traffic
 from srpo_jax.rollout.sampler import round_up
-from srpo_jax.training import run
 from srpo_jax.training.batch import empty_micro_batch
+from srpo_jax.training.build import build_engine, build_learner
 from srpo_jax.training.learner import MicroBatch, TrainState
 
 MEMORY = ("argument", "output", "alias", "temp", "generated_code", "peak_memory")
@@ -180,7 +180,7 @@ def compile_step(
   place = _placement(mesh)
 
   def go() -> None:
-    learner = run.make_learner(config, shape)
+    learner = build_learner(config, shape)
     params = place(hf.param_shapes(shape, jnp.dtype(config.model.param_dtype)), params=True)
     for part in (
       lambda: _update(compile_, learner, params, config, micro_batch, place),
@@ -231,7 +231,7 @@ def _rollout(
   compile_: Compiler, config: Config, shape: Qwen2Config, params: Any, prompt: int, place: Callable[..., Any]
 ) -> None:
   # A stop token decides when a response ends, not what is compiled: any id will do.
-  engine = run.make_engine(config, shape, max_prompt=config.data.max_prompt_tokens, stops=(0,))
+  engine = build_engine(config, shape, max_prompt=config.data.max_prompt_tokens, stops=(0,))
   same = all(leaf.dtype == engine.dtype for leaf in jax.tree.leaves(params))
   alone = jax.sharding.get_abstract_mesh().empty  # then load_params copies nothing
   serving = params if same and alone else compile_("reshard", engine._reshard, params)
@@ -239,7 +239,7 @@ def _rollout(
   ask = {
     "length": place(np.int32(1)),
     "key": place(jax.eval_shape(lambda: jax.random.key(0))),
-    "budget": place(np.int32(1)),
+    "max_new_tokens": place(np.int32(1)),
     "temperature": place(np.float32(1)),
   }
   usual = min(round_up(prompt, config.rollout.prompt_bucket), engine.max_prompt)

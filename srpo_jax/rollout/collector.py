@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from srpo_jax.rollout.sampler import GroupRequest, sample_groups
 from srpo_jax.types import Rollout, ScoreRequest, Verdict
 from srpo_jax.utils import processes
 from srpo_jax.utils.errors import TrainingError
-from srpo_jax.utils.preemption import Notice
+from srpo_jax.utils.preemption import PreemptionSignal
 from srpo_jax.utils.progress import late_bar
 
 
@@ -37,8 +37,13 @@ class Group:
 
 
 @dataclasses.dataclass(frozen=True)
-class Collector:
-  """The sampler and the rewards that turn prompts into groups."""
+class RolloutSampler:
+  """The sampler and the rewards: turns prompts into groups.
+
+  Attributes:
+    show: draws progress bars if sampling or judging takes long.
+    signal: of preemption, checked between decode calls. None: signals are not checked.
+  """
 
   engine: InProcessEngine
   scorer: Scorer
@@ -46,8 +51,8 @@ class Collector:
   stop_tokens: tuple[int, ...]
   prompt_bucket: int
   seed: int
-  show: bool = False  # progress bars while sampling and judging take long
-  notice: Notice | None = None  # of preemption, looked at between decode calls
+  show: bool = False
+  signal: PreemptionSignal | None = None
 
   def collect(
     self,
@@ -58,15 +63,18 @@ class Collector:
     purpose: Purpose,
     samples: int,
     temperature: float,
-    budget: int,
+    max_new_tokens: int,
   ) -> tuple[list[Group], dict[str, float]]:
-    """Groups in the order of `prompts`, and the seconds spent sampling and then waiting for verdicts.
+    """Samples and judges `samples` responses to each prompt.
 
-    A response is scored while others are still being generated. In a group of processes each scores its share, and all
-    get all verdicts.
+    A response is scored while others are still being generated. Each process scores its share, and all of them get all
+    verdicts.
+
+    Returns:
+      the groups in the order of `prompts`, and the seconds spent sampling and then waiting for verdicts.
 
     Raises:
-      TrainingError: the policy gives no finite log-probabilities.
+      TrainingError: the policy's log-probabilities are not finite.
       PreemptedError: the run was told to end meanwhile.
     """
     started = time.perf_counter()
@@ -77,59 +85,61 @@ class Collector:
         tokens=prompt.tokens,
         samples=samples,
         key=prompt_key(self.seed, purpose, step, id_),
-        budget=budget,
+        max_new_tokens=max_new_tokens,
         temperature=temperature,
       )
       for id_, prompt in by_id.items()
     ]
+    sampled = self._sample(params, requests, by_id, step)
+    generated = time.perf_counter()
+    verdicts = self._verdicts(len(sampled))
+    groups = []
+    for id_, prompt in by_id.items():
+      rollouts, texts = zip(*(sampled[id_, i] for i in range(samples)), strict=True)
+      groups.append(Group(prompt, rollouts, texts, tuple(verdicts[f"{id_}/{i}"] for i in range(samples))))
+    return groups, {"rollout_s": generated - started, "score_s": time.perf_counter() - generated}
+
+  def _sample(
+    self, params: Params, requests: Sequence[GroupRequest], prompts: Mapping[str, Prompt], step: int
+  ) -> dict[tuple[str, int], tuple[Rollout, str]]:
+    """Returns (prompt id, sample) -> the response and its text, and submits this process's share to the scorer."""
+    places = [(request.prompt_id, i) for request in requests for i in range(request.samples)]
+    number = {place: n for n, place in enumerate(places)}
     sampled: dict[tuple[str, int], tuple[Rollout, str]] = {}
-    place = {(id_, i): p * samples + i for p, id_ in enumerate(by_id) for i in range(samples)}
     stream = sample_groups(
       self.engine,
       params,
       requests,
       stop_tokens=self.stop_tokens,
       prompt_bucket=self.prompt_bucket,
-      between=self.notice.check if self.notice else None,
+      between=self.signal.check if self.signal else None,
     )
-    bar = late_bar("sampling", len(requests) * samples, shown=self.show)
+    bar = late_bar("sampling", len(number), shown=self.show)
     for rollout in stream:
       bar.update()
       if not np.isfinite(rollout.logprobs).all():
         raise TrainingError(f"step {step}: the policy's log-probabilities are not finite: it diverged or is damaged")
-      text = text_of(rollout, self.tokenizer)
-      sampled[rollout.prompt_id, rollout.sample] = rollout, text
-      if place[rollout.prompt_id, rollout.sample] % processes.count() != processes.index():
-        continue
-      self.scorer.submit(request_of(by_id[rollout.prompt_id], rollout, text))
+      place = rollout.prompt_id, rollout.sample
+      sampled[place] = rollout, text_of(rollout, self.tokenizer)
+      if number[place] % processes.count() == processes.index():
+        self.scorer.submit(request_of(prompts[rollout.prompt_id], *sampled[place]))
     bar.close()
-    generated = time.perf_counter()
-    verdicts = self._verdicts(len(sampled))
-    groups = [
-      Group(
-        prompt,
-        tuple(sampled[id_, i][0] for i in range(samples)),
-        tuple(sampled[id_, i][1] for i in range(samples)),
-        tuple(verdicts[f"{id_}/{i}"] for i in range(samples)),
-      )
-      for id_, prompt in by_id.items()
-    ]
-    return groups, {"rollout_s": generated - started, "score_s": time.perf_counter() - generated}
+    return sampled
 
   def _verdicts(self, n: int) -> dict[str, Verdict]:
-    """Of all `n` responses, by the processes that they were given to."""
+    """Returns the verdicts of all `n` responses, each from the process that scored it."""
 
     def collect() -> dict[str, Verdict]:
       with late_bar("judging", -(-n // processes.count()), shown=self.show) as bar:
 
         def waiting(judged: int) -> None:
           bar.update(judged - bar.n)
-          if self.notice is not None:
-            self.notice.raise_if_told()
+          if self.signal is not None:
+            self.signal.raise_if_told()
 
         verdicts = self.scorer.collect(waiting)
-      if self.notice is not None:
-        self.notice.raise_if_told()  # a signal to the whole process group ends the workers too: not a verdict
+      if self.signal is not None:
+        self.signal.raise_if_told()  # a signal to the OS process group ends the workers too: not a verdict
       return verdicts
 
     parts = processes.all_gather(processes.agreed(collect))
@@ -177,7 +187,7 @@ def response_rows(group: Group) -> Iterator[dict[str, Any]]:
 
 
 def by_domain(groups: Sequence[Group]) -> dict[str, list[Group]]:
-  """The groups of each domain, in their order."""
+  """Returns domain -> its groups, in their order."""
   domains: dict[str, list[Group]] = {}
   for group in groups:
     domains.setdefault(group.prompt.problem.domain, []).append(group)

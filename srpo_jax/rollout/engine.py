@@ -109,7 +109,7 @@ class InProcessEngine:
     padded_tokens: Int[Any, " P"],
     true_length: int,
     key: Key[Array, ""] | None = None,
-    budget: int | None = None,
+    max_new_tokens: int | None = None,
     temperature: float = 1.0,
   ) -> Prefix:
     """Runs a prompt once. What a request asks for beyond JetStream's arguments rides in the prefix.
@@ -118,24 +118,24 @@ class InProcessEngine:
       padded_tokens: [P] the prompt, right-padded.
       true_length: prompt tokens, at least 1.
       key: of the prompt's draws; fixed when absent.
-      budget: tokens to generate at most; the engine's `max_new` when absent.
+      max_new_tokens: most tokens to generate; the engine's `max_new` when absent.
       temperature: 0 is greedy.
     """
-    budget = self.max_new if budget is None else budget
+    max_new_tokens = self.max_new if max_new_tokens is None else max_new_tokens
     if existing_prefix is not None:
       raise NotImplementedError("a prefix cannot be extended: prefill the whole prompt")
     if not 1 <= true_length <= len(padded_tokens) <= self.max_prompt:
       raise ValueError(
         f"prompt of {true_length} tokens padded to {len(padded_tokens)}, expected 1 to {self.max_prompt}"
       )
-    if not 0 <= budget <= self.max_new:
-      raise ValueError(f"budget {budget}, expected 0 to {self.max_new}")
+    if not 0 <= max_new_tokens <= self.max_new:
+      raise ValueError(f"max_new_tokens {max_new_tokens}, expected 0 to {self.max_new}")
     return self._prefill(
       params,
       tokens=jnp.asarray(padded_tokens, jnp.int32),
       length=np.int32(true_length),
       key=jax.random.key(0) if key is None else key,
-      budget=np.int32(budget),
+      max_new_tokens=np.int32(max_new_tokens),
       temperature=np.float32(temperature),
     )
 

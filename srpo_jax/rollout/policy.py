@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from srpo_jax.config import Config, read_config
-from srpo_jax.data.prompt_set import PromptSet
 from srpo_jax.model import hf
 from srpo_jax.model.qwen2 import Params
 from srpo_jax.model.sharding import param_shardings
-from srpo_jax.rewards.scorer import Scorer
-from srpo_jax.rollout.collector import Collector
 from srpo_jax.training.checkpoint import Checkpoints
-from srpo_jax.training.run import check_vocabulary, make_engine, stop_tokens
 from srpo_jax.utils.digests import files_digest
 from srpo_jax.utils.paths import local_copy
 
@@ -87,25 +82,3 @@ def of_run(workdir: Path, step: int | None) -> Policy:
   with Checkpoints.of_run(workdir) as checkpoints:
     step = checkpoints.find(step)
   return Policy(local_copy(str(workdir / "model")), workdir, step)
-
-
-def make_collector(
-  config: Config,
-  folder: Path,
-  scorer: Scorer,
-  tokenizer: Any,
-  sets: Sequence[PromptSet],
-  *,
-  top_p: float = 1.0,
-  show: bool = False,
-) -> Collector:
-  """The sampler and rewards for the prompts of `sets`.
-
-  Raises:
-    InputError: a tokenizer that is not the model's own.
-  """
-  model_config, stops = hf.read_config(folder), stop_tokens(folder, tokenizer)
-  check_vocabulary(folder, model_config, stops, sets)
-  longest = max(set_.longest for set_ in sets)
-  engine = make_engine(config, model_config, max_prompt=longest, stops=stops, top_p=top_p)
-  return Collector(engine, scorer, tokenizer, stops, config.rollout.prompt_bucket, config.train.seed, show)

@@ -27,7 +27,7 @@ class GroupRequest:
   tokens: Int[np.ndarray, " P"]
   samples: int
   key: Key[Array, ""]
-  budget: int  # tokens a response at most
+  max_new_tokens: int  # of each response
   temperature: float = 1.0
 
 
@@ -92,7 +92,7 @@ def sample_groups(
       open_.tokens.append(tokens[slot, :n])
       open_.logprobs.append(logprobs[slot, :n])
       ended = bool(np.isin(tokens[slot, n - 1], stop))
-      if ended or lengths[slot] >= open_.request.budget:
+      if ended or lengths[slot] >= open_.request.max_new_tokens:
         slots[slot] = None
         yield Rollout(
           prompt_id=open_.request.prompt_id,
@@ -113,6 +113,6 @@ def _prefill(engine: InProcessEngine, params: Params, request: GroupRequest, buc
     padded_tokens=padded,
     true_length=n,
     key=request.key,
-    budget=request.budget,
+    max_new_tokens=request.max_new_tokens,
     temperature=request.temperature,
   )

@@ -211,7 +211,7 @@ class ServingDriver(orchestrator.Driver):
       state, length = engine.init_decode_state(), 1
       while length <= engine.max_prompt:
         padded = self._padded(np.zeros(length, np.int32))
-        prefix = engine.prefill(params=params, padded_tokens=padded, true_length=1, key=draw_key(0), budget=1)
+        prefix = engine.prefill(params=params, padded_tokens=padded, true_length=1, key=draw_key(0), max_new_tokens=1)
         # Twice: to jit a state that lies where the parameters do is another argument than a new one.
         for _ in range(2):
           state = engine.insert_group(prefix, state, [0], [0])
@@ -243,7 +243,7 @@ class ServingDriver(orchestrator.Driver):
             padded_tokens=self._padded(request.tokens),
             true_length=len(request.tokens),
             key=draw_key(request.seed),
-            budget=request.max_tokens,
+            max_new_tokens=request.max_tokens,
             temperature=request.temperature,
           )
         self.metrics.prompt_tokens.inc(len(request.tokens))

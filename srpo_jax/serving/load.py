@@ -6,15 +6,14 @@ from typing import cast
 import jax
 
 from srpo_jax.config import Config
-from srpo_jax.data.encoded import load_tokenizer
-from srpo_jax.model import hf
 from srpo_jax.model.sharding import make_mesh, on_mesh
 from srpo_jax.rollout.jetstream_engine import JetStreamEngine
+from srpo_jax.rollout.model_files import read_model_files
 from srpo_jax.rollout.policy import Policy
 from srpo_jax.serving.driver import ServingDriver
 from srpo_jax.serving.requests import Limits, PromptReader
 from srpo_jax.serving.text import token_bytes
-from srpo_jax.training.run import check_vocabulary, make_engine, stop_tokens
+from srpo_jax.training.build import build_engine
 
 
 def load_driver(config: Config, policy: Policy, limits: Limits) -> ServingDriver:
@@ -25,17 +24,16 @@ def load_driver(config: Config, policy: Policy, limits: Limits) -> ServingDriver
   """
   mesh = make_mesh(**dataclasses.asdict(config.mesh))
   with on_mesh(mesh):
-    model_config, tokenizer = hf.read_config(policy.folder), load_tokenizer(policy.folder)
-    stops = stop_tokens(policy.folder, tokenizer)
-    check_vocabulary(policy.folder, model_config, stops, [])
-    max_prompt = config.data.max_prompt_tokens
+    model = read_model_files(policy.folder)
+    model.check_vocabulary()
+    max_prompt, stops = config.data.max_prompt_tokens, model.stop_tokens
     engine = cast(
-      JetStreamEngine, make_engine(config, model_config, max_prompt=max_prompt, stops=stops, top_p=limits.top_p)
+      JetStreamEngine, build_engine(config, model.config, max_prompt=max_prompt, stops=stops, top_p=limits.top_p)
     )
     trained = policy.load(config)
     params = engine.load_params(trained)
   if params is not trained:
     for leaf in jax.tree.leaves(trained):
       leaf.delete()  # master weights are not served
-  reader = PromptReader(tokenizer, token_bytes(tokenizer, model_config.vocab_size), max_prompt)
+  reader = PromptReader(model.tokenizer, token_bytes(model.tokenizer, model.config.vocab_size), max_prompt)
   return ServingDriver(engine, params, reader, limits, stops, bucket=config.rollout.prompt_bucket, mesh=mesh)

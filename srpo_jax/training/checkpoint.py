@@ -24,7 +24,7 @@ class Checkpoints:
   """Saves and restores; keeps the newest `keep` (None: all), and those at multiples of `keep_every` (0: none)."""
 
   def __init__(self, workdir: str | Path, *, keep: int | None = None, keep_every: int = 0):
-    path = as_path(workdir)
+    self.workdir = path = as_path(workdir)
     self.folder = (path.absolute() if is_local(path) else path) / "checkpoints"
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every or None, create=True)
     self._manager = ocp.CheckpointManager(self.folder, options=options)

@@ -8,19 +8,23 @@ import numpy as np
 from srpo_jax.data.encoded import Prompt
 from srpo_jax.model.qwen2 import Params
 from srpo_jax.model.sampling import Purpose
-from srpo_jax.rollout.collector import Collector, Group
+from srpo_jax.rollout.collector import Group, RolloutSampler
 
 
 def evaluate(
-  collector: Collector, params: Params, prompts: Sequence[Prompt], *, name: str, step: int, samples: int, budget: int
+  sampler: RolloutSampler,
+  params: Params,
+  prompts: Sequence[Prompt],
+  *,
+  name: str,
+  step: int,
+  samples: int,
+  max_new_tokens: int,
 ) -> dict[str, Any]:
-  """One row of eval.jsonl: accuracies are over all responses, one not judged counting as not correct."""
-  sampled, greedy = (
-    collector.collect(
-      params, prompts, step=step, purpose=Purpose.EVAL, samples=n, temperature=temperature, budget=budget
-    )[0]
-    for n, temperature in ((samples, 1.0), (1, 0.0))
-  )
+  """Returns a row of eval.jsonl. Accuracies are over all responses; one that was not judged counts as not correct."""
+  ask: dict[str, Any] = {"step": step, "purpose": Purpose.EVAL, "max_new_tokens": max_new_tokens}
+  sampled, _ = sampler.collect(params, prompts, samples=samples, temperature=1.0, **ask)
+  greedy, _ = sampler.collect(params, prompts, samples=1, temperature=0.0, **ask)
   levels = sorted({p.problem.difficulty or p.problem.domain for p in prompts})
   return {
     "step": step,

@@ -10,10 +10,31 @@ from srpo_jax.analysis.reflection import Seen, reflect, reflection_rates
 from srpo_jax.rollout.collector import Group, by_domain
 from srpo_jax.training.learner import UpdateMetrics
 
-Row = dict[str, float | int | None]
+MetricsRow = dict[str, float | int | None]
 
 
-def group_metrics(groups: Sequence[Group], advantages: np.ndarray) -> Row:
+def step_metrics(
+  groups: Sequence[Group],
+  advantages: np.ndarray,
+  updates: Sequence[UpdateMetrics],
+  step_start: Position,
+  n_rollouts: int,
+  times: Mapping[str, float],
+  n_tokens: int,
+) -> MetricsRow:
+  """Returns the figures of a step, in the order of metrics.jsonl.
+
+  Args:
+    n_rollouts: sampled by the run so far, this step included.
+    times: seconds of each phase.
+    n_tokens: that went through the updates, prompts included.
+  """
+  row = group_metrics(groups, advantages) | {"rollouts/spent": n_rollouts} | policy_metrics(updates)
+  row |= domain_metrics(groups, step_start) | reflection_metrics(groups)
+  return row | time_metrics(times, groups, n_tokens)
+
+
+def group_metrics(groups: Sequence[Group], advantages: np.ndarray) -> MetricsRow:
   """Of the responses and their rewards. Means of reward and correctness are over judged responses."""
   verdicts = [[v for v in g.verdicts] for g in groups]
   flat = [v for row in verdicts for v in row]
@@ -37,11 +58,11 @@ def group_metrics(groups: Sequence[Group], advantages: np.ndarray) -> Row:
   }
 
 
-def domain_metrics(groups: Sequence[Group], met: Position) -> Row:
-  """Of each domain's part of the batch (null where it has none) and of its pool, as the batch met it."""
-  row: Row = {}
+def domain_metrics(groups: Sequence[Group], step_start: Position) -> MetricsRow:
+  """Returns figures of each domain's part of the batch (null if it has none) and of its pool before the step."""
+  row: MetricsRow = {}
   parts = by_domain(groups)
-  for domain, pool in met.pools.items():
+  for domain, pool in step_start.pools.items():
     own = parts.get(domain, [])
     row[f"{domain}/accuracy"] = mean([v.correct for g in own for v in g.verdicts if v.correct is not None])
     row[f"{domain}/length_mean"] = mean([len(r.tokens) for g in own for r in g.rollouts])
@@ -50,7 +71,7 @@ def domain_metrics(groups: Sequence[Group], met: Position) -> Row:
   return row
 
 
-def reflection_metrics(groups: Sequence[Group]) -> Row:
+def reflection_metrics(groups: Sequence[Group]) -> MetricsRow:
   """How often the batch's responses go back over their work, hesitate, try another way, and write code."""
   return dict(
     reflection_rates(
@@ -65,7 +86,7 @@ def _as_bool(correct: int | None) -> bool | None:
   return None if correct is None else bool(correct)
 
 
-def policy_metrics(updates: Sequence[UpdateMetrics]) -> Row:
+def policy_metrics(updates: Sequence[UpdateMetrics]) -> MetricsRow:
   """Of the step's optimizer updates, averaged; null where no token was in the loss."""
   gap = np.concatenate([u.gap for u in updates]) if updates else np.zeros(0)
   return {
@@ -79,10 +100,10 @@ def policy_metrics(updates: Sequence[UpdateMetrics]) -> Row:
   }
 
 
-def time_metrics(times: Mapping[str, float], groups: Sequence[Group], trained: int) -> Row:
+def time_metrics(times: Mapping[str, float], groups: Sequence[Group], trained: int) -> MetricsRow:
   """Seconds of each phase, and tokens a second: generated while rolling out, prompts included while updating."""
   generated = sum(len(r.tokens) for g in groups for r in g.rollouts)
-  row: Row = {f"time/{name}": seconds for name, seconds in times.items()}
+  row: MetricsRow = {f"time/{name}": seconds for name, seconds in times.items()}
   row["throughput/rollout_tokens_per_s"] = generated / times["rollout_s"]
   row["throughput/train_tokens_per_s"] = trained / times["update_s"]
   return row

@@ -6,17 +6,15 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from srpo_jax.algorithm.stages import Position
-from srpo_jax.training.run import Run
-
 
 class Progress:
   """A bar over steps: reward, accuracy, response length, share of zero-advantage groups, time left."""
 
-  def __init__(self, run: Run, at: Position):
-    self._log_every = run.config.log.every
+  def __init__(self, first: int, last: int | None, log_every: int, *, show: bool):
+    """Starts at step `first` of `last` (None: unknown). Logs a line every `log_every` steps."""
+    self._log_every = log_every
     self._bar = tqdm(
-      total=run.schedule.last_step(at), initial=at.step, disable=not run.shows_progress,
+      total=last, initial=first, disable=not show,
       unit="step", dynamic_ncols=True, bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
     )  # fmt: skip
     self._redirect = logging_redirect_tqdm()

@@ -1,31 +1,29 @@
-"""The files of a run read back: a step's rollouts as groups, and the update made again from them."""
+"""A run's recorded steps: their rollouts as groups, judged again, and their updates made again."""
 
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from srpo_jax.analysis.run_files import RunFiles
 from srpo_jax.config import read_config
-from srpo_jax.data.dataset import column
+from srpo_jax.data.dataset import column, open_problem_sets
 from srpo_jax.data.encoded import Prompt, encode_prompt, load_tokenizer
 from srpo_jax.model import hf
 from srpo_jax.rollout.collector import Group, request_of
 from srpo_jax.rollout.policy import over_mesh
 from srpo_jax.training.batch import make_micro_batches
+from srpo_jax.training.build import base_folder, build_advantage, build_learner, build_scorer
 from srpo_jax.training.checkpoint import Checkpoints
 from srpo_jax.training.learner import TrainState
-from srpo_jax.training.loop import advantages_of, update, which_used
-from srpo_jax.training.metrics import Row, policy_metrics
-from srpo_jax.training.run import Run, base_folder, make_advantage, make_learner, make_scorer, open_sets
-from srpo_jax.training.workdir import ROLLOUT_SCHEMA, numbers, open_parquet, read_rows
+from srpo_jax.training.metrics import MetricsRow, policy_metrics
+from srpo_jax.training.update import batch_advantages, groups_in_update, update
 from srpo_jax.types import Rollout, Verdict
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.paths import as_path, local_copy
@@ -33,7 +31,7 @@ from srpo_jax.utils.paths import as_path, local_copy
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-  """A recorded step: its groups with the verdicts as they stand, and [prompt, sample] advantages."""
+  """A recorded step: its groups with the recorded verdicts, and [prompt, sample] advantages."""
 
   number: int
   groups: tuple[Group, ...]
@@ -41,18 +39,17 @@ class Step:
 
 
 class Recording:
-  """A run's files, read only, and the parts of the run that an update needs."""
-
-  check_notice = None  # an update made again ends where it likes: there is nothing to save
+  """A run's files, read only, and the parts of the run that an update needs. Use as a context manager."""
 
   def __init__(self, workdir: str | Path, overrides: Sequence[str] = ()):
-    """Raises InputError where the folder is no run's."""
+    """Raises InputError if the folder is not the workdir of a run that has completed a step."""
     self.path = as_path(workdir)
     self.config = read_config(self.path / "config.json", overrides)
+    self.files = RunFiles(self.path)
     folder = local_copy(str(self.path / "model"))
     self.tokenizer, self.model_config = load_tokenizer(folder), hf.read_config(folder)
-    self.learner = make_learner(self.config, self.model_config)
-    self.advantage = make_advantage(self.config)
+    self.learner = build_learner(self.config, self.model_config)
+    self.advantage = build_advantage(self.config)
     self.checkpoints = Checkpoints.of_run(self.path)
 
   def __enter__(self) -> "Recording":
@@ -61,33 +58,17 @@ class Recording:
   def __exit__(self, *_: object) -> None:
     self.checkpoints.close()
 
-  def steps(self) -> list[int]:
-    """Those whose rollouts are there."""
-    return numbers(self.path / "rollouts", "step")
-
   def step(self, number: int) -> Step:
-    """A recorded step.
+    """Returns a recorded step.
 
     Raises:
-      InputError: no such step, rows that are no rollouts, or prompts that are not those of the run's data.
+      InputError: there is no such step, its rows are not rollouts, or its prompts are not those of the run's data.
     """
-    file = self.path / f"rollouts/step_{number:06d}.parquet"
-    if not file.is_file():
-      there = self.steps()
-      known = f"{there[0]} to {there[-1]}" if there else "none"
-      raise InputError(f"{file}: no such file; the recorded steps are {known}")
-    try:
-      with open_parquet(file) as stream:
-        table = pq.read_table(stream)
-    except (pa.ArrowException, OSError) as error:
-      raise InputError(f"{file}: cannot be read: {error}") from None
-    samples = self.config.rollout.group
-    if table.schema != ROLLOUT_SCHEMA or len(table) % samples or not len(table):
-      raise InputError(f"{file}: expected the rollouts of a step, {samples} a prompt")
-    rows = table.to_pylist()
-    groups = [self._group(file, number, start, rows[start : start + samples]) for start in range(0, len(rows), samples)]
-    advantages = np.array([row["advantage"] for row in rows], np.float32).reshape(-1, samples)
-    return Step(number, tuple(groups), advantages)
+    samples, file = self.config.rollout.group, self.files.rollouts_file(number)
+    recorded = self.files.step_groups(number, samples)
+    groups = tuple(self._group(file, number, i * samples, rows) for i, rows in enumerate(recorded))
+    advantages = np.array([[row["advantage"] for row in rows] for rows in recorded], np.float32)
+    return Step(number, groups, advantages)
 
   def _group(self, file: Path, number: int, start: int, rows: Sequence[Mapping[str, Any]]) -> Group:
     if [row["sample"] for row in rows] != list(range(len(rows))) or len({row["prompt_id"] for row in rows}) > 1:
@@ -124,7 +105,7 @@ class Recording:
     )
 
   def _check(self, where: str, row: Mapping[str, Any], number: int, prompt: Prompt) -> None:
-    """Raises InputError where a row is not of this step and prompt, or its tokens cannot be."""
+    """Raises InputError if a row does not belong to this step and prompt, or its tokens are impossible."""
     if row["step"] != number:
       raise InputError(f"{where}: field step: {row['step']}, expected {number}")
     for field, expected in (("domain", prompt.problem.domain), ("prompt", prompt.text)):
@@ -141,9 +122,9 @@ class Recording:
 
   @functools.cached_property
   def _places(self) -> dict[str, tuple[Sequence[Any], int]]:
-    """prompt id -> its data set and its record there."""
+    """Prompt id -> its data set and its record there."""
     data = self.config.data
-    sets = open_sets(data.train, format=data.format, limit=data.limit)
+    sets = open_problem_sets(data.train, format=data.format, limit=data.limit)
     return {id_: (problems, i) for _, problems in sets for i, id_ in enumerate(column(problems, "id"))}
 
   def _prompt(self, id_: str) -> Prompt:
@@ -153,16 +134,18 @@ class Recording:
     return encode_prompt(problems[index], self.config.prompt, self.tokenizer)
 
   def state_before(self, number: int) -> TrainState:
-    """Parameters and optimizer as step `number` met them.
+    """Returns parameters and optimizer at the start of step `number`.
+
+    Updates since the last checkpoint, or since the base, are made again from their recorded rollouts.
 
     Raises:
-      InputError: neither a checkpoint nor the base to begin from.
+      InputError: there is neither a checkpoint nor a base to start from.
     """
     earlier = [step for step in self.checkpoints.steps() if step <= number]
     shapes = hf.param_shapes(self.model_config, jnp.dtype(self.config.model.param_dtype))
     if earlier or self.config.init_from:
       like = over_mesh(jax.eval_shape(self.learner.init, shapes))
-      begin = earlier[-1] if earlier else self.steps()[0]
+      begin = earlier[-1] if earlier else self.files.steps[0]
       state = self.checkpoints.restore(begin, like)[0] if earlier else self._inherited(begin, like)
     else:
       shardings = jax.tree.map(lambda x: x.sharding, over_mesh(shapes))
@@ -173,7 +156,7 @@ class Recording:
     return state
 
   def _inherited(self, first: int, like: TrainState) -> TrainState:
-    """What the run began from: the checkpoint of its first step, `first`, in the run that it goes on from."""
+    """Returns the state of the run that this one continues, at step `first`, where this one began."""
     other = as_path(self.config.init_from)
     try:
       with Checkpoints.of_run(other) as checkpoints:
@@ -181,40 +164,42 @@ class Recording:
     except InputError as error:
       raise InputError(f"{error}; none of {self.path} is as early (see --no-loss)") from None
 
-  def update(self, state: TrainState, step: Step) -> tuple[TrainState, Row]:
-    """The step's update made again from what is recorded of it, and its policy/* figures. `state` is donated."""
+  def update(self, state: TrainState, step: Step) -> tuple[TrainState, MetricsRow]:
+    """Makes a step's update again from its recording. Returns the new state and the policy/* figures.
+
+    `state` is donated.
+    """
     state, metrics, _ = update(
-      cast(Run, self), state, step.groups, step.advantages, self.in_use(step.groups), step.number
+      self.learner,
+      state,
+      step.groups,
+      step.advantages,
+      self.update_mask(step.groups),
+      step=step.number,
+      config=self.config,
+      checkpoints=self.checkpoints,
     )
     return state, policy_metrics(metrics)
 
   def logprobs(self, state: TrainState, rollouts: Sequence[Rollout]) -> list[np.ndarray]:
-    """The trainer's log-probabilities of the tokens of each rollout, float32 [n_tokens]."""
+    """Returns the trainer's log-probabilities of the tokens of each rollout, float32 [n_tokens]."""
     sizes = {"rows": self.config.train.micro_batch, "length_bucket": self.config.train.length_bucket}
     each = (make_micro_batches([(rollout, 0.0)], **sizes)[0] for rollout in rollouts)
     return [np.asarray(self.learner.logprobs(state.params, batch))[batch.in_loss] for batch in each]
 
   def advantages(self, groups: Sequence[Group]) -> np.ndarray:
-    """[prompt, sample] of the groups' verdicts."""
-    return advantages_of(cast(Run, self), groups, self.in_use(groups))
+    """Returns [prompt, sample] advantages from the groups' verdicts."""
+    return batch_advantages(self.advantage, self.config, groups, self.update_mask(groups))
 
-  def in_use(self, groups: Sequence[Group]) -> np.ndarray:
-    """Which groups the update used."""
-    return which_used(groups, dynamic=self.config.history.dynamic_sampling)
+  def update_mask(self, groups: Sequence[Group]) -> np.ndarray:
+    """Mask of the groups used in the update, bool [prompt]."""
+    return groups_in_update(groups, dynamic=self.config.history.dynamic_sampling)
 
   def judge(self, groups: Sequence[Group]) -> tuple[Group, ...]:
-    """The groups with the verdicts of today on the same responses."""
-    with make_scorer(self.config) as scorer:
+    """Returns the groups with verdicts of the present rewards on the same responses."""
+    with build_scorer(self.config) as scorer:
       for group in groups:
         for rollout, text in zip(group.rollouts, group.texts, strict=True):
           scorer.submit(request_of(group.prompt, rollout, text))
       verdicts = scorer.collect()
     return tuple(dataclasses.replace(g, verdicts=tuple(verdicts[v.id] for v in g.verdicts)) for g in groups)
-
-  def metrics(self, number: int) -> Mapping[str, Any]:
-    """The step's row of metrics.jsonl."""
-    file = self.path / "metrics.jsonl"
-    row = next((row for row in read_rows(file) if row.get("step") == number), None)
-    if row is None:
-      raise InputError(f"{file}: no row of step {number}")
-    return row

@@ -1,4 +1,4 @@
-"""Recomputes a recorded step of a run from its stored tokens, and compares with what was recorded."""
+"""Recomputes a recorded step of a run and compares it with the recording."""
 
 import contextlib
 import dataclasses
@@ -10,24 +10,30 @@ import numpy as np
 
 from srpo_jax.model.sharding import make_mesh, on_mesh
 from srpo_jax.rollout.collector import Group, text_of
-from srpo_jax.training.metrics import Row, group_metrics
+from srpo_jax.training.metrics import MetricsRow, group_metrics
 from srpo_jax.training.recording import Recording, Step
 from srpo_jax.types import Verdict
 
-# Relative and absolute: of figures of the policy what another device or mesh may change, and of means of equal numbers.
+# Tolerances, relative and absolute: CLOSE for the policy's figures, which depend a little on device and mesh, and EQUAL
+# for means of equal numbers.
 CLOSE, EQUAL = (1e-3, 1e-5), (0.0, 1e-9)
 EXACT = ("correct", "format", "language_mix", "pass_fraction", "reward")
 
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-  """One thing that was compared."""
+  """The comparison of one thing.
+
+  Attributes:
+    largest: difference; NaN for things that are not numbers.
+    first: difference, in words; empty if there is none.
+  """
 
   name: str
   compared: int
   differing: int
-  largest: float  # difference; NaN where the things are no numbers
-  first: str  # difference, in words; empty: none
+  largest: float
+  first: str
 
   @property
   def agrees(self) -> bool:
@@ -36,19 +42,20 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class Replayed:
-  """A step with what it was compared with.
+  """A recorded step and what was recomputed of it.
 
   Attributes:
-    recorded: as it stands in the files.
-    judged: the same groups with the verdicts of today; advantages: of those, [prompt, sample].
-    metrics: policy/* of the update made again; empty without it.
-    moved: prompt id -> of each of its responses, by how much the update changed the log-probability of each token.
+    recorded: the step in the files.
+    judged: the same groups, judged again.
+    advantages: those of `judged`, [prompt, sample].
+    metrics: policy/* figures of the update made again; empty without it.
+    moved: prompt id -> for each response, the change of each token's log-probability by the update.
   """
 
   recorded: Step
   judged: tuple[Group, ...]
   advantages: np.ndarray
-  metrics: Row
+  metrics: MetricsRow
   moved: Mapping[str, tuple[np.ndarray, ...]]
   checks: tuple[Check, ...]
 
@@ -56,20 +63,20 @@ class Replayed:
 def replay(
   workdir: str | Path, step: int, *, loss: bool = True, moved: Collection[str] = (), overrides: Sequence[str] = ()
 ) -> Replayed:
-  """Recomputes step `step` of a run and compares.
+  """Recomputes step `step` of a run and compares it with the recording.
 
   Args:
-    loss: also make the update again, for which the weights are loaded.
-    moved: ids of prompts to tell of, with `loss`, what the update did to the tokens of their responses.
-    overrides: of the run's config, as --config.section.field=value.
+    loss: also makes the update again, which loads the weights.
+    moved: ids of prompts whose tokens' change by the update is returned. Needs `loss`.
+    overrides: changes of the run's config, as --config.section.field=value.
 
   Raises:
-    InputError: naming what is missing or does not belong together.
+    InputError: naming what is missing or does not fit.
   """
   with contextlib.ExitStack() as stack:
     run = stack.enter_context(Recording(workdir, overrides))
     stack.enter_context(on_mesh(make_mesh(**dataclasses.asdict(run.config.mesh))))
-    row = run.metrics(step)
+    row = run.files.step_metrics(step)
     recorded = run.step(step)
     judged = run.judge(recorded.groups)
     advantages = run.advantages(judged)
@@ -81,8 +88,10 @@ def replay(
     return Replayed(recorded, judged, advantages, metrics, changes, tuple(checks))
 
 
-def _update(run: Recording, recorded: Step, moved: Collection[str]) -> tuple[Row, dict[str, tuple[np.ndarray, ...]]]:
-  """The update's policy/* figures, and what it changed of the prompts `moved`."""
+def _update(
+  run: Recording, recorded: Step, moved: Collection[str]
+) -> tuple[MetricsRow, dict[str, tuple[np.ndarray, ...]]]:
+  """Returns the update's policy/* figures, and the changes of log-probabilities of the prompts `moved`."""
   groups = {group.prompt.problem.id: group for group in recorded.groups if group.prompt.problem.id in moved}
   state = run.state_before(recorded.number)
   before = {id_: run.logprobs(state, group.rollouts) for id_, group in groups.items()}
@@ -97,7 +106,7 @@ def _texts(run: Recording, groups: Sequence[Group]) -> Check:
 
 
 def _verdicts(name: str, recorded: Sequence[Group], judged: Sequence[Group]) -> Check:
-  """One field of all verdicts; numbers as the files hold them, in 32 bits."""
+  """Compares one field of all verdicts. Numbers are rounded to 32 bits, as in the files."""
 
   def value(verdict: Verdict) -> float | None:
     found = getattr(verdict, name)
@@ -122,7 +131,7 @@ def _figure(name: str, recorded: float | None, value: float | None, within: tupl
 
 
 def _compared(name: str, rows: Sequence[tuple[str, Any, Any]], notes: Mapping[str, str] | None = None) -> Check:
-  """Of (id, recorded, now) each pair that must be equal."""
+  """Compares rows of (id, recorded, now), which must be equal."""
   differing = [(id_, a, b) for id_, a, b in rows if a != b]
   off = [abs(a - b) for _, a, b in rows if isinstance(a, float) and isinstance(b, float)]
   first = ""
@@ -133,7 +142,7 @@ def _compared(name: str, rows: Sequence[tuple[str, Any, Any]], notes: Mapping[st
 
 
 def table(checks: Sequence[Check]) -> str:
-  """A line a check."""
+  """Returns the checks as lines of a table."""
   lines = [f"{'':26} {'compared':>9} {'differing':>9} {'largest difference':>19}"]
   for check in checks:
     largest = "-" if np.isnan(check.largest) else f"{check.largest:.3g}"

@@ -49,118 +49,124 @@ class Schedule:
     pools = {domain: Pool(domain, tuple(ids)) for domain, ids in self._domains.items()}
     if inherited is not None:
       pools |= {domain: pool for domain, pool in inherited.pools.items() if domain in pools}
-    step, spent = (inherited.step, inherited.spent) if inherited else (0, 0)
-    return self._enter(Position(pools, step=step, spent=spent, origin=step), 0)
+    step, n_rollouts = (inherited.step, inherited.n_rollouts) if inherited else (0, 0)
+    return self._enter(Position(pools, step=step, n_rollouts=n_rollouts, run_start=step), 0)
 
-  def stage(self, at: Position) -> StageConfig:
+  def stage(self, position: Position) -> StageConfig:
     """The current stage, or the last where the run is past it."""
-    return self._stages[min(at.stage, len(self._stages) - 1)]
+    return self._stages[min(position.stage, len(self._stages) - 1)]
 
-  def number(self, at: Position) -> int:
+  def number(self, position: Position) -> int:
     """The current stage's number in the files."""
-    return self._config.train.stage + min(at.stage, len(self._stages) - 1)
+    return self._config.train.stage + min(position.stage, len(self._stages) - 1)
 
-  def budget(self, at: Position) -> int:
+  def max_new_tokens(self, position: Position) -> int:
     """The length limit of a response, in tokens."""
-    return self.stage(at).max_new_tokens or self._config.rollout.max_new_tokens
+    return self.stage(position).max_new_tokens or self._config.rollout.max_new_tokens
 
-  def counts(self, at: Position) -> dict[str, int]:
+  def counts(self, position: Position) -> dict[str, int]:
     """How many prompts of each domain make the next batch."""
-    stage = self.stage(at)
-    share = shares(stage.start or stage.mix, stage.mix, stage.ramp, at.step - at.begun)
-    offset = np.random.default_rng((self._config.train.seed, Purpose.MIX, at.step)).random()
-    sizes = {domain: len(pool.prompts) for domain, pool in at.pools.items()}
-    left = {domain: pool.left for domain, pool in at.pools.items()}
+    stage = self.stage(position)
+    share = shares(stage.start or stage.mix, stage.mix, stage.ramp, position.step - position.stage_start)
+    offset = np.random.default_rng((self._config.train.seed, Purpose.MIX, position.step)).random()
+    sizes = {domain: len(pool.prompts) for domain, pool in position.pools.items()}
+    left = {domain: pool.left for domain, pool in position.pools.items()}
     return batch_counts(batch_parts(share, self._config.rollout.prompts, sizes), left, float(offset))
 
-  def record(self, at: Position, outcomes: Mapping[str, Mapping[str, Outcome]], rollouts: int) -> Position:
+  def record(self, position: Position, outcomes: Mapping[str, Mapping[str, Outcome]], rollouts: int) -> Position:
     """The position after a step that saw these outcomes (domain -> prompt id -> outcome); epochs are not ended yet."""
-    pools = {domain: record(pool, outcomes.get(domain, {})) for domain, pool in at.pools.items()}
-    return dataclasses.replace(at, pools=pools, step=at.step + 1, spent=at.spent + rollouts)
+    pools = {domain: record(pool, outcomes.get(domain, {})) for domain, pool in position.pools.items()}
+    return dataclasses.replace(position, pools=pools, step=position.step + 1, n_rollouts=position.n_rollouts + rollouts)
 
-  def end_epochs(self, at: Position) -> tuple[Position, list[tuple[Pool, Pool]]]:
+  def end_epochs(self, position: Position) -> tuple[Position, list[tuple[Pool, Pool]]]:
     """Resamples the pools whose epoch is over; each of them with the pool that follows it."""
     mode = self._config.history.mode
-    ended = [(pool, resample(pool, mode=mode)) for pool in at.pools.values() if pool.prompts and epoch_is_over(pool)]
-    pools = dict(at.pools) | {following.domain: following for _, following in ended}
-    return dataclasses.replace(at, pools=pools), ended
+    ended = [
+      (pool, resample(pool, mode=mode)) for pool in position.pools.values() if pool.prompts and epoch_is_over(pool)
+    ]
+    pools = dict(position.pools) | {following.domain: following for _, following in ended}
+    return dataclasses.replace(position, pools=pools), ended
 
-  def watch_rewards(self, at: Position, rewards: Mapping[str, float | None], met: Position) -> Position:
+  def watch_rewards(self, position: Position, rewards: Mapping[str, float | None], step_start: Position) -> Position:
     """Watches a step's mean rewards (domain -> mean) where the stage ends at their plateau."""
-    if self.stage(at).plateau != "reward":
-      return at
-    mix, solved = self.stage(at).mix, 1 + self._config.reward.format_weight
+    if self.stage(position).plateau != "reward":
+      return position
+    mix, solved = self.stage(position).mix, 1 + self._config.reward.format_weight
     values = [
-      (mix.get(domain, 0.0), reward_with_retired(mean, met.pools[domain], solved))
+      (mix.get(domain, 0.0), reward_with_retired(mean, step_start.pools[domain], solved))
       for domain, mean in rewards.items()
       if mean is not None
     ]
     weight = sum(part for part, _ in values)
-    return self._watch(at, sum(part * value for part, value in values) / weight if weight else None)
+    return self._watch(position, sum(part * value for part, value in values) / weight if weight else None)
 
-  def watch_heldout(self, at: Position, scores: Sequence[float]) -> Position:
+  def watch_heldout(self, position: Position, scores: Sequence[float]) -> Position:
     """Watches held-out scores of the stage's domains where the stage ends at their plateau."""
-    if self.stage(at).plateau != "heldout" or not scores:
-      return at
-    return self._watch(at, float(np.mean(scores)))
+    if self.stage(position).plateau != "heldout" or not scores:
+      return position
+    return self._watch(position, float(np.mean(scores)))
 
-  def _watch(self, at: Position, value: float | None) -> Position:
-    stage = self.stage(at)
-    epochs = {domain: at.pools[domain].epoch for domain in stage.mix if at.pools[domain].prompts}
-    return dataclasses.replace(at, plateau=watch(at.plateau, value, epochs, window=stage.plateau_window))
+  def _watch(self, position: Position, value: float | None) -> Position:
+    stage = self.stage(position)
+    epochs = {domain: position.pools[domain].epoch for domain in stage.mix if position.pools[domain].prompts}
+    return dataclasses.replace(position, plateau=watch(position.plateau, value, epochs, window=stage.plateau_window))
 
-  def why_over(self, at: Position) -> str | None:
+  def why_over(self, position: Position) -> str | None:
     """Why the current stage is over, in words; None: it is not."""
-    stage = self.stage(at)
-    pools = [at.pools[domain] for domain in {**stage.start, **stage.mix}]
+    stage = self.stage(position)
+    pools = [position.pools[domain] for domain in {**stage.start, **stage.mix}]
     if not any(pool.prompts for pool in pools):
       return "every prompt of its domains is solved"
-    if stage.steps and at.step - at.begun >= stage.steps:
+    if stage.steps and position.step - position.stage_start >= stage.steps:
       return f"its {stage.steps} steps are done"
     if stage.epochs and all(pool.epoch >= stage.epochs or not pool.prompts for pool in pools):
       return f"its domains have finished {stage.epochs} epochs"
-    if stage.plateau and has_plateaued(at.plateau, gain=stage.plateau_gain, patience=stage.plateau_patience):
-      means = ", ".join(f"{mean:.3f}" for mean in at.plateau.means)
+    if stage.plateau and has_plateaued(position.plateau, gain=stage.plateau_gain, patience=stage.plateau_patience):
+      means = ", ".join(f"{mean:.3f}" for mean in position.plateau.means)
       return f"{stage.plateau} has reached its plateau (means by window: {means})"
     return None
 
-  def advance(self, at: Position) -> Position:
+  def advance(self, position: Position) -> Position:
     """Enters the next stage where the current one is over, and the one after where that has nothing to do."""
-    while at.stage < len(self._stages) and (reason := self.why_over(at)):
-      logging.info("step %d: %s ends: %s", at.step, self.names[at.stage], reason)
-      at = self._enter(at, at.stage + 1)
-    return at
+    while position.stage < len(self._stages) and (reason := self.why_over(position)):
+      logging.info("step %d: %s ends: %s", position.step, self.names[position.stage], reason)
+      position = self._enter(position, position.stage + 1)
+    return position
 
-  def _enter(self, at: Position, stage: int) -> Position:
-    at = dataclasses.replace(at, stage=stage, begun=at.step, plateau=Plateau())
+  def _enter(self, position: Position, stage: int) -> Position:
+    position = dataclasses.replace(position, stage=stage, stage_start=position.step, plateau=Plateau())
     if stage >= len(self._stages):
-      return at
-    mix = ", ".join(f"{domain} {share:.2g}" for domain, share in self.stage(at).mix.items())
-    if len(self._stages) > 1 or at.origin:
-      logging.info("step %d: %s begins: %s", at.step, self.names[stage], mix)
-    if not self.stage(at).restore_retired:
-      return at
-    return dataclasses.replace(at, pools={domain: restore(pool) for domain, pool in at.pools.items()})
+      return position
+    mix = ", ".join(f"{domain} {share:.2g}" for domain, share in self.stage(position).mix.items())
+    if len(self._stages) > 1 or position.run_start:
+      logging.info("step %d: %s begins: %s", position.step, self.names[stage], mix)
+    if not self.stage(position).restore_retired:
+      return position
+    return dataclasses.replace(position, pools={domain: restore(pool) for domain, pool in position.pools.items()})
 
-  def is_finished(self, at: Position) -> bool:
+  def is_finished(self, position: Position) -> bool:
     """Whether the run is over: past its last stage, or at its own limit."""
     limits = self._config.train
-    domains = [pool for domain, pool in at.pools.items() if domain in self.stage(at).mix and pool.prompts]
+    domains = [pool for domain, pool in position.pools.items() if domain in self.stage(position).mix and pool.prompts]
     return (
-      at.stage >= len(self._stages)
-      or bool(limits.steps and at.step - at.origin >= limits.steps)
-      or bool(limits.rollouts and at.spent >= limits.rollouts)
+      position.stage >= len(self._stages)
+      or bool(limits.steps and position.step - position.run_start >= limits.steps)
+      or bool(limits.rollouts and position.n_rollouts >= limits.rollouts)
       or bool(limits.epochs and all(pool.epoch >= limits.epochs for pool in domains))
     )
 
-  def last_step(self, at: Position) -> int | None:
+  def last_step(self, position: Position) -> int | None:
     """An upper bound of the step at which the run ends; None where its stages have none. Resampling shortens epochs."""
     limits, prompts = self._config.train, self._config.rollout.prompts
-    bounds = [at.origin + limits.steps] if limits.steps else []
+    bounds = [position.run_start + limits.steps] if limits.steps else []
     if limits.rollouts:
-      bounds.append(at.step + -(-(limits.rollouts - at.spent) // (prompts * self._config.rollout.group)))
+      bounds.append(
+        position.step + -(-(limits.rollouts - position.n_rollouts) // (prompts * self._config.rollout.group))
+      )
     if limits.epochs:
-      bounds.append(at.origin + limits.epochs * sum(math.ceil(len(ids) / prompts) for ids in self._domains.values()))
+      bounds.append(
+        position.run_start + limits.epochs * sum(math.ceil(len(ids) / prompts) for ids in self._domains.values())
+      )
     if all(stage.steps for stage in self._stages):
-      bounds.append(at.origin + sum(stage.steps for stage in self._stages))
+      bounds.append(position.run_start + sum(stage.steps for stage in self._stages))
     return min(bounds, default=None)

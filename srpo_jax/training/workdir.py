@@ -183,8 +183,8 @@ class _Events:
       self._local.cleanup()
 
 
-class Bystander(Workdir):
-  """The workdir of a group of processes as those see it that do not write: one of them writes for all."""
+class ReadOnlyWorkdir(Workdir):
+  """The workdir for processes that do not write, because one process writes for all. Writing does nothing."""
 
   def __init__(self, path: str | Path):
     self.path = as_path(path)

@@ -10,7 +10,7 @@ class InputError(ValueError):
 
 
 class SharedError(InputError):
-  """One that every process of the group raises."""
+  """An InputError that every process raises."""
 
 
 class TrainingError(RuntimeError):

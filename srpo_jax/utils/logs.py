@@ -9,7 +9,7 @@ def start_logging(process: int | None = None) -> None:
   """Lines with the time of day on standard error; what a library set up before is replaced.
 
   Args:
-    process: number in a group of processes, before every line; all but the first tell warnings alone.
+    process: number of this process, put before every line. All but the first log only warnings.
   """
   level = logging.WARNING if process else logging.INFO
   name = "" if process is None else f"[{process}] "

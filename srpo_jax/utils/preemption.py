@@ -1,4 +1,4 @@
-"""The notice that this machine is wanted back: SIGTERM, or Ctrl-C."""
+"""The signal that ends a run in order: SIGTERM, by which a machine is preempted, or Ctrl-C."""
 
 import signal
 from types import FrameType
@@ -6,23 +6,23 @@ from types import FrameType
 from srpo_jax.utils import processes
 from srpo_jax.utils.errors import PreemptedError
 
-# What a supervisor sees: an orderly end of its own making, and a user's that must also end the loop of a Makefile.
+# Exit statuses. SIGTERM is an orderly end that a supervisor asked for. After Ctrl-C a Makefile's loop must end too.
 STATUSES = {signal.SIGTERM: 0, signal.SIGINT: 130}
 NAMES = {signal.SIGTERM: "preempted", signal.SIGINT: "interrupted"}
 
 
-class Notice:
-  """Whether this process was told to end.
+class PreemptionSignal:
+  """Records that this process was told to end. Use as a context manager.
 
-  Until `defer` it ends where it is: there is nothing to save. From then on only `check` and `raise_if_told` end it, at
-  points from which a run can go on.
+  Until `defer` is called the signal ends the process at once, because there is nothing to save. From then on it ends
+  only in `check` and `raise_if_told`, at points from which a run can resume.
   """
 
   def __init__(self) -> None:
     self._told: signal.Signals | None = None
     self._deferred = False
 
-  def __enter__(self) -> "Notice":
+  def __enter__(self) -> "PreemptionSignal":
     self._before = {number: signal.getsignal(number) for number in STATUSES}
     self.listen()
     return self
@@ -30,35 +30,34 @@ class Notice:
   def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
     after = dict(self._before)
     if isinstance(error, PreemptedError):
-      # It ends in order: told once more on its way out it must not end by the signal. Ignored, as Python's end takes
-      # every handler of its own away.
+      # A second signal must not interrupt the orderly end. SIG_IGN, because Python removes its own handlers at exit.
       after[signal.SIGTERM] = signal.SIG_IGN
     for number, handler in after.items():
       signal.signal(number, handler or signal.SIG_DFL)
 
   def listen(self) -> None:
-    """Takes the signals over, again where a library has taken them meanwhile. In the main thread only."""
+    """Installs the handlers, again if a library has replaced them meanwhile. Only the main thread may call it."""
     for number in STATUSES:
       signal.signal(number, self._tell)
 
   def defer(self) -> None:
-    """From here on there is something to save."""
+    """Defers the end to `check` and `raise_if_told`, because there is something to save from now on."""
     self._deferred = True
 
   def raise_if_told(self) -> None:
-    """Raises PreemptedError where this process was told to end; the others of a group learn of it by `agreed`."""
+    """Raises PreemptedError if this process was told to end. Other processes learn of it through `agreed`."""
     if self._told is not None:
       raise self._error()
 
   def check(self) -> None:
-    """Raises PreemptedError on all processes of the group where any of them was told to end. All must call it."""
+    """Raises PreemptedError on all processes if any of them was told to end. All must call it."""
     if processes.any_of(self._told is not None):
       raise self._error()
 
   def _tell(self, number: int, frame: FrameType | None) -> None:
     again, self._told = self._told is not None, signal.Signals(number)
     if self._told == signal.SIGINT and again:
-      raise KeyboardInterrupt  # who presses it twice means it
+      raise KeyboardInterrupt  # pressed twice: the user does not want to wait
     if not self._deferred and not again:
       raise self._error()
 

@@ -1,8 +1,8 @@
-"""The group of processes that train together: plain multi-host JAX, one process a host, each with its own devices.
+"""The processes that train together: plain multi-host JAX, one process a host, each with its own devices.
 
 Every process runs the same program on the same numbers, so that all of them dispatch the same device programs in the
-same order. What only one of them knows (a verdict, a bad file, a notice to end) is exchanged here, as host values over
-the devices. A process alone is a group of one: nothing is exchanged.
+same order. This module exchanges what only one process knows (a verdict, a bad file, a signal to end) as host values
+over the devices. A single process exchanges nothing.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from srpo_jax.utils.errors import InputError, PreemptedError, SharedError, Train
 
 T = TypeVar("T")
 
-# A process that cannot be reached for so long is taken for dead, and all others end: the issue is a minute.
+# A process that cannot be reached for this long counts as dead, and all others end. They must end within a minute.
 HEARTBEAT_TIMEOUT_S = 35
 START_TIMEOUT_S = 300
 SHUTDOWN_TIMEOUT_S = 30
@@ -34,27 +34,27 @@ VARIABLES = {
 
 
 def count() -> int:
-  """How many processes the group has."""
+  """Returns the number of processes."""
   return jax.process_count() if jax.distributed.is_initialized() else 1
 
 
 def index() -> int:
-  """This process's number, from 0."""
+  """Returns this process's number, from 0."""
   return jax.process_index() if jax.distributed.is_initialized() else 0
 
 
 def is_writer() -> bool:
-  """Whether this process writes the run's files."""
+  """Returns True on the process that writes the run's files."""
   return index() == 0
 
 
 def all_gather(value: T) -> list[T]:
-  """The values of all processes, in the order of their numbers. Every process of the group must call it."""
+  """Returns the values of all processes, in the order of their numbers. Every process must call it."""
   if count() == 1:
     return [value]
   data = np.frombuffer(pickle.dumps((index(), value)), np.uint8)
   sizes = multihost_utils.process_allgather(np.int32(len(data)))
-  # Lengths in powers of two: a new one is a new program to compile.
+  # Each new length compiles a new program, so lengths are powers of two.
   padded = np.zeros(max(1024, 1 << int(sizes.max() - 1).bit_length()), np.uint8)
   padded[: len(data)] = data
   rows = multihost_utils.process_allgather(padded)
@@ -63,15 +63,15 @@ def all_gather(value: T) -> list[T]:
 
 
 def any_of(flag: bool) -> bool:
-  """Whether it holds on any process: one small collective."""
+  """Returns True if `flag` is true on any process. Every process must call it: one small collective."""
   return flag if count() == 1 else bool(multihost_utils.process_allgather(np.int32(flag)).any())
 
 
 def agreed(action: Callable[[], T]) -> T:
-  """What `action` gives here, once it has succeeded on every process: where it fails on one, none goes on or waits.
+  """Returns the result of `action` once it has succeeded on every process. If it fails on one, all of them raise.
 
   Raises:
-    SharedError: it raised InputError on a process, which is named.
+    SharedError: `action` raised InputError on a process; the message names it.
     PreemptedError: a process was told to end meanwhile.
   """
   if count() == 1:
@@ -96,18 +96,18 @@ def agreed(action: Callable[[], T]) -> T:
 
 
 def writer_first(action: Callable[[], T]) -> T:
-  """What `action` gives on each process; the writer's has ended before the others begin theirs."""
+  """Returns the result of `action` on each process. The writer runs it to its end before the others start theirs."""
   made = agreed(lambda: action() if is_writer() else None)
   return agreed(lambda: made if made is not None else action())
 
 
 def from_writer(action: Callable[[], T]) -> T:
-  """What `action` gives on the writer, on every process; the others do not run it."""
+  """Returns the writer's result of `action` on every process. The others do not run it."""
   return all_gather(agreed(lambda: action() if is_writer() else None))[0]  # type: ignore[return-value]
 
 
 def check_same(facts: Mapping[str, str]) -> None:
-  """Raises SharedError naming the first of `facts` that differs between processes."""
+  """Raises SharedError that names the first of `facts` that differs between processes."""
   first, *others = all_gather(dict(facts))
   for process, other in enumerate(others, 1):
     for name in {**first, **other}:
@@ -121,41 +121,41 @@ def check_same(facts: Mapping[str, str]) -> None:
 def joined(
   coordinator: str | None = None, num_processes: str | None = None, process_id: str | None = None
 ) -> Iterator[None]:
-  """The group, for as long as an entry point works. It must be joined before any other use of JAX's devices.
+  """Joins this process to the others while an entry point works. It must come before any other use of JAX's devices.
 
-  A TPU pod, Slurm and Open MPI tell JAX what the group is. Elsewhere the three arguments do, or the environment's
-  JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID; without any of them the process is alone.
+  A TPU pod, Slurm and Open MPI tell JAX about the other processes. Elsewhere the three arguments do, or the environment
+  variables JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID. Without any of them there is one process.
 
-  Where one process fails, it says why and leaves at once; the others then end too, within a minute, each with a line.
+  A process that fails says why and exits at once. The others then end within a minute, each with a line that says why.
 
   Args:
     coordinator: HOST:PORT of process 0, where it listens.
     num_processes, process_id: whole numbers, as text.
 
   Raises:
-    InputError: arguments that do not make a group, or no answer from the others.
+    InputError: the arguments do not fit together, or the other processes do not answer.
   """
   _start({"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id})
   if count() == 1:
     yield
     return
   with _sentinel.watching(
-    f"error: process {index()} of {count()} was ended: it or another of the group died or cannot be reached; start "
+    f"error: process {index()} of {count()} was ended: it or another process died or cannot be reached; start "
     "all of them again, and the run goes on from its last checkpoint"
   ):
     try:
       with leaving_at_failure():
         yield
-        all_gather(None)  # the writer may still be busy when others are done
+        all_gather(None)  # waits for the writer, which may still be busy
     finally:
       jax.distributed.shutdown()
 
 
 @contextlib.contextmanager
 def leaving_at_failure() -> Iterator[None]:
-  """Where this process alone fails, it ends at once: an orderly end would wait for the others, and they for this one.
+  """Exits at once if only this process fails. An orderly end would wait for the others, and they for this one.
 
-  What all of them raise passes.
+  Errors that all processes raise pass through.
   """
   try:
     yield
@@ -181,9 +181,9 @@ def leaving_at_failure() -> Iterator[None]:
 
 
 class _Sentinel:
-  """Says why when this process is ended from below: JAX's own runtime aborts it where another process is gone.
+  """Prints a message if JAX's runtime aborts this process because another one is gone.
 
-  A shell that waits for our end: nothing in this process could still print then.
+  It is a shell that waits for this process to end, because the aborted process can no longer print.
   """
 
   _shell: subprocess.Popen[bytes] | None = None
@@ -198,7 +198,7 @@ class _Sentinel:
       self.dismiss()
 
   def dismiss(self) -> None:
-    """What ends this process now has been said."""
+    """Ends the shell without a message, once the reason has been printed."""
     if self._shell is not None:
       self._shell.communicate(b"\n")
       self._shell = None
@@ -253,11 +253,11 @@ def _number(name: str, text: str) -> int:
 
 
 def _in_cluster() -> bool:
-  """Whether JAX can find the other processes by itself. Asked anywhere else, it would wait for a network's answer."""
+  """Returns True if JAX can find the other processes by itself. Elsewhere it would wait for an answer of the network."""
   if any(os.environ.get(name, "1") not in ("0", "1") for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")):
     return True
   if "tpu" not in (os.environ.get("JAX_PLATFORMS") or "tpu"):
     return False
-  from jax._src import hardware_utils  # what JAX itself goes by; no public name says whether TPU chips are there
+  from jax._src import hardware_utils  # JAX's own test; no public name tells if there are TPU chips
 
   return hardware_utils.num_available_tpu_chips_and_device_id()[0] > 0

@@ -192,9 +192,9 @@ def case_scoring(responses, samples):
   with Scorer(workers=1) as scorer:
     submit = scorer.submit
     scorer.submit = lambda request: (submitted.append(request.id), submit(request))
-    collector = experience.Collector(types.SimpleNamespace(), scorer, Canned(), (0,), 8, 0)
+    sampler = experience.RolloutSampler(types.SimpleNamespace(), scorer, Canned(), (0,), 8, 0)
     prompts = [Prompt(problem, "User: ?\nAssistant: <think>", np.ones(3, np.int32)) for problem in problems]
-    groups, _ = collector.collect({}, prompts, step=0, purpose=0, samples=samples, temperature=1.0, budget=4)
+    groups, _ = sampler.collect({}, prompts, step=0, purpose=0, samples=samples, temperature=1.0, max_new_tokens=4)
   verdicts = {v.id: [v.correct, v.format, v.reward, v.reason] for group in groups for v in group.verdicts}
   return {"submitted": submitted, "verdicts": verdicts}
 

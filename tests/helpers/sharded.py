@@ -345,7 +345,7 @@ def case_elastic(checkpoint, folder, meshes):
       equal = saved is None or all(
         np.array_equal(a, b) for a, b in zip(jax.tree.leaves(saved), jax.tree.leaves(host(state)), strict=True)
       )
-      jax.tree.map(_assert_sharding, state, param_shardings(state, run._mesh))
+      jax.tree.map(_assert_sharding, state, param_shardings(state, run.parts.mesh))
       found.append({"from": at.step, "equal": equal, "devices": len(state.params["embed"].sharding.device_set)})
     with Run(config, folder) as run:
       train(run)

@@ -262,7 +262,7 @@ def greedy(config, params, slots=2):
     tokens=jnp.pad(TOKENS, (0, 3)),
     length=jnp.int32(len(TOKENS)),
     key=jax.random.key(0),
-    budget=jnp.int32(STEPS),
+    max_new_tokens=jnp.int32(STEPS),
     temperature=jnp.float32(0),
   )
   state = decode.init_state(config, slots, 8 + STEPS, STEPS, jnp.bfloat16)

@@ -34,7 +34,7 @@ def run(model, programs, *, temperature=1.0, budget=NEW, stop=(), slots=SLOTS, s
     tokens=padded,
     length=jnp.int32(len(PROMPT_TOKENS)),
     key=jax.random.key(seed),
-    budget=jnp.int32(budget),
+    max_new_tokens=jnp.int32(budget),
     temperature=jnp.float32(temperature),
   )
   state = insert(prefix, decode.init_state(config, slots, PROMPT + NEW, CHUNK), jnp.arange(slots), jnp.arange(slots))

@@ -12,7 +12,7 @@ from srpo_jax.data.toy.tokenizer import build_tokenizer
 from srpo_jax.model.sampling import Purpose
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.rollout import collector as experience
-from srpo_jax.rollout.collector import Collector, rewards_of
+from srpo_jax.rollout.collector import RolloutSampler, rewards_of
 from srpo_jax.sandbox.client import SandboxOptions
 from srpo_jax.types import Rollout
 
@@ -35,9 +35,9 @@ def test_a_step_on_mbpp_is_judged_by_the_real_sandbox(data_dir, tmp_path, monkey
 
   monkeypatch.setattr(experience, "sample_groups", played)
   with Scorer(workers=1, sandbox=SandboxOptions(min_tier="namespaces", slots=2)) as scorer:
-    collector = Collector(None, scorer, tokenizer, (tokenizer.eos_token_id,), 16, 0)
-    groups, _ = collector.collect(
-      None, prompts, step=0, purpose=next(iter(Purpose)), samples=3, temperature=1.0, budget=64
+    sampler = RolloutSampler(None, scorer, tokenizer, (tokenizer.eos_token_id,), 16, 0)
+    groups, _ = sampler.collect(
+      None, prompts, step=0, purpose=next(iter(Purpose)), samples=3, temperature=1.0, max_new_tokens=64
     )
   assert [[v.correct for v in group.verdicts] for group in groups] == [[1, 0, 0]] * 6
   assert [[v.pass_fraction for v in group.verdicts] for group in groups] == [[1.0, 0.0, 0.0]] * 6

@@ -147,8 +147,8 @@ def test_prompts_and_budgets_out_of_range_are_refused(model):
   for padded, length in ((8, 3), (4, 0), (4, 5)):
     with pytest.raises(ValueError, match="prompt of"):
       engine.prefill(params=params, padded_tokens=np.zeros(padded, np.int32), true_length=length)
-  with pytest.raises(ValueError, match="budget"):
-    engine.prefill(params=params, padded_tokens=np.zeros(4, np.int32), true_length=2, budget=NEW + 1)
+  with pytest.raises(ValueError, match="max_new_tokens"):
+    engine.prefill(params=params, padded_tokens=np.zeros(4, np.int32), true_length=2, max_new_tokens=NEW + 1)
 
 
 def test_inprocess_imports_neither_jetstream_nor_tensorflow():

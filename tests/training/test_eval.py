@@ -43,7 +43,7 @@ def test_every_field():
     for id_, (level, _, _) in OUTCOMES.items()
   ]
   collector = FakeCollector()
-  row = evaluate(collector, {}, prompts, name="set", step=7, samples=2, budget=9)
+  row = evaluate(collector, {}, prompts, name="set", step=7, samples=2, max_new_tokens=9)
   assert row == {
     "step": 7,
     "set": "set",
@@ -62,4 +62,4 @@ def test_every_field():
   }
   sampled, greedy = collector.asked
   assert (sampled["temperature"], sampled["samples"], greedy["temperature"], greedy["samples"]) == (1.0, 2, 0.0, 1)
-  assert all(a["purpose"] is Purpose.EVAL and a["step"] == 7 and a["budget"] == 9 for a in collector.asked)
+  assert all(a["purpose"] is Purpose.EVAL and a["step"] == 7 and a["max_new_tokens"] == 9 for a in collector.asked)

@@ -284,9 +284,9 @@ def test_longer_held_out_prompts_change_nothing_either(finished_run, talkative, 
 def test_a_purpose_draws_for_itself(talkative, tmp_path):
   with Run(toy(talkative), tmp_path / "p") as run:
     state, *_ = run.start()
-    ask = {"step": 0, "samples": 4, "temperature": 1.0, "budget": 12}
+    ask = {"step": 0, "samples": 4, "temperature": 1.0, "max_new_tokens": 12}
     train_, eval_ = (
-      run.collector.collect(state.params, [run.prompt("q0"), run.prompt("q1")], purpose=purpose, **ask)[0]
+      run.parts.sampler.collect(state.params, [run.parts.prompts[q] for q in ("q0", "q1")], purpose=purpose, **ask)[0]
       for purpose in (Purpose.TRAIN, Purpose.EVAL)
     )
   for a, b in zip(train_, eval_, strict=True):

@@ -15,7 +15,7 @@ from srpo_jax.training.learner import Learner
 from srpo_jax.training.loop import train
 from srpo_jax.training.run import Run
 from srpo_jax.utils.errors import PreemptedError
-from srpo_jax.utils.preemption import Notice
+from srpo_jax.utils.preemption import PreemptionSignal
 from tests.helpers.paths import ROOT
 from tests.helpers.runs import assert_same_run, launch, metrics, toy
 
@@ -24,7 +24,7 @@ def told(config, workdir):
   """What ends the run, and its exit status. The process does not end by it, so the signals' handlers are put back."""
   before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
   try:
-    with pytest.raises(PreemptedError) as ended, Notice() as notice, Run(config, workdir, notice) as run:
+    with pytest.raises(PreemptedError) as ended, PreemptionSignal() as told, Run(config, workdir, told) as run:
       train(run)
   finally:
     for number, handler in before.items():
@@ -102,14 +102,14 @@ def test_ctrl_c_saves_too_and_its_status_ends_a_loop(talkative, tmp_path, monkey
 
 
 def test_told_before_training_there_is_nothing_to_save(talkative, tmp_path, monkeypatch):
-  monkeypatch.setattr("srpo_jax.training.run.load_tokenizer", lambda folder: os.kill(os.getpid(), signal.SIGTERM))
+  monkeypatch.setattr("srpo_jax.rollout.model_files.load_tokenizer", lambda folder: os.kill(os.getpid(), signal.SIGTERM))
   assert told(toy(talkative), tmp_path / "t") == ("preempted: nothing to save", 0)
   assert not (tmp_path / "t").exists()
 
 
 def test_handlers_are_put_back(talkative):
   before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-  with Notice():
+  with PreemptionSignal():
     assert signal.getsignal(signal.SIGTERM) != before[0]
   assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 

@@ -53,7 +53,7 @@ def test_a_stage_ends_after_its_steps_and_the_next_one_ramps():
   for k, batch in enumerate(batches[2:6]):
     assert abs(batch.get("code", 0) - sum(batch.values()) * k / 8) < 1
   assert batches[6] == {"code": 2, "math": 2}
-  assert (at.stage, at.begun, at.step, at.spent) == (1, 2, 8, 2 * sum(sum(b.values()) for b in batches))
+  assert (at.stage, at.stage_start, at.step, at.n_rollouts) == (1, 2, 8, 2 * sum(sum(b.values()) for b in batches))
 
 
 def test_the_mix_is_a_function_of_seed_and_step_alone():
@@ -123,7 +123,7 @@ def test_inherited_pools_go_on():
   begun = second.begin(at)
   assert begun.pools["math"] == at.pools["math"] and begun.pools["math"].cursor == 4
   assert len(begun.pools["code"].prompts) == 6
-  assert (begun.step, begun.origin, begun.spent, second.number(begun)) == (4, 4, at.spent, 2)
+  assert (begun.step, begun.run_start, begun.n_rollouts, second.number(begun)) == (4, 4, at.n_rollouts, 2)
   assert not second.is_finished(begun) and second.is_finished(dataclasses.replace(begun, step=6))
   assert second.last_step(begun) == 6
 

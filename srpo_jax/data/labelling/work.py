@@ -15,16 +15,19 @@ from srpo_jax.data.dataset import column, open_rows
 from srpo_jax.data.digests import rows_digest
 from srpo_jax.data.labelling.options import label_config
 from srpo_jax.data.labelling.parts import Parts, is_parts
-from srpo_jax.data.labelling.rollouts import Roller
+from srpo_jax.data.labelling.rollouts import Labeller
 from srpo_jax.data.labelling.writing import check_writable, label_counts, write_labelled
 from srpo_jax.model.sharding import make_mesh, on_mesh
 from srpo_jax.rollout.policy import of_folder
-from srpo_jax.training.run import make_scorer
+from srpo_jax.training.build import build_scorer
 from srpo_jax.types import Problem
 from srpo_jax.utils.cache import enable_compilation_cache
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.logs import start_logging
-from srpo_jax.utils.settings import JUDGED_BY, claim, of_config, read_settings
+from srpo_jax.data.labelling.settings import config_settings
+from srpo_jax.data.labelling.settings import JUDGED_BY
+from srpo_jax.utils.resumable import claim
+from srpo_jax.utils.resumable import read_settings
 
 # Fields of the config that the labels depend on.
 SETTINGS = (
@@ -95,7 +98,7 @@ def _check_output(output: Path, source: Path, parts: Path) -> None:
 
 def _settings(config: Config, options: argparse.Namespace, batch_rows: int, hosts: int) -> dict[str, Any]:
   """Returns the settings that a labelling can only be resumed under."""
-  return of_config(config, SETTINGS) | {
+  return config_settings(config, SETTINGS) | {
     "--samples": options.samples,
     "--batch-rows": batch_rows,
     "--hosts": hosts,
@@ -112,8 +115,8 @@ def _label(
     if not parts.left(host):
       return
   enable_compilation_cache()
-  with on_mesh(make_mesh(**dataclasses.asdict(config.mesh))), make_scorer(config) as scorer:
-    roller = Roller(config, scorer, problems, samples)
+  with on_mesh(make_mesh(**dataclasses.asdict(config.mesh))), build_scorer(config) as scorer:
+    labeller = Labeller(config, scorer, problems, samples)
     claim(parts.folder, settings)  # not before every row was seen to be good
     ids = column(problems, "id")
     with parts.open(host) as part:
@@ -129,7 +132,7 @@ def _label(
       counts: Counter[str] = Counter()
       with bar:
         for number in left:
-          tallies = roller.roll_out([ids[index] for index in parts.batch(number)])
+          tallies = labeller.tallies([ids[index] for index in parts.batch(number)])
           part.add(number, tallies)
           counts += label_counts(tallies)
           bar.set_postfix(counts, refresh=False)

@@ -1,39 +1,20 @@
-"""What work that goes on after a kill depends on: kept beside what it has found, so that other settings are refused."""
+"""Records the settings of a resumable job and refuses to resume under different ones."""
 
 import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from srpo_jax.config import Config, flatten
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import read_json
 from srpo_jax.utils.renamed import current_settings
 
-# Fields of the config by which responses are judged.
-JUDGED_BY = (
-  "reward.validator",
-  "reward.timeout_s",
-  "reward.function",
-  "sandbox.min_tier",
-  "sandbox.timeout_s",
-  "sandbox.memory_mb",
-  "sandbox.packages",
-)
-
-
-def of_config(config: Config, names: Sequence[str]) -> dict[str, Any]:
-  """The settings that some of the config's fields are, and each domain's instruction."""
-  flat = flatten(config)
-  values = {f"config.{name}": flat[name] for name in names}
-  return values | {f"config.prompt.{domain}": text for domain, text in config.prompt.items()}
-
 
 def claim(folder: Path, settings: Mapping[str, Any]) -> None:
-  """Makes the folder of some work, or joins it where it was begun with the same settings.
+  """Creates the folder of a job, or joins it if the job was started with the same settings.
 
   Raises:
     InputError: naming each setting that differs, with both values.
@@ -43,9 +24,9 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
   with tempfile.NamedTemporaryFile("w", dir=folder, prefix="settings.", suffix=".partial") as partial:
     partial.write(json.dumps(settings, indent=2) + "\n")
     partial.flush()
-    Path(partial.name).chmod(0o644)  # others may go on with the work, or ask what was done
+    Path(partial.name).chmod(0o644)  # other users may resume the job or read its settings
     with contextlib.suppress(FileExistsError):
-      os.link(partial.name, file)  # of several hosts that start at once, one is first
+      os.link(partial.name, file)  # if several hosts start at once, one of them is first
   there = read_settings(folder)
   here = json.loads(json.dumps(settings))
   changed = [
@@ -58,7 +39,7 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-  """The settings of the work in a folder."""
+  """Returns the settings of the job in a folder. Raises InputError if the folder has none."""
   file = folder / "settings.json"
   if not file.is_file():
     raise InputError(f"{file}: no such file, expected the folder of work that has begun")

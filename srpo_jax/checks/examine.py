@@ -1,0 +1,129 @@
+"""All checks of a run before it is started, in order."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from srpo_jax.checks import data, memory, rewards, sampling, storage, text
+from srpo_jax.checks.finding import FAIL, WARN, Finding
+from srpo_jax.config import Config
+from srpo_jax.data.dataset import open_problem_sets, set_name
+from srpo_jax.data.encoded import Prompt, load_tokenizer, stop_tokens
+from srpo_jax.data.prompt_set import PromptSet
+from srpo_jax.model import hf
+from srpo_jax.model.qwen2 import Qwen2Config
+from srpo_jax.model.sharding import make_mesh, on_mesh
+from srpo_jax.rewards.scorer import Scorer
+from srpo_jax.rollout.policy import Policy
+from srpo_jax.training.build import Inputs, build_prompt_sets, build_scorer, starting_policy
+from srpo_jax.training.schedule import Schedule
+from srpo_jax.utils.errors import InputError
+
+PROMPTS = 4  # that are sampled
+TEXTS = 256  # prompts whose tokens are checked
+
+Show = Callable[[Finding], None]
+
+
+def examine(config: Config, workdir: Path, show: Show) -> list[Finding]:
+  """Returns all findings, and shows each one as soon as it is there.
+
+  Raises:
+    InputError: a run would refuse the config before anything can be checked, such as a row without an answer.
+  """
+  findings: list[Finding] = []
+
+  def add(*found: Finding) -> None:
+    for finding in found:
+      findings.append(finding)
+      show(finding)
+
+  mesh = make_mesh(**dataclasses.asdict(config.mesh))  # first, so that a mesh of other devices is reported at once
+  inputs = Inputs(
+    open_problem_sets(config.data.train, format=config.data.format, limit=config.data.limit),
+    open_problem_sets(config.data.eval, limit=config.data.eval_limit),
+    mesh,
+  )
+  with contextlib.ExitStack() as opened:
+    scorer = opened.enter_context(build_scorer(config))
+    add(*_check_rewards(config, scorer, inputs))
+    if any(f.check == "sandbox" and f.level == FAIL for f in findings):
+      scorer = opened.enter_context(build_scorer(with_any_sandbox(config)))  # still reads tests, runs no program
+    policy = starting_policy(config)
+    model, tokenizer = hf.read_config(policy.folder), load_tokenizer(policy.folder)
+    train, heldout = build_prompt_sets(config, inputs, scorer, tokenizer)
+  Schedule(config, train.domains())
+  add(*_check_data(config, inputs, train.sets, heldout, policy))
+
+  stops, of_text = _check_stop_tokens(policy.folder, tokenizer)
+  prompts = [set_[id_] for set_ in train.sets for id_ in list(set_)[: TEXTS // len(train.sets)]]
+  of_text += text.check_tokenizer(tokenizer, stops, model, prompts)
+  add(*of_text)
+  add(_check_room(config, tokenizer))
+  add(*_check_storage(config, workdir, model))
+  of_memory = memory.check_memory(config, max(set_.longest for set_ in (*train.sets, *heldout)))
+  add(of_memory)
+  if any(finding.level == FAIL for finding in (*of_text, of_memory)):
+    add(Finding(WARN, "sampler against trainer", "not looked at", "first mend the tokenizer or the memory"))
+    return findings
+  with on_mesh(mesh):
+    add(*sampling.check_sampling(config, policy, _spread(prompts), stops))
+  return findings
+
+
+def with_any_sandbox(config: Config) -> Config:
+  """Returns the config with the weakest sandbox tier allowed."""
+  return dataclasses.replace(config, sandbox=dataclasses.replace(config.sandbox, min_tier="unsafe"))
+
+
+def _check_rewards(config: Config, scorer: Scorer, inputs: Inputs) -> list[Finding]:
+  domains = {p.domain for _, problems in [*inputs.train, *inputs.heldout] for p in problems}
+  return rewards.check_rewards(scorer, domains, config.reward.validator, bool(config.reward.function))
+
+
+def _check_data(
+  config: Config, inputs: Inputs, train: Sequence[PromptSet], heldout: Sequence[PromptSet], policy: Policy
+) -> list[Finding]:
+  """Checks the rows and lengths of all sets, and looks for held-out items among the training rows."""
+  positions = hf.read_raw_config(policy.folder).get("max_position_embeddings")
+  limits = config.data.max_prompt_tokens, config.rollout.max_new_tokens, config.train.pack_tokens, positions
+  findings: list[Finding] = []
+  for set_, (_, problems) in zip([*train, *heldout], [*inputs.train, *inputs.heldout], strict=True):
+    findings += [*data.check_rows(set_, len(problems)), data.check_lengths(set_, *limits)]
+  named = {set_name(spec): problems for spec, problems in inputs.heldout}
+  return findings + data.check_leaks(dict(inputs.train), named)
+
+
+def _check_stop_tokens(folder: Path, tokenizer: Any) -> tuple[tuple[int, ...], list[Finding]]:
+  """Returns the stop tokens; none, and a finding, if the model names none."""
+  try:
+    return stop_tokens(folder, tokenizer), []
+  except InputError as error:
+    todo = "name one: eos_token in tokenizer_config.json, or eos_token_id in generation_config.json"
+    return (), [Finding(FAIL, "tokens that end a response", str(error), todo)]
+
+
+def _check_room(config: Config, tokenizer: Any) -> Finding:
+  """Checks the smallest length limit of any stage."""
+  limits = [stage.max_new_tokens or config.rollout.max_new_tokens for stage in config.stages.values()]
+  return text.check_room(tokenizer, min(limits))
+
+
+def _check_storage(config: Config, workdir: Path, model: Qwen2Config) -> list[Finding]:
+  """Checks the disk for the run's checkpoints and rollouts."""
+  dtype = jnp.dtype(config.model.param_dtype)
+  parameters = sum(leaf.size for leaf in jax.tree.leaves(hf.param_shapes(model, dtype)))
+  checkpoint = storage.checkpoint_bytes(parameters, dtype.itemsize)
+  # A token is 4 bytes of ids, 4 of log-probs and about 4 of text. Half of the limit is a long mean response.
+  rows = config.rollout.prompts * config.rollout.group * (config.train.steps or 1000)
+  return storage.check(workdir, checkpoint, config.checkpoint.keep, rows * 6 * config.rollout.max_new_tokens)
+
+
+def _spread(prompts: Sequence[Prompt]) -> Sequence[Prompt]:
+  """Returns PROMPTS prompts, spread evenly."""
+  return prompts[:: max(len(prompts) // PROMPTS, 1)][:PROMPTS]

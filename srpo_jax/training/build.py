@@ -1,0 +1,343 @@
+"""Builds the parts of a run from its config: config -> data, rewards, sampler, learner, schedule."""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import inspect
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from srpo_jax.algorithm.advantages import group_advantages
+from srpo_jax.config import Config, flatten
+from srpo_jax.data.dataset import SetProblems, open_problem_sets, set_name
+from srpo_jax.data.encoded import Prompt
+from srpo_jax.data.prompt_set import PromptSet, PromptSets, Selection
+from srpo_jax.model import hf
+from srpo_jax.model.qwen2 import Params, Qwen2Config
+from srpo_jax.model.sharding import make_mesh, on_mesh, param_shardings
+from srpo_jax.rewards.pool import default_workers
+from srpo_jax.rewards.scorer import Scorer
+from srpo_jax.rollout.collector import RolloutSampler
+from srpo_jax.rollout.engine import InProcessEngine
+from srpo_jax.rollout.model_files import ModelFiles, read_model_files
+from srpo_jax.rollout.policy import Policy, of_folder, of_run
+from srpo_jax.rollout.sampler import round_up
+from srpo_jax.sandbox.client import SandboxOptions
+from srpo_jax.training.learner import Learner, LearnerOptions, make_optimizer
+from srpo_jax.training.schedule import Schedule
+from srpo_jax.types import Problem, ScoreRequest
+from srpo_jax.utils import processes
+from srpo_jax.utils.digests import files_digest
+from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.fields import names
+from srpo_jax.utils.paths import as_local, as_path
+from srpo_jax.utils.plugins import resolve_callable
+from srpo_jax.utils.preemption import PreemptionSignal
+
+LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "optax", "orbax-checkpoint", "transformers", "math-verify")
+WEIGHTS = ".safetensors"
+
+Advantage = Callable[..., np.ndarray]  # (rewards, judged, truncated) -> advantages, all [prompt, sample]
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+  """The data sets and the mesh that a config names.
+
+  Attributes:
+    heldout: empty if the run does not evaluate.
+    mesh: None for a single device.
+  """
+
+  train: Sequence[SetProblems]
+  heldout: Sequence[SetProblems]
+  mesh: Mesh | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+  """The parts of a training run.
+
+  Attributes:
+    model: the base's files.
+    prompts: those of the training sets.
+    heldout: name of a held-out set -> its prompts.
+    evaluator: sampler of the held-out prompts; `sampler` itself if they fit into its cache.
+  """
+
+  mesh: Mesh | None
+  model: ModelFiles
+  prompts: PromptSets
+  heldout: Mapping[str, Sequence[Prompt]]
+  schedule: Schedule
+  sampler: RolloutSampler
+  evaluator: RolloutSampler
+  learner: Learner
+  advantage: Advantage
+
+
+def build(
+  config: Config,
+  find_base: Callable[[], Path],
+  opened: contextlib.ExitStack,
+  signal: PreemptionSignal | None = None,
+) -> tuple[Parts, Params | None]:
+  """Turns a config into the parts of a run, and loads the base's weights. All processes must call it together.
+
+  Args:
+    find_base: returns the base's folder. The writer calls it before the other processes do.
+    opened: closes the parts that need closing, also if a later one fails. It enters the run's mesh.
+    signal: of preemption, checked while sampling. None: signals are not checked.
+
+  Returns:
+    the parts, and the base's parameters, laid out over the mesh; None for a run that continues another (`init_from`).
+
+  Raises:
+    InputError: anything that a run would refuse. If one process raises it, all do.
+  """
+  inputs = processes.agreed(lambda: open_inputs(config))
+  scorer = processes.agreed(lambda: opened.enter_context(build_scorer(config)))
+  folder = processes.writer_first(find_base)
+  parts, params, facts = processes.agreed(lambda: _build_parts(config, inputs, scorer, folder, opened, signal))
+  processes.check_same(facts)
+  return parts, params
+
+
+def _build_parts(
+  config: Config,
+  inputs: Inputs,
+  scorer: Scorer,
+  folder: Path,
+  opened: contextlib.ExitStack,
+  signal: PreemptionSignal | None,
+) -> tuple[Parts, Params | None, dict[str, str]]:
+  """Builds everything that depends on the base's folder; also returns the facts that all processes must share."""
+  model = read_model_files(folder)
+  prompts, heldout = build_prompt_sets(config, inputs, scorer, model.tokenizer)
+  sets = (*prompts.sets, *heldout)
+  model.check_vocabulary(sets)
+  opened.enter_context(on_mesh(inputs.mesh))
+  if inputs.mesh is None and jax.device_count() > 1:
+    logging.warning("config.mesh names one device: the other %d are not used", jax.device_count() - 1)
+  params = None if config.init_from else load_params(config, model, inputs.mesh)
+  schedule = Schedule(config, prompts.domains())
+  sampler = build_sampler(config, model, scorer, prompts.sets, show=shows_progress(config), signal=signal)
+  parts = Parts(
+    mesh=inputs.mesh,
+    model=model,
+    prompts=prompts,
+    heldout={set_name(set_.name): list(set_.values()) for set_ in heldout},
+    schedule=schedule,
+    sampler=sampler,
+    evaluator=_build_evaluator(config, sampler, model, heldout),
+    learner=build_learner(config, model.config),
+    advantage=build_advantage(config),
+  )
+  return parts, params, facts(config, folder, sets) if processes.count() > 1 else {}
+
+
+def _build_evaluator(
+  config: Config, sampler: RolloutSampler, model: ModelFiles, heldout: Sequence[PromptSet]
+) -> RolloutSampler:
+  """Returns the training sampler, or one of its own for held-out prompts that are longer than all training prompts.
+
+  The training sampler's cache does not grow for them, because sums over a larger cache round differently.
+  """
+  if max((set_.longest for set_ in heldout), default=0) <= sampler.engine.max_prompt:
+    return sampler
+  return build_sampler(config, model, sampler.scorer, heldout, show=sampler.show, signal=sampler.signal)
+
+
+def open_inputs(config: Config) -> Inputs:
+  """Opens the data sets and makes the mesh. It comes first, so that a user's mistakes are reported early.
+
+  Raises:
+    InputError: a set that cannot be opened, two held-out sets of one name, or a mesh that the devices do not fit.
+  """
+  data = config.data
+  train = open_problem_sets(data.train, format=data.format, limit=data.limit)
+  heldout = open_problem_sets(data.eval, limit=data.eval_limit) if config.eval.every else []
+  if len({set_name(spec) for spec, _ in heldout}) < len(heldout):
+    raise InputError(f"config.data.eval: {data.eval}: two sets of one name, expected each name once")
+  return Inputs(train, heldout, make_mesh(**dataclasses.asdict(config.mesh)))
+
+
+def build_prompt_sets(
+  config: Config, inputs: Inputs, scorer: Scorer, tokenizer: Any
+) -> tuple[PromptSets, list[PromptSet]]:
+  """Returns the usable prompts of the training sets, chosen by difficulty, and of the held-out sets."""
+  selection = Selection(config.data.keep, config.data.max_unsolved, config.train.seed)
+  train = [build_prompt_set(config, *set_, scorer, tokenizer, selection) for set_ in inputs.train]
+  heldout = [build_prompt_set(config, *set_, scorer, tokenizer, None) for set_ in inputs.heldout]
+  return PromptSets(train), heldout
+
+
+def build_prompt_set(
+  config: Config, spec: str, problems: Sequence[Problem], scorer: Scorer, tokenizer: Any, selection: Selection | None
+) -> PromptSet:
+  """Returns the prompts of the problems that a run can use. Errors are those of `PromptSet`."""
+
+  def check(problem: Problem) -> None:
+    scorer.check(ScoreRequest(problem.id, "", "", True, problem.domain, problem.answer, problem.tests))
+
+  return PromptSet(
+    spec,
+    problems,
+    instructions=config.prompt,
+    tokenizer=tokenizer,
+    max_tokens=config.data.max_prompt_tokens,
+    check=check,
+    packages=names(config.sandbox.packages),
+    selection=selection,
+  )
+
+
+def build_scorer(config: Config) -> Scorer:
+  """Returns the rewards: a pool of worker processes, to be used as a context manager."""
+  return Scorer(
+    format_weight=config.reward.format_weight,
+    language_penalty=config.reward.language_penalty,
+    validator=config.reward.validator,
+    timeout_s=config.reward.timeout_s,
+    workers=config.reward.workers or default_workers(),
+    sandbox=SandboxOptions(
+      min_tier=config.sandbox.min_tier,
+      slots=config.sandbox.slots,
+      timeout_s=config.sandbox.timeout_s,
+      memory_mb=config.sandbox.memory_mb,
+      packages=names(config.sandbox.packages),
+    ),
+    function=resolve_callable(config.reward.function) if config.reward.function else None,
+  )
+
+
+def build_engine(
+  config: Config, model_config: Qwen2Config, *, max_prompt: int, stops: tuple[int, ...], top_p: float = 1.0
+) -> InProcessEngine:
+  """Returns the engine of the config's backend, for prompts of up to `max_prompt` tokens."""
+  engine_type = InProcessEngine
+  if config.rollout.backend == "jetstream":
+    from srpo_jax.rollout.jetstream_engine import JetStreamEngine  # imported late because it imports TensorFlow
+
+    engine_type = JetStreamEngine
+  return engine_type(
+    model_config,
+    slots=config.rollout.slots,
+    max_prompt=round_up(max_prompt, config.rollout.prompt_bucket),
+    max_new=config.rollout.max_new_tokens,
+    chunk=config.rollout.chunk,
+    stop_tokens=stops,
+    group=min(config.rollout.group, config.rollout.slots),
+    dtype=jnp.dtype(config.model.dtype),
+    top_p=top_p,
+  )
+
+
+def build_sampler(
+  config: Config,
+  model: ModelFiles,
+  scorer: Scorer,
+  sets: Sequence[PromptSet],
+  *,
+  top_p: float = 1.0,
+  show: bool = False,
+  signal: PreemptionSignal | None = None,
+) -> RolloutSampler:
+  """Returns the sampler with rewards for the prompts of `sets`: for training, evaluation and labelling.
+
+  Raises:
+    InputError: the tokenizer is not the model's own.
+  """
+  model.check_vocabulary(sets)
+  longest = max(set_.longest for set_ in sets)
+  return RolloutSampler(
+    build_engine(config, model.config, max_prompt=longest, stops=model.stop_tokens, top_p=top_p),
+    scorer,
+    model.tokenizer,
+    model.stop_tokens,
+    config.rollout.prompt_bucket,
+    config.train.seed,
+    show=show,
+    signal=signal,
+  )
+
+
+def build_learner(config: Config, model_config: Qwen2Config) -> Learner:
+  """Returns the update's compiled programs for a model."""
+  optimizer = make_optimizer(**dataclasses.asdict(config.optimizer))
+  options = LearnerOptions(
+    dtype=jnp.dtype(config.model.dtype),
+    remat=config.model.remat,
+    head_chunk=config.train.head_chunk,
+    temperature=config.rollout.temperature,
+    clip_low=config.loss.clip_low,
+    clip_high=config.loss.clip_high,
+    importance_cap=config.loss.importance_cap,
+    on_policy=config.loss.updates == 1,
+  )
+  return Learner(model_config, optimizer, options)
+
+
+def build_advantage(config: Config) -> Advantage:
+  """Returns the paper's advantage, or the user's own. Raises InputError if that cannot be imported."""
+  a = config.advantage
+  return resolve_callable(a.function) if a.function else functools.partial(group_advantages, scale=a.scale)
+
+
+def base_folder(config: Config) -> Path:
+  """Returns the base model's folder: `model.path`, or the one that `model.build` makes.
+
+  Raises:
+    InputError: `model.build` cannot be imported, or `model.build_args` do not fit it.
+  """
+  if config.model.path:
+    return as_local(config.model.path, "config.model.path")
+  make = resolve_callable(config.model.build)
+  try:
+    inspect.signature(make).bind(**config.model.build_args)
+  except TypeError as error:
+    raise InputError(f"config.model.build_args: do not fit {config.model.build}: {error}") from None
+  return Path(make(**config.model.build_args))
+
+
+def starting_policy(config: Config) -> Policy:
+  """Returns the policy that a run starts from: a base, or the last checkpoint of another run."""
+  return of_run(as_path(config.init_from), None) if config.init_from else of_folder(base_folder(config))
+
+
+def load_params(config: Config, model: ModelFiles, mesh: Mesh | None) -> Params:
+  """Loads a base's weights, laid out over the mesh."""
+  shardings = param_shardings(param_shapes(config, model), mesh) if mesh else None
+  return hf.load_params(model.folder, model.config, jnp.dtype(config.model.param_dtype), shardings=shardings)
+
+
+def param_shapes(config: Config, model: ModelFiles) -> Params:
+  """Returns the shapes of the trained parameters."""
+  return hf.param_shapes(model.config, jnp.dtype(config.model.param_dtype))
+
+
+def shows_progress(config: Config) -> bool:
+  """Returns True if this process draws progress bars."""
+  return config.log.progress and processes.is_writer()
+
+
+def facts(config: Config, folder: Path, sets: Sequence[PromptSet]) -> dict[str, str]:
+  """Returns the facts that all processes must share, by name: the config, the data, the base and the libraries."""
+  found = {f"config.{name}": repr(value) for name, value in flatten(config).items()}
+  for set_ in sets:
+    found |= {f"{set_.name}: digest of its {domain} rows": digest for domain, digest in set_.digests.items()}
+  for file in sorted(file for file in folder.iterdir() if file.name in hf.COMPANION_FILES or file.suffix == WEIGHTS):
+    found[f"{file.name} of the base: digest"] = files_digest([file])  # its folder may be another on each host
+  sources = Path(__file__).parents[1]
+  digest = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(sources.rglob("*.py"))))
+  found["srpo_jax: digest of its sources"] = digest.hexdigest()[:16]
+  return found | {f"version of {name}": importlib.metadata.version(name) for name in LIBRARIES}

@@ -1,0 +1,118 @@
+"""From a step's groups to the optimizer updates: which groups are used, their advantages, micro-batches, updates."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from srpo_jax.config import Config, TrainConfig
+from srpo_jax.model.sampling import Purpose
+from srpo_jax.rollout.collector import Group, rewards_of
+from srpo_jax.training.batch import Response, make_micro_batches, pack_micro_batches
+from srpo_jax.training.build import Advantage
+from srpo_jax.training.checkpoint import Checkpoints
+from srpo_jax.training.learner import Learner, MicroBatch, TrainState, UpdateMetrics
+from srpo_jax.utils.errors import InputError, TrainingError
+
+
+def groups_in_update(groups: Sequence[Group], *, dynamic: bool) -> np.ndarray:
+  """Mask of the groups used in the update, bool [prompt]. Dynamic sampling keeps only mixed groups."""
+  return np.array([not dynamic or is_mixed(group) for group in groups])
+
+
+def is_mixed(group: Group) -> bool:
+  """Returns True if some responses are correct and some are not."""
+  judged = [v.correct for v in group.verdicts if v.correct is not None]
+  return 0 < sum(judged) < len(judged)
+
+
+def batch_advantages(
+  advantage: Advantage, config: Config, groups: Sequence[Group], update_mask: np.ndarray
+) -> np.ndarray:
+  """Returns float32 [prompt, sample] advantages.
+
+  They are zero in groups outside the update mask, and for responses that are truncated or were not judged.
+
+  Raises:
+    InputError: the user's function returned another shape, or numbers that are not finite.
+  """
+  rewards, judged, truncated = rewards_of(groups)
+  advantages = np.asarray(advantage(rewards, judged, truncated))
+  if advantages.shape != rewards.shape or not np.isfinite(advantages[judged]).all():
+    raise InputError(
+      f"config.advantage.function: {config.advantage.function} returned {advantages.shape} {advantages.dtype}, "
+      f"expected finite numbers of shape {rewards.shape}"
+    )
+  return np.where(update_mask[:, None] & judged & ~truncated, advantages, 0.0).astype(np.float32)
+
+
+def update(
+  learner: Learner,
+  state: TrainState,
+  groups: Sequence[Group],
+  advantages: np.ndarray,
+  update_mask: np.ndarray,
+  *,
+  step: int,
+  config: Config,
+  checkpoints: Checkpoints,
+  check: Callable[[], None] | None = None,
+) -> tuple[TrainState, list[UpdateMetrics], int]:
+  """Applies a step's optimizer updates. `state` is donated.
+
+  Args:
+    checkpoints: those of the run, to name the last one if training diverges.
+    check: called between micro-batches of the first update; what it raises ends the update with `state` as it was.
+
+  Returns:
+    the new state, the metrics of each update, and the number of tokens that went through them, prompts included.
+
+  Raises:
+    TrainingError: loss or gradient norm is not finite.
+  """
+  parts = update_batches(groups, advantages, update_mask, step=step, config=config)
+  if not parts:
+    logging.warning("step %d: no token in the loss, no update", step)
+  if config.loss.updates > 1:
+    parts = [(learner.with_old_logprobs(state.params, batches), n_tokens) for batches, n_tokens in parts]
+  metrics = []
+  for number, (batches, n_tokens) in enumerate(parts):  # once the first update is applied, the step is completed
+    state, metric = learner.update(state, batches, n_tokens, None if number else check)
+    if not np.isfinite([metric.loss, metric.grad_norm]).all():
+      raise TrainingError(
+        f"step {step}: training has diverged: loss {metric.loss}, gradient norm {metric.grad_norm}; the last "
+        f"checkpoint of {checkpoints.workdir} is of step {checkpoints.latest()}"
+      )
+    metrics.append(metric)
+  return state, metrics, sum(int(np.count_nonzero(batch.segments)) for batches, _ in parts for batch in batches)
+
+
+def update_batches(
+  groups: Sequence[Group], advantages: np.ndarray, update_mask: np.ndarray, *, step: int, config: Config
+) -> list[tuple[list[MicroBatch], int]]:
+  """Returns the micro-batches of each optimizer update and its number of tokens in the loss.
+
+  Tokens of responses that are truncated or were not judged leave the loss. An update without tokens is left out.
+  """
+  _, judged, truncated = rewards_of(groups)
+  in_loss = update_mask[:, None] & judged & ~truncated
+  chosen = [(groups[p].rollouts[s], float(advantages[p, s])) for p, s in np.argwhere(in_loss)]
+  n_updates = config.loss.updates
+  if n_updates > 1:
+    order = np.random.default_rng((config.train.seed, Purpose.MINIBATCH, step)).permutation(len(chosen))
+    chosen = [chosen[i] for i in order]
+  parts = []
+  for part in (chosen[i::n_updates] for i in range(n_updates)):
+    n_tokens = sum(len(rollout.tokens) for rollout, _ in part)
+    if config.train.skip_zero_advantage:
+      part = [(rollout, advantage) for rollout, advantage in part if advantage]
+    if n_tokens:
+      parts.append((micro_batches(part, config.train), n_tokens))
+  return parts
+
+
+def micro_batches(responses: Sequence[Response], config: TrainConfig) -> list[MicroBatch]:
+  """Returns the micro-batches of one optimizer step, packed or padded as the config says."""
+  if config.pack_tokens:
+    return pack_micro_batches(responses, rows=config.micro_batch, row_tokens=config.pack_tokens)
+  return make_micro_batches(responses, rows=config.micro_batch, length_bucket=config.length_bucket)
