@@ -253,7 +253,7 @@ def _number(name: str, text: str) -> int:
 
 
 def _in_cluster() -> bool:
-  """Returns True if JAX can find the other processes by itself. Elsewhere it would wait for an answer of the network."""
+  """Returns True if JAX can find the other processes by itself. Elsewhere it would wait for the network."""
   if any(os.environ.get(name, "1") not in ("0", "1") for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")):
     return True
   if "tpu" not in (os.environ.get("JAX_PLATFORMS") or "tpu"):
