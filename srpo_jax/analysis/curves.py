@@ -20,7 +20,6 @@ from srpo_jax.analysis.reflection import KINDS
 from srpo_jax.analysis.run_files import RunFiles
 from srpo_jax.analysis.summary import by_set, stage_starts
 
-Row = dict[str, Any]
 STYLES = ("-", "--", ":", "-.")
 MOST_POINTS = 600  # of a curve: more than a panel's width shows
 HEIGHT, ROW = 2.5, 0.15  # inches, of a figure and of a line of its legend

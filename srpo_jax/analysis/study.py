@@ -8,21 +8,19 @@ Writes regimes.png, resampling.png and study.md. `make study` makes the runs.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from srpo_jax.analysis.drawing import SHEET, draw_scores, mark_stages, sheet
+from srpo_jax.analysis.run_files import JsonRow
 from srpo_jax.analysis.summary import by_set, stage_starts
 from srpo_jax.cli.parser import ArgumentParser
 from srpo_jax.training.workdir import read_rows
 from srpo_jax.utils.errors import InputError, run_cli
 
-Row = dict[str, Any]
-
 REGIMES = {"math": "math only", "code": "code only", "mixed": "mixed from the start", "staged": "math, then code"}
 RESAMPLING = {"none": "GRPO", "dynamic": "dynamic sampling (DAPO)", "history": "history resampling (SRPO)"}
 
 
-def read_run(folder: Path) -> tuple[list[Row], list[Row]]:
+def read_run(folder: Path) -> tuple[list[JsonRow], list[JsonRow]]:
   """The rows of metrics.jsonl and of eval.jsonl.
 
   Raises:
@@ -34,15 +32,15 @@ def read_run(folder: Path) -> tuple[list[Row], list[Row]]:
   return metrics, evals
 
 
-def spent_at(metrics: Sequence[Row], step: int) -> int:
+def spent_at(metrics: Sequence[JsonRow], step: int) -> int:
   """Rollouts spent on the first `step` updates."""
   return next((row["rollouts/spent"] for row in reversed(metrics) if row["step"] < step), 0)
 
 
 def plot(
-  runs: dict[str, tuple[list[Row], list[Row]]],
+  runs: dict[str, tuple[list[JsonRow], list[JsonRow]]],
   labels: dict[str, str],
-  place: Callable[[Sequence[Row], int], float],
+  place: Callable[[Sequence[JsonRow], int], float],
   axis_label: str,
   file: Path,
 ) -> None:
@@ -61,7 +59,7 @@ def plot(
     axes[0, 0].legend(frameon=False, fontsize=8)
 
 
-def table(runs: dict[str, tuple[list[Row], list[Row]]], labels: dict[str, str]) -> str:
+def table(runs: dict[str, tuple[list[JsonRow], list[JsonRow]]], labels: dict[str, str]) -> str:
   """The last evaluation of each run, with what it cost."""
   sets = list(by_set(next(iter(runs.values()))[1]))
   lines = [["run", "steps", "rollouts", *sets], ["---", *["---:"] * (2 + len(sets))]]

@@ -3,17 +3,15 @@
 from collections.abc import Collection, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from matplotlib.axes import Axes
 
 from srpo_jax.analysis.drawing import SHEET, draw_curve, draw_scores, mark_stages, points_of, sheet
 from srpo_jax.analysis.reflection import KINDS
+from srpo_jax.analysis.run_files import JsonRow
 from srpo_jax.data.difficulty import difficulty_rank
 from srpo_jax.training.workdir import read_rows
 from srpo_jax.utils.paths import as_path
-
-Row = dict[str, Any]
 
 TABLE_ROWS = (  # (label, key of an eval.jsonl row)
   ("pass@1, temperature 1", "pass@1"),
@@ -37,20 +35,20 @@ def summarize(workdir: str | Path) -> None:
     print(f"curves: {workdir / 'curves.png'}")
 
 
-def by_set(evals: Sequence[Row]) -> dict[str, list[Row]]:
+def by_set(evals: Sequence[JsonRow]) -> dict[str, list[JsonRow]]:
   """Rows of eval.jsonl by the set that they are of."""
-  sets: dict[str, list[Row]] = {}
+  sets: dict[str, list[JsonRow]] = {}
   for row in evals:
     sets.setdefault(row["set"], []).append(row)
   return sets
 
 
-def stage_starts(metrics: Sequence[Row]) -> dict[int, int]:
+def stage_starts(metrics: Sequence[JsonRow]) -> dict[int, int]:
   """The steps at which a run's second and later stages began -> the stage's number (one may have had nothing to do)."""
   return {row["step"]: row["stage"] for before, row in pairwise(metrics) if row["stage"] != before["stage"]}
 
 
-def comparison_table(evals: Sequence[Row], starts: Collection[int] = ()) -> str:
+def comparison_table(evals: Sequence[JsonRow], starts: Collection[int] = ()) -> str:
   """A Markdown table of one set's rows of eval.jsonl, in percent: the first, those at stage starts, and the last.
 
   After the values stand the changes from one to the next.
@@ -82,7 +80,7 @@ def _change(a: float | None, b: float | None) -> str:
   return "-" if a is None or b is None else f"{100 * (b - a):+.1f}"
 
 
-def plot_curves(metrics: Sequence[Row], evals: Sequence[Row], file: Path) -> None:
+def plot_curves(metrics: Sequence[JsonRow], evals: Sequence[JsonRow], file: Path) -> None:
   """Reward, accuracy, held-out accuracy, length, groups, pools, code share, entropy and reflection over steps."""
   domains = [name.removesuffix("/pool_size") for name in metrics[0] if name.endswith("/pool_size")]
   with sheet(3, 3, size=(10.5, 7.2), font_size=8, file=file) as axes:
@@ -119,7 +117,7 @@ def plot_curves(metrics: Sequence[Row], evals: Sequence[Row], file: Path) -> Non
       axis.set_xlabel("step")
 
 
-def _lines(axis: Axes, metrics: Sequence[Row], keys: dict[str, str], title: str, *, width: int = 9) -> None:
+def _lines(axis: Axes, metrics: Sequence[JsonRow], keys: dict[str, str], title: str, *, width: int = 9) -> None:
   """Curves of metrics.jsonl with their running means. Where a domain is not in every batch, its values are joined."""
   curves = [(label, points) for key, label in keys.items() if (points := points_of(metrics, key))]
   for number, (label, points) in enumerate(curves):

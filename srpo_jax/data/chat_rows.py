@@ -11,11 +11,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from srpo_jax.data.row import Row
 from srpo_jax.types import Problem
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import is_text
-
-Row = Mapping[str, Any]
 
 # How the two sets wrap their questions. Blanks vary between copies.
 _BEFORE = re.compile(

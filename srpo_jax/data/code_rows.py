@@ -18,10 +18,10 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+from srpo_jax.data.row import Row
 from srpo_jax.types import Problem
 from srpo_jax.utils.errors import InputError
 
-Row = Mapping[str, Any]
 DEFINE, COMPLETE, START = "\nDefine:", "Complete this function:\n\n", "\n\nStart from:\n\n"
 MAX_UNPACKED = 512 << 20  # bytes of the private cases of one LiveCodeBench row
 MAX_STEPS = 1_000_000  # of a pickle; a pickled text takes five

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from srpo_jax.data import chat_rows, sources
+from srpo_jax.data.row import Row
 from srpo_jax.types import Problem
 from srpo_jax.utils.errors import InputError
 
 FIELDS = ("id", "domain", "question", "answer", "tests", "difficulty", "pass_rate", "source")
-Row = Mapping[str, Any]
 
 
 def generic(columns: Mapping[str, str], domain: str) -> Callable[[Row, str], Problem]:

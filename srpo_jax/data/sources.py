@@ -21,10 +21,10 @@ import numpy as np
 
 from srpo_jax.data.chat_rows import from_chat
 from srpo_jax.data.code_rows import from_humaneval, from_livecodebench, from_mbpp
+from srpo_jax.data.row import Row
 from srpo_jax.types import Problem
 from srpo_jax.utils.errors import InputError
 
-Row = Mapping[str, Any]
 Adapter = Callable[[Row, str], Problem]
 
 TEST_TYPES = ("assert", "function", "stdin")

@@ -81,9 +81,8 @@ class Schedule:
   def end_epochs(self, position: Position) -> tuple[Position, list[tuple[Pool, Pool]]]:
     """Resamples the pools whose epoch is over; each of them with the pool that follows it."""
     mode = self._config.history.mode
-    ended = [
-      (pool, resample(pool, mode=mode)) for pool in position.pools.values() if pool.prompts and epoch_is_over(pool)
-    ]
+    over = [pool for pool in position.pools.values() if pool.prompts and epoch_is_over(pool)]
+    ended = [(pool, resample(pool, mode=mode)) for pool in over]
     pools = dict(position.pools) | {following.domain: following for _, following in ended}
     return dataclasses.replace(position, pools=pools), ended
 
@@ -157,16 +156,13 @@ class Schedule:
 
   def last_step(self, position: Position) -> int | None:
     """An upper bound of the step at which the run ends; None where its stages have none. Resampling shortens epochs."""
-    limits, prompts = self._config.train, self._config.rollout.prompts
+    limits, prompts, samples = self._config.train, self._config.rollout.prompts, self._config.rollout.group
     bounds = [position.run_start + limits.steps] if limits.steps else []
     if limits.rollouts:
-      bounds.append(
-        position.step + -(-(limits.rollouts - position.n_rollouts) // (prompts * self._config.rollout.group))
-      )
+      bounds.append(position.step + -(-(limits.rollouts - position.n_rollouts) // (prompts * samples)))
     if limits.epochs:
-      bounds.append(
-        position.run_start + limits.epochs * sum(math.ceil(len(ids) / prompts) for ids in self._domains.values())
-      )
+      epoch_steps = sum(math.ceil(len(ids) / prompts) for ids in self._domains.values())
+      bounds.append(position.run_start + limits.epochs * epoch_steps)
     if all(stage.steps for stage in self._stages):
       bounds.append(position.run_start + sum(stage.steps for stage in self._stages))
     return min(bounds, default=None)

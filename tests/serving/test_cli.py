@@ -15,13 +15,12 @@ import openai
 import pytest
 from jetstream.core.proto import jetstream_pb2_grpc
 
-from srpo_jax.data.encoded import load_tokenizer
+from srpo_jax.data.encoded import load_tokenizer, stop_tokens
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.sampler import GroupRequest, sample_groups
 from srpo_jax.serve import main
 from srpo_jax.serving.requests import draw_key
 from srpo_jax.training.export import load_policy
-from srpo_jax.data.encoded import stop_tokens
 from srpo_jax.utils.errors import InputError
 from tests.helpers.paths import ROOT
 from tests.helpers.runs import launch, toy

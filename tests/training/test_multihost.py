@@ -13,8 +13,8 @@ import pytest
 
 from srpo_jax.cli.run_flags import parse_flags
 from srpo_jax.model.sampling import Purpose, prompt_key
-from srpo_jax.training.export import load_policy
 from srpo_jax.training.build import facts
+from srpo_jax.training.export import load_policy
 from srpo_jax.types import Rollout
 from srpo_jax.utils.errors import InputError
 from tests.helpers.multihost import case_steps, log_of, on_group, started, statuses

@@ -102,7 +102,9 @@ def test_ctrl_c_saves_too_and_its_status_ends_a_loop(talkative, tmp_path, monkey
 
 
 def test_told_before_training_there_is_nothing_to_save(talkative, tmp_path, monkeypatch):
-  monkeypatch.setattr("srpo_jax.rollout.model_files.load_tokenizer", lambda folder: os.kill(os.getpid(), signal.SIGTERM))
+  monkeypatch.setattr(
+    "srpo_jax.rollout.model_files.load_tokenizer", lambda folder: os.kill(os.getpid(), signal.SIGTERM)
+  )
   assert told(toy(talkative), tmp_path / "t") == ("preempted: nothing to save", 0)
   assert not (tmp_path / "t").exists()
 

@@ -11,8 +11,7 @@ from srpo_jax.config import check_same_run, make_config, read_config
 from srpo_jax.data.curation.config import CurateConfig
 from srpo_jax.utils import fields, renamed
 from srpo_jax.utils.errors import InputError
-from srpo_jax.utils.resumable import claim
-from srpo_jax.utils.resumable import read_settings
+from srpo_jax.utils.resumable import claim, read_settings
 
 OLD_BUILD = "srpo_jax.warmup:tiny_base"
 

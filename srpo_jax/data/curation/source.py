@@ -17,6 +17,7 @@ import datasets
 from srpo_jax.data.curation.config import EvalSetConfig, SourceConfig, WhereConfig
 from srpo_jax.data.dataset import JSON_LINES
 from srpo_jax.data.generic_rows import lookup
+from srpo_jax.data.row import Row
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import parse_line
 
@@ -36,9 +37,6 @@ class Source:
 
   def __len__(self) -> int:
     return len(self.dataset)
-
-
-Row = dict[str, Any]
 
 
 def open_source(name: str, config: SourceConfig | EvalSetConfig, field: str) -> Source:

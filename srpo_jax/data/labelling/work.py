@@ -16,6 +16,7 @@ from srpo_jax.data.digests import rows_digest
 from srpo_jax.data.labelling.options import label_config
 from srpo_jax.data.labelling.parts import Parts, is_parts
 from srpo_jax.data.labelling.rollouts import Labeller
+from srpo_jax.data.labelling.settings import JUDGED_BY, config_settings
 from srpo_jax.data.labelling.writing import check_writable, label_counts, write_labelled
 from srpo_jax.model.sharding import make_mesh, on_mesh
 from srpo_jax.rollout.policy import of_folder
@@ -24,10 +25,7 @@ from srpo_jax.types import Problem
 from srpo_jax.utils.cache import enable_compilation_cache
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.logs import start_logging
-from srpo_jax.data.labelling.settings import config_settings
-from srpo_jax.data.labelling.settings import JUDGED_BY
-from srpo_jax.utils.resumable import claim
-from srpo_jax.utils.resumable import read_settings
+from srpo_jax.utils.resumable import claim, read_settings
 
 # Fields of the config that the labels depend on.
 SETTINGS = (

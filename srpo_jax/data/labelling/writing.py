@@ -14,13 +14,13 @@ from srpo_jax.data.labelling.parts import Tally
 from srpo_jax.data.record import as_json, example_of
 from srpo_jax.data.records import Records
 from srpo_jax.data.records_writer import check_target, check_version, write_records
+from srpo_jax.data.row import Row
 from srpo_jax.types import Problem
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import replaced
 
 KS = (1, 4, 16)
 
-Row = Mapping[str, Any]
 
 
 def labelled(row: Row, tally: Tally) -> dict[str, Any]:

@@ -19,8 +19,7 @@ from srpo_jax.data.labelling.writing import labelled
 from srpo_jax.data.records import Records
 from srpo_jax.data.records_writer import write_records
 from srpo_jax.utils.errors import InputError
-from srpo_jax.utils.resumable import claim
-from srpo_jax.utils.resumable import read_settings
+from srpo_jax.utils.resumable import claim, read_settings
 from tests.helpers.checkpoints import make_talkative
 from tests.helpers.label_plugins import rows
 from tests.helpers.paths import ROOT
