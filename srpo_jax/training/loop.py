@@ -21,7 +21,7 @@ from srpo_jax.model.sampling import Purpose
 from srpo_jax.rollout.collector import Group, RolloutSampler, by_domain, response_rows
 from srpo_jax.training.build import shows_progress
 from srpo_jax.training.eval import evaluate
-from srpo_jax.training.metrics import mean, step_metrics
+from srpo_jax.training.metrics import MetricsRow, mean, step_metrics
 from srpo_jax.training.progress import Progress
 from srpo_jax.training.run import Run
 from srpo_jax.training.schedule import Schedule
@@ -78,7 +78,7 @@ def train(run: Run) -> None:
       position = schedule.watch_rewards(position, mean_rewards(groups), step_start)
       files.write_rollouts(step_start.step, rollout_rows(groups, advantages, schedule, step_start))
       times["step_s"] = time.perf_counter() - started
-      row = {"step": step_start.step, "stage": schedule.number(step_start)}
+      row: MetricsRow = {"step": step_start.step, "stage": schedule.number(step_start)}
       row |= step_metrics(groups, advantages, updates, step_start, position.n_rollouts, times, n_tokens)
       files.write_metrics(row)
       progress.step(row)
