@@ -1,6 +1,6 @@
 """What one training step has to do, for a stated distribution of response lengths: no program is run for this.
 
-Lengths are drawn from a lognormal and cut at the budget; the sampler's own schedule over slots and the trainer's own
+Lengths are drawn from a lognormal and cut at the length limit; the sampler's own schedule over slots and the trainer's own
 packing are then followed on lengths alone.
 """
 
@@ -23,14 +23,14 @@ class Lengths:
   sigma: float  # of the logarithm
   prompt: int  # tokens of every prompt
 
-  def draw(self, n: int, budget: int) -> np.ndarray:
-    """[n] response lengths from 1 to `budget`, the same at every call: quantiles, shuffled by a fixed seed.
+  def draw(self, n: int, max_new_tokens: int) -> np.ndarray:
+    """[n] response lengths from 1 to `max_new_tokens`, the same at every call: quantiles, shuffled by a fixed seed.
 
     Quantiles rather than draws, so that the tail of a step is that of the distribution and not of a seed.
     """
     normal = _normal_quantiles((np.arange(n) + 0.5) / n)
     lengths = np.exp(math.log(self.mean) - self.sigma**2 / 2 + self.sigma * normal)
-    return np.random.default_rng(0).permutation(np.clip(np.round(lengths), 1, budget).astype(np.int64))
+    return np.random.default_rng(0).permutation(np.clip(np.round(lengths), 1, max_new_tokens).astype(np.int64))
 
 
 def _normal_quantiles(p: np.ndarray) -> np.ndarray:
@@ -75,7 +75,7 @@ class Workload:
   responses: int
   prompts: int
   mean_length: float  # after the cut
-  truncated: int  # responses that reach the budget: they leave the loss
+  truncated: int  # responses that reach the length limit: they leave the loss
   new_tokens: int  # generated
   loss_tokens: int
   trained_tokens: int  # prompts and responses that the update goes over, padding aside
@@ -86,12 +86,12 @@ class Workload:
 
 
 def make_workload(config: Config, lengths: Lengths) -> Workload:
-  """The counts of a step in the last stage's mix, its budget the rollout's."""
+  """The counts of a step in the last stage's mix, its length limit the rollout's."""
   o, t = config.rollout, config.train
   n = o.prompts * o.group
   sizes = lengths.draw(n, o.max_new_tokens)
   kept = sizes[sizes < o.max_new_tokens]
-  # A response of exactly the budget may have ended there: counted as truncated, as nearly all of them are.
+  # A response of exactly the limit may have ended there: counted as truncated, as nearly all of them are.
   rows = kept + lengths.prompt
   shapes: dict[tuple[int, int], int] = {}
   for part in (rows[i :: config.loss.updates] for i in range(config.loss.updates)):
