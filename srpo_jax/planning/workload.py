@@ -1,6 +1,6 @@
 """What one training step has to do, for a stated distribution of response lengths: no program is run for this.
 
-Lengths are drawn from a lognormal and cut at the length limit; the sampler's own schedule over slots and the trainer's own
+Lengths are drawn from a lognormal and cut at the limit; the sampler's own schedule over slots and the trainer's own
 packing are then followed on lengths alone.
 """
 
