@@ -5,7 +5,7 @@ import dataclasses
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from srpo_jax.data.dataset import RecordProblems
@@ -20,7 +20,6 @@ from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import replaced
 
 KS = (1, 4, 16)
-
 
 
 def labelled(row: Row, tally: Tally) -> dict[str, Any]:
