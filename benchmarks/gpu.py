@@ -101,7 +101,7 @@ def train(shape: Qwen2Config, chip: Chip, options: argparse.Namespace) -> dict[s
 
   def step() -> None:
     nonlocal state
-    state, _ = learner.update(state, batches, n_tokens)
+    state, _ = learner.update(state, batches, n_tokens, len(responses))
 
   seconds = median_seconds(step, options.steps)
   done = training_flops(shape, rows, length) / seconds
@@ -182,7 +182,7 @@ def step(shape: Qwen2Config, chip: Chip, options: argparse.Namespace) -> dict[st
     responses = [(rollout, 2.0 * (rollout.sample % 2) - 1) for rollout in rollouts]
     row_tokens = max(options.prompt + options.new_tokens, options.length)
     batches = pack_micro_batches(responses, rows=options.rows, row_tokens=row_tokens)
-    state, _ = learner.update(state, batches, sum(len(r.tokens) for r in rollouts))
+    state, _ = learner.update(state, batches, sum(len(r.tokens) for r in rollouts), len(rollouts))
     times.append((generated - started, time.perf_counter() - generated))
 
   seconds = median_seconds(one, options.steps)

@@ -85,7 +85,7 @@ def main(args: Sequence[str]) -> None:
     for name, batches in cuts.items():
       state = learner.init(jax.tree.map(jax.numpy.copy, params))
       started = time.perf_counter()
-      _, metrics = learner.update(state, batches, n_tokens)
+      _, metrics = learner.update(state, batches, n_tokens, len(responses))
       if turn:
         seconds[name].append(time.perf_counter() - started)
       losses[name] = metrics.loss

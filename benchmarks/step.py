@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> dict[str, float]:
     batches = make_micro_batches(
       list(zip(rollouts, advantages.ravel().tolist(), strict=True)), rows=options.micro_batch, length_bucket=16
     )
-    state, metrics = learner.update(state, batches, sum(len(r.tokens) for r in rollouts))
+    state, metrics = learner.update(state, batches, sum(len(r.tokens) for r in rollouts), len(rollouts))
     ended = time.perf_counter()
     rows.append((ended - started, generated - started, ended - generated))
     assert metrics.gap.max() < 1e-3 or dtype != jnp.float32, metrics.gap.max()

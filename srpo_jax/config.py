@@ -161,6 +161,18 @@ class LossConfig:
   clip_high: float = field(0.2, "Upper clip range of the ratio.", at_least=0)
   importance_cap: float = field(0.0, "Cap of the trainer's probability over the sampler's. 0: off.", at_least=0)
   updates: int = field(1, "Optimizer steps per rollout batch. 1 is strictly on policy.", source="I", above=0)
+  function: str = field(
+    "",
+    "module:function(LossInputs) -> LossOutputs instead, which uses neither clip range. Empty: none.",
+    plugin=True,
+  )
+
+  def check(self, config: "Config", where: str) -> None:
+    if self.function and self.importance_cap:
+      raise InputError(
+        f"{where}.importance_cap: expected 0 with loss.function, which has weights of its own, "
+        f"got {self.importance_cap}"
+      )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,19 +4,78 @@
 
     r_it = pi(o_it) / pi_old(o_it)        w_it = min(cap, pi_old(o_it) / sampler(o_it)), or 1
 
-i counts responses, t their tokens. The denominator is the count of all tokens in the loss over the whole batch, those
-with zero advantage included; it is an argument here, because a micro-batch cannot know it. Strictly on policy,
-pi_old = pi and r = 1: the gradient is that of A log pi.
+i counts responses, t their tokens. The denominator counts all tokens in the loss over the whole batch, including those
+with zero advantage. It is an input, because a micro-batch cannot know it. Strictly on policy, pi_old = pi and r = 1, so
+the gradient is that of A log pi.
+
+`policy_loss` is this equation. Any function from `LossInputs` to `LossOutputs` can stand in its place.
 
 Axes: B rows, R response tokens of a row.
 """
 
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
-from jaxtyping import Bool, Float
+from jax import Array
+from jaxtyping import Bool, Float, Int
 
-from srpo_jax.utils.arrays import Array
+
+@dataclasses.dataclass(frozen=True)
+class LossInputs:
+  """A micro-batch as a loss sees it.
+
+  A response lies whole in one row of one micro-batch, so sums over the tokens of a response are exact (`response_sum`).
+  Padding holds finite numbers without meaning. Only `logprob` carries a gradient.
+
+  The whole batch is that of one optimizer step. It has the judged, untruncated responses of the groups in use. With
+  `train.skip_zero_advantage`, responses with zero advantage are in its counts but in no micro-batch.
+
+  Attributes:
+    logprob: log pi of the policy being trained, at the sampling temperature.
+    old_logprob: log pi_old, of the policy before the first of the step's updates. Equal to `logprob` when a step has
+      one update (`loss.updates` 1).
+    sampler_logprob: reported by the sampler, which may compute in bfloat16.
+    reference_logprob: of the policy that the run began from; None unless the loss has `needs_reference = True`.
+    advantage: A of the token's response.
+    mask: True for response tokens in the loss, False for padding.
+    response: number of the token's response within its row, from 1; 0 for padding.
+    n_responses: responses in the whole batch, at least 1.
+    n_tokens: tokens in the loss in the whole batch, at least 1.
+  """
+
+  logprob: Float[Array, " B R"]
+  old_logprob: Float[Array, " B R"]
+  sampler_logprob: Float[Array, " B R"]
+  reference_logprob: Float[Array, " B R"] | None
+  advantage: Float[Array, " B R"]
+  mask: Bool[Array, " B R"]
+  response: Int[Array, " B R"]
+  n_responses: Float[Array, ""]
+  n_tokens: Float[Array, ""]
+
+
+class LossOutputs(NamedTuple):
+  """The result of a loss on one micro-batch.
+
+  Attributes:
+    loss: this micro-batch's share of the batch's loss. The shares of all micro-batches are added up, so divide by
+      `n_tokens` or `n_responses` of the whole batch and by nothing that depends on the micro-batch.
+    clipped: tokens whose ratio the clip replaced, for the metric policy/clip_frac. None: no clip, reported as 0.
+  """
+
+  loss: Float[Array, ""]
+  clipped: Bool[Array, " B R"] | None = None
+
+
+Loss = Callable[[LossInputs], LossOutputs]
+
+
+def needs_reference(loss: Loss) -> bool:
+  """True if a loss asks for the log-probs of the policy that the run began from: `my_loss.needs_reference = True`."""
+  return bool(getattr(loss, "needs_reference", False))
 
 
 def importance_weight(
@@ -26,26 +85,28 @@ def importance_weight(
   return jax.lax.stop_gradient(jnp.minimum(cap, jnp.exp(old_logprob - sampler_logprob)))
 
 
-def policy_loss(
-  logprob: Float[Array, " B R"],
-  old_logprob: Float[Array, " B R"],
-  advantage: Float[Array, " B R"],
-  in_loss: Bool[Array, " B R"],
-  n_tokens: ArrayLike,
-  *,
-  clip_low: float,
-  clip_high: float,
-  weight: Float[Array, " B R"] | float = 1.0,
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-  """This micro-batch's share of the loss, and how many of its tokens the clip holds back.
+def response_sum(values: Float[Array, " B R"], response: Int[Array, " B R"]) -> Float[Array, " B R"]:
+  """Sum of `values` over the response of each token, repeated at each of its tokens; 0 at padding."""
+
+  def in_row(values: Array, response: Array) -> Array:
+    sums = jax.ops.segment_sum(values, response, num_segments=response.shape[0] + 1)
+    return jnp.where(response > 0, sums[response], 0.0)
+
+  return jax.vmap(in_row)(values, response)
+
+
+def policy_loss(inputs: LossInputs, *, clip_low: float, clip_high: float, importance_cap: float = 0.0) -> LossOutputs:
+  """The equation above.
 
   Args:
-    old_logprob: of the policy that sampled, by the trainer; pass stop_gradient(logprob) when strictly on policy.
-    in_loss: tokens that count; the others add nothing, whatever they hold.
-    n_tokens: of the whole batch, at least 1.
+    clip_low: e_low.
+    clip_high: e_high.
+    importance_cap: cap of w; 0: w is 1.
   """
-  ratio = jnp.exp(jnp.where(in_loss, logprob - jax.lax.stop_gradient(old_logprob), 0.0))
-  free = ratio * advantage
-  held = jnp.clip(ratio, 1 - clip_low, 1 + clip_high) * advantage
-  objective = jnp.where(in_loss, weight * jnp.minimum(free, held), 0.0)
-  return -objective.sum() / n_tokens, jnp.sum(in_loss & (held < free)).astype(jnp.float32)
+  mask, advantage, old_logprob = inputs.mask, inputs.advantage, inputs.old_logprob
+  weight = importance_weight(old_logprob, inputs.sampler_logprob, importance_cap) if importance_cap else 1.0
+  ratio = jnp.exp(jnp.where(mask, inputs.logprob - jax.lax.stop_gradient(old_logprob), 0.0))
+  unclipped = ratio * advantage
+  clipped = jnp.clip(ratio, 1 - clip_low, 1 + clip_high) * advantage
+  objective = jnp.where(mask, weight * jnp.minimum(unclipped, clipped), 0.0)
+  return LossOutputs(-objective.sum() / inputs.n_tokens, mask & (clipped < unclipped))

@@ -52,6 +52,7 @@ def residents(programs: Mapping[str, Program]) -> dict[str, int]:
     "weights": ("zeros", "output"),  # gradients have the type and the layout of the weights
     "moments": ("moments", "output"),
     "gradients": ("zeros", "output"),
+    "reference": ("reference", "output"),  # only for a loss that needs one
     "serving weights": ("reshard", "output"),
     "KV cache": ("cache", "output"),
   }
@@ -73,7 +74,8 @@ def phases(programs: Mapping[str, Program]) -> list[Phase]:
     program = programs.get(name)
     if program is None or not program.memory:
       continue
-    held = {part: sizes.get(part, 0) for part in there}
+    always = [part for part in ("reference",) if part in sizes]
+    held = {part: sizes.get(part, 0) for part in (*there, *always)}
     counted = [sampled if part == "serving weights" else part for part in COUNTED[name]]
     own = program.total - sum(sizes.get(part, 0) for part in counted)
     found.append(Phase(name, held, max(0, own)))

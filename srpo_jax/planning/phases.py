@@ -95,7 +95,8 @@ def estimate(programs: dict[str, Program], work: Workload, shape: Qwen2Config, c
     of("optimizer", "apply", updates),
   ]
   if "log-probs" in programs:
-    found.insert(-3, of("old log-probs", "log-probs", micro))
+    policies = (updates > 1) + ("reference" in programs)  # whose log-probs are taken before the first update
+    found.insert(-3, of("old log-probs", "log-probs", policies * micro))
   seconds = sum(phase.seconds for phase in found)
   at = {phase.phase: phase.seconds for phase in found}
   rollout_s = at["prefill"] + at["insert"] + at["decode"]

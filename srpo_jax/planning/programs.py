@@ -220,10 +220,12 @@ def _update(
   batch = place(MicroBatch(*map(np.asarray, empty_micro_batch(config.train.micro_batch, *micro_batch))))
   opt_state = compile_("moments", learner._init, params)
   gradients = compile_("zeros", learner._zeros, params)
-  if config.loss.updates > 1:
+  if learner.needs_reference:
+    compile_("reference", learner._zeros, params)  # the reference lies as the gradients do
+  if config.loss.updates > 1 or learner.needs_reference:
     compile_("log-probs", learner.logprobs, params, batch)
   with contextlib.suppress(Refused):
-    compile_("accumulate", learner.accumulate, params, gradients, batch, place(np.float32(1)))
+    compile_("accumulate", learner.accumulate, params, gradients, batch, *[place(np.float32(1))] * 2)
   compile_("apply", learner._apply, TrainState(params, opt_state), gradients)
 
 

@@ -1,4 +1,7 @@
-"""Rollouts with advantages become the micro-batches of an update: a response a row, or rows packed with several."""
+"""Rollouts with advantages become the micro-batches of an update: a response a row, or rows packed with several.
+
+A response lies whole in one row of one micro-batch. Losses over whole responses rely on it (`algorithm.loss`).
+"""
 
 from collections.abc import Sequence
 
@@ -72,7 +75,16 @@ def _length(rollout: Rollout) -> int:
 
 
 def _micro_batch(packed: Sequence[Sequence[Response]], rows: int, length: int, targets: int) -> MicroBatch:
-  """Rows of `length` tokens and `targets` targets that hold, one after the other, the responses of `packed`."""
+  """Rows of `length` tokens and `targets` targets that hold, one after the other, the responses of `packed`.
+
+  Raises:
+    ValueError: responses that do not fit into their row whole, or one without tokens.
+  """
+  for responses in packed:
+    n_tokens = sum(_length(rollout) for rollout, _ in responses)
+    n_targets = sum(len(rollout.tokens) for rollout, _ in responses)
+    if n_tokens > length or n_targets > targets or not all(len(rollout.tokens) for rollout, _ in responses):
+      raise ValueError(f"a row of {n_tokens} tokens and {n_targets} targets, expected at most {length} and {targets}")
   batch = empty_micro_batch(rows, length, targets)
   for row, responses in enumerate(packed):
     begin = first = 0  # of this response among the row's tokens, and among its targets
@@ -103,4 +115,5 @@ def empty_micro_batch(rows: int, length: int, targets: int) -> MicroBatch:
     advantage=np.zeros((rows, targets), np.float32),
     sampler_logprob=np.zeros((rows, targets), np.float32),
     old_logprob=np.zeros((rows, targets), np.float32),
+    reference_logprob=np.full((rows, targets), np.nan, np.float32),
   )

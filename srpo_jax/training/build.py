@@ -34,6 +34,7 @@ from srpo_jax.rollout.sampler import round_up
 from srpo_jax.sandbox.client import SandboxOptions
 from srpo_jax.training.learner import Learner, LearnerOptions, make_optimizer
 from srpo_jax.training.schedule import Schedule
+from srpo_jax.training.user_loss import load_loss
 from srpo_jax.types import Problem, ScoreRequest
 from srpo_jax.utils import processes
 from srpo_jax.utils.digests import files_digest
@@ -283,6 +284,9 @@ def build_learner(config: Config, model_config: Qwen2Config) -> Learner:
     clip_high=config.loss.clip_high,
     importance_cap=config.loss.importance_cap,
     on_policy=config.loss.updates == 1,
+    loss=load_loss(config.loss.function, skip_zero_advantage=config.train.skip_zero_advantage)
+    if config.loss.function
+    else None,
   )
   return Learner(model_config, optimizer, options)
 

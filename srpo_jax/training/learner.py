@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from jaxtyping import Bool, Float, Int
 
-from srpo_jax.algorithm.loss import importance_weight, policy_loss
+from srpo_jax.algorithm.loss import Loss, LossInputs, needs_reference, policy_loss
 from srpo_jax.model import qwen2
 from srpo_jax.model.qwen2 import Params, Qwen2Config
 from srpo_jax.model.sharding import constrain, constrain_params
@@ -34,6 +34,7 @@ class MicroBatch(NamedTuple):
   advantage: Float[Any, " B R"]
   sampler_logprob: Float[Any, " B R"]
   old_logprob: Float[Any, " B R"]  # read only when updates are off policy
+  reference_logprob: Float[Any, " B R"]  # read only by a loss that needs it; NaN until it is filled in
 
 
 class TrainState(NamedTuple):
@@ -74,6 +75,7 @@ class LearnerOptions:
   clip_high: float = 0.2
   importance_cap: float = 0.0  # 0: off
   on_policy: bool = True  # one update a rollout batch: the ratio is 1 and `old_logprob` is not read
+  loss: Loss | None = None  # instead of `policy_loss`, which has the clip range and the cap above
 
 
 def target_logprobs(
@@ -124,23 +126,43 @@ def batch_logprobs(
 
 
 def micro_batch_loss(
-  params: Params, batch: MicroBatch, n_tokens: Array, *, config: Qwen2Config, options: LearnerOptions
+  params: Params,
+  batch: MicroBatch,
+  n_tokens: Array,
+  n_responses: Array,
+  *,
+  config: Qwen2Config,
+  options: LearnerOptions,
 ) -> tuple[Float[Array, ""], Stats]:
   """The micro-batch's share of the whole batch's loss, and its Stats."""
+  batch = jax.tree.map(jnp.asarray, batch)
   logprob, entropy = batch_logprobs(params, config, options, batch)
-  old = jax.lax.stop_gradient(logprob) if options.on_policy else batch.old_logprob
-  weight = importance_weight(old, batch.sampler_logprob, options.importance_cap) if options.importance_cap else 1.0
-  loss, clipped = policy_loss(
-    logprob,
-    old,
-    batch.advantage,
-    batch.in_loss,
-    n_tokens,
+  loss = loss_function(options)
+  segment = jnp.take_along_axis(batch.segments, batch.source, axis=1)
+  inputs = LossInputs(
+    logprob=logprob,
+    old_logprob=jax.lax.stop_gradient(logprob) if options.on_policy else batch.old_logprob,
+    sampler_logprob=batch.sampler_logprob,
+    reference_logprob=batch.reference_logprob if needs_reference(loss) else None,
+    advantage=batch.advantage,
+    mask=batch.in_loss,
+    response=jnp.where(batch.in_loss, segment, 0),
+    n_responses=n_responses,
+    n_tokens=n_tokens,
+  )
+  share, clipped = loss(inputs)
+  n_clipped = jnp.zeros(()) if clipped is None else jnp.sum(batch.in_loss & clipped).astype(jnp.float32)
+  return share, Stats(share, n_clipped, jnp.sum(jnp.where(batch.in_loss, entropy, 0.0)), constrain(logprob))
+
+
+def loss_function(options: LearnerOptions) -> Loss:
+  """The user's own loss, or the paper's with the numbers of the options."""
+  return options.loss or functools.partial(
+    policy_loss,
     clip_low=options.clip_low,
     clip_high=options.clip_high,
-    weight=weight,
+    importance_cap=options.importance_cap,
   )
-  return loss, Stats(loss, clipped, jnp.sum(jnp.where(batch.in_loss, entropy, 0.0)), constrain(logprob))
 
 
 class Learner:
@@ -148,10 +170,13 @@ class Learner:
 
   def __init__(self, config: Qwen2Config, optimizer: optax.GradientTransformation, options: LearnerOptions):
     self.options = options
+    self.needs_reference = needs_reference(loss_function(options))
     loss = functools.partial(micro_batch_loss, config=config, options=options)
 
-    def accumulate(params: Params, total: Params, batch: MicroBatch, n_tokens: Array) -> tuple[Params, Stats]:
-      (_, stats), grads = jax.value_and_grad(loss, has_aux=True)(params, batch, n_tokens)
+    def accumulate(
+      params: Params, total: Params, batch: MicroBatch, n_tokens: Array, n_responses: Array
+    ) -> tuple[Params, Stats]:
+      (_, stats), grads = jax.value_and_grad(loss, has_aux=True)(params, batch, n_tokens, n_responses)
       return constrain_params(jax.tree.map(jnp.add, total, grads)), stats
 
     def apply(state: TrainState, grads: Params) -> tuple[TrainState, Array]:
@@ -172,11 +197,16 @@ class Learner:
     """The batches with `old_logprob` by `params`, taken before the first of several updates."""
     return [batch._replace(old_logprob=np.asarray(self.logprobs(params, batch))) for batch in batches]
 
+  def with_reference_logprobs(self, reference: Params, batches: Sequence[MicroBatch]) -> list[MicroBatch]:
+    """The batches with `reference_logprob` by the parameters of the reference policy."""
+    return [batch._replace(reference_logprob=np.asarray(self.logprobs(reference, batch))) for batch in batches]
+
   def update(
     self,
     state: TrainState,
     batches: Sequence[MicroBatch],
     n_tokens: int,
+    n_responses: int,
     between: Callable[[], None] | None = None,
   ) -> tuple[TrainState, UpdateMetrics]:
     """One optimizer step on all micro-batches together. Entropy and gap are over the tokens of `batches`.
@@ -186,11 +216,12 @@ class Learner:
     Args:
       n_tokens: tokens in the loss, its denominator; those of responses that are left out of `batches` because their
         advantage is zero included.
+      n_responses: responses in the loss, counted in the same way.
       between: called after each micro-batch; what it raises ends the update with `state` as it was.
     """
     grads, stats = self._zeros(state.params), []
     for batch in batches:
-      grads, stat = self.accumulate(state.params, grads, batch, np.float32(n_tokens))
+      grads, stat = self.accumulate(state.params, grads, batch, np.float32(n_tokens), np.float32(n_responses))
       stats.append(stat)
       if between is not None:
         jax.block_until_ready(stat)

@@ -69,7 +69,8 @@ def train(run: Run) -> None:
       updating = time.perf_counter()
       state, updates, n_tokens = update(
         parts.learner, state, groups, advantages, mask,
-        step=step_start.step, config=config, checkpoints=run.checkpoints, check=run.check_signal,
+        step=step_start.step, config=config, checkpoints=run.checkpoints, reference=run.reference,
+        check=run.check_signal,
       )  # fmt: skip
       times = batch.times | {"update_s": time.perf_counter() - updating}
 

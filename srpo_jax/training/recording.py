@@ -16,6 +16,7 @@ from srpo_jax.config import read_config
 from srpo_jax.data.dataset import column, open_problem_sets
 from srpo_jax.data.encoded import Prompt, encode_prompt, load_tokenizer
 from srpo_jax.model import hf
+from srpo_jax.model.qwen2 import Params
 from srpo_jax.rollout.collector import Group, request_of
 from srpo_jax.rollout.policy import over_mesh
 from srpo_jax.training.batch import make_micro_batches
@@ -23,6 +24,7 @@ from srpo_jax.training.build import base_folder, build_advantage, build_learner,
 from srpo_jax.training.checkpoint import Checkpoints
 from srpo_jax.training.learner import TrainState
 from srpo_jax.training.metrics import MetricsRow, policy_metrics
+from srpo_jax.training.reference import load_reference
 from srpo_jax.training.update import batch_advantages, groups_in_update, update
 from srpo_jax.types import Rollout, Verdict
 from srpo_jax.utils.errors import InputError
@@ -164,6 +166,15 @@ class Recording:
     except InputError as error:
       raise InputError(f"{error}; none of {self.path} is as early (see --no-loss)") from None
 
+  @functools.cached_property
+  def reference(self) -> Params | None:
+    """Parameters of the policy that the run began from; None for a loss that does not need them."""
+    if not self.learner.needs_reference:
+      return None
+    like = over_mesh(hf.param_shapes(self.model_config, jnp.dtype(self.config.model.param_dtype)))
+    base = None if self.config.init_from else base_folder(self.config)
+    return load_reference(self.config, base, self.model_config, self.files.steps()[0], like)
+
   def update(self, state: TrainState, step: Step) -> tuple[TrainState, MetricsRow]:
     """Makes a step's update again from its recording. Returns the new state and the policy/* figures.
 
@@ -178,6 +189,7 @@ class Recording:
       step=step.number,
       config=self.config,
       checkpoints=self.checkpoints,
+      reference=self.reference,
     )
     return state, policy_metrics(metrics)
 

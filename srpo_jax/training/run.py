@@ -12,11 +12,13 @@ import jax
 from srpo_jax.algorithm.stages import Position
 from srpo_jax.config import Config, check_same_run, to_json
 from srpo_jax.model import hf
+from srpo_jax.model.qwen2 import Params
 from srpo_jax.model.sharding import param_shardings
 from srpo_jax.training.build import base_folder, build, param_shapes
 from srpo_jax.training.checkpoint import Checkpoints
 from srpo_jax.training.learner import TrainState
-from srpo_jax.training.workdir import MARKS, ReadOnlyWorkdir, Workdir, read_rows, write_text
+from srpo_jax.training.reference import load_reference
+from srpo_jax.training.workdir import MARKS, ReadOnlyWorkdir, Workdir, numbers, read_rows, write_text
 from srpo_jax.utils import processes
 from srpo_jax.utils.errors import InputError, PreemptedError
 from srpo_jax.utils.paths import as_path, check_writable, local_copy
@@ -32,6 +34,7 @@ class Run:
     parts: built from the config.
     files: its workdir, which only one process writes.
     evaluated: rows of eval.jsonl by (step, set).
+    reference: parameters of the policy that the run began from, once started; None unless the loss needs them.
   """
 
   def __init__(self, config: Config, workdir: str | Path, signal: PreemptionSignal | None = None):
@@ -52,6 +55,7 @@ class Run:
       opened.callback(self.checkpoints.close)
       self._opened = opened.pop_all()
     self.evaluated: dict[tuple[int, str], dict[str, Any]] = {}
+    self.reference: Params | None = None
 
   def _check_workdir(self) -> None:
     if (self.path / "config.json").exists():
@@ -120,7 +124,14 @@ class Run:
       state, position = self.parts.learner.init(self._base_params), schedule.begin()
     del self._base_params  # frees the base's weights if a checkpoint replaced them
     self.evaluated = processes.from_writer(lambda: self._rewind(position))
+    if self.parts.learner.needs_reference:
+      self.reference = self._load_reference(position)
     return state, position
+
+  def _load_reference(self, position: Position) -> Params:
+    run_start = processes.from_writer(lambda: [*numbers(self.path / "rollouts", "step"), position.step][0])
+    base = None if self.config.init_from else base_folder(self.config)
+    return load_reference(self.config, base, self.parts.model.config, run_start, self._like().params)
 
   def _rewind(self, position: Position) -> dict[tuple[int, str], dict[str, Any]]:
     """Rewinds the files to a position. Returns the rows of eval.jsonl up to it, by step and set."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from srpo_jax.config import Config, TrainConfig
+from srpo_jax.model.qwen2 import Params
 from srpo_jax.model.sampling import Purpose
 from srpo_jax.rollout.collector import Group, rewards_of
 from srpo_jax.training.batch import Response, make_micro_batches, pack_micro_batches
@@ -56,12 +57,14 @@ def update(
   step: int,
   config: Config,
   checkpoints: Checkpoints,
+  reference: Params | None = None,
   check: Callable[[], None] | None = None,
 ) -> tuple[TrainState, list[UpdateMetrics], int]:
   """Applies a step's optimizer updates. `state` is donated.
 
   Args:
     checkpoints: those of the run, to name the last one if training diverges.
+    reference: parameters of the policy that the run began from, for a loss that needs them.
     check: called between micro-batches of the first update; what it raises ends the update with `state` as it was.
 
   Returns:
@@ -74,23 +77,26 @@ def update(
   if not parts:
     logging.warning("step %d: no token in the loss, no update", step)
   if config.loss.updates > 1:
-    parts = [(learner.with_old_logprobs(state.params, batches), n_tokens) for batches, n_tokens in parts]
+    parts = [(learner.with_old_logprobs(state.params, batches), n, m) for batches, n, m in parts]
+  if reference is not None:
+    parts = [(learner.with_reference_logprobs(reference, batches), n, m) for batches, n, m in parts]
   metrics = []
-  for number, (batches, n_tokens) in enumerate(parts):  # once the first update is applied, the step is completed
-    state, metric = learner.update(state, batches, n_tokens, None if number else check)
+  for number, (batches, n_tokens, n_responses) in enumerate(parts):
+    check = None if number else check  # once the first update is applied, the step is completed
+    state, metric = learner.update(state, batches, n_tokens, n_responses, check)
     if not np.isfinite([metric.loss, metric.grad_norm]).all():
       raise TrainingError(
         f"step {step}: training has diverged: loss {metric.loss}, gradient norm {metric.grad_norm}; the last "
         f"checkpoint of {checkpoints.workdir} is of step {checkpoints.latest()}"
       )
     metrics.append(metric)
-  return state, metrics, sum(int(np.count_nonzero(batch.segments)) for batches, _ in parts for batch in batches)
+  return state, metrics, sum(int(np.count_nonzero(batch.segments)) for batches, *_ in parts for batch in batches)
 
 
 def update_batches(
   groups: Sequence[Group], advantages: np.ndarray, update_mask: np.ndarray, *, step: int, config: Config
-) -> list[tuple[list[MicroBatch], int]]:
-  """Returns the micro-batches of each optimizer update and its number of tokens in the loss.
+) -> list[tuple[list[MicroBatch], int, int]]:
+  """Returns the micro-batches of each optimizer update, and its numbers of tokens and of responses in the loss.
 
   Tokens of responses that are truncated or were not judged leave the loss. An update without tokens is left out.
   """
@@ -103,11 +109,11 @@ def update_batches(
     chosen = [chosen[i] for i in order]
   parts = []
   for part in (chosen[i::n_updates] for i in range(n_updates)):
-    n_tokens = sum(len(rollout.tokens) for rollout, _ in part)
+    n_tokens, n_responses = sum(len(rollout.tokens) for rollout, _ in part), len(part)
     if config.train.skip_zero_advantage:
       part = [(rollout, advantage) for rollout, advantage in part if advantage]
     if n_tokens:
-      parts.append((micro_batches(part, config.train), n_tokens))
+      parts.append((micro_batches(part, config.train), n_tokens, n_responses))
   return parts
 
 

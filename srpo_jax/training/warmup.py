@@ -150,7 +150,7 @@ def _supervise(
     ids = tokenizer(traces, add_special_tokens=False)["input_ids"]
     rows = [_as_rollout(prompt_ids[i], [*row, tokenizer.eos_token_id]) for i, row in zip(chosen, ids, strict=True)]
     parts = make_micro_batches([(row, 1.0) for row in rows], rows=32, length_bucket=16)
-    state, metrics = teacher.update(state, parts, sum(map(len, ids)) + batch)
+    state, metrics = teacher.update(state, parts, sum(map(len, ids)) + batch, batch)
     bar.set_postfix(entropy=f"{metrics.entropy:.3f}", refresh=False)
   return state.params
 

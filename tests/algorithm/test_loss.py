@@ -5,30 +5,29 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from srpo_jax.algorithm.loss import importance_weight, policy_loss
+from srpo_jax.algorithm.loss import importance_weight, policy_loss, response_sum
+from tests.helpers.losses import make_inputs
 
 LOW, HIGH = 0.2, 0.3
 
 
-def loss(ratio, advantage, in_loss=None, n=None, weight=1.0):
-  """policy_loss for given probability ratios, on old log-probs of -1."""
-  ratio = np.array([ratio], np.float32)
-  in_loss = np.ones(ratio.shape, bool) if in_loss is None else np.array([in_loss])
-  old = -np.ones_like(ratio)
-  return policy_loss(
-    old + np.log(ratio),
+def loss(ratio, advantage, in_loss=None, n=None, sampler=1.0, cap=0.0):
+  """policy_loss for given probability ratios, on old log-probs of -1; the sampler's are lower by log(`sampler`)."""
+  old = -np.ones((1, len(ratio)), np.float32)
+  inputs = make_inputs(
+    old + np.log(np.array([ratio], np.float32)),
     old,
-    np.array([advantage], np.float32),
-    in_loss,
-    np.float32(n or in_loss.sum()),
-    clip_low=LOW,
-    clip_high=HIGH,
-    weight=weight,
+    [advantage],
+    None if in_loss is None else [in_loss],
+    n,
+    sampler_logprob=jnp.asarray(old - np.log(np.float32(sampler))),
   )
+  value, clipped = policy_loss(inputs, clip_low=LOW, clip_high=HIGH, importance_cap=cap)
+  return value, clipped.sum()
 
 
 @pytest.mark.parametrize(
-  ("ratio", "advantage", "objective", "held"),
+  ("ratio", "advantage", "objective", "n_clipped"),
   [
     (1.0, 2.0, 2.0, 0),
     (1.2, 2.0, 2.4, 0),
@@ -38,10 +37,10 @@ def loss(ratio, advantage, in_loss=None, n=None, weight=1.0):
     (1.5, -2.0, -3.0, 0),
   ],
 )
-def test_clip(ratio, advantage, objective, held):
+def test_clip(ratio, advantage, objective, n_clipped):
   value, clipped = loss([ratio], [advantage])
   assert float(value) == pytest.approx(-objective, rel=1e-5)
-  assert float(clipped) == held
+  assert int(clipped) == n_clipped
 
 
 def test_denominator_counts_all_tokens_of_the_whole_batch():
@@ -50,16 +49,9 @@ def test_denominator_counts_all_tokens_of_the_whole_batch():
 
 
 def test_tokens_out_of_the_loss_add_nothing_whatever_they_hold():
-  value, clipped = policy_loss(
-    np.array([[-1.0, np.inf, -1.0]], np.float32),
-    np.array([[-1.0, -np.inf, np.nan]], np.float32),
-    np.array([[3.0, 5.0, 7.0]], np.float32),
-    np.array([[True, False, False]]),
-    np.float32(1),
-    clip_low=LOW,
-    clip_high=HIGH,
-  )
-  assert (float(value), float(clipped)) == (-3.0, 0.0)
+  inputs = make_inputs([[-1.0, np.inf, -1.0]], [[-1.0, -np.inf, np.nan]], [[3.0, 5.0, 7.0]], [[True, False, False]], 1)
+  value, clipped = policy_loss(inputs, clip_low=LOW, clip_high=HIGH)
+  assert (float(value), int(clipped.sum())) == (-3.0, 0)
 
 
 def test_on_policy_gradient_is_that_of_advantage_times_logprob():
@@ -67,7 +59,7 @@ def test_on_policy_gradient_is_that_of_advantage_times_logprob():
 
   def on_policy(logprob):
     old = jax.lax.stop_gradient(logprob)
-    return policy_loss(logprob, old, advantage, np.ones((1, 3), bool), 3.0, clip_low=LOW, clip_high=HIGH)[0]
+    return policy_loss(make_inputs(logprob, old, advantage), clip_low=LOW, clip_high=HIGH).loss
 
   np.testing.assert_allclose(jax.grad(on_policy)(logprob), -advantage / 3, rtol=1e-6)
   assert float(on_policy(logprob)) == pytest.approx(1 / 3)
@@ -78,4 +70,11 @@ def test_importance_weight():
   np.testing.assert_allclose(importance_weight(old, sampler, 2.0), [[0.5, 1.0, 2.0]], rtol=1e-5)
   gradient = jax.grad(lambda old: importance_weight(old, sampler, 2.0).sum())(old)
   np.testing.assert_array_equal(gradient, np.zeros((1, 3)))
-  assert float(loss([1.0, 1.0], [1.0, 1.0], weight=np.array([[0.5, 2.0]], np.float32))[0]) == pytest.approx(-1.25)
+  # Weights of 1/2 and of 8, which the cap makes 2: (0.5 + 2) / 2.
+  assert float(loss([1.0, 1.0], [1.0, 1.0], sampler=[0.5, 8.0], cap=2.0)[0]) == pytest.approx(-1.25)
+
+
+def test_response_sum():
+  values = jnp.array([[1.0, 2.0, 4.0, 8.0], [1.0, 1.0, 1.0, 5.0]])
+  response = jnp.array([[1, 1, 2, 0], [1, 1, 1, 0]])
+  np.testing.assert_array_equal(response_sum(values, response), [[3, 3, 4, 0], [3, 3, 3, 0]])

@@ -97,7 +97,7 @@ def host(tree):
 
 def step(config, params, shape, *, wrong=""):
   """(gradients, new state, how many sharding constraints the gradient's program states) of one update on a mesh."""
-  batches = make_micro_batches(make_rollouts(), rows=ROWS, length_bucket=4)
+  batches, n_responses = make_micro_batches(make_rollouts(), rows=ROWS, length_bucket=4), len(make_rollouts())
   n_tokens = sum(int(batch.in_loss.sum()) for batch in batches)
   with on_mesh(shape) as mesh:
     learner, grads = make_learner(config), None
@@ -105,14 +105,14 @@ def step(config, params, shape, *, wrong=""):
     for batch in batches:
       grads = learner._zeros(placed) if grads is None else grads
       n = int(batch.in_loss.sum()) * len(batches) if wrong == "per micro-batch" else n_tokens
-      grads, _ = learner.accumulate(placed, grads, batch, np.float32(n))
-    text = learner.accumulate.lower(placed, grads, batches[0], np.float32(1)).as_text()
+      grads, _ = learner.accumulate(placed, grads, batch, np.float32(n), np.float32(n_responses))
+    text = learner.accumulate.lower(placed, grads, batches[0], np.float32(1), np.float32(1)).as_text()
     state = learner.init(placed)
     if wrong:  # the accumulation above is the wrong one, or the update that changes nothing
       state = learner._apply(state, grads)[0] if wrong == "per micro-batch" else state
     else:
       before = jax.tree.leaves(state)
-      state, _ = learner.update(state, batches, n_tokens)
+      state, _ = learner.update(state, batches, n_tokens, n_responses)
       assert all(leaf.is_deleted() for leaf in before), "the old state outlived the update"
     expected = param_shardings(state, mesh)
     jax.tree.map(lambda leaf, sharding: _assert_sharding(leaf, sharding), (state, grads), (expected, expected.params))

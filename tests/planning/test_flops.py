@@ -27,7 +27,7 @@ def accumulate_flops(shape, *, remat):
   batch = MicroBatch(
     *(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in map(np.asarray, empty_micro_batch(ROWS, LENGTH, LENGTH)))
   )
-  return count_flops(learner.accumulate.trace(params, params, batch, np.float32(1)).jaxpr)
+  return count_flops(learner.accumulate.trace(params, params, batch, np.float32(1), np.float32(1)).jaxpr)
 
 
 def closed_form(shape, *, remat):

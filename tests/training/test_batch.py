@@ -59,6 +59,29 @@ def test_a_response_longer_than_a_row_is_refused():
     pack_micro_batches([(rollout([5, 6], [7, 0, 0]), 0.5)], rows=1, row_tokens=4)
 
 
+@pytest.mark.parametrize(
+  "cut",
+  [lambda r: make_micro_batches(r, rows=3, length_bucket=4), lambda r: pack_micro_batches(r, rows=2, row_tokens=16)],
+)
+def test_each_response_lies_whole_in_one_row(cut):
+  """Losses over whole responses rely on it."""
+  rng = np.random.default_rng(0)
+  responses = [(rollout([1] * int(rng.integers(1, 5)), rng.integers(0, 9, i % 11 + 1)), float(i)) for i in range(1, 24)]
+  found = {}  # advantage, which names the response -> (micro-batch, row, segment) of its tokens
+  for place, batch in enumerate(cut(responses)):
+    segment = np.take_along_axis(batch.segments, batch.source, axis=1)
+    for row, target in np.argwhere(batch.in_loss):
+      found.setdefault(float(batch.advantage[row, target]), []).append((place, row, segment[row, target]))
+  assert {name: len(places) for name, places in found.items()} == {a: len(r.tokens) for r, a in responses}
+  assert all(len(set(places)) == 1 for places in found.values())
+  assert len({places[0] for places in found.values()}) == len(responses)
+
+
+def test_a_response_without_tokens_is_refused():
+  with pytest.raises(ValueError, match="0 targets"):
+    make_micro_batches([(rollout([5, 6], []), 0.5)], rows=1, length_bucket=4)
+
+
 def naive_first_fit(sizes, capacity):
   bins = []
   for i in sorted(range(len(sizes)), key=lambda i: (-sizes[i], i)):

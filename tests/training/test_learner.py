@@ -59,7 +59,7 @@ def gradients(model, batches, n, options=OPTIONS):
   learner = Learner(config, optax.identity(), options)
   total, loss = jax.tree.map(jnp.zeros_like, params), 0.0
   for batch in batches:
-    total, stats = learner.accumulate(params, total, batch, np.float32(n))
+    total, stats = learner.accumulate(params, total, batch, np.float32(n), np.float32(7))
     loss += float(stats.loss)
   return total, loss
 
@@ -104,7 +104,7 @@ def test_packed_batches_compile_once(model, rollouts):
   state = learner.init(jax.tree.map(jnp.copy, params))
   for some in (rollouts, rollouts[:2], rollouts[3:]):
     batches = pack_micro_batches([(r, 1.0) for r in some], rows=2, row_tokens=32)
-    state, _ = learner.update(state, batches, n_tokens(some))
+    state, _ = learner.update(state, batches, n_tokens(some), len(some))
   assert learner.accumulate._cache_size() == 1
 
 
@@ -134,7 +134,7 @@ def test_update_is_one_adamw_step_behind_a_norm_clip(model, rollouts, expected):
   config, params = model
   learner = Learner(config, make_optimizer(**ADAMW), OPTIONS)
   copy = jax.tree.map(jnp.copy, params)
-  state, metrics = learner.update(learner.init(copy), cut(rollouts, 3), n_tokens(rollouts))
+  state, metrics = learner.update(learner.init(copy), cut(rollouts, 3), n_tokens(rollouts), 7)
   norm = float(np.sqrt(sum(float(jnp.sum(g**2)) for g in jax.tree.leaves(expected))))
   assert metrics.grad_norm == pytest.approx(norm, rel=1e-4)
   # AdamW's first step, by hand: moments (1 - b) g and (1 - b) g^2, both bias-corrected back to g and g^2.
@@ -167,6 +167,7 @@ def test_off_policy_ratio_reads_the_old_logprobs(model, rollouts):
     learner.init(jax.tree.map(jnp.copy, params)),
     [b._replace(old_logprob=b.old_logprob - np.float32(np.log(1.5))) for b in batches],
     n,
+    7,
   )
   assert metrics.clip_frac == 1.0
 
@@ -187,7 +188,7 @@ def test_importance_cap(model, rollouts):
 def test_entropy_and_gap_of_the_metrics(model, rollouts):
   config, params = model
   learner = Learner(config, make_optimizer(**ADAMW), OPTIONS)
-  _, metrics = learner.update(learner.init(jax.tree.map(jnp.copy, params)), cut(rollouts, 3), n_tokens(rollouts))
+  _, metrics = learner.update(learner.init(jax.tree.map(jnp.copy, params)), cut(rollouts, 3), n_tokens(rollouts), 7)
   entropies, gaps = [], []
   for r in rollouts:
     row = jnp.concatenate([r.prompt_tokens, r.tokens])[None]
@@ -208,7 +209,8 @@ def test_no_array_of_batch_time_vocab_in_the_update(model, rollouts, remat):
 
   def largest(options):
     """Elements of the largest array of the compiled update that has a vocabulary axis, embedding aside."""
-    grad = jax.jit(jax.grad(lambda p: micro_batch_loss(p, batch, jnp.float32(9), config=config, options=options)[0]))
+    n = jnp.float32(9)
+    grad = jax.jit(jax.grad(lambda p: micro_batch_loss(p, batch, n, n, config=config, options=options)[0]))
     text = grad.lower(params).compile().as_text()
     shapes = {tuple(map(int, s.split(","))) for s in re.findall(r"f32\[([\d,]+)\]", text)}
     with_vocab = [s for s in shapes if config.vocab_size in s and config.hidden_size not in s]

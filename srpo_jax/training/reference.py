@@ -1,0 +1,35 @@
+"""The reference policy of a loss that asks for one: the policy that the run began from."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from srpo_jax.config import Config
+from srpo_jax.model import hf
+from srpo_jax.model.qwen2 import Params, Qwen2Config
+from srpo_jax.training.checkpoint import Checkpoints
+from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.paths import as_path
+
+
+def load_reference(config: Config, base: Path | None, model_config: Qwen2Config, run_start: int, like: Any) -> Params:
+  """Loads the parameters that the run began from, again at every start, so that no workdir keeps a second copy.
+
+  Args:
+    base: folder of the base model; None for a run that goes on from another (`init_from`).
+    run_start: first step of the run, which is the checkpoint in `init_from` that it began from.
+    like: shapes and shardings of the parameters.
+
+  Raises:
+    InputError: the other run no longer has that checkpoint.
+  """
+  if base is not None:
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, like)
+    return hf.load_params(base, model_config, jnp.dtype(config.model.param_dtype), shardings=shardings)
+  try:
+    with Checkpoints.of_run(as_path(config.init_from)) as checkpoints:
+      return checkpoints.restore_params(run_start, like)
+  except InputError as error:
+    raise InputError(f"{error}; config.loss.function {config.loss.function} needs it as the reference") from None
