@@ -14,6 +14,8 @@ from ml_collections import ConfigDict
 
 from srpo_jax.cli.config_flags import override
 from srpo_jax.data.prompts import DEFAULT_INSTRUCTIONS
+from srpo_jax.rewards.user_judge import check_judges, parse_judges
+from srpo_jax.types import BUILT_IN_DOMAINS
 from srpo_jax.utils import fields
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.fields import field
@@ -114,6 +116,11 @@ class RewardConfig:
   validator: str = field("tags", "Form that an answer must have.", choices=("tags", "json"))
   timeout_s: float = field(4.0, "Seconds to judge one response.", above=0)
   workers: int = field(0, "Judging processes. 0: half of the cores, from 2 to 8.", at_least=0)
+  judges: str = field(
+    "",
+    "DOMAIN=module:function(problem, response) -> Judgement, the judges of your own domains. Several are separated by "
+    "commas.",
+  )
   function: str = field(
     "", "module:function(request, verdict) -> Verdict, after the built-in reward. Empty: none.", plugin=True
   )
@@ -124,6 +131,10 @@ class RewardConfig:
         f"{where}.format_weight: expected format_weight + language_penalty below 1, so that a correct response "
         f"outranks any wrong one, got {self.format_weight:g} + {self.language_penalty:g}"
       )
+    try:
+      check_judges(self.judges)
+    except InputError as error:
+      raise InputError(f"{where}.judges: {error}") from None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -323,6 +334,10 @@ class Config:
   def check(self, config: "Config", where: str) -> None:
     if not self.stages:
       raise InputError(f"{where}.stages: expected at least one stage")
+    domains = (*BUILT_IN_DOMAINS, *parse_judges(self.reward.judges))
+    for domain in self.prompt:
+      if domain not in domains:
+        raise InputError(f"{where}.prompt.{domain}: unknown field, expected one of {', '.join(domains)}")
 
 
 def make_config(raw: ConfigDict | dict[str, Any]) -> Config:

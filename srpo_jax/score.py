@@ -22,6 +22,7 @@ from srpo_jax.cli import flags
 from srpo_jax.cli.argument_types import whole
 from srpo_jax.cli.parser import ArgumentParser
 from srpo_jax.rewards.pool import default_workers
+from srpo_jax.rewards.user_judge import check_judges, parse_judges
 from srpo_jax.utils.errors import InputError, run_cli
 from srpo_jax.utils.fields import names
 
@@ -36,9 +37,13 @@ def main(args: Sequence[str]) -> None:
 
   if options.explain:
     return explain_tests(options.input)
-  sandbox = SandboxOptions(min_tier=options.min_tier, limit_s=options.timeout_s, packages=names(options.packages))
+  sandbox = SandboxOptions(min_tier=options.min_tier, timeout_s=options.timeout_s, packages=names(options.packages))
   with Scorer(
-    validator=options.validator, limit_s=options.timeout_s, workers=options.workers, sandbox=sandbox
+    validator=options.validator,
+    timeout_s=options.timeout_s,
+    workers=options.workers,
+    sandbox=sandbox,
+    judges=parse_judges(options.judges),
   ) as scorer:
     scored, refused = score_file(options.input, options.out, scorer, strict=options.strict)
   if refused:
@@ -55,6 +60,7 @@ def _options(args: Sequence[str]) -> argparse.Namespace:
   parser.add_argument(
     "--workers", type=whole(1), default=default_workers(), help="Number of processes that judge math."
   )
+  parser.add_argument("--judges", default="", help="Judges of your own domains: DOMAIN=module:function,...")
   parser.add_argument("--explain", action="store_true", help="Explanation of how the tests are run, without judging.")
   flags.add(parser, "--min-tier", default="bubblewrap")
   parser.add_argument(
@@ -63,6 +69,7 @@ def _options(args: Sequence[str]) -> argparse.Namespace:
   options = parser.parse_args(args)
   if options.explain:
     return options
+  check_judges(options.judges)
   if options.out is None:
     raise InputError("--out: expected a file for the verdicts (or --explain)")
   if options.input.resolve() == options.out.resolve():

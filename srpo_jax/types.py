@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+# Domains whose judges are built in. Every other domain needs a judge of the user's own: `config.reward.judges`.
+BUILT_IN_DOMAINS = ("math", "code")
+
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
@@ -22,6 +25,8 @@ class Problem:
   difficulty: str | None = None
   pass_rate: float | None = None
   source: str | None = None
+  # Every field of the row that is not named above, as JSON values without nulls. Empty for the built-in domains.
+  extra: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +52,16 @@ class ScoreRequest:
   domain: str
   answer: str | None = None
   tests: Mapping[str, Any] | None = None
+  problem: Problem | None = None  # the row that the response answers; a user's judge needs it
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+  """Result of a user's judge, `judge(problem, response) -> Judgement`, on one response."""
+
+  correct: int | None  # 1 | 0 (a bool will do); None: not judged, the response leaves its group's statistics
+  pass_fraction: float | None = None  # from 0 to 1; recorded, not part of the reward
+  reason: str = ""  # recorded; cut to 200 characters
 
 
 @dataclasses.dataclass(frozen=True)

@@ -45,6 +45,7 @@ def parse_config_and(
   if not file:
     raise InputError("--config: missing, expected --config=configs/NAME.py")
   values = flags.FlagValues()
+  rest, prompts = _split_prompts(rest)
   argv = [program, *rest]
   config_flags.DEFINE_config_dict("config", load_config(file), flag_values=values, sys_argv=argv)
   for name, help in options.items():
@@ -52,7 +53,7 @@ def parse_config_and(
   _parse(values, argv)
   path, _, variant = file.partition(":")
   name = f"{Path(path).stem}{variant and '-'}{variant}"
-  return values.config.to_dict(), name, {option: values[option].value for option in options}
+  return _with_prompts(values.config.to_dict(), prompts), name, {option: values[option].value for option in options}
 
 
 def override(raw: dict[str, Any], args: Sequence[str]) -> dict[str, Any]:
@@ -61,9 +62,10 @@ def override(raw: dict[str, Any], args: Sequence[str]) -> dict[str, Any]:
   Raises:
     InputError: another argument, an unknown field, or a value of another type.
   """
+  args, prompts = _split_prompts(current_args("", args))
   values = flags.FlagValues()
   config = ConfigDict(raw, type_safe=True, convert_dict=True)
-  argv = ["config", *current_args("", args)]
+  argv = ["config", *args]
   for arg in argv[1:]:  # ml_collections names an unknown field by its last part only
     path, found = arg.partition("=")[0].removeprefix("--"), {"config": raw}
     for name in path.split("."):
@@ -72,7 +74,21 @@ def override(raw: dict[str, Any], args: Sequence[str]) -> dict[str, Any]:
       found = found[name]
   config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
   _parse(values, argv)
-  return values.config.to_dict()
+  return _with_prompts(values.config.to_dict(), prompts)
+
+
+def _split_prompts(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+  """Takes `--config.prompt.DOMAIN=TEXT` out of the arguments. ml_collections knows no field for your own domains."""
+  found = [(arg, re.fullmatch(r"--?config\.prompt\.(\w+)=(.*)", arg, re.DOTALL)) for arg in args]
+  return [arg for arg, match in found if not match], {match[1]: match[2] for _, match in found if match}
+
+
+def _with_prompts(raw: dict[str, Any], prompts: Mapping[str, str]) -> dict[str, Any]:
+  """Puts the prompts into the values of a config. `make_config` refuses those of unknown domains."""
+  for domain in prompts:
+    if "prompt" not in raw:
+      raise InputError(f"config.prompt.{domain}: unknown field")
+  return raw | {"prompt": raw["prompt"] | prompts} if prompts else raw
 
 
 def check_overrides(args: Sequence[str]) -> None:

@@ -106,7 +106,7 @@ def open_rows(
     return lazy, lazy.records
   problems, raw, format = _load(spec, format, limit, kwargs or {})
   rows = [
-    dict(row if format == "native" else {}) | {name: v for name, v in vars(problem).items() if v is not None}
+    dict(row if format == "native" else {}) | {k: v for k, v in sources.as_row(problem).items() if v is not None}
     for row, problem in zip(raw, problems, strict=True)
   ]
   return problems, rows
@@ -256,4 +256,4 @@ def _callable_rows(spec: str, kwargs: Mapping[str, Any]) -> Iterator[PlacedRow]:
 
 def _as_row(row: Any) -> Any:
   """A user's own Problem goes through the checks of every other row."""
-  return vars(row) if isinstance(row, Problem) else row
+  return sources.as_row(row) if isinstance(row, Problem) else row

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
+from srpo_jax.data.sources import own_fields
 from srpo_jax.types import Problem
 
 
@@ -12,5 +13,6 @@ def rows_digest(problems: Sequence[Problem]) -> str:
   digest = hashlib.sha256()
   for problem in problems:
     tests = None if problem.tests is None else dict(problem.tests)
-    digest.update(json.dumps([problem.id, problem.domain, problem.question, problem.answer, tests]).encode())
+    judged_by = [problem.answer, tests, *own_fields(problem)]
+    digest.update(json.dumps([problem.id, problem.domain, problem.question, *judged_by]).encode())
   return digest.hexdigest()

@@ -10,7 +10,7 @@ from jaxtyping import Int
 from transformers import AutoTokenizer
 
 from srpo_jax.data.prompts import format_prompt
-from srpo_jax.types import Problem
+from srpo_jax.types import BUILT_IN_DOMAINS, Problem
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import read_json
 
@@ -53,10 +53,12 @@ def stop_tokens(folder: str | Path, tokenizer: Any) -> tuple[int, ...]:
 def encode_prompt(problem: Problem, instructions: Mapping[str, str], tokenizer: Any) -> Prompt:
   """A problem in the prompt template, with the instruction of its domain.
 
+  A domain of a user's own may have none.
+
   Raises:
-    InputError: a domain without an instruction.
+    InputError: a built-in domain without an instruction.
   """
-  if problem.domain not in instructions:
+  if problem.domain in BUILT_IN_DOMAINS and problem.domain not in instructions:
     raise InputError(f"problem {problem.id}: no config.prompt.{problem.domain}, expected its domain's instruction")
-  text = format_prompt(problem.question, instructions[problem.domain])
+  text = format_prompt(problem.question, instructions.get(problem.domain, ""))
   return Prompt(problem, text, np.asarray(tokenizer(text, add_special_tokens=False)["input_ids"], np.int32))

@@ -15,6 +15,7 @@ import numpy as np
 from srpo_jax.data import difficulty
 from srpo_jax.data.dataset import column
 from srpo_jax.data.encoded import Prompt, encode_prompt
+from srpo_jax.data.sources import own_fields
 from srpo_jax.rewards.code import runnable
 from srpo_jax.types import Problem
 from srpo_jax.utils.errors import InputError
@@ -108,7 +109,7 @@ class PromptSet(Mapping[str, Prompt]):
     self.longest = max(self.longest, len(prompt.tokens))
     self.largest_id = max(self.largest_id, int(prompt.tokens.max()))
     digest = digests.setdefault(problem.domain, hashlib.sha256())
-    digest.update(json.dumps([problem.id, prompt.text, problem.answer, problem.tests]).encode())
+    digest.update(json.dumps([problem.id, prompt.text, problem.answer, problem.tests, *own_fields(problem)]).encode())
 
   def _report(self) -> None:
     if not self.refused:

@@ -1,6 +1,7 @@
 """Adapters: the columns of a public data set, row by row, to a `Problem`.
 
-    native  domain, question, and answer (math) or tests (code); id, difficulty, pass_rate, source optional
+    native  domain, question, and answer (math) or tests (code); id, difficulty, pass_rate, source optional; in a
+            domain of a user's own every other field is kept for its judge
     gsm8k   question, answer: reasoning that ends in `#### n`
     math    problem, and answer or solution (its last \\boxed{}); id or unique_id, level, type or subject optional
     deepscaler  problem, answer, solution, as math
@@ -12,6 +13,7 @@ knows the file and the line. A null counts as a missing field, since parquet has
 """
 
 import dataclasses
+import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -22,11 +24,12 @@ import numpy as np
 from srpo_jax.data.chat_rows import from_chat
 from srpo_jax.data.code_rows import from_humaneval, from_livecodebench, from_mbpp
 from srpo_jax.data.row import Row
-from srpo_jax.types import Problem
+from srpo_jax.types import BUILT_IN_DOMAINS, Problem
 from srpo_jax.utils.errors import InputError
 
 Adapter = Callable[[Row, str], Problem]
 
+NAMED_FIELDS = frozenset(field.name for field in dataclasses.fields(Problem)) - {"extra"}
 TEST_TYPES = ("assert", "function", "stdin")
 _BOX = re.compile(r"\\(?:boxed|fbox)(?:\s*\{|\s+(?P<bare>-?[0-9]+|[A-Za-z])(?![0-9A-Za-z]))")
 _NUMBER = re.compile(r"-?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)?(\.[0-9]+)?(?<=[0-9])")
@@ -35,16 +38,28 @@ _NUMBER = re.compile(r"-?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)?(\.[0-9]+)?(?<=[0-9])")
 def from_native(row: Row, fallback_id: str) -> Problem:
   """A row of this project's own schema."""
   domain = _text(row, "domain")
+  own = domain not in BUILT_IN_DOMAINS
   return Problem(
     id=_id(row, fallback_id),
     domain=domain,
     question=_text(row, "question"),
     answer=_answer(row, "answer") if domain == "math" or _has(row, "answer") else None,
-    tests=_tests(row) if domain == "code" or _has(row, "tests") else None,
+    tests=(_plain_tests if own else _tests)(row) if domain == "code" or _has(row, "tests") else None,
     difficulty=_optional_text(row, "difficulty"),
     pass_rate=_pass_rate(row),
     source=_optional_text(row, "source"),
+    extra=_extra(row) if own else {},
   )
+
+
+def as_row(problem: Problem) -> dict[str, Any]:
+  """Returns the native row of a problem, its extra fields beside the named ones."""
+  return {**problem.extra, **{name: value for name, value in vars(problem).items() if name != "extra"}}
+
+
+def own_fields(problem: Problem) -> list[str]:
+  """Returns the part of a row that only a user's judge reads, for digests: none for the built-in domains."""
+  return [] if problem.domain in BUILT_IN_DOMAINS else [json.dumps(problem.extra, sort_keys=True)]
 
 
 def from_gsm8k(row: Row, fallback_id: str) -> Problem:
@@ -216,6 +231,32 @@ def _tests(row: Row) -> Mapping[str, Any]:
   if tests["type"] == "function":
     _checked_text(tests.get("entry_point"), "tests.entry_point")
   return tests
+
+
+def _plain_tests(row: Row) -> Mapping[str, Any]:
+  """Tests of a user's own domain: any object, since only the user's judge reads them."""
+  if not isinstance(row["tests"], Mapping):
+    raise InputError(f"field tests: expected an object, got {_shown(row['tests'])}")
+  return _json_value("tests", row["tests"])
+
+
+def _extra(row: Row) -> dict[str, Any]:
+  """The fields that no Problem names, without nulls."""
+  extra = {}
+  for field, value in row.items():
+    if field not in NAMED_FIELDS and value is not None:
+      if not isinstance(field, str):
+        raise InputError(f"field {_shown(field)}: expected a name")
+      extra[field] = _json_value(field, value)
+  return extra
+
+
+def _json_value(field: str, value: Any) -> Any:
+  """The value as it reaches a judge in another process."""
+  try:
+    return json.loads(json.dumps(value))
+  except (TypeError, ValueError, RecursionError) as error:
+    raise InputError(f"field {field}: expected what JSON can hold: {' '.join(str(error).split())[:200]}") from None
 
 
 def _pass_rate(row: Row) -> float | None:

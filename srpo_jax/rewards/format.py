@@ -8,6 +8,7 @@ import json
 import re
 from typing import Any
 
+from srpo_jax.types import BUILT_IN_DOMAINS
 from srpo_jax.utils.errors import InputError
 
 VALIDATORS = ("tags", "json")
@@ -92,8 +93,9 @@ def format_ok(response: str, *, ended: bool, domain: str, validator: str = "tags
   Args:
     response: the completion, without the prompt's `<think>` and without the EOS.
     ended: whether the EOS ended it, rather than the length limit.
-    domain: `math` also asks for exactly one `\boxed{}`, `code` for exactly one ```python fence; others for tags alone.
-    validator: `tags`, or `json`: the answer of a math or code response is one JSON object with the key `answer`.
+    domain: `math` also asks for exactly one `\boxed{}`, `code` for exactly one ```python fence. A domain of a user's
+      own asks for the tags only.
+    validator: `tags`, or `json`: the answer is one JSON object with the key `answer`, whatever the domain.
   """
   check_validator(validator)
   if not ended or "<think>" in response or response.count("</think>") != 1:
@@ -104,10 +106,10 @@ def format_ok(response: str, *, ended: bool, domain: str, validator: str = "tags
   thought, rest = response.split("</think>")
   if not thought.strip() or "<answer>" not in rest:
     return False
-  if domain not in ("math", "code"):
-    return True
   if validator == "json":
     return _json_ok(body)
+  if domain not in BUILT_IN_DOMAINS:
+    return True
   return _one_box(body) if domain == "math" else _one_fence(body)
 
 

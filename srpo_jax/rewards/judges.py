@@ -1,4 +1,4 @@
-"""Judges decide whether responses are correct, one for each domain: math here, code in `code`."""
+"""Judges decide whether responses are correct: math here, code in `code`, a user's domains in `user_judge`."""
 
 import threading
 import time
@@ -25,17 +25,14 @@ class Judge(Protocol):
   def submit(self, request: ScoreRequest, done: Done) -> None:
     """Calls `done` with the reply, at once or later from another thread."""
 
-  def close(self) -> None:
-    """Frees what the judge holds."""
-
 
 class MathJudge:
   """Math answers: most are decided here at once, the rest by Math-Verify in the workers."""
 
-  def __init__(self, validator: str, workers: int, timeout_s: float):
-    """`validator` says how an answer is taken from its body; `timeout_s` bounds the seconds one answer may take."""
+  def __init__(self, validator: str, pool: WorkerPool):
+    """Keeps the pool, which the caller closes. `validator` says how an answer is taken from its body."""
     self._validator = validator
-    self._pool = WorkerPool(workers, timeout_s)
+    self._pool = pool
     self._known: OrderedDict[tuple[str, str], Reply] = OrderedDict()
     self._lock = threading.Lock()
 
@@ -72,14 +69,6 @@ class MathJudge:
         {"domain": "math", "stated": stated, "gold": gold}, lambda reply: done(self._remember(key, reply))
       )
     done(self._remember(key, Reply(correct, reason, time.monotonic() - begin)))
-
-  def worker_pids(self) -> list[int]:
-    """The process ids of the workers that are running now."""
-    return self._pool.pids()
-
-  def close(self) -> None:
-    """Ends the workers."""
-    self._pool.close()
 
   def _recall(self, key: tuple[str, str]) -> Reply | None:
     with self._lock:

@@ -10,7 +10,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from srpo_jax.rewards.process import NotTakenError, StartError, WorkerDiedError, WorkerProcess
@@ -23,13 +23,14 @@ QUEUE_LENGTH = 4096
 
 @dataclasses.dataclass(frozen=True)
 class Reply:
-  """A worker's verdict: correct is None where no worker could be started."""
+  """A worker's verdict: correct is None where no worker could be started, or a user's judge says so."""
 
   correct: int | None
   reason: str
   time_s: float  # from when a worker took the message
   from_checker: bool = True  # False: the worker was killed or died, another time may differ
   pass_fraction: float | None = None  # code: the share of passed tests
+  fault: str | None = None  # error of a user's judge that must end the run
 
 
 Done = Callable[[Reply], None]
@@ -43,18 +44,24 @@ def default_workers() -> int:
 class WorkerPool:
   """Workers that are started, and made ready, in the background from construction on."""
 
-  def __init__(self, workers: int, timeout_s: float):
-    """`timeout_s`: seconds that a worker may spend on one message before it is killed."""
+  def __init__(self, workers: int, timeout_s: float, judges: Mapping[str, str] | None = None):
+    """Starts the workers.
+
+    Args:
+      timeout_s: seconds that a worker may spend on one message before it is killed.
+      judges: a user's judges that each worker imports, domain -> module:function.
+    """
     if not isinstance(workers, int) or workers < 1:
       raise InputError(f"workers: expected a whole number of at least 1, found {workers!r}")
     if not timeout_s > 0:
       raise InputError(f"timeout_s: expected seconds above 0, found {timeout_s!r}")
     self._timeout_s = timeout_s
+    self._judges = dict(judges or {})
     self._queue: queue.Queue[tuple[dict[str, Any], Done] | None] = queue.Queue(QUEUE_LENGTH)
     self._lock = threading.Lock()
     self._closing = False
     self._broken_until = 0.0
-    self._broken_reason = ""
+    self._broken = StartError("")
     self._processes: dict[int, WorkerProcess] = {}  # by slot
     self._threads = [
       threading.Thread(target=self._serve, args=(slot,), name=f"reward-worker-{slot}", daemon=True)
@@ -108,11 +115,11 @@ class WorkerPool:
       try:
         worker = self._worker(slot)
       except StartError as error:
-        return Reply(None, f"no worker: {error}", 0.0, False)
+        return Reply(None, f"no worker: {error}", 0.0, False, fault=error.fault)
       begin = time.monotonic()
       try:
         answer, time_s = worker.ask(message, self._timeout_s)
-        return Reply(answer["correct"], answer["reason"], time_s)
+        return Reply(time_s=time_s, **answer)
       except NotTakenError:
         self._discard(slot)
       except TimeoutError:
@@ -129,9 +136,9 @@ class WorkerPool:
     if process is not None:
       return process
     if time.monotonic() < self._broken_until:
-      raise StartError(self._broken_reason)
+      raise StartError(str(self._broken), self._broken.fault)
     try:
-      process = WorkerProcess()
+      process = WorkerProcess(self._judges)
       with self._lock:
         self._processes[slot] = process
         if self._closing:
@@ -139,7 +146,7 @@ class WorkerPool:
       process.wait_ready(START_LIMIT_S)
     except StartError as error:
       self._discard(slot)
-      self._broken_reason = str(error)
+      self._broken = error
       self._broken_until = time.monotonic() + RETRY_AFTER_S
       raise
     return process

@@ -1,8 +1,8 @@
 """One worker process that can be killed: started by `Popen`, spoken to over its own pipes.
 
 Never forked from a process that holds JAX, and never left behind: the worker ends when its input ends, and the kernel
-kills it when the thread that started it dies. Messages must be small (a pipe takes 64 KiB without a reader): sending
-one never waits.
+kills it when the thread that started it dies. Sending a message of over 64 KiB waits for the worker to read it, within
+the limit of time.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,7 +24,15 @@ _ROOT = str(Path(__file__).resolve().parents[2])
 
 
 class StartError(Exception):
-  """No worker could be started."""
+  """No worker could be started.
+
+  Attributes:
+    fault: the error, where a user's judge cannot be imported: another attempt would fail too.
+  """
+
+  def __init__(self, message: str, fault: str | None = None):
+    super().__init__(message)
+    self.fault = fault
 
 
 class NotTakenError(Exception):
@@ -36,9 +45,13 @@ class WorkerDiedError(Exception):
 
 def write_message(stream: IO[bytes], message: dict[str, Any]) -> None:
   """One JSON object behind its length in bytes (big-endian, 32 bits)."""
-  data = json.dumps(message).encode()
-  stream.write(_HEADER.pack(len(data)) + data)
+  stream.write(_encoded(message))
   stream.flush()
+
+
+def _encoded(message: dict[str, Any]) -> bytes:
+  data = json.dumps(message).encode()
+  return _HEADER.pack(len(data)) + data
 
 
 def read_message(stream: IO[bytes]) -> dict[str, Any] | None:
@@ -53,11 +66,22 @@ def read_message(stream: IO[bytes]) -> dict[str, Any] | None:
 class WorkerProcess:
   """A running worker. Not for use by several threads at once, except `kill`."""
 
-  def __init__(self) -> None:
-    """Starts a worker; `wait_ready` must follow. Raises StartError."""
+  def __init__(self, judges: Mapping[str, str] | None = None) -> None:
+    """Starts a worker; `wait_ready` must follow.
+
+    Args:
+      judges: a user's judges to import, domain -> module:function. They are found as in this process: the worker gets
+        its `sys.path`.
+
+    Raises:
+      StartError: the interpreter cannot be started.
+    """
+    command = [sys.executable, "-m", "srpo_jax.rewards.worker", str(os.getpid()), str(MEMORY_LIMIT)]
+    if judges:
+      command.append(json.dumps({"judges": dict(judges), "path": [os.path.abspath(entry) for entry in sys.path]}))
     try:
       self._process = subprocess.Popen(
-        [sys.executable, "-m", "srpo_jax.rewards.worker", str(os.getpid()), str(MEMORY_LIMIT)],
+        command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -65,6 +89,8 @@ class WorkerProcess:
       )
     except OSError as error:
       raise StartError(f"cannot start {sys.executable}: {error.strerror or error}") from error
+    assert self._process.stdin is not None
+    os.set_blocking(self._process.stdin.fileno(), False)  # or a message to a stopped worker would wait for ever
 
   def wait_ready(self, timeout_s: float) -> None:
     """Waits until the libraries are loaded. Raises StartError, with the worker's own words where it has any."""
@@ -75,7 +101,7 @@ class WorkerProcess:
     except WorkerDiedError as error:
       raise StartError(f"ended before it was ready: {error}") from None
     if "ready" not in reply:
-      raise StartError(str(reply.get("error", "unknown answer")))
+      raise StartError(str(reply.get("error", "unknown answer")), reply.get("fault"))
 
   @property
   def pid(self) -> int:
@@ -87,9 +113,8 @@ class WorkerProcess:
     Raises NotTakenError where the worker was gone or stopped before that, WorkerDiedError where it died over the
     message, and TimeoutError where it is still at it after `timeout_s`.
     """
-    assert self._process.stdin is not None
     try:
-      write_message(self._process.stdin, message)
+      self._write(_encoded(message), time.monotonic() + timeout_s)
       self._receive(timeout_s)  # it says that it has taken the message
     except (OSError, WorkerDiedError):  # TimeoutError is an OSError
       raise NotTakenError from None
@@ -100,6 +125,18 @@ class WorkerProcess:
     deadline = time.monotonic() + timeout_s
     (length,) = _HEADER.unpack(self._read(_HEADER.size, deadline))
     return json.loads(self._read(length, deadline))
+
+  def _write(self, data: bytes, deadline: float) -> None:
+    assert self._process.stdin is not None
+    descriptor = self._process.stdin.fileno()
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    left = memoryview(data)
+    while left:
+      wait_s = deadline - time.monotonic()
+      if wait_s <= 0 or not poll.poll(wait_s * 1000):
+        raise TimeoutError
+      left = left[os.write(descriptor, left) :]
 
   def _read(self, size: int, deadline: float) -> bytes:
     assert self._process.stdout is not None

@@ -10,10 +10,10 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-from srpo_jax.data.sources import ADAPTERS, detect_format
+from srpo_jax.data.sources import ADAPTERS, detect_format, from_native
 from srpo_jax.rewards.cases import turn
 from srpo_jax.rewards.scorer import Scorer
-from srpo_jax.types import Problem, ScoreRequest, Verdict
+from srpo_jax.types import BUILT_IN_DOMAINS, Problem, ScoreRequest, Verdict
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import replaced
 from srpo_jax.utils.progress import late_bar
@@ -190,8 +190,15 @@ def _row(number: int, line: bytes) -> Row:
     domain=row["domain"],
     answer=_answer(row),
     tests=row.get("tests"),
+    problem=None if row["domain"] in BUILT_IN_DOMAINS else _own_problem(row),
   )
   return Row(row["id"], request)
+
+
+def _own_problem(row: dict[str, Any]) -> Problem:
+  """Returns the row for the judge of a user's own domain, without the fields about the response."""
+  fields = {name: value for name, value in row.items() if name not in ("prompt", "response", "ended")}
+  return from_native({"question": row["prompt"]} | fields, "")
 
 
 def _without_end(response: str) -> tuple[str, bool]:

@@ -11,8 +11,9 @@ from srpo_jax.rewards.code import CodeJudge
 from srpo_jax.rewards.format import check_validator, format_ok
 from srpo_jax.rewards.judges import Judge, MathJudge
 from srpo_jax.rewards.language import language_mix
-from srpo_jax.rewards.pool import Done, Reply, default_workers
+from srpo_jax.rewards.pool import Done, Reply, WorkerPool, default_workers
 from srpo_jax.rewards.reward import check_weights, srpo_reward
+from srpo_jax.rewards.user_judge import UserJudge
 from srpo_jax.sandbox.client import Sandbox, SandboxOptions
 from srpo_jax.types import ScoreRequest, Verdict
 from srpo_jax.utils.errors import InputError
@@ -31,10 +32,11 @@ class Scorer:
   Args of the constructor:
     format_weight, language_penalty: of the two smaller parts of the reward; their sum is below 1.
     validator: the form an answer must have, `tags` or `json`.
-    timeout_s: seconds that judging one math response may take.
-    workers: processes that judge math; None: half of the cores, from 2 to 8.
+    timeout_s: seconds that judging one response may take, but for code: see `sandbox`.
+    workers: processes that judge math and domains of a user's own; None: half of the cores, from 2 to 8.
     sandbox: how programs are run; it starts with the first code response, or by `start_sandbox`.
-    function: a user's own reward, `(request, verdict) -> verdict`, applied to each built-in verdict.
+    judges: domains of a user's own, domain -> module:function of its judge; see `user_judge`.
+    function: a user's own reward, `(request, verdict) -> verdict`, applied to each verdict of a judge.
 
   Raises InputError for arguments out of range. One thread submits and collects.
   """
@@ -48,6 +50,7 @@ class Scorer:
     timeout_s: float = 4.0,
     workers: int | None = None,
     sandbox: SandboxOptions | None = None,
+    judges: Mapping[str, str] | None = None,
     function: RewardFunction | None = None,
   ):
     check_weights(format_weight, language_penalty)
@@ -57,9 +60,12 @@ class Scorer:
     self._weights = {"format_weight": format_weight, "language_penalty": language_penalty}
     self._validator = validator
     self._function = function
-    self._math = MathJudge(validator, default_workers() if workers is None else workers, timeout_s)
+    self._pool = WorkerPool(default_workers() if workers is None else workers, timeout_s, judges)
+    self._math = MathJudge(validator, self._pool)
     self._code = CodeJudge(validator, sandbox or SandboxOptions())
-    self._judges: Mapping[str, Judge] = {"math": self._math, "code": self._code}
+    self._judges: dict[str, Judge] = {"math": self._math, "code": self._code}
+    self._judges |= {domain: UserJudge(self._pool) for domain in judges or ()}
+    self._fault: str | None = None  # error of a user's judge
     self._requests: dict[str, ScoreRequest] = {}  # submitted since the last collect
     self._verdicts: dict[str, Verdict] = {}
     self._changed = threading.Condition()
@@ -93,6 +99,7 @@ class Scorer:
     def done(reply: Reply) -> None:
       reward = srpo_reward(reply.correct, int(kept), int(mixed), **self._weights)
       with self._changed:
+        self._fault = self._fault or reply.fault
         self._verdicts[request.id] = Verdict(
           id=request.id,
           format=int(kept),
@@ -124,13 +131,16 @@ class Scorer:
     Args:
       waiting: called now and then with the number of verdicts that are there.
 
-    Raises InputError that names the user's reward function where it fails or returns no proper verdict.
+    Raises InputError that names a user's judge or reward function where it fails or returns no proper verdict. After
+    an error of a judge the scorer can only be closed.
     """
     with self._changed:
-      while len(self._verdicts) < len(self._requests):
+      while len(self._verdicts) < len(self._requests) and self._fault is None:
         self._changed.wait()
         if waiting is not None:
           waiting(self.judged)
+      if self._fault is not None:
+        raise InputError(self._fault)
       requests, verdicts = self._requests, self._verdicts
       self._requests, self._verdicts = {}, {}
     if self._function is None:
@@ -151,12 +161,12 @@ class Scorer:
 
   def worker_pids(self) -> list[int]:
     """The process ids of the workers that are running now."""
-    return self._math.worker_pids() + self._code.worker_pids()
+    return self._pool.pids() + self._code.worker_pids()
 
   def close(self) -> None:
     """Ends the workers; responses not collected are dropped."""
-    for judge in self._judges.values():
-      judge.close()
+    self._pool.close()
+    self._code.close()
 
   def __enter__(self) -> "Scorer":
     return self

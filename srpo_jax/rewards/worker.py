@@ -1,12 +1,14 @@
 """The worker process: judges one message after another until its input ends.
 
-Started as `python -m srpo_jax.rewards.worker PARENT_PID MEMORY_LIMIT` by `process.py`. It sets no limit of time: the
-parent kills it. Messages are read from standard input; replies leave through a copy of standard output, so that nothing
-a library prints can be taken for one.
+Started as `python -m srpo_jax.rewards.worker PARENT_PID MEMORY_LIMIT [JUDGES]` by `process.py`, where JUDGES is a JSON
+object with a user's judges and the `sys.path` to find them on. It sets no limit of time: the parent kills it. Messages
+come through a copy of standard input and replies leave through a copy of standard output, so that no library can take
+the one away or be taken for the other.
 """
 
 import contextlib
 import ctypes
+import json
 import logging
 import os
 import resource
@@ -17,13 +19,21 @@ from typing import IO, Any
 
 from srpo_jax.rewards.math import judge_stated
 from srpo_jax.rewards.process import read_message, write_message
+from srpo_jax.rewards.user_judge import LoadedJudge
+from srpo_jax.utils.errors import InputError
 
 _PR_SET_PDEATHSIG = 1
 
 
 def judge(message: Mapping[str, Any]) -> dict[str, Any]:
-  """The verdict on one message: {correct: 0 | 1, reason}. An answer that breaks the checker is not correct."""
+  """Returns the verdict on one message: the fields of a `pool.Reply` without the time.
+
+  An answer that breaks the checker is not correct. An error of a user's judge stands in `fault`. After a reply with
+  `spent` the worker must end.
+  """
   try:
+    if message["domain"] in _USER_JUDGES:
+      return _USER_JUDGES[message["domain"]](message)
     correct, reason = _JUDGES[message["domain"]](message)
   except MemoryError:
     return {"correct": 0, "reason": "out of memory", "spent": True}
@@ -39,6 +49,7 @@ def _math(message: Mapping[str, Any]) -> tuple[int, str]:
 
 
 _JUDGES: dict[str, Callable[[Mapping[str, Any]], tuple[int, str]]] = {"math": _math}
+_USER_JUDGES: dict[str, LoadedJudge] = {}
 
 
 def _confine(parent: int, memory_limit: int) -> None:
@@ -52,35 +63,49 @@ def _confine(parent: int, memory_limit: int) -> None:
     sys.exit(1)
 
 
-def _own_output() -> IO[bytes]:
-  """A private copy of standard output, which itself leads nowhere from here on."""
-  replies = os.fdopen(os.dup(1), "wb")
-  nowhere = os.open(os.devnull, os.O_WRONLY)
+def _own_streams() -> tuple[IO[bytes], IO[bytes]]:
+  """Private copies of standard input and output, which themselves lead nowhere from here on."""
+  messages, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+  nowhere = os.open(os.devnull, os.O_RDWR)
+  os.dup2(nowhere, 0)
   os.dup2(nowhere, 1)
   os.close(nowhere)
-  return replies
+  return messages, replies
 
 
-def main(parent: int, memory_limit: int) -> None:
+def _load(judges: Mapping[str, str], path: list[str]) -> None:
+  """Imports a user's judges. Raises InputError that names the one that cannot be imported."""
+  sys.path[:] = path  # only now: no file of the user's can stand in for a library that this module needs
+  for domain, spec in judges.items():
+    _USER_JUDGES[domain] = LoadedJudge(domain, spec)
+
+
+def main(parent: int, memory_limit: int, judges: str = "") -> None:
   """Says that it is ready once the libraries have been used once, then serves."""
-  replies = _own_output()
+  messages, replies = _own_streams()
   logging.disable(logging.CRITICAL)
   try:
     _confine(parent, memory_limit)
     if judge_stated(r"2\sqrt{3}", r"\sqrt{12}") != (1, "equal"):
       raise RuntimeError("Math-Verify does not find two equal roots equal")
+    if judges:
+      _load(**json.loads(judges))
+  except InputError as error:
+    write_message(replies, {"error": str(error), "fault": str(error)})
+    return
   except Exception as error:
     write_message(replies, {"error": f"{type(error).__name__}: {error}"})
     return
   write_message(replies, {"ready": True})
   with contextlib.suppress(BrokenPipeError):
-    while (message := read_message(sys.stdin.buffer)) is not None:
+    while (message := read_message(messages)) is not None:
       write_message(replies, {"taken": True})
       reply = judge(message)
+      spent = reply.pop("spent", False)
       write_message(replies, reply)
-      if "spent" in reply:
+      if spent:
         return
 
 
 if __name__ == "__main__":
-  main(int(sys.argv[1]), int(sys.argv[2]))
+  main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

@@ -163,6 +163,7 @@ def request_of(prompt: Prompt, rollout: Rollout, text: str) -> ScoreRequest:
     domain=problem.domain,
     answer=problem.answer,
     tests=problem.tests,
+    problem=problem,
   )
 
 

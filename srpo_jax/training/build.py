@@ -26,6 +26,7 @@ from srpo_jax.model.qwen2 import Params, Qwen2Config
 from srpo_jax.model.sharding import make_mesh, on_mesh, param_shardings
 from srpo_jax.rewards.pool import default_workers
 from srpo_jax.rewards.scorer import Scorer
+from srpo_jax.rewards.user_judge import parse_judges
 from srpo_jax.rollout.collector import RolloutSampler
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.model_files import ModelFiles, read_model_files
@@ -188,7 +189,7 @@ def build_prompt_set(
   """Returns the prompts of the problems that a run can use. Errors are those of `PromptSet`."""
 
   def check(problem: Problem) -> None:
-    scorer.check(ScoreRequest(problem.id, "", "", True, problem.domain, problem.answer, problem.tests))
+    scorer.check(ScoreRequest(problem.id, "", "", True, problem.domain, problem.answer, problem.tests, problem))
 
   return PromptSet(
     spec,
@@ -217,6 +218,7 @@ def build_scorer(config: Config) -> Scorer:
       memory_mb=config.sandbox.memory_mb,
       packages=names(config.sandbox.packages),
     ),
+    judges=parse_judges(config.reward.judges),
     function=resolve_callable(config.reward.function) if config.reward.function else None,
   )
 

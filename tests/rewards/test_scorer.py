@@ -186,7 +186,7 @@ def test_a_broken_pool_gives_none_without_delay(monkeypatch: pytest.MonkeyPatch,
   started = []
   monkeypatch.setattr(sys, "executable", executable)
   monkeypatch.setattr(pool, "RETRY_AFTER_S", 600)
-  monkeypatch.setattr(pool, "WorkerProcess", lambda: started.append(1) or WorkerProcess())
+  monkeypatch.setattr(pool, "WorkerProcess", lambda *given: started.append(1) or WorkerProcess(*given))
   with Scorer(workers=2) as scorer:
     for index in range(50):
       scorer.submit(request(str(index), rf"\sqrt{{3}}+{index}", rf"{index}+\sqrt{{3}}"))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from srpo_jax.data.generic_rows import lookup
+from srpo_jax.data.sources import as_row
 from srpo_jax.types import Problem
 from srpo_jax.utils.jsonl import is_text
 
@@ -44,12 +45,12 @@ def dropped(candidate: Candidate, stage: str, rule: str, matched: str, **detail:
 
 def native_row(candidate: Candidate) -> dict[str, Any]:
   """The candidate in the native schema, without its reference."""
-  return dict(vars(candidate.problem))
+  return as_row(candidate.problem)
 
 
 def to_line(candidate: Candidate) -> str:
   """The candidate as one line of JSON."""
-  return dump({"source": candidate.source, "index": candidate.index, "problem": vars(candidate.problem),
+  return dump({"source": candidate.source, "index": candidate.index, "problem": as_row(candidate.problem),
                "reference": candidate.reference})  # fmt: skip
 
 

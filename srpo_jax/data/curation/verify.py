@@ -22,7 +22,7 @@ from srpo_jax.rewards.answers.value import Many, Opaque, Ordered, Value, Words, 
 from srpo_jax.rewards.code import CodeJudge
 from srpo_jax.rewards.judges import MathJudge
 from srpo_jax.rewards.math import MAX_GOLD
-from srpo_jax.rewards.pool import Reply, default_workers
+from srpo_jax.rewards.pool import Reply, WorkerPool, default_workers
 from srpo_jax.sandbox.client import SandboxOptions
 from srpo_jax.types import ScoreRequest
 from srpo_jax.utils.errors import InputError, TrainingError
@@ -88,7 +88,8 @@ class Verifier:
     self._config = config
     self._cache = Cache(cache)
     self._packages = names(config.packages)
-    self._math = MathJudge("tags", config.workers or default_workers(), config.timeout_s)
+    self._pool = WorkerPool(config.workers or default_workers(), config.timeout_s)
+    self._math = MathJudge("tags", self._pool)
     options = SandboxOptions(
       min_tier=config.min_tier, timeout_s=config.timeout_s, memory_mb=config.memory_mb, packages=self._packages
     )
@@ -113,7 +114,7 @@ class Verifier:
   def close(self) -> None:
     """Ends the workers and the sandbox."""
     self._cache.close()
-    self._math.close()
+    self._pool.close()
     self._code.close()
 
   def __enter__(self) -> "Verifier":

@@ -9,6 +9,7 @@ from srpo_jax.config import Config, flatten
 JUDGED_BY = (
   "reward.validator",
   "reward.timeout_s",
+  "reward.judges",
   "reward.function",
   "sandbox.min_tier",
   "sandbox.timeout_s",
@@ -20,5 +21,6 @@ JUDGED_BY = (
 def config_settings(config: Config, names: Sequence[str]) -> dict[str, Any]:
   """Returns the values of the named config fields, and the prompt instruction of each domain."""
   flat = flatten(config)
-  values = {f"config.{name}": flat[name] for name in names}
+  # A folder that was started before judges existed names none.
+  values = {f"config.{name}": flat[name] for name in names if name != "reward.judges" or flat[name]}
   return values | {f"config.prompt.{domain}": text for domain, text in config.prompt.items()}
