@@ -44,13 +44,8 @@ def parse_config_and(
   file, rest = _config_file(current_args(program, args))
   if not file:
     raise InputError("--config: missing, expected --config=configs/NAME.py")
-  values = flags.FlagValues()
   rest, prompts = _split_prompts(rest)
-  argv = [program, *rest]
-  config_flags.DEFINE_config_dict("config", load_config(file), flag_values=values, sys_argv=argv)
-  for name, help in options.items():
-    flags.DEFINE_string(name, None, help, flag_values=values)
-  _parse(values, argv)
+  values = _parse(load_config(file), [program, *rest], options)
   path, _, variant = file.partition(":")
   name = f"{Path(path).stem}{variant and '-'}{variant}"
   return _with_prompts(values.config.to_dict(), prompts), name, {option: values[option].value for option in options}
@@ -63,8 +58,6 @@ def override(raw: dict[str, Any], args: Sequence[str]) -> dict[str, Any]:
     InputError: another argument, an unknown field, or a value of another type.
   """
   args, prompts = _split_prompts(current_args("", args))
-  values = flags.FlagValues()
-  config = ConfigDict(raw, type_safe=True, convert_dict=True)
   argv = ["config", *args]
   for arg in argv[1:]:  # ml_collections names an unknown field by its last part only
     path, found = arg.partition("=")[0].removeprefix("--"), {"config": raw}
@@ -72,9 +65,8 @@ def override(raw: dict[str, Any], args: Sequence[str]) -> dict[str, Any]:
       if not isinstance(found, dict) or name not in found:
         raise InputError(f"{path}: unknown field")
       found = found[name]
-  config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
-  _parse(values, argv)
-  return _with_prompts(values.config.to_dict(), prompts)
+  config = ConfigDict(raw, type_safe=True, convert_dict=True)
+  return _with_prompts(_parse(config, argv, {}).config.to_dict(), prompts)
 
 
 def _split_prompts(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -109,8 +101,9 @@ def fields_help(kind: type[Any], args: Sequence[str] = ()) -> str:
   file, _ = _config_file(args)
   values = load_config(file).to_dict() if file else fields.defaults(kind)
   source = file or f"{kind.__module__.replace('.', '/')}.py"
-  title = f"Config fields, with the values of {source} ([S] stated by the paper's summaries, [I] inferred):"
-  return f"{title}\n{fields.describe(kind, values)}"
+  text = fields.describe(kind, values)
+  marks = " ([S] default stated by the paper's summaries, [I] inferred)" if "[I]" in text else ""
+  return f"Config fields, with the values of {source}{marks}:\n{text}"
 
 
 def load_config(named: str) -> ConfigDict:
@@ -125,7 +118,7 @@ def load_config(named: str) -> ConfigDict:
   loader = SourceFileLoader("srpo_jax_config_file", file)
   spec = importlib.util.spec_from_file_location(loader.name, file, loader=loader)
   assert spec is not None  # a loader was given
-  module = importlib.util.module_from_spec(spec)
+  module = sys.modules[loader.name] = importlib.util.module_from_spec(spec)  # dataclasses in the file look it up
   try:
     loader.exec_module(module)
     config = module.get_config(variant) if colon else module.get_config()
@@ -134,6 +127,8 @@ def load_config(named: str) -> ConfigDict:
   except SyntaxError as error:
     own = error.filename is None or Path(error.filename).resolve() == Path(file).resolve()
     raise InputError(f"{file if own else error.filename}:{error.lineno}: {error.msg}") from None
+  except (AttributeError, KeyError, TypeError, ValueError) as error:  # often of a wrong variant
+    raise InputError(f"flags: {type(error).__name__}: {error} ({named})") from error
   except Exception as error:  # a config file is any Python
     raise InputError(f"{file}: {type(error).__name__}: {error}") from error
   if not isinstance(config, ConfigDict):
@@ -179,8 +174,13 @@ def _config_file(args: Sequence[str]) -> tuple[str, list[str]]:
   return file, rest
 
 
-def _parse(values: flags.FlagValues, argv: Sequence[str]) -> None:
+def _parse(config: ConfigDict, argv: Sequence[str], options: Mapping[str, str]) -> flags.FlagValues:
+  """Returns the values of the config's flags and of `options` (name -> help). Raises InputError for a wrong one."""
+  values = flags.FlagValues()
+  for name, help in options.items():
+    flags.DEFINE_string(name, None, help, flag_values=values)
   try:
+    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=list(argv))
     extra = values(argv)[1:]
   except InputError:
     raise
@@ -191,6 +191,7 @@ def _parse(values: flags.FlagValues, argv: Sequence[str]) -> None:
     raise InputError(f"flags: {last}") from None
   if extra:
     raise InputError(f"{extra[0]}: unexpected argument, expected --config.section.field=value")
+  return values
 
 
 def _unknown_field(error: Exception, argv: Sequence[str]) -> str | None:

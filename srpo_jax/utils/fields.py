@@ -250,11 +250,9 @@ def _item(hint: Any) -> Any:
 
 def _default(entry: dataclasses.Field[Any]) -> Any:
   """Returns a field's default as plain values."""
-  factory = entry.default_factory
-  value = entry.default if factory is dataclasses.MISSING else factory()
-  if isinstance(value, dict):
-    return {name: dataclasses.asdict(one) if dataclasses.is_dataclass(one) else one for name, one in value.items()}
-  return value
+  value = entry.default if entry.default_factory is dataclasses.MISSING else entry.default_factory()
+  holder = dataclasses.make_dataclass("Holder", ["value"])(value)  # asdict descends into a dict of sections
+  return dataclasses.asdict(holder)["value"]
 
 
 def _summary(kind: Any) -> str:

@@ -37,10 +37,10 @@ def test_a_config_file_is_loaded_without_load_module(monkeypatch):
   [
     ("def get_config(:\n", "{}:1: "),
     ("import no_such_module\n", "{}: ModuleNotFoundError: No module named 'no_such_module'"),
-    (f"{HEADER}raise ValueError('staged, not stagd')\n", "{}: ValueError: staged, not stagd"),
-    (f"{HEADER}return ConfigDict({{}}).bogus\n", "{}: AttributeError: "),
+    (f"{HEADER}raise ValueError('staged, not stagd')\n", "flags: ValueError: staged, not stagd ({})"),
+    (f"{HEADER}return ConfigDict({{}}).bogus\n", "flags: AttributeError: "),
     (f"{HEADER}return 3\n", "{}: expected get_config() to return a ConfigDict, got int"),
-    ("x = 1\n", "{}: AttributeError: module 'srpo_jax_config_file' has no attribute 'get_config'"),
+    ("x = 1\n", "flags: AttributeError: module 'srpo_jax_config_file' has no attribute 'get_config' ({})"),
   ],
 )
 def test_an_error_in_a_config_file_is_one_line(tmp_path, text, message):
@@ -52,7 +52,7 @@ def test_an_error_in_a_config_file_is_one_line(tmp_path, text, message):
 
 
 def test_a_variant_that_is_unknown():
-  with pytest.raises(InputError, match=r"configs/tiny\.py: ValueError: stagd: expected one of the regimes math, code"):
+  with pytest.raises(InputError, match=r"^flags: ValueError: stagd: expected one of .* \(configs/tiny\.py:stagd\)$"):
     load_config("configs/tiny.py:stagd")
 
 
