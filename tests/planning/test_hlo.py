@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from srpo_jax.planning import hlo
+from srpo_jax.planning.loops import trips
 from srpo_jax.planning.traffic import Counter, group_size
 
 # A loop of six trips (0, 2, .. 10) that slices its row off a stack, gathers it over four of eight devices and writes
@@ -65,7 +66,7 @@ def test_a_module_worked_by_hand():
   counter = Counter(hlo.parse(TEXT))
   module = counter.module
   loop = module.computations["main"]["loop"]
-  assert module.devices == 8 and counter.trips(loop, module.computations["main"]) == 6
+  assert module.devices == 8 and trips(module, loop, module.computations["main"]) == 6
   row, gathered = 100 * 4, 400 * 4
   # A trip: the slice read and written (by the counter), gathered, copied on chip, its row written; the counter read to
   # be raised and to be compared.
