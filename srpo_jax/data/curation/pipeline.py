@@ -28,6 +28,7 @@ from srpo_jax.data.curation.eval_sets import items, open_eval_sets
 from srpo_jax.data.curation.source import Source, open_source, read
 from srpo_jax.data.decontamination import Index
 from srpo_jax.data.records_writer import write_records
+from srpo_jax.data.row import Row
 from srpo_jax.utils.cache import cache_dir
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import read_json, replaced
@@ -191,7 +192,7 @@ def _drops(folders: Sequence[Path]) -> Iterator[tuple[str, str, str]]:
     yield line.partition("\t")
 
 
-def _first_row(source: Source) -> dict[str, Any]:
+def _first_row(source: Source) -> Row:
   """The first row that can be read; an empty one where none can, which the adapters then refuse."""
   for _, row, _ in read(source, 0, len(source)):
     if not isinstance(row, InputError):
