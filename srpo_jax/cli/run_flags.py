@@ -28,12 +28,12 @@ def config_parser(command: str, doc: str, args: Sequence[str]) -> ArgumentParser
 
 def _fields_help(command: str, args: Sequence[str]) -> str:
   """Help of the config's fields by section."""
-  if command == "curate":
-    from srpo_jax.data.curation.config import CurateConfig as Kind
-  else:
-    from srpo_jax.config import Config as Kind
+  from srpo_jax.config import Config
+  from srpo_jax.data.curation.config import CurateConfig
+
   rule = "Every field of the config file is also a flag: --config.SECTION.FIELD=VALUE."
-  return f"{rule}\n\n{config_flags.fields_help(Kind, args)}"
+  kind: type[Any] = CurateConfig if command == "curate" else Config
+  return f"{rule}\n\n{config_flags.fields_help(kind, args)}"
 
 
 def read_config_file(command: str, options: argparse.Namespace, overrides: Sequence[str]) -> tuple[dict[str, Any], str]:

@@ -173,7 +173,7 @@ class Recording:
       return None
     like = over_mesh(hf.param_shapes(self.model_config, jnp.dtype(self.config.model.param_dtype)))
     base = None if self.config.init_from else base_folder(self.config)
-    return load_reference(self.config, base, self.model_config, self.files.steps()[0], like)
+    return load_reference(self.config, base, self.model_config, self.files.steps[0], like)
 
   def update(self, state: TrainState, step: Step) -> tuple[TrainState, MetricsRow]:
     """Makes a step's update again from its recording. Returns the new state and the policy/* figures.

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +47,7 @@ def _problem(loss: Loss, skip_zero_advantage: bool) -> str | None:
     return str(error)
   except Exception as error:  # a user's function may fail in any way
     return f"failed on made-up tokens: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-  if not np.isfinite([value, *by_row]).all() or not np.isfinite(slope).all():
+  if not np.isfinite([float(value), *by_row]).all() or not np.isfinite(slope).all():
     return "gave a loss or gradient that is not finite for a batch with padding, expected padding to be masked"
   if slope[~np.asarray(inputs.mask)].any() or by_row[-1] != 0:
     return "let padding into the loss, expected tokens outside inputs.mask to add nothing"
@@ -118,7 +119,7 @@ def _made_up(with_reference: bool) -> LossInputs:
 def _rows(inputs: LossInputs, row: int) -> LossInputs:
   """One row as a micro-batch of its own, in the same batch."""
 
-  def cut(value: Array | None) -> Array | None:
+  def cut(value: Any) -> Any:
     return value if value is None or not value.ndim else value[row : row + 1]
 
   return dataclasses.replace(inputs, **{f.name: cut(getattr(inputs, f.name)) for f in dataclasses.fields(inputs)})
