@@ -149,16 +149,7 @@ def stand_ins() -> dict[str, list[dict]]:
     "mbpp.jsonl": programs,
     "humaneval.jsonl": completions,
     "lcb.jsonl": [dated],
-    "puzzles.jsonl": [
-      {
-        "id": f"c{i}",
-        "domain": "puzzle",
-        "question": f"Make {i + 9} of {i}, 4 and 5.",
-        "numbers": [i, 4, 5],
-        "target": i + 9,
-      }
-      for i in range(1, 7)
-    ],
+    "puzzles.jsonl": puzzles,
     "responses.jsonl": [{"id": 1, "domain": "math", "prompt": "1 + 1?", "response": response, "answer": "2"}],
     "texts.jsonl": [{"text": "one and one"}],
   }
