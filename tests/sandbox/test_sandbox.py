@@ -146,4 +146,4 @@ def test_an_outcome_that_nobody_can_take_stops_nothing(sandbox, caplog):
 
   sandbox.submit(calls(DOUBLE, "f(1)"), fail)
   assert value(sandbox, DOUBLE, "f(4)") == 8
-  wait_until(lambda: any("what was to take an outcome failed" in record.getMessage() for record in caplog.records))
+  wait_until(lambda: any("the callback for an outcome failed" in record.getMessage() for record in caplog.records))
