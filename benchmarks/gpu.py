@@ -228,7 +228,7 @@ def main(args: Sequence[str]) -> None:
   parser.add_argument("--rows", type=int, default=4, help="rows per micro-batch")
   parser.add_argument("--micro-batches", type=int, default=4)
   parser.add_argument("--remat", choices=("none", "dots", "full"), default="full")
-  parser.add_argument("--head-chunk", type=int, default=1024, help="response tokens per row and chunk of logits")
+  parser.add_argument("--head-chunk", type=int, default=1024, help="response tokens per row whose logits exist at once")
   parser.add_argument("--slots", type=int, default=256)
   parser.add_argument("--prompt", type=int, default=512, help="tokens per prompt")
   parser.add_argument("--new-tokens", type=int, default=1024)

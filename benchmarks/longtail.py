@@ -31,7 +31,7 @@ def main(args: Sequence[str]) -> None:
   parser.add_argument("--model", required=True, type=Path, help="Hugging Face folder")
   parser.add_argument("--responses", type=int, default=320)
   parser.add_argument("--slots", type=int, default=32)
-  parser.add_argument("--short", type=int, default=32, help="tokens of nine in ten responses; others: 8 times as many")
+  parser.add_argument("--short", type=int, default=32, help="tokens of 9 in 10 responses; the others have 8 times that")
   parser.add_argument("--chunk", type=int, default=8)
   parser.add_argument("--turns", type=int, default=3)
   options = parser.parse_args(args)

@@ -41,7 +41,7 @@ def main(args: Sequence[str]) -> None:
   parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--responses", type=int, default=100_000)
   parser.add_argument("--words", type=int, default=1700, help="words per response")
-  parser.add_argument("--questions", type=Path, default=data / "gsm8k_train.jsonl", help="JSON Lines of questions")
+  parser.add_argument("--questions", type=Path, default=data / "gsm8k_train.jsonl", help="file with a question column")
   options = parser.parse_args(args)
   check_positive(options, "responses", "words")
   if not options.questions.is_file():

@@ -121,7 +121,7 @@ def main(args: Sequence[str]) -> None:
   parser.add_argument("--slots", type=int, default=0, help="engine slots; 0 means one per response")
   parser.add_argument("--chunk", type=int, default=32, help="tokens per compiled decode loop")
   parser.add_argument("--micro-batch", type=int, default=8, help="rows per micro-batch")
-  parser.add_argument("--head-chunk", type=int, default=64, help="response tokens per row and chunk of logits")
+  parser.add_argument("--head-chunk", type=int, default=64, help="response tokens per row whose logits exist at once")
   parser.add_argument("--remat", choices=("none", "dots", "full"), default="none")
   parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
   parser.add_argument("--backend", choices=("jetstream", "inprocess"), default="jetstream")

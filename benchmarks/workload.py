@@ -37,7 +37,7 @@ def main(args: Sequence[str]) -> None:
   data = Path(os.environ.get("SRPO_DATA", Path(__file__).parent.parent / ".." / "shared" / "data"))
   parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--out", required=True, type=Path, help="output folder for model/ and prompts.jsonl")
-  parser.add_argument("--questions", type=Path, default=data / "gsm8k_train.jsonl", help="JSON Lines of questions")
+  parser.add_argument("--questions", type=Path, default=data / "gsm8k_train.jsonl", help="file with a question column")
   options = parser.parse_args(args)
   if not options.questions.is_file():
     raise InputError(f"{options.questions}: no such file, expected JSON Lines with a question column (set SRPO_DATA)")
