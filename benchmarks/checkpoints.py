@@ -1,17 +1,19 @@
-"""Weights in and out at size: peak memory, bytes and seconds of an import, a checkpoint and an export.
+"""Measures peak memory, bytes and seconds of importing, saving and exporting a large checkpoint.
 
 python benchmarks/checkpoints.py --out runs/bench-checkpoints [--layers 18 --hidden 2048 ...]
 
-Makes a Hugging Face folder in the layout of Qwen2.5 (several safetensors files with an index, bf16, random weights; by
-default the shapes of 3B with an untied head and half of its layers: 4 GB), then, each in processes of its own:
+Makes a Hugging Face folder in the layout of Qwen2.5: several safetensors files with an index, bf16, random weights. The
+default shapes are those of the 3B model with an untied head and half of its layers, 4 GB in total. Each of these phases
+then runs in its own processes:
 
-import     fp32 masters on one device; on eight devices of one process; on two processes of four devices each
-checkpoint what a run saves of them
-export     the checkpoint as a Hugging Face folder; its files must be those that were made, byte for byte
+import     reads fp32 masters on one device, on eight devices of one process, and on two processes of four devices each
+checkpoint saves the masters as a run does
+export     writes the checkpoint as a Hugging Face folder, whose files must equal the originals byte for byte
 
-`peak_mb` is the most memory that a process had resident (VmHWM), mapped files included, above what it had before.
-`bound_mb` of an import is its local shards plus twice the largest tensor. `asked_mb` are the bytes of the stored slices
-that it asked for, `disk_mb` what the kernel fetched for it with a cold page cache: whole pages, and what it read ahead.
+`peak_mb` is the peak resident memory of a process (VmHWM, including mapped files) above its memory before the phase.
+`bound_mb` of an import is its local shards plus twice the largest tensor. `asked_mb` is the size of the stored slices
+that the import requested. `disk_mb` is the amount that the kernel read from disk with a cold page cache, which consists
+of whole pages and readahead.
 """
 
 import argparse
@@ -31,11 +33,11 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).parent.parent
-IMPORTS = {"one device": (1, 1), "eight devices": (1, 8), "two hosts of four": (2, 4)}  # processes, devices of each
+IMPORTS = {"one device": (1, 1), "eight devices": (1, 8), "two hosts of four": (2, 4)}  # (processes, devices of each)
 
 
 def make(folder: Path, options: argparse.Namespace) -> None:
-  """A Hugging Face folder of random bf16 weights, of a few blocks that repeat: their values matter to nobody."""
+  """Makes a Hugging Face folder of random bf16 weights."""
   from srpo_jax.data.toy.tokenizer import build_tokenizer
   from srpo_jax.model import hf, hf_export, hf_tensors
 
@@ -73,13 +75,13 @@ def make(folder: Path, options: argparse.Namespace) -> None:
 
 
 def memory_mb(field: str) -> float:
-  """A line of /proc/self/status, such as VmRSS or VmHWM."""
+  """Returns a memory field of /proc/self/status, such as VmRSS or VmHWM, in MiB."""
   return int(Path("/proc/self/status").read_text().split(f"{field}:")[1].split()[0]) / 1024
 
 
 def measured(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
-  """What `work` returns, its seconds, and its peak memory above what the process had."""
-  Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+  """Runs `work`. Returns its result, its seconds, and its peak memory above the memory before it."""
+  Path("/proc/self/clear_refs").write_text("5")  # resets the peak
   before, started = memory_mb("VmRSS"), time.perf_counter()
   result = work()
   seconds = time.perf_counter() - started
@@ -100,7 +102,7 @@ def forget(folder: Path) -> None:
 
 
 def load(folder: Path, processes: int, devices: int, process: int, port: int) -> dict[str, Any]:
-  """An import, as one of `processes` with `devices` devices each."""
+  """Imports the model as one of `processes` processes with `devices` devices each."""
   import jax
   import jax.numpy as jnp
 
@@ -139,7 +141,7 @@ def load(folder: Path, processes: int, devices: int, process: int, port: int) ->
 
 
 def checkpoint(folder: Path, workdir: Path) -> dict[str, Any]:
-  """The workdir of a run that has saved these weights as its step 1."""
+  """Makes the workdir of a run that has saved these weights at step 1."""
   import jax.numpy as jnp
 
   from configs import base
@@ -169,7 +171,7 @@ def checkpoint(folder: Path, workdir: Path) -> dict[str, Any]:
 
 
 def export(folder: Path, workdir: Path, out: Path) -> dict[str, Any]:
-  """An export, its files held against those that were made."""
+  """Exports the checkpoint and compares its files with the original ones."""
   from srpo_jax import export
   from srpo_jax.model import hf
 
@@ -183,7 +185,7 @@ def export(folder: Path, workdir: Path, out: Path) -> dict[str, Any]:
 
 
 def run(phase: str, options: argparse.Namespace, *, processes: int = 1, devices: int = 1) -> dict[str, Any]:
-  """A phase in fresh processes; of several, the one that took the most memory."""
+  """Runs a phase in fresh processes and returns the measurements of the process that took the most memory."""
   env = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
   env["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
   with socket.socket() as free:

@@ -1,11 +1,11 @@
-"""Curates synthetic rows and prints rows a second and the peak memory of all processes together.
+"""Curates synthetic rows and prints rows per second and the peak memory of all processes together.
 
     python benchmarks/curation.py --rows 1000000 --out runs/bench-curation
 
-Rows are math and code questions of about 60 words; of every hundred some repeat others exactly or nearly, leak an
-evaluation item, or break a rule. Gold answers and programs are not verified here: that stage is no matter of rows a
-second but of what the answers and programs cost. Peak memory is the sum of the proportional set sizes (shared pages
-once) of the process and its workers, looked at five times a second.
+Rows are math and code questions of about 60 words. In every hundred rows, some are exact or near duplicates, leak an
+evaluation item, or break a rule. Gold answers and programs are not verified here, because the time for that depends on
+the answers and programs rather than on the number of rows. Peak memory is the sum of the proportional set sizes (which
+count shared pages once) of the process and its workers, sampled five times a second.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 VOCABULARY = 20_000
-ITEMS = 500  # evaluation items
+ITEMS = 500  # number of evaluation items
 _STAGE = re.compile(r"\d\d:\d\d:\d\d ([a-z, ]+): ([0-9.]+) s$")
 PROGRAM = "def f(x):\n  return x + {}\n"
 
@@ -51,15 +51,13 @@ def main() -> None:
         f"{options.rows / passed:.0f} rows/s")  # fmt: skip
   used = resource.getrusage(resource.RUSAGE_CHILDREN)
   processor = used.ru_utime + used.ru_stime
-  print(
-    f"{processor:.0f} s of processor time in all on {os.cpu_count()} cores; other work on them is in the seconds alone"
-  )
-  print(f"{seconds:.1f} s from the file to the records: {stages}")
+  print(f"{processor:.0f} s of processor time in total on {os.cpu_count()} cores; only wall seconds include other work")
+  print(f"{seconds:.1f} s from the input file to the records: {stages}")
   print(f"peak memory {peak / 2**30:.2f} GiB, dropped {dropped}, kept {found['kept']}")
 
 
 def command(train: Path, evaluation: Path, output: Path, workers: int) -> list[str]:
-  """Curation without verification, against one evaluation set."""
+  """Returns the command that curates without verification, against one evaluation set."""
   sets = ("math500", "amc23", "mbpp", "humaneval", "livecodebench")
   return [
     sys.executable, "-m", "srpo_jax.curate", "--config=configs/curate.py", f"--config.output={output}",
@@ -70,15 +68,15 @@ def command(train: Path, evaluation: Path, output: Path, workers: int) -> list[s
 
 
 def vocabulary() -> list[str]:
-  """Made-up words of four to nine letters."""
+  """Makes random words of four to nine letters."""
   rng = np.random.default_rng(0)
   letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
   return ["".join(rng.choice(letters, rng.integers(4, 10))) for _ in range(VOCABULARY)]
 
 
 def question(rng: np.random.Generator, words: list[str]) -> str:
-  """About 60 words, some numbers and formulas among them."""
-  # A few words are common, as in any language.
+  """Makes a question of about 60 words with some numbers and formulas."""
+  # The cube makes a few words common, as in any language.
   picks = (rng.random(56) ** 3 * len(words)).astype(int)
   parts = [words[i] for i in picks]
   a, b, c = rng.integers(2, 5000, 3)
@@ -89,17 +87,17 @@ def question(rng: np.random.Generator, words: list[str]) -> str:
 
 
 def rows(count: int, words: list[str], items: list[str]) -> Iterator[dict[str, Any]]:
-  """Native rows; what is wrong with a row follows from its number."""
+  """Yields native rows. The number of a row decides which defect it has, if any."""
   for number in range(count):
     rng = np.random.default_rng([2, number])
     kind = number % 100
-    if kind < 5:  # an earlier row again
+    if kind < 5:  # exact duplicate of row 50 of this hundred
       yield row(
         f"r{number}",
         question(np.random.default_rng([2, number - number % 100 + 50]), words),
         number - number % 100 + 50,
       )
-    elif kind < 8:  # an earlier row, two words more
+    elif kind < 8:  # row 60 of this hundred with two more words
       again = number - number % 100 + 60
       text = question(np.random.default_rng([2, again]), words)
       yield row(f"r{number}", f"Kindly now: {text}", again)
@@ -131,7 +129,7 @@ def write(file: Path, entries: Iterator[dict[str, Any]] | Any) -> None:
 
 
 def measure(arguments: list[str]) -> tuple[dict[str, float], float, int]:
-  """Runs a command; seconds by stage as it logs them, all its seconds, and the peak of its tree's memory in bytes."""
+  """Runs a command. Returns seconds by logged stage, total seconds, and peak bytes of its process tree."""
   begin, peak, ended = time.monotonic(), 0, threading.Event()
   stages: dict[str, float] = {}
   environment = os.environ | {"PYTHONPATH": os.getcwd()}
@@ -158,7 +156,7 @@ def measure(arguments: list[str]) -> tuple[dict[str, float], float, int]:
 
 
 def tree(pid: int) -> list[int]:
-  """A process and all below it."""
+  """Returns the ids of a process and all its descendants."""
   found = [pid]
   for one in found:
     with contextlib.suppress(OSError):
@@ -168,7 +166,7 @@ def tree(pid: int) -> list[int]:
 
 
 def proportional(pid: int) -> int:
-  """Bytes of a process, pages that several share counted in parts."""
+  """Returns the proportional set size of a process in bytes, or 0 if it cannot be read."""
   with contextlib.suppress(OSError):
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
       if line.startswith("Pss:"):

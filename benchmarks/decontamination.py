@@ -1,10 +1,10 @@
-"""Plants evaluation problems in a training set in three disguises and prints what decontamination finds.
+"""Plants evaluation problems in a training set in three disguises and prints how many decontamination finds.
 
     python benchmarks/decontamination.py [--train gsm8k_train.jsonl] [--eval aime24.jsonl]
 
-Each problem takes the place of a training question: verbatim, wrapped in other text, and with its single-letter
-variables renamed. Prints every hit, the share of planted problems found, and the precision over the whole set: hits
-on questions that were not planted are listed to be judged.
+Each problem replaces a training question three times: verbatim, wrapped in other text, and with its single-letter
+variables renamed. The script prints every hit, the number of planted problems found, and the precision over the whole
+set. Hits on questions that were not planted are marked, so that a reader can judge them.
 """
 
 import os
@@ -39,7 +39,7 @@ def main(args: Sequence[str]) -> None:
 
 
 def plant(name: str, change: Callable[[str], str], problems: list[str], training: list[str], index: Index) -> None:
-  """Plants every problem under one disguise and prints what is found."""
+  """Plants every problem in one disguise and prints the hits, the number found and the precision."""
   step = len(training) // len(problems)
   planted = {number * step: number for number in range(len(problems))}
   for place, number in planted.items():
@@ -64,7 +64,7 @@ def wrapped(text: str) -> str:
 
 
 def renamed(text: str) -> str:
-  """Every identifier of one letter gets another."""
+  """Replaces every single-letter identifier with another letter."""
   letters = list(string.ascii_lowercase)
   random.Random(0).shuffle(letters)
   table = dict(zip(string.ascii_lowercase, letters, strict=True))
@@ -76,7 +76,7 @@ DISGUISES: dict[str, Callable[[str], str]] = {"verbatim": lambda text: text, "wr
 
 
 def questions(file: Path) -> list[str]:
-  """The questions of a JSON Lines file."""
+  """Reads the questions of a JSON Lines file."""
   found = []
   for place, row in json_rows(file):
     name = next((name for name in QUESTION_COLUMNS if isinstance(row, dict) and isinstance(row.get(name), str)), None)

@@ -1,10 +1,11 @@
-"""One accelerator against its own limits: training MFU, decoding against the memory's bandwidth, one whole step.
+"""Compares one accelerator with its limits: training MFU, decoding as a share of memory bandwidth, one whole step.
 
     python benchmarks/gpu.py --shapes 0.5B,1.5B [--trl-python python]
 
-Random weights in the shapes of Qwen2.5, bf16 computation. Each part runs in a process of its own, so that each has the
-whole memory, and prints one JSON line. TRL's step on the same shapes runs in the same call where `--trl-python` (this
-Python by default) has torch and TRL. A device whose rates nobody publishes gets no share of them.
+The models have random weights in the shapes of Qwen2.5 and compute in bf16. Each part runs in its own process, so that
+it has the whole memory, and prints one JSON line. TRL's step on the same shapes runs in the same call if
+`--trl-python` (by default this Python) has torch and TRL. For a device without published peak rates, `mfu` and
+`roofline` are null.
 """
 
 import argparse
@@ -51,16 +52,17 @@ def shape_of(name: str) -> Qwen2Config:
 
 
 def training_flops(shape: Qwen2Config, rows: int, length: int) -> float:
-  """Of a forward and a backward pass over rows of one sequence each: 6 a weight and token, half of the attention.
+  """FLOPs of a forward and a backward pass over rows of one sequence each.
 
-  What rematerialisation computes again is not work done (the convention of MFU).
+  They count 6 per matrix weight and token, and half of the attention matrix. Following the convention of MFU, the
+  recomputation of rematerialisation does not count.
   """
   attention = shape.num_hidden_layers * 6 * shape.num_attention_heads * shape.head_dim * length**2
   return 6.0 * n_matmul_parameters(shape) * rows * length + rows * attention
 
 
 def decode_bytes(shape: Qwen2Config, slots: int, length: float) -> float:
-  """What a decode step reads in bf16: the weights (but an untied embedding's table) and `length` cached positions."""
+  """Bytes that a decode step reads in bf16: the weights (except an untied embedding) and `length` cached positions."""
   table = 0 if shape.tie_word_embeddings else shape.vocab_size * shape.hidden_size
   cache = 2 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim * length * slots
   return 2.0 * (n_parameters(shape) - table + cache)
@@ -81,7 +83,7 @@ def response(shape: Qwen2Config, prompt: int, length: int, seed: int) -> tuple[R
 
 
 def median_seconds(run: Callable[[], Any], times: int) -> float:
-  """Of `times` runs after one that compiles; each run ends by itself (it reads its result)."""
+  """Returns the median seconds of `times` runs, after one that compiles. `run` must wait for its own result."""
   seconds = []
   for turn in range(times + 1):
     started = time.perf_counter()
@@ -92,7 +94,7 @@ def median_seconds(run: Callable[[], Any], times: int) -> float:
 
 
 def train(shape: Qwen2Config, chip: Chip, options: argparse.Namespace) -> dict[str, Any]:
-  """An optimizer step over full rows."""
+  """Measures an optimizer step over full rows."""
   learner, state = make_learner(shape, options)
   length, rows = options.length, options.rows * options.micro_batches
   responses = [response(shape, length // 8, length - length // 8, seed) for seed in range(rows)]
@@ -129,7 +131,7 @@ def make_engine(shape: Qwen2Config, options: argparse.Namespace, slots: int) -> 
 
 
 def decode(shape: Qwen2Config, chip: Chip, options: argparse.Namespace) -> dict[str, Any]:
-  """All slots full from the first token of a response to its last; prefilling and the first chunk are not timed."""
+  """Measures decoding with all slots full from the first token to the last. Prefill and first chunk are not timed."""
   engine = make_engine(shape, options, options.slots)
   params = engine.load_params(jax.jit(lambda: init_params(shape, jax.random.key(0)))())
   state = engine.init_decode_state()
@@ -142,7 +144,7 @@ def decode(shape: Qwen2Config, chip: Chip, options: argparse.Namespace) -> dict[
   while steps < options.new_tokens - options.chunk:
     state, result = engine.generate(params, state)
     valid = jax.device_get(result.data)[:, slice(*result.valid_idx)]
-    assert valid.all(), "a slot stopped before its budget was spent"
+    assert valid.all(), "a slot stopped before it reached --new-tokens"
     if not begun:
       begun, started = True, time.perf_counter()
     else:
@@ -160,7 +162,7 @@ def decode(shape: Qwen2Config, chip: Chip, options: argparse.Namespace) -> dict[
 
 
 def step(shape: Qwen2Config, chip: Chip, options: argparse.Namespace) -> dict[str, Any]:
-  """Rollout, a cheap reward (half of each group is right) and an update."""
+  """Measures a step: rollout, a cheap reward that half of each group gets, and an update."""
   learner, state = make_learner(shape, options)
   slots = min(options.slots, options.prompts * options.group)
   engine = make_engine(shape, options, slots)
@@ -199,7 +201,7 @@ def run_part(part: str, name: str, options: argparse.Namespace) -> dict[str, Any
 
 
 def run_in_process(part: str, name: str, args: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
-  """What a part finds, in a process of its own."""
+  """Runs a part in its own process and returns its measurements."""
   folder = Path(__file__).absolute().parent
   command = [sys.executable, str(folder / "gpu.py"), *args, "--part", part, "--shapes", name]
   if part == "trl":
@@ -219,22 +221,22 @@ def run_in_process(part: str, name: str, args: Sequence[str], options: argparse.
 
 def main(args: Sequence[str]) -> None:
   parser = ArgumentParser(description=__doc__)
-  parser.add_argument("--shapes", default="0.5B,1.5B", help="sizes of Qwen2.5, or toy, with commas between")
+  parser.add_argument("--shapes", default="0.5B,1.5B", help="comma-separated sizes of Qwen2.5, or toy")
   parser.add_argument("--parts", default=",".join(PARTS))
-  parser.add_argument("--part", choices=PARTS[:-1], help=argparse.SUPPRESS)  # what a process of its own is started with
-  parser.add_argument("--steps", type=int, default=5, help="timed, after one that is not")
-  parser.add_argument("--length", type=int, default=4096, help="tokens of a training row")
-  parser.add_argument("--rows", type=int, default=4, help="of a micro-batch")
+  parser.add_argument("--part", choices=PARTS[:-1], help=argparse.SUPPRESS)  # the part that this process runs itself
+  parser.add_argument("--steps", type=int, default=5, help="timed steps, after one untimed step")
+  parser.add_argument("--length", type=int, default=4096, help="tokens per training row")
+  parser.add_argument("--rows", type=int, default=4, help="rows per micro-batch")
   parser.add_argument("--micro-batches", type=int, default=4)
   parser.add_argument("--remat", choices=("none", "dots", "full"), default="full")
-  parser.add_argument("--head-chunk", type=int, default=1024, help="response tokens a row whose logits exist at once")
+  parser.add_argument("--head-chunk", type=int, default=1024, help="response tokens per row whose logits exist at once")
   parser.add_argument("--slots", type=int, default=256)
-  parser.add_argument("--prompt", type=int, default=512, help="tokens")
+  parser.add_argument("--prompt", type=int, default=512, help="tokens per prompt")
   parser.add_argument("--new-tokens", type=int, default=1024)
-  parser.add_argument("--chunk", type=int, default=32, help="tokens a compiled decode loop")
-  parser.add_argument("--prompts", type=int, default=32, help="of a whole step")
-  parser.add_argument("--group", type=int, default=8, help="responses a prompt")
-  parser.add_argument("--trl-python", default=sys.executable, help="a Python that has torch and TRL")
+  parser.add_argument("--chunk", type=int, default=32, help="tokens per compiled decode loop")
+  parser.add_argument("--prompts", type=int, default=32, help="prompts per whole step")
+  parser.add_argument("--group", type=int, default=8, help="responses per prompt")
+  parser.add_argument("--trl-python", default=sys.executable, help="Python interpreter with torch and TRL")
   options = parser.parse_args(args)
   check_positive(options, *(name for name, value in vars(options).items() if isinstance(value, int)))
   if options.new_tokens < 2 * options.chunk or options.new_tokens % options.chunk:

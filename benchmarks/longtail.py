@@ -1,9 +1,9 @@
-"""Continuous batching against static batches where one response in ten is eight times longer. Prints one JSON line.
+"""Compares continuous with static batching when one response in ten is eight times longer. Prints one JSON line.
 
     python benchmarks/longtail.py --model DIR
 
-Both run the same engine in one process, turn by turn. A static batch fills all slots and waits for its longest
-response; continuous batching refills a slot as soon as it is free.
+Both run on the same engine in one process and take turns. A static batch fills all slots and waits for its longest
+response. Continuous batching refills a slot as soon as it is free.
 """
 
 import json
@@ -31,7 +31,7 @@ def main(args: Sequence[str]) -> None:
   parser.add_argument("--model", required=True, type=Path, help="Hugging Face folder")
   parser.add_argument("--responses", type=int, default=320)
   parser.add_argument("--slots", type=int, default=32)
-  parser.add_argument("--short", type=int, default=32, help="tokens of nine responses in ten; the tenth: 8 times that")
+  parser.add_argument("--short", type=int, default=32, help="tokens of 9 in 10 responses; the others have 8 times that")
   parser.add_argument("--chunk", type=int, default=8)
   parser.add_argument("--turns", type=int, default=3)
   options = parser.parse_args(args)

@@ -1,10 +1,13 @@
-"""The update on packed rows against padded ones, on a long-tailed distribution of lengths. Prints one JSON line.
+"""Compares updates on packed and padded rows with a long-tailed distribution of lengths. Prints one JSON line.
 
     python benchmarks/packing.py --model DIR
 
-Lengths are log-normal, as the published runs' were long-tailed (a mean far below the limit), prompts short beside. All
-three ways train the same responses to the same loss: rows packed with several responses (one compiled program), a
-response a row padded to its micro-batch's longest (several), and a response a row padded to the limit (one).
+Response lengths are log-normal with a mean far below the limit, because published runs are long-tailed. Prompts are
+short. All three ways train on the same responses and reach the same loss:
+
+packed           several responses per row, one compiled program
+padded           one response per row, padded to the longest of its micro-batch, several programs
+padded_to_limit  one response per row, padded to the limit, one program
 """
 
 import json
@@ -28,7 +31,7 @@ from srpo_jax.types import Rollout
 from srpo_jax.utils.cache import enable_compilation_cache
 from srpo_jax.utils.errors import run_cli
 
-PROMPT = 16  # tokens, at most
+PROMPT = 16  # maximum tokens per prompt
 
 
 def make_responses(n: int, mean: float, limit: int, vocab: int) -> list[tuple[Rollout, float]]:
@@ -47,7 +50,7 @@ def make_responses(n: int, mean: float, limit: int, vocab: int) -> list[tuple[Ro
 
 
 def cost(batches: list[MicroBatch]) -> dict[str, float]:
-  """What micro-batches compute beyond the responses' tokens, and how many programs they need."""
+  """Returns the share of computation spent on padding and the number of compiled programs."""
   trained = sum(int(np.count_nonzero(b.segments)) for b in batches)
   computed = sum(b.segments.size for b in batches)
   return {
@@ -60,10 +63,10 @@ def main(args: Sequence[str]) -> None:
   parser = ArgumentParser(description=__doc__)
   parser.add_argument("--model", required=True, type=Path, help="Hugging Face folder")
   parser.add_argument("--responses", type=int, default=256)
-  parser.add_argument("--mean", type=int, default=48, help="tokens of a response")
+  parser.add_argument("--mean", type=int, default=48, help="mean tokens per response")
   parser.add_argument("--limit", type=int, default=192, help="tokens of the longest response")
-  parser.add_argument("--rows", type=int, default=2, help="of a micro-batch")
-  parser.add_argument("--steps", type=int, default=3, help="turns that are timed, after one that compiles")
+  parser.add_argument("--rows", type=int, default=2, help="rows per micro-batch")
+  parser.add_argument("--steps", type=int, default=3, help="timed turns, after one that compiles")
   options = parser.parse_args(args)
   check_positive(options, "responses", "mean", "limit", "rows", "steps")
   enable_compilation_cache()
@@ -81,7 +84,7 @@ def main(args: Sequence[str]) -> None:
   learner = Learner(config, optimizer, LearnerOptions(head_chunk=64))
   seconds: dict[str, list[float]] = {name: [] for name in cuts}
   losses: dict[str, float] = {}
-  for turn in range(options.steps + 1):  # turn by turn: what else the machine does falls on all of them
+  for turn in range(options.steps + 1):  # taking turns spreads other load on the machine over all three ways
     for name, batches in cuts.items():
       state = learner.init(jax.tree.map(jax.numpy.copy, params))
       started = time.perf_counter()

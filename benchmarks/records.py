@@ -1,9 +1,9 @@
-"""Rows a second into and out of a records folder, and the memory that it takes.
+"""Measures rows per second and memory of writing and reading a records folder. Prints one JSON object.
 
     python benchmarks/records.py [--rows 1000000]
 
-Synthetic math rows of about 270 bytes, written in one process and read in another; prints one JSON object. Memory is
-the peak resident size of the process, with what it has after its imports beside it.
+The rows are synthetic math rows of about 270 bytes. One process writes them and another reads them. Memory is the peak
+resident size of each process. The `idle` fields give the peak right after the imports.
 """
 
 import argparse
@@ -27,10 +27,10 @@ RANDOM_READS = 2000
 
 
 def main() -> None:
-  """Prints the measures."""
+  """Writes, reads and prints the measurements."""
   parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
   parser.add_argument("--rows", type=int, default=1_000_000)
-  parser.add_argument("--read", type=Path, help="a folder to read, in the process that --rows starts")
+  parser.add_argument("--read", type=Path, help="records folder to read; used by the second process")
   options = parser.parse_args()
   if options.read:
     print(json.dumps(read(options.read)))
@@ -86,7 +86,10 @@ def rows(n: int) -> Iterator[dict[str, Any]]:
 
 
 def peak_mb() -> int:
-  """Of this program alone: what getrusage tells outlives exec, and would be the parent's."""
+  """Returns the peak resident memory of this program in MiB.
+
+  getrusage would not do, because its value survives exec and may come from the parent.
+  """
   (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
   return int(line.split()[1]) >> 10
 

@@ -1,9 +1,9 @@
-"""How long the reflection analysis takes on a large run's responses. Prints one JSON line.
+"""Measures the time of the reflection analysis on the responses of a large run. Prints one JSON line.
 
     python benchmarks/reflection.py [--responses 100000] [--words 1700]
 
-Responses are words of real questions with phrases and code strewn in; 1,700 English words are about 2,500 tokens of a
-Qwen2.5 tokenizer.
+Responses consist of words from real questions with reflective phrases and code inserted at random. 1,700 English words
+are about 2,500 tokens of a Qwen2.5 tokenizer.
 """
 
 import json
@@ -40,8 +40,8 @@ def main(args: Sequence[str]) -> None:
   data = Path(os.environ.get("SRPO_DATA", Path(__file__).parent.parent / ".." / "shared" / "data"))
   parser = ArgumentParser(description=__doc__)
   parser.add_argument("--responses", type=int, default=100_000)
-  parser.add_argument("--words", type=int, default=1700, help="of a response")
-  parser.add_argument("--questions", type=Path, default=data / "gsm8k_train.jsonl", help="`question` column")
+  parser.add_argument("--words", type=int, default=1700, help="words per response")
+  parser.add_argument("--questions", type=Path, default=data / "gsm8k_train.jsonl", help="file with a question column")
   options = parser.parse_args(args)
   check_positive(options, "responses", "words")
   if not options.questions.is_file():

@@ -1,9 +1,12 @@
-"""Executions a second in the sandbox, and the seconds of a whole scoring batch with the memory that it holds.
+"""Measures executions per second in the sandbox, and the seconds and memory of a whole scoring batch.
 
     python benchmarks/sandbox.py [--tier namespaces] [--slots 0] [--batch 8192]
 
-Three measures, one line of JSON each: trivial programs; the canonical solutions of HumanEval, or, without that file,
-generated programs of the same size; and a batch of 60 % math and 40 % code responses through the scorer of training.
+Prints one JSON line for each of three measurements:
+
+1. Trivial programs.
+2. The canonical solutions of HumanEval or, without that file, generated programs of the same size.
+3. A batch of 60 % math and 40 % code responses, judged by the scorer that training uses.
 """
 
 import argparse
@@ -27,14 +30,14 @@ from srpo_jax.types import ScoreRequest  # noqa: E402
 from srpo_jax.utils.errors import InputError  # noqa: E402
 
 MATH_SHARE = 0.6
-WRONG_SHARE = 0.5  # of the code responses: failing programs cost other amounts than passing ones
-SPIN_SHARE = 0.005  # of the code responses: these run into the limit
+WRONG_SHARE = 0.5  # share of code responses that fail, because failing and passing programs take different times
+SPIN_SHARE = 0.005  # share of code responses that run into the time limit
 
-Pair = tuple[str, dict[str, Any]]  # a program and the tests of its problem
+Pair = tuple[str, dict[str, Any]]  # (program, tests of its problem)
 
 
 def main() -> None:
-  """Prints the measures."""
+  """Runs and prints the three measurements."""
   options = _options()
   sandbox = SandboxOptions(min_tier="unsafe", tier=options.tier, slots=options.slots, timeout_s=options.limit_s)
   problems = humaneval(options.data)
@@ -49,19 +52,19 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
   parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-  parser.add_argument("--tier", default="", help="this tier; default: the best that works")
-  parser.add_argument("--slots", type=int, default=0, help="children side by side; 0: one a core")
-  parser.add_argument("--limit-s", type=float, default=4.0, help="wall clock of one execution")
-  parser.add_argument("--batch", type=int, default=8192, help="responses of the scoring batch")
+  parser.add_argument("--tier", default="", help="only tier to try (default: the best that works)")
+  parser.add_argument("--slots", type=int, default=0, help="parallel children; 0 means one per core")
+  parser.add_argument("--limit-s", type=float, default=4.0, help="wall-clock seconds of one execution")
+  parser.add_argument("--batch", type=int, default=8192, help="responses in the scoring batch")
   parser.add_argument("--data", type=Path, default=Path(os.environ.get("SRPO_DATA", ROOT / "../shared/data")))
   return parser.parse_args()
 
 
 def humaneval(folder: Path) -> list[Pair]:
-  """The canonical solutions with the tests that can be turned; generated ones where the file is absent."""
+  """Returns the canonical solutions whose tests `turn` accepts, or generated programs if the file is absent."""
   file = folder / "humaneval.jsonl"
   if not file.is_file():
-    print(f"{file} is absent: generated programs of the same size", file=sys.stderr)
+    print(f"{file}: no such file, using generated programs of the same size", file=sys.stderr)
     return [_generated(number) for number in range(150)]
   pairs = []
   for line in file.read_text().splitlines():
@@ -85,9 +88,10 @@ def _generated(number: int) -> Pair:
 
 
 def rate(sandbox: Sandbox, jobs: list[dict[str, Any]]) -> dict[str, float]:
-  """Executions a second, and the processor time of each, which other work on the machine sways less.
+  """Returns executions per second and the processor time of each, which depends less on other load on the machine.
 
-  Every execution must have come to its end.
+  Raises:
+    RuntimeError: The sandbox failed on some execution.
   """
   gate, failed = threading.Semaphore(0), []
 
@@ -110,7 +114,7 @@ def rate(sandbox: Sandbox, jobs: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def _cpu_s(pids: list[int]) -> float:
-  """Processor seconds of these processes and of their children that have ended."""
+  """Returns the processor seconds of these processes and of their children that have ended."""
   ticks = 0
   for pid in pids:
     ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
@@ -118,7 +122,7 @@ def _cpu_s(pids: list[int]) -> float:
 
 
 def batch(count: int, options: SandboxOptions, problems: list[Pair]) -> dict[str, Any]:
-  """Seconds of scoring, verdicts of each kind, and the peak memory of this process and of all below it."""
+  """Scores a batch. Returns seconds, counts of verdicts, and peak memory of this process and of its descendants."""
   chance = random.Random(0)
   requests = [_request(number, count, problems, chance) for number in range(count)]
   with Scorer(sandbox=options) as scorer, Memory() as memory:
@@ -158,7 +162,7 @@ def _request(number: int, count: int, problems: list[Pair], chance: random.Rando
 
 
 class Memory:
-  """The peaks of resident memory in MB, sampled: this process's own, and the proportional share of all below it."""
+  """Samples the peak memory in MiB: resident size of this process, and proportional size of all its descendants."""
 
   def __enter__(self) -> "Memory":
     self.peak_own = self.peak_below = 0.0

@@ -1,12 +1,13 @@
-"""`srpo_jax.serve` against transformers' generate and `transformers serve` on one model. A JSON line a contender.
+"""Compares `srpo_jax.serve` with transformers' generate and `transformers serve` on one model.
 
     python benchmarks/serve.py --model DIR [--requests 64] [--clients 16]
 
-The same prompts (of --prompt-tokens and fewer) and budgets (of --new-tokens and fewer) for all, greedy, fp32. Servers
-are asked by the same OpenAI client, --clients calls at a time, streaming; ours by gRPC too. `generate` gets batches of
---clients, padded, each as long as its longest budget; only tokens within the budgets count, and its first token comes
-with the first step. Seconds to the first token are from sending to the first text. `transformers serve` wants fastapi
-and accelerate installed; where it does not start, its line says why.
+Prints one JSON line per contender. All get the same prompts (of at most --prompt-tokens) with the same token limits (of
+at most --new-tokens) and decode greedily in fp32. The same OpenAI client sends --clients streaming calls at a time to
+each server, and a gRPC client does the same to ours. `generate` gets padded batches of --clients prompts, and each
+batch runs to its largest limit. Only tokens within each prompt's own limit count. The first token of a batch comes with
+its first step. For servers, the seconds to the first token run from the request to the first text. `transformers serve`
+needs fastapi and accelerate. If it does not start, its line gives the reason.
 """
 
 import argparse
@@ -37,8 +38,8 @@ from srpo_jax.data.encoded import load_tokenizer
 from srpo_jax.utils.errors import run_cli
 
 ROOT = Path(__file__).parent.parent
-START_S = 300
-# (prompt, budget) -> the seconds to its first token, and its tokens
+START_S = 300  # seconds that a server has to start
+# Maps (prompt, token limit) to (seconds to the first token, number of tokens).
 Ask = Callable[[str, int], Awaitable[tuple[float, int]]]
 
 
@@ -46,7 +47,7 @@ def main(args: Sequence[str]) -> None:
   parser = ArgumentParser(description=__doc__)
   parser.add_argument("--model", required=True, type=Path, help="Hugging Face folder")
   parser.add_argument("--requests", type=int, default=64)
-  parser.add_argument("--clients", type=int, default=16, help="calls at a time, and slots of our server")
+  parser.add_argument("--clients", type=int, default=16, help="concurrent calls, and slots of our server")
   parser.add_argument("--prompt-tokens", type=int, default=64)
   parser.add_argument("--new-tokens", type=int, default=128)
   options = parser.parse_args(args)
@@ -59,7 +60,7 @@ def main(args: Sequence[str]) -> None:
 
 
 def workload(options: argparse.Namespace, tokenizer: Any) -> list[tuple[str, int]]:
-  """Prompts of letters and spaces, and their budgets."""
+  """Makes prompts of letters and spaces, each with its token limit."""
   rng = np.random.default_rng(0)
   asked = []
   for _ in range(options.requests):
@@ -81,12 +82,16 @@ def figures(name: str, first_s: Sequence[float], tokens: int, seconds: float) ->
 
 
 async def timed(ask: Ask, asked: Sequence[tuple[str, int]], clients: int) -> tuple[list[float], int, float]:
-  """(seconds to each first token, tokens, seconds of all), so many calls at a time; the first calls are practice."""
+  """Sends all prompts with `clients` concurrent calls, after an untimed first round of `clients` calls.
+
+  Returns:
+    Seconds to each first token, total tokens, and total seconds.
+  """
   gate = asyncio.Semaphore(clients)
 
-  async def one(prompt: str, budget: int) -> tuple[float, int]:
+  async def one(prompt: str, limit: int) -> tuple[float, int]:
     async with gate:
-      return await ask(prompt, budget)
+      return await ask(prompt, limit)
 
   await asyncio.gather(*(one(*pair) for pair in asked[:clients]))
   started = time.perf_counter()
@@ -100,10 +105,10 @@ async def by_http(url: str, model: str, asked: Sequence[tuple[str, int]], client
 
   async with openai.AsyncOpenAI(base_url=url, api_key="none", timeout=600) as client:
 
-    async def ask(prompt: str, budget: int) -> tuple[float, int]:
+    async def ask(prompt: str, limit: int) -> tuple[float, int]:
       started, first, tokens = time.perf_counter(), None, 0
       stream: AsyncIterator[Any] = await client.completions.create(
-        model=model, prompt=prompt, max_tokens=budget, temperature=0, stream=True, **extra
+        model=model, prompt=prompt, max_tokens=limit, temperature=0, stream=True, **extra
       )
       async for event in stream:
         if first is None and event.choices:
@@ -123,10 +128,10 @@ async def by_grpc(address: str, asked: Sequence[tuple[str, int]], clients: int) 
   async with grpc.aio.insecure_channel(address) as channel:
     stub = jetstream_pb2_grpc.OrchestratorStub(channel)
 
-    async def ask(prompt: str, budget: int) -> tuple[float, int]:
+    async def ask(prompt: str, limit: int) -> tuple[float, int]:
       started, first, tokens = time.perf_counter(), None, 0
       text = jetstream_pb2.DecodeRequest.TextContent(text=prompt)
-      async for response in stub.Decode(jetstream_pb2.DecodeRequest(text_content=text, max_tokens=budget)):
+      async for response in stub.Decode(jetstream_pb2.DecodeRequest(text_content=text, max_tokens=limit)):
         first = time.perf_counter() - started if first is None else first
         tokens += len(response.stream_content.samples[0].token_ids)
       assert first is not None
@@ -137,7 +142,10 @@ async def by_grpc(address: str, asked: Sequence[tuple[str, int]], clients: int) 
 
 @contextlib.contextmanager
 def process(command: Sequence[str], ready: Callable[[str], Any]) -> Iterator[Any]:
-  """What `ready` finds in the log of a command that runs until the end of the block; a string says why it cannot."""
+  """Runs a command until the end of the block and yields the value that `ready` finds in its log.
+
+  If the command does not become ready within START_S seconds, yields a string with the reason.
+  """
   with tempfile.NamedTemporaryFile("w+") as log:
     running = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=os.environ | {"TQDM_DISABLE": "1"})
     try:
@@ -145,7 +153,7 @@ def process(command: Sequence[str], ready: Callable[[str], Any]) -> Iterator[Any
       while not found and time.monotonic() < end and running.poll() is None:
         time.sleep(0.1)
         found = ready(Path(log.name).read_text())
-      yield found or f"it did not start: {' '.join(Path(log.name).read_text().split())[-300:]}"
+      yield found or f"did not start: {' '.join(Path(log.name).read_text().split())[-300:]}"
     finally:
       running.terminate()
       with contextlib.suppress(subprocess.TimeoutExpired):
@@ -195,14 +203,14 @@ def transformers_generate(
       )  # fmt: skip
     rows = out[:, inputs["input_ids"].shape[1] :].tolist()
     tokens = 0
-    for row, (_, budget) in zip(rows, pairs, strict=True):
+    for row, (_, limit) in zip(rows, pairs, strict=True):
       ended = next((at + 1 for at, token in enumerate(row) if token in stops), len(row))
-      tokens += min(budget, ended)
+      tokens += min(limit, ended)
     assert clock.first is not None
     return clock.first - started, tokens
 
   batches = [asked[at : at + options.clients] for at in range(0, len(asked), options.clients)]
-  batch(batches[0])  # practice, as the others have
+  batch(batches[0])  # untimed first round, which the servers get too
   started, firsts, tokens = time.perf_counter(), [], 0
   for pairs in batches:
     first, generated = batch(pairs)
@@ -234,7 +242,7 @@ def transformers_serve(
         continue
       try:
         got = asyncio.run(by_http(f"{url}/v1", model, asked, options.clients))
-      except Exception as error:  # whatever its answers make of the client
+      except Exception as error:  # the client may fail in any way on this server's answers
         yield {"contender": name, "left_out": f"{type(error).__name__}: {error}"[:300]}
       else:
         yield figures(name, *got)

@@ -1,9 +1,9 @@
-"""One real training step on any Hugging Face folder: rollout, a cheap reward, update. Prints one JSON line.
+"""Measures a real training step (rollout, a cheap reward, update) on a Hugging Face folder. Prints one JSON line.
 
     python benchmarks/step.py --model DIR --prompts FILE --num-prompts 8 --group 8 --new-tokens 128 --steps 5
 
-EOS is ignored, so that every response has exactly the new tokens asked for; every token goes forward and backward. The
-figures are medians over the steps after a warm-up step, in seconds.
+EOS is ignored, so that every response has exactly --new-tokens tokens. Every token goes through the forward and the
+backward pass. Times are medians in seconds over the steps after a warm-up step.
 """
 
 import argparse
@@ -37,7 +37,7 @@ PROMPT_BUCKET = 32
 
 
 def read_prompts(file: Path, tokenizer: object, count: int, max_tokens: int) -> list[np.ndarray]:
-  """The first `count` prompts of a JSON Lines file with a `prompt` column, those over `max_tokens` tokens left out."""
+  """Reads the first `count` prompts of at most `max_tokens` tokens from a JSON Lines file with a `prompt` column."""
   prompts = []
   for place, row in json_rows(file):
     if not isinstance(row, dict) or not is_text(row.get("prompt")):
@@ -51,7 +51,7 @@ def read_prompts(file: Path, tokenizer: object, count: int, max_tokens: int) -> 
 
 
 def run(options: argparse.Namespace) -> dict[str, float]:
-  """The medians of the timed steps."""
+  """Runs the steps and returns the medians of the timed ones."""
   config = hf.read_config(options.model)
   tokenizer = load_tokenizer(options.model)
   prompts = read_prompts(options.prompts, tokenizer, options.num_prompts, options.max_prompt_tokens)
@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> dict[str, float]:
     stream = sample_groups(engine, state.params, requests, stop_tokens=(), prompt_bucket=PROMPT_BUCKET)
     rollouts = sorted(stream, key=lambda r: (int(r.prompt_id), r.sample))
     generated = time.perf_counter()
-    # Half of each group is right: rewards vary within every group, and no advantage is zero.
+    # Half of each group is right, so rewards vary within every group and no advantage is zero.
     rewards = np.array([r.sample % 2 for r in rollouts], np.float64).reshape(options.num_prompts, options.group)
     judged = np.ones_like(rewards, bool)
     advantages = group_advantages(rewards, judged, ~judged)
@@ -113,16 +113,16 @@ def run(options: argparse.Namespace) -> dict[str, float]:
 def main(args: Sequence[str]) -> None:
   parser = ArgumentParser(description=__doc__)
   parser.add_argument("--model", required=True, type=Path, help="Hugging Face folder")
-  parser.add_argument("--prompts", required=True, type=Path, help="JSON Lines with a `prompt` column")
+  parser.add_argument("--prompts", required=True, type=Path, help="JSON Lines file with a prompt column")
   parser.add_argument("--num-prompts", type=int, default=8)
   parser.add_argument("--group", type=int, default=8)
   parser.add_argument("--new-tokens", type=int, default=128)
-  parser.add_argument("--steps", type=int, default=5, help="timed, after one that is not")
-  parser.add_argument("--max-prompt-tokens", type=int, default=1024, help="longer prompts are left out")
-  parser.add_argument("--slots", type=int, default=0, help="0: one a response")
-  parser.add_argument("--chunk", type=int, default=32, help="tokens a compiled decode loop")
-  parser.add_argument("--micro-batch", type=int, default=8, help="rows")
-  parser.add_argument("--head-chunk", type=int, default=64, help="response tokens a row whose logits exist at once")
+  parser.add_argument("--steps", type=int, default=5, help="timed steps, after one untimed step")
+  parser.add_argument("--max-prompt-tokens", type=int, default=1024, help="length above which prompts are skipped")
+  parser.add_argument("--slots", type=int, default=0, help="engine slots; 0 means one per response")
+  parser.add_argument("--chunk", type=int, default=32, help="tokens per compiled decode loop")
+  parser.add_argument("--micro-batch", type=int, default=8, help="rows per micro-batch")
+  parser.add_argument("--head-chunk", type=int, default=64, help="response tokens per row whose logits exist at once")
   parser.add_argument("--remat", choices=("none", "dots", "full"), default="none")
   parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
   parser.add_argument("--backend", choices=("jetstream", "inprocess"), default="jetstream")

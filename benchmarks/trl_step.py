@@ -1,9 +1,9 @@
-"""TRL's step on the shapes of benchmarks/gpu.py, which starts this in a Python that has torch and TRL.
+"""Measures TRL's step on the shapes of benchmarks/gpu.py, which starts this script in a Python with torch and TRL.
 
     python trl_step.py '{"prompts": 32, "group": 8, ...}'
 
-The same numbers of prompts, responses, prompt and response tokens, a reward that half of each group gets, no KL term,
-generation by transformers. Prints one JSON line.
+The step has the same numbers of prompts, responses, prompt tokens and response tokens. Half of each group gets the
+reward, there is no KL term, and transformers generates the responses. Prints one JSON line.
 """
 
 import json
@@ -33,7 +33,7 @@ CUDA = torch.cuda.is_available()
 
 
 class Clock(TrainerCallback):
-  """Seconds of each step."""
+  """Records the seconds of each step."""
 
   def __init__(self) -> None:
     self.seconds: list[float] = []
@@ -48,7 +48,7 @@ class Clock(TrainerCallback):
 
 
 def make_tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
-  """A token a word, so that a text has as many tokens as it has words."""
+  """Makes a tokenizer with one token per word, so that a text has as many tokens as words."""
   words = {f"w{i}": i for i in range(min(1000, vocabulary - 1))} | {"<eos>": vocabulary - 1}
   plain = Tokenizer(models.WordLevel(words, unk_token="w0"))
   plain.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # type: ignore[assignment]

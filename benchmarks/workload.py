@@ -1,4 +1,4 @@
-"""Writes the 5 M-parameter workload of `make bench`: a random Qwen2 with a 4,096-token BPE, and real questions.
+"""Writes the 5 M-parameter workload of `make bench`: a random Qwen2, a 4,096-token BPE, real questions.
 
 python benchmarks/workload.py --out DIR [--questions gsm8k_train.jsonl]
 """
@@ -36,8 +36,8 @@ SHAPE = {
 def main(args: Sequence[str]) -> None:
   data = Path(os.environ.get("SRPO_DATA", Path(__file__).parent.parent / ".." / "shared" / "data"))
   parser = ArgumentParser(description=__doc__)
-  parser.add_argument("--out", required=True, type=Path, help="folder for model/ and prompts.jsonl")
-  parser.add_argument("--questions", type=Path, default=data / "gsm8k_train.jsonl", help="`question` column")
+  parser.add_argument("--out", required=True, type=Path, help="output folder for model/ and prompts.jsonl")
+  parser.add_argument("--questions", type=Path, default=data / "gsm8k_train.jsonl", help="file with a question column")
   options = parser.parse_args(args)
   if not options.questions.is_file():
     raise InputError(f"{options.questions}: no such file, expected JSON Lines with a question column (set SRPO_DATA)")

@@ -1,5 +1,5 @@
-# shellcheck shell=bash disable=SC2034,SC2154 # variables that the scripts give and take
-# What launch/tpu_vm.sh and launch/jobset.sh share: errors of one line, commands shown or run, slices and what they cost.
+# shellcheck shell=bash disable=SC2034,SC2154 # variables shared with the scripts that source this file
+# Functions that launch/tpu_vm.sh and launch/jobset.sh share: one-line errors, dry runs, slices and their cost.
 
 die() {
   echo "error: $*" >&2
@@ -8,7 +8,7 @@ die() {
 
 ((BASH_VERSINFO[0] >= 5)) || die "expected bash 5 or newer (macOS: brew install bash), got $BASH_VERSION"
 
-# Words as a line that a shell reads as these words.
+# Prints its arguments as one line that a shell reads back as the same words.
 quoted() {
   local word line='' quote="'\\''"
   for word in "$@"; do
@@ -18,27 +18,28 @@ quoted() {
   printf '%s\n' "${line% }"
 }
 
-# Shows a command, and runs it unless --dry-run was given.
+# Prints a command, and runs it unless --dry-run was given.
 run() {
   quoted "$@"
   if ((dry_run)); then return; fi
   "$@"
 }
 
-# The name of a slice, a node pool or a job.
+# Checks the name of a slice, a node pool or a job.
 check_name() {
   [[ -n $name ]] || die "--name: missing"
-  [[ $name =~ ^[a-z]([-a-z0-9]*[a-z0-9])?$ ]] || die "--name: expected small letters, digits and hyphens, got '$name'"
+  [[ $name =~ ^[a-z]([-a-z0-9]*[a-z0-9])?$ ]] || die "--name: expected lowercase letters, digits and hyphens, got '$name'"
 }
 
-# The trainer's arguments; $1: why its workdir is not on the machine.
+# Checks the trainer's arguments. $1 is the reason why the workdir cannot be on the machine.
 check_arguments() {
   [[ " ${arguments[*]-} " == *" --config"* ]] ||
     die "$verb: expected -- --config=... --workdir=gs://... (the trainer's arguments)"
   [[ " ${arguments[*]-} " == *" --workdir=gs://"* ]] || die "$verb: expected --workdir=gs://... after --: $1"
 }
 
-# v5p:4x4x4 -> generation, topology, chips, chips_per_host, hosts, accelerator_type (v5p counts cores, two a chip).
+# Parses v5p:4x4x4 into generation, topology, chips, chips_per_host, hosts, accelerator_type and default_runtime. The
+# accelerator type of v5p counts cores, of which a chip has two.
 parse_slice() {
   [[ $1 =~ ^(v5p|v6e):([1-9][0-9]*(x[1-9][0-9]*)+)$ ]] || die "--topology: expected v5p:AxBxC or v6e:AxB, got '$1'"
   generation=${BASH_REMATCH[1]} topology=${BASH_REMATCH[2]} chips=1
@@ -58,8 +59,8 @@ parse_slice() {
   hosts=$((chips / chips_per_host))
 }
 
-# On stderr: what it costs to forget the slice.
+# Prints on stderr the cost of a forgotten slice. $1 is the command that deletes it.
 warn_of_cost() {
-  echo "# $chips chips ($hosts hosts): each hour that they exist costs $chips chip-hours, trained on or not (a day:" \
-    "$((24 * chips)); prices a chip-hour: https://cloud.google.com/tpu/pricing). They end with: $1" >&2
+  echo "# $chips chips ($hosts hosts): each hour that they exist costs $chips chip-hours, used or not (a day:" \
+    "$((24 * chips)); prices per chip-hour: https://cloud.google.com/tpu/pricing). To delete them: $1" >&2
 }

@@ -1,28 +1,30 @@
 #!/usr/bin/env bash
-usage='Trains on a TPU slice of GKE, as a JobSet (https://jobset.sigs.k8s.io must be installed in the cluster).
+usage='Trains on a TPU slice of GKE as a JobSet. The cluster must have https://jobset.sigs.k8s.io installed.
 
   launch/jobset.sh VERB [OPTIONS] [-- ARGUMENTS OF python -m srpo_jax.launch]
 
 verbs
-  create-pool   the node pool of the slice:        --name --cluster --location [--zone] [--topology] [--spot]
-  render        the manifest, on stdout:           --name --image --model-bucket [...] -- ARGUMENTS
-  apply         the same, to kubectl; it restarts by itself after a preemption and goes on from the workdir
-  logs          follows host 0:                    --name
-  delete        the job, and its pods (SIGTERM: they save a checkpoint):  --name
-  delete-pool   the node pool; IT COSTS UNTIL THEN: chips x hours, used or not:  --name --cluster --location
+  create-pool   creates the node pool of the slice:    --name --cluster --location [--zone] [--topology] [--spot]
+  render        prints the manifest:                   --name --image --model-bucket [...] -- ARGUMENTS
+  apply         applies the manifest with kubectl, options as for render; after a preemption the job restarts by
+                itself and continues from the workdir
+  logs          follows the log of host 0:             --name
+  delete        deletes the job and its pods, which save a checkpoint on SIGTERM:  --name
+  delete-pool   deletes the node pool, WHICH COSTS MONEY UNTIL THEN (chips x hours, used or not):
+                                                       --name --cluster --location
 
 options
-  --name NAME              of the job, and of the node pool
+  --name NAME              name of the job and of the node pool
   --cluster C, --location REGION, --project PROJECT
-  --zone ZONE              of the node pool, where the cluster is of a whole region: a slice lies in one zone
-  --topology v5p:4x4x4     default; also v5p:AxBxC, v6e:AxB
-  --spot                   nodes that are cheaper, and may be taken away
-  --image IMAGE            made of launch/Dockerfile
-  --model-bucket BUCKET    mounted at /models, to read
-  --service-account NAME   of Kubernetes; default srpo-jax
-  --namespace NAMESPACE    default default
-  --restarts N             default 100
-  --dry-run                prints the commands, runs none'
+  --zone ZONE              zone of the node pool if the cluster is regional, because a slice is in one zone
+  --topology v5p:4x4x4     shape of the slice (default v5p:4x4x4); also v5p:AxBxC, v6e:AxB
+  --spot                   cheaper nodes that may be preempted
+  --image IMAGE            image built from launch/Dockerfile
+  --model-bucket BUCKET    bucket to mount read-only at /models
+  --service-account NAME   Kubernetes service account (default srpo-jax)
+  --namespace NAMESPACE    Kubernetes namespace (default "default")
+  --restarts N             restarts after preemptions or failures (default 100)
+  --dry-run                prints the commands without running them'
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=launch/common.sh
@@ -81,7 +83,7 @@ case $verb in
   render | apply)
     [[ -n $image ]] || die "--image: missing"
     [[ -n $bucket ]] || die "--model-bucket: missing"
-    check_arguments "a pod's disk goes with it"
+    check_arguments "a pod's disk is deleted with the pod"
     ;;
 esac
 # Machine types and labels: https://cloud.google.com/kubernetes-engine/docs/concepts/plan-tpus
@@ -90,7 +92,7 @@ case $generation in
   v6e) accelerator=tpu-v6e-slice machine=ct6e-standard-${chips_per_host}t ;;
 esac
 
-# A text as JSON.
+# Prints a text as a JSON string.
 json() {
   local text=$1
   text=${text//\\/\\\\} text=${text//\"/\\\"} text=${text//$'\n'/\\n} text=${text//$'\t'/\\t}

@@ -4,29 +4,29 @@ usage='Trains on a Cloud TPU slice (queued resources, plain multi-host JAX).
   launch/tpu_vm.sh VERB --name NAME --zone ZONE [OPTIONS] [-- ARGUMENTS OF python -m srpo_jax.launch]
 
 verbs, in the order of a run
-  create     asks for the slice
-  wait       until it is there (fails when the request has)
-  install    this commit, the pinned environment and (--model) the weights, on all workers
-  start      the same trainer on every worker, as a service; needs ARGUMENTS with --workdir=gs://...
-  logs       follows worker 0 (--worker N: another)
-  stop       SIGTERM: a checkpoint, and the end
-  resume     watches till the run has finished: after a preemption it deletes, creates, waits, installs and starts again;
-             needs ARGUMENTS as start; the workdir goes on from its last checkpoint
-  delete     the slice, and the request; WHAT IS NOT DELETED COSTS: chips x hours, used or not
+  create     requests the slice
+  wait       waits until the slice is active; fails if the request fails
+  install    installs this commit, the pinned environment and (with --model) the weights on all workers
+  start      starts the same trainer on every worker as a service; needs ARGUMENTS with --workdir=gs://...
+  logs       follows the log of worker 0, or of --worker N
+  stop       sends SIGTERM, on which the trainer saves a checkpoint and ends
+  resume     watches until the run has finished; after a preemption it deletes, creates, waits, installs and starts again,
+             and the run continues from its last checkpoint; needs the same ARGUMENTS as start
+  delete     deletes the slice and the request; WHATEVER IS NOT DELETED COSTS MONEY (chips x hours, used or not)
 
 options
-  --project PROJECT         default that of gcloud
-  --topology v5p:4x4x4      default; also v5p:AxBxC, v6e:AxB
-  --spot                    cheaper, and may be taken away at any time (resume brings it back)
-  --reserved                from your reservation
-  --runtime-version V       default by the topology
-  --service-account EMAIL   of the workers: needs to read and write the buckets
+  --project PROJECT         Google Cloud project (default: that of gcloud)
+  --topology v5p:4x4x4      shape of the slice (default v5p:4x4x4); also v5p:AxBxC, v6e:AxB
+  --spot                    cheaper slice that may be preempted at any time (resume recreates it)
+  --reserved                slice from your reservation
+  --runtime-version V       TPU software version (default: by the topology)
+  --service-account EMAIL   service account of the workers, which must read and write the buckets
   --model gs://FOLDER       Hugging Face folder that install copies to ./model of each worker
-  --worker N                for logs
-  --poll SECONDS            between looks of wait and resume; default 30
-  --attempts N              times that resume makes the slice or starts the trainer anew; default 100 (a trainer that
-                            fails by itself: 3 in an hour)
-  --dry-run                 prints the commands, runs none'
+  --worker N                worker for logs
+  --poll SECONDS            seconds between checks in wait and resume (default 30)
+  --attempts N              times that resume recreates the slice or restarts the trainer (default 100); it also gives up
+                            when the trainer fails 3 times in an hour
+  --dry-run                 prints the commands without running them'
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=launch/common.sh
@@ -84,7 +84,7 @@ check_name
 [[ -z $model || $model == gs://* ]] || die "--model: expected gs://FOLDER, got '$model'"
 parse_slice "$slice"
 where=(--zone="$zone" ${project:+--project="$project"})
-folder=srpo_jax # on the workers, in the home folder
+folder=srpo_jax # in the home folder of the workers
 scratch=/tmp
 if ((!dry_run)); then
   scratch=$(mktemp -d)
@@ -92,7 +92,7 @@ if ((!dry_run)); then
 fi
 
 if [[ $verb == start || $verb == resume ]]; then
-  check_arguments "the workers' own disks go with the slice"
+  check_arguments "the workers' own disks are deleted with the slice"
 fi
 
 create() {
@@ -104,7 +104,7 @@ create() {
 
 describe=(gcloud compute tpus queued-resources describe "$name" "${where[@]}" '--format=value(state.state)')
 
-# The request's state; NONE where there is none, UNKNOWN where gcloud could not say.
+# Prints the state of the request, NONE if there is no request, or UNKNOWN if gcloud failed.
 state() {
   local said
   if said=$("${describe[@]}" 2>&1); then
@@ -133,14 +133,14 @@ wait_until_active() {
   done
 }
 
-# A command on workers (all, or one by its number).
+# Runs a command on workers. $1 is "all" or the number of one worker.
 on() {
   run gcloud compute tpus tpu-vm ssh "$name" "${where[@]}" --worker="$1" --command="$2"
 }
 
 install() {
   local code=$scratch/srpo_jax.tar.gz
-  run git -C "$here/.." archive --format=tar.gz --output="$code" HEAD && # what is committed, on every worker the same
+  run git -C "$here/.." archive --format=tar.gz --output="$code" HEAD && # every worker gets the same commit
     run gcloud compute tpus tpu-vm scp "$code" "$name:srpo_jax.tar.gz" "${where[@]}" --worker=all &&
     on all "mkdir -p $folder && tar -xzf srpo_jax.tar.gz -C $folder && $(quoted bash $folder/launch/worker.sh install ${model:+"$model"})"
 }
@@ -151,7 +151,7 @@ delete() { run gcloud compute tpus queued-resources delete "$name" "${where[@]}"
 
 make() { create && wait_until_active && install && start; }
 
-# What worker 0 says of its trainer; nothing where it cannot be asked (it is about to go).
+# Prints the trainer's status on worker 0, or nothing if the worker does not answer, such as during a preemption.
 trainer() {
   gcloud compute tpus tpu-vm ssh "$name" "${where[@]}" --worker=0 --command="bash $folder/launch/worker.sh status" 2> /dev/null || true
 }
@@ -159,14 +159,14 @@ trainer() {
 resume() {
   if ((dry_run)); then
     quoted "${describe[@]}"
-    echo "# where it is SUSPENDED or FAILED:"
+    echo "# if the request is SUSPENDED or FAILED:"
     delete
     make
     return
   fi
   local tried=0 failures=0 last_failure=0 now said before=''
   again() {
-    ((++tried <= attempts)) || { echo "error: $name: given up after $attempts attempts, the slice is left as it is" >&2; exit 1; }
+    ((++tried <= attempts)) || { echo "error: $name: given up after $attempts attempts; the slice stays as it is and may still cost" >&2; exit 1; }
   }
   while :; do
     now=$(state)
@@ -176,12 +176,12 @@ resume() {
     before="$now $said"
     case "$now $said" in
       "ACTIVE finished")
-        echo "$name: the run has finished; now: launch/tpu_vm.sh delete --name $name --zone $zone${project:+ --project $project}" >&2
+        echo "$name: the run has finished; delete the slice with: launch/tpu_vm.sh delete --name $name --zone $zone${project:+ --project $project}" >&2
         return
         ;;
       "ACTIVE failed 2")
         on 0 "tail -n 20 $folder/run.log" || true
-        echo "error: $name: the trainer refused its input; nothing is tried again, and the slice still costs" >&2
+        echo "error: $name: the trainer refused its input; resume does not try again, and the slice still costs" >&2
         exit 2
         ;;
       "ACTIVE failed"*)
@@ -190,10 +190,10 @@ resume() {
         last_failure=$SECONDS
         if ((++failures >= 3)); then
           on 0 "tail -n 20 $folder/run.log" || true
-          echo "error: $name: the trainer failed 3 times in an hour; nothing is tried again, and the slice still costs" >&2
+          echo "error: $name: the trainer failed 3 times in an hour; resume does not try again, and the slice still costs" >&2
           exit 1
         fi
-        { stop && start; } || true # a worker that is being taken away cannot be asked: the state will say so
+        { stop && start; } || true # fails if a worker is being preempted, which the next state will show
         ;;
       "ACTIVE stopped")
         again
@@ -218,7 +218,7 @@ resume() {
 
 case $verb in
   create) create ;;
-  wait) wait_until_active || { echo "error: $name: the request failed, was suspended or is not there" >&2; exit 1; } ;;
+  wait) wait_until_active || { echo "error: $name: the request failed, was suspended or does not exist" >&2; exit 1; } ;;
   install) install ;;
   start) start ;;
   logs) on "$worker" "tail -n 100 -F $folder/run.log" ;;

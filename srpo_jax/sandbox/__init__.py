@@ -1,6 +1,7 @@
-"""Runs programs that nobody vouches for, and hands back plain data.
+"""Runs untrusted programs in confined processes and returns their results as plain data.
 
-    Sandbox (in the trainer) -> supervisor (a fresh process) -> a warm zygote a core -> one confined child an execution
+    Sandbox (in the trainer) -> supervisor (a fresh process) -> one warm zygote per slot -> one confined child per run
 
-Standard library only: nothing of JAX, and no state of the trainer, is in a process that a candidate descends from.
+This package imports only the standard library. The processes that an untrusted program (the candidate) descends from
+therefore hold neither JAX nor any state of the trainer.
 """

@@ -1,4 +1,4 @@
-"""The start of a child that is a fresh interpreter, under bwrap: its job lies in a file that it inherited."""
+"""Startup of a child under bwrap, which is a fresh interpreter and reads its job from an inherited file."""
 
 import json
 import os
@@ -9,18 +9,18 @@ from srpo_jax.sandbox import guest, tiers
 from srpo_jax.sandbox.interpreter import Paths
 from srpo_jax.sandbox.limits import Limits
 
-JOB = 4  # the descriptor of the job
+JOB = 4  # file descriptor to read the job from
 COMMAND = 'import sys; sys.path.insert(0, "/srpo"); from srpo_jax.sandbox import boot; boot.main()'
 
 
 def pack(place: tiers.Place, job: dict[str, Any], case: int) -> bytes:
-  """What `main` reads."""
+  """Encodes the message that `main` reads."""
   paths, limits = vars(place.paths), vars(place.limits)
   return json.dumps({"paths": paths, "limits": limits, "job": job, "case": case}).encode()
 
 
 def main() -> None:
-  """Confines this process further and runs the job."""
+  """Applies the confinement that bwrap does not provide, then runs the job. Never returns."""
   try:
     with open(JOB, "rb") as file:
       message = json.loads(file.read())

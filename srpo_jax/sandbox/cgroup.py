@@ -1,4 +1,4 @@
-"""Control groups, version 1 or 2, where this process may make them: a bound on the tasks and memory of a slot."""
+"""Control groups (version 1 or 2) that bound the tasks and the memory of a slot, where this process may create them."""
 
 import contextlib
 import fcntl
@@ -8,17 +8,17 @@ from pathlib import Path
 
 _PREFIX = "srpo-sandbox"
 _FIRST_DESCRIPTOR = 50
-_FILES = {  # controller -> (file, file that holds it in version 1)
+_FILES = {  # controller -> (limit file in version 2, limit file in version 1)
   "pids": ("pids.max", "pids.max"),
   "memory": ("memory.max", "memory.limit_in_bytes"),
 }
 
 
 class Groups:
-  """The groups of one slot: at most one a controller."""
+  """Control groups of one slot, at most one per controller."""
 
   def __init__(self, name: str, *, tasks: int, memory: int):
-    """Makes what can be made; `missing` says what could not."""
+    """Creates the groups that this process may create and lists the others in `missing`."""
     self._paths: list[Path] = []
     self.missing: list[str] = []
     values = {"pids": tasks, "memory": memory}
@@ -46,9 +46,10 @@ class Groups:
     raise error
 
   def open(self) -> list[int]:
-    """Descriptors to write `0` into, which moves the writer into the groups; the caller closes them.
+    """Returns open descriptors of the groups' process lists. Writing `0` to one moves the writer into that group.
 
-    They are high, out of the way of those that a child is given.
+    Their numbers are high, so that they do not collide with the descriptors that a child receives. The caller closes
+    them.
     """
     found = []
     for path in self._paths:
@@ -58,7 +59,7 @@ class Groups:
     return found
 
   def remove(self) -> None:
-    """Removes the groups; no process may be in them any more."""
+    """Removes the groups. A group that still contains a process stays."""
     for path in self._paths:
       with contextlib.suppress(OSError):
         path.rmdir()
@@ -68,7 +69,7 @@ class Groups:
 
 
 def remove_stale() -> None:
-  """Removes the groups of supervisors that were killed before they could."""
+  """Removes the groups of supervisors that were killed before they could remove them."""
   for controller in _FILES:
     for base, _ in _bases(controller):
       for path in base.glob(f"{_PREFIX}-*"):
@@ -79,7 +80,7 @@ def remove_stale() -> None:
 
 
 def _bases(controller: str) -> list[tuple[Path, int]]:
-  """The folders in which a group of this controller may be made, with the version, best first."""
+  """Returns the folders in which a group of this controller may be created, with their version, best first."""
   try:
     groups = Path("/proc/self/cgroup").read_text()
     mounts = Path("/proc/self/mountinfo").read_text()
@@ -89,7 +90,7 @@ def _bases(controller: str) -> list[tuple[Path, int]]:
 
 
 def folders(controller: str, groups: str, mounts: str) -> list[tuple[Path, int]]:
-  """`_bases` of the texts of /proc/self/cgroup and /proc/self/mountinfo."""
+  """Returns the same as `_bases`, given the contents of /proc/self/cgroup and /proc/self/mountinfo."""
   own = _own_paths(groups)
   found = []
   for line in mounts.splitlines():
@@ -106,7 +107,7 @@ def folders(controller: str, groups: str, mounts: str) -> list[tuple[Path, int]]
 
 
 def _own_paths(groups: str) -> dict[str, str]:
-  """Controller -> this process's group; version 2's stands under the empty name."""
+  """Maps each controller to this process's group. The version 2 group has the empty name as its key."""
   paths = {}
   for line in groups.splitlines():
     _, controllers, path = line.split(":", 2)

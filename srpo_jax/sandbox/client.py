@@ -1,4 +1,4 @@
-"""The trainer's end of the sandbox: sends executions, calls back with outcomes, and outlives its supervisor."""
+"""Trainer's end of the sandbox: sends jobs, calls back with their outcomes and restarts a supervisor that dies."""
 
 import contextlib
 import dataclasses
@@ -20,31 +20,32 @@ from srpo_jax.sandbox.limits import Limits
 from srpo_jax.sandbox.tiers import SLOTS, TIERS
 from srpo_jax.utils.errors import InputError
 
-IN_FLIGHT = 512  # jobs sent and not yet answered; submitting more waits
-BYTES_IN_FLIGHT = 256 << 20  # of those jobs: the inputs of one problem may be megabytes
-ATTEMPTS = 2  # supervisors that a job is given to
-RETRY_AFTER_S = 5.0  # a sandbox that could not start answers None for so long before it tries again
-START_S = 60.0
+IN_FLIGHT = 512  # unanswered jobs, above which `submit` waits
+BYTES_IN_FLIGHT = 256 << 20  # total size of the unanswered jobs; the inputs of one problem may take megabytes
+ATTEMPTS = 2  # supervisors that a job is sent to before it fails
+RETRY_AFTER_S = 5.0  # after a failed start, seconds for which every job fails before the next attempt to start
+START_S = 60.0  # seconds that a supervisor has to report that it is ready
 
 _ROOT = Path(__file__).resolve().parents[2]
 _COMMAND = (
   "import sys; root, sys.argv[1:] = sys.argv[1], sys.argv[2:]; sys.path.insert(0, root); "
   "from srpo_jax.sandbox import supervisor; sys.path.remove(root); supervisor.main()"
 )
-# One thread for BLAS: more would count against a child's processes. (Python itself runs with -I and reads nothing.)
+# BLAS gets one thread, because more would count against a child's process limit. Python runs with -I and therefore
+# ignores its own variables.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Execution:
-  """How one execution ended.
+  """End and output of one execution.
 
   Attributes:
-    end: "exit", "signal", "timeout" (wall clock), "output" (too much of it).
-    code: the exit status or the signal.
-    results: what the child wrote of its calls' values, 1 line a call; not to be trusted to be anything.
-    stdout: of a script.
-    time_s: seconds that the program ran.
+    end: "exit", "signal", "timeout" (wall clock) or "output" (more output than the limit).
+    code: Exit status or signal number.
+    results: Values of the calls as the child wrote them, one line per call. Untrusted: any bytes are possible.
+    stdout: Standard output of a script.
+    time_s: Seconds that the program ran.
   """
 
   end: str
@@ -56,7 +57,7 @@ class Execution:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-  """What became of a job: executions, or None with the reason where the sandbox itself failed."""
+  """Result of a job: its executions, or None with the reason if the sandbox itself failed."""
 
   executions: tuple[Execution, ...] | None
   reason: str = ""
@@ -73,7 +74,7 @@ class _Flight:
 
 
 class _Room:
-  """Bounds how many jobs, and how many bytes of them, are under way; one job always fits."""
+  """Bounds the number and the total bytes of unanswered jobs. A single job always fits, however large it is."""
 
   def __init__(self, jobs: int, size: int):
     self._jobs, self._size, self._whole = jobs, size, size
@@ -91,23 +92,24 @@ class _Room:
 
 
 class StartError(Exception):
-  """No supervisor could be started."""
+  """Raised when no supervisor can be started."""
 
 
 class Sandbox:
-  """Runs programs confined.
+  """Runs untrusted programs in confined processes.
 
       with Sandbox(min_tier="namespaces") as sandbox:
         sandbox.submit(job, done)
 
   Args of the constructor:
-    min_tier: the weakest tier to accept: namespaces, bubblewrap, landlock, or unsafe (resource limits alone).
-    tier: this one and no other; empty: the best that works.
-    slots: children that run side by side; 0: one a core.
-    limits: of one execution.
-    packages: what programs may import beside the standard library, as ("numpy",).
+    min_tier: Weakest tier to accept: namespaces, bubblewrap, landlock or unsafe (resource limits only).
+    tier: The only tier to try. If empty, the best accepted tier that works is used.
+    slots: Number of children that run in parallel. 0 means one per core.
+    limits: Limits of one execution.
+    packages: Packages that programs may import besides the standard library, such as ("numpy",).
 
-  Raises InputError where no accepted tier works, with the reasons, and for arguments out of range.
+  Raises:
+    InputError: No accepted tier works (the message gives the reasons), or an argument is out of range.
   """
 
   def __init__(
@@ -141,12 +143,12 @@ class Sandbox:
     self.tier = ""
     self.missing: tuple[str, ...] = ()
     self.reasons: dict[str, str] = {}
-    self.restarts = -1  # supervisors started after the first
+    self.restarts = -1  # number of supervisors started after the first; the first start makes it 0
     self._zygotes: list[int] = []
     self._flights: dict[int, _Flight] = {}
     self._next = 0
     self._lock = threading.RLock()
-    self._sending = threading.Lock()  # apart from the other: sending may wait until the reader has read
+    self._sending = threading.Lock()  # separate, because a send may block until the reader thread has read
     self._room = _Room(IN_FLIGHT, BYTES_IN_FLIGHT)
     self._closing = False
     self._broken_until, self._broken = 0.0, ""
@@ -161,11 +163,17 @@ class Sandbox:
     logging.info("sandbox: tier %s, %d slots%s%s", self.tier, self.slots, shown, passed)
 
   def submit(self, job: Mapping[str, Any], done: Done) -> None:
-    """Queues a job; `done` is called once, from another thread, whatever happens. Waits while too many are in flight.
+    """Queues a job. Waits while too many jobs are unanswered.
 
     Args:
-      job: `mode` "calls" (`program`, `calls`: a list of {"expression"} or {"entry_point", "arguments"}, `imports`), or
-        "stdin" (`program`, `inputs`: a list of texts); with both perhaps `prelude`, import statements run before it.
+      job: With `mode` "calls": `program`, `calls` (a list of {"expression"} or {"entry_point", "arguments"}) and
+        `imports`. With `mode` "stdin": `program` and `inputs` (a list of texts). In both modes an optional `prelude`
+        lists import statements to run before the program.
+      done: Called exactly once with the outcome, even if the sandbox fails. The call usually comes from another
+        thread. After `close`, unanswered jobs get no call.
+
+    Raises:
+      RuntimeError: The sandbox is closed.
     """
     with self._lock:
       number, self._next = self._next, self._next + 1
@@ -184,12 +192,12 @@ class Sandbox:
     self._send(connection, flight)
 
   def pids(self) -> list[int]:
-    """The process ids of the supervisor and of the zygotes it started with."""
+    """Returns the process ids of the supervisor and of its first zygotes."""
     with self._lock:
       return [*([self._process.pid] if self._process else []), *self._zygotes]
 
   def close(self) -> None:
-    """Ends everything below; what is in flight is dropped."""
+    """Ends all sandbox processes and drops the unanswered jobs."""
     with self._lock:
       self._closing = True
       self._flights.clear()
@@ -209,7 +217,7 @@ class Sandbox:
     self.close()
 
   def _start(self) -> None:
-    """Starts a supervisor and waits for its word. Raises StartError."""
+    """Starts a supervisor and waits until it reports a working tier. Raises StartError."""
     ours, theirs = map(_above_standard, socket.socketpair())
     arguments = [str(_ROOT), str(theirs.fileno()), json.dumps(self._options)]
     try:
@@ -247,7 +255,10 @@ class Sandbox:
     self._reader.start()
 
   def _restarted(self) -> bool:
-    """Whether there is a supervisor again; for a while after a failure also without a new attempt."""
+    """Starts a supervisor and returns True if it runs.
+
+    Returns False without an attempt for RETRY_AFTER_S seconds after a failed one.
+    """
     if time.monotonic() < self._broken_until:
       return False
     try:
@@ -259,7 +270,7 @@ class Sandbox:
     return True
 
   def _read(self, connection: socket.socket) -> None:
-    """In the reader's thread: answers until the supervisor goes, then sees to a new one."""
+    """Runs in the reader thread: passes on answers until the supervisor ends, then starts another one."""
     try:
       while (message := frames.read(connection.recv)) is not None:
         header, payload = message
@@ -273,11 +284,11 @@ class Sandbox:
     again, lost, reason = self._recover()
     for flight in lost:
       self._answer(flight, Outcome(None, reason))
-    for flight in again:  # without the lock: the new reader needs it while the supervisor's own answers wait
+    for flight in again:  # without the lock: the new reader thread needs it to read the new supervisor's answers
       self._send(self._socket, flight)
 
   def _recover(self) -> tuple[list[_Flight], list[_Flight], str]:
-    """The supervisor is gone: starts another. What goes to that one, what is answered None, and why."""
+    """Starts another supervisor after one ended. Returns the jobs to send again, the failed jobs and the reason."""
     with self._lock:
       self._socket = None
       if self._process is not None:
@@ -297,7 +308,7 @@ class Sandbox:
       return list(self._flights.values()), lost, "the supervisor died over it twice"
 
   def _send(self, connection: socket.socket | None, flight: _Flight) -> None:
-    with self._sending, contextlib.suppress(OSError):  # a supervisor that is gone is noticed by the reader
+    with self._sending, contextlib.suppress(OSError):  # the reader thread notices a supervisor that has ended
       if connection is not None:
         connection.sendall(flight.frame)
 
@@ -305,8 +316,8 @@ class Sandbox:
     self._room.leave(len(flight.frame))
     try:
       flight.done(outcome)
-    except Exception:  # or nobody else's outcome would ever be read
-      logging.exception("sandbox: what was to take an outcome failed")
+    except Exception:  # an escaping exception would end the reader thread, and no further outcome would be read
+      logging.exception("sandbox: the callback for an outcome failed")
 
 
 def _outcome(header: dict[str, Any], payload: bytes) -> Outcome:
@@ -324,7 +335,10 @@ def _outcome(header: dict[str, Any], payload: bytes) -> Outcome:
 
 
 def _above_standard(connection: socket.socket) -> socket.socket:
-  """The same under a number that is no standard stream's, which a process whose own are closed gives out first."""
+  """Returns the same socket with a descriptor of at least 3.
+
+  A process with closed standard streams hands out their numbers first.
+  """
   with connection:
     return socket.socket(fileno=fcntl.fcntl(connection.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))
 
@@ -341,7 +355,7 @@ def _folders(packages: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _ended(process: "subprocess.Popen[bytes]") -> None:
-  """Waits for a supervisor whose socket is closed, then kills it."""
+  """Waits up to 5 seconds for a supervisor whose socket is closed to end, then kills it."""
   try:
     process.wait(5)
   except subprocess.TimeoutExpired:
@@ -351,17 +365,17 @@ def _ended(process: "subprocess.Popen[bytes]") -> None:
 
 @dataclasses.dataclass(frozen=True)
 class SandboxOptions:
-  """What a sandbox is started with; the fields are those of `Sandbox`, and the limits that a config has."""
+  """Options that a config sets for `Sandbox`, including the limits of one execution."""
 
   min_tier: str = "bubblewrap"
   tier: str = ""
   slots: int = 0
-  timeout_s: float = 4.0  # wall clock of one execution
+  timeout_s: float = 4.0  # wall-clock limit of one execution
   memory_mb: int = 1024
   packages: tuple[str, ...] = ()
 
   def start(self) -> Sandbox:
-    """Raises InputError where no accepted tier works, and for arguments out of range."""
+    """Starts a sandbox with these options. Raises InputError if no accepted tier works or an option is out of range."""
     limits = Limits(wall_s=self.timeout_s, memory=self.memory_mb << 20)
     return Sandbox(
       min_tier=self.min_tier, tier=self.tier, slots=self.slots, limits=limits, packages=tuple(self.packages)

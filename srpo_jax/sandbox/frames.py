@@ -1,4 +1,7 @@
-"""Messages between our own processes: a JSON header and bytes, each behind its length. Written whole, read whole."""
+"""Messages between the sandbox's own processes.
+
+A message is two lengths, a JSON header and a payload of bytes. Messages are written and read whole.
+"""
 
 import json
 import mmap
@@ -16,13 +19,13 @@ def pack(header: dict[str, Any], payload: bytes = b"") -> bytes:
 
 
 def lengths(header: dict[str, Any], size: int) -> bytes:
-  """A message up to its payload, which is of `size` bytes and must follow."""
+  """Returns the start of a message, up to its payload. The caller sends the payload of `size` bytes next."""
   text = json.dumps(header).encode()
   return _LENGTHS.pack(len(text), size) + text
 
 
 def read(receive: Callable[[int], bytes]) -> tuple[dict[str, Any], bytes] | None:
-  """The next message by a `receive(n)` that returns up to n bytes; None at the end of the stream."""
+  """Reads the next message with `receive(n)`, which returns up to n bytes. Returns None at the end of the stream."""
   lengths = _exactly(receive, _LENGTHS.size)
   if lengths is None:
     return None
@@ -32,7 +35,10 @@ def read(receive: Callable[[int], bytes]) -> tuple[dict[str, Any], bytes] | None
 
 
 def receive(connection: socket.socket) -> tuple[dict[str, Any], mmap.mmap] | None:
-  """As `read`, the payload in a mapping of its own: closed, it is nowhere in this process. The caller closes it."""
+  """Reads the next message like `read`, with the payload in a memory mapping of its own.
+
+  Once the caller closes the mapping, no copy of the payload remains in this process.
+  """
   numbers = _exactly(connection.recv, _LENGTHS.size)
   if numbers is None:
     return None
@@ -65,7 +71,7 @@ def _exactly(receive: Callable[[int], bytes], size: int) -> bytes | None:
 
 
 class Buffer:
-  """Whole messages out of bytes that arrive in pieces."""
+  """Assembles whole messages from bytes that arrive in pieces."""
 
   def __init__(self) -> None:
     self._data = bytearray()

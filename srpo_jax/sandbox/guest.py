@@ -1,6 +1,7 @@
-"""What runs inside the child: the candidate's program, and the calls that the tests make of it.
+"""Code that runs inside the child: the candidate's program and the calls that the tests make to it.
 
-Nothing here decides anything. The candidate may break all of it: what comes out is plain data that others compare.
+The candidate may break all of this code, so none of it decides a verdict. The child only returns plain data, which is
+compared elsewhere.
 """
 
 import atexit
@@ -15,8 +16,8 @@ from typing import Any
 
 from srpo_jax.sandbox import plain
 
-RESULTS = 3  # the descriptor that results go to
-READY = b"R"  # written there when the child is confined and is about to run the program
+RESULTS = 3  # file descriptor that results are written to
+READY = b"R"  # first byte on RESULTS: the child is confined and about to run the program
 
 _write = os.write
 _exit = os._exit
@@ -26,10 +27,12 @@ def run(job: Mapping[str, Any], case: int) -> None:
   """Runs one execution of a job and ends the process.
 
   Args:
-    job: `mode`: "calls", every call of `calls` in one process, or "stdin", standard input is `inputs[case]`.
+    job: With `mode` "calls", every entry of `calls` runs in this process. With `mode` "stdin", the program runs as a
+      script.
+    case: Index of the script's standard input in the job's `inputs`. The caller has already opened that input.
   """
-  sys.setrecursionlimit(10_000)  # programs of this field recurse deeper than Python's 1,000
-  for name in ("exit", "quit"):  # which an interpreter started without `site` lacks
+  sys.setrecursionlimit(10_000)  # competitive programs recurse deeper than Python's default of 1,000
+  for name in ("exit", "quit"):  # an interpreter started without `site` lacks both
     setattr(builtins, name, sys.exit)
   _write(RESULTS, READY)
   if job["mode"] == "calls":
@@ -39,14 +42,17 @@ def run(job: Mapping[str, Any], case: int) -> None:
 
 
 def _run_program(job: Mapping[str, Any], module: types.ModuleType) -> None:
-  """Runs the program in a module, after the imports that its problem grants every program."""
+  """Runs the import statements that the problem gives every program, then the program, in a module."""
   for line in job.get("prelude", []):
     exec(line, module.__dict__)
   exec(compile(job["program"], "<program>", "exec"), module.__dict__)
 
 
 def _run_calls(job: Mapping[str, Any], calls: list[dict[str, Any]], imports: list[str]) -> None:
-  """One line of JSON a call: [index, "value", data] or [index, "error", name]; index -1 is the program itself."""
+  """Runs the program and its calls and writes one line of JSON per call.
+
+  A line is [index, "value", data] or [index, "error", name]. Index -1 stands for the program itself.
+  """
   send = _sender()
   module = _module("solution")
   try:
@@ -73,7 +79,10 @@ def _run_calls(job: Mapping[str, Any], calls: list[dict[str, Any]], imports: lis
 
 
 def _call(call: dict[str, Any], surroundings: dict[str, Any]) -> Any:
-  """The value of an expression, or of an entry point (`name`, or `Class.method` of a fresh instance) on arguments."""
+  """Returns the value of an expression, or of an entry point called with the given arguments.
+
+  An entry point is `name`, or `Class.method`, which is called on a new instance.
+  """
   if "expression" in call:
     return eval(compile(call["expression"], "<call>", "eval"), surroundings)
   owner, _, method = call["entry_point"].rpartition(".")
@@ -96,7 +105,7 @@ def _sender() -> Callable[..., None]:
 
 
 def _run_script(job: Mapping[str, Any]) -> int:
-  """Runs the program as `python program` would; returns its exit status."""
+  """Runs the program as `python program` would and returns its exit status."""
   sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8", errors="replace")
   sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="utf-8", errors="replace")
   sys.argv = ["program"]
@@ -110,10 +119,10 @@ def _run_script(job: Mapping[str, Any]) -> int:
     _report(error)
     status = 1
   try:
-    for thread in threading.enumerate():  # a main function started in a thread with a large stack is a common idiom
+    for thread in threading.enumerate():  # programs often run their main function in a thread with a large stack
       if thread is not threading.main_thread() and not thread.daemon:
         thread.join()
-    atexit._run_exitfuncs()  # where some programs write all of their output
+    atexit._run_exitfuncs()  # some programs write all of their output in an exit function
     if not sys.stdout.closed:
       sys.stdout.flush()
   except BaseException as error:
@@ -127,7 +136,7 @@ def _report(error: BaseException) -> None:
 
 
 def _module(name: str) -> types.ModuleType:
-  """An empty module that is importable under its name, as dataclasses and pickle want."""
+  """Creates an empty module and makes it importable under its name, as dataclasses and pickle require."""
   module = types.ModuleType(name)
   sys.modules[name] = module
   return module

@@ -1,4 +1,4 @@
-"""The files that a running interpreter needs, and the modules that a zygote loads before any program runs."""
+"""Files that a running interpreter needs, and modules that a zygote loads before any program runs."""
 
 import contextlib
 import dataclasses
@@ -10,7 +10,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
-# What programs of this field import; loaded once, so that a child starts with them and needs no file for them.
+# Modules that competitive programs commonly import. A zygote loads them once, so that its children need no file for
+# them.
 USUAL_MODULES = (
   "__future__", "abc", "array", "ast", "base64", "bisect", "calendar", "cmath", "collections", "collections.abc",
   "contextlib", "copy", "dataclasses", "datetime", "decimal", "difflib", "enum", "fractions", "functools", "hashlib",
@@ -25,22 +26,22 @@ class Paths:
   """Folders and files that a program may read."""
 
   executable: str
-  library: tuple[str, ...]  # the standard library
-  system: tuple[str, ...]  # shared libraries, the interpreter's own included
+  library: tuple[str, ...]  # standard library
+  system: tuple[str, ...]  # shared libraries, including the interpreter's own
   packages: tuple[str, ...]  # folders of the packages that the config allows
-  hidden: tuple[str, ...]  # folders inside `library` that other packages live in
+  hidden: tuple[str, ...]  # folders inside `library` to hide: other packages and CPython's own tests
 
   def readable(self) -> tuple[str, ...]:
     return (*self.library, *self.system, *self.packages)
 
   def open_to_all(self) -> bool:
-    """Whether any user may read these: an interpreter may lie in somebody's home folder."""
+    """Returns True if every user may read these paths. An interpreter in a home folder may be private to its owner."""
     return all(_open_to_all(path) for path in (*self.readable(), self.executable))
 
 
 def paths(packages: tuple[str, ...]) -> Paths:
-  """The paths of this interpreter; `packages` are folders of allowed packages."""
-  base = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}  # a virtual environment has no library of its own
+  """Returns the paths of this interpreter. `packages` lists the folders of the allowed packages."""
+  base = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}  # a virtual environment has no standard library
   base |= {"installed_base": sys.base_prefix, "installed_platbase": sys.base_exec_prefix}
   library = _existing(*(sysconfig.get_path(name, vars=base) for name in ("stdlib", "platstdlib")))
   multiarch = sysconfig.get_config_var("MULTIARCH") or f"{os.uname().machine}-linux-gnu"
@@ -70,10 +71,10 @@ def _existing(*names: str | None) -> tuple[str, ...]:
 
 
 def package_folders(names: tuple[str, ...]) -> tuple[str, ...]:
-  """The folders of importable packages, with the shared libraries that lie beside them.
+  """Returns the folders of importable packages and of the shared libraries that are installed beside them.
 
   Raises:
-    ModuleNotFoundError: one is not installed.
+    ModuleNotFoundError: A package is not installed.
   """
   folders: list[str] = []
   for name in names:
@@ -88,7 +89,7 @@ def package_folders(names: tuple[str, ...]) -> tuple[str, ...]:
 def preload(packages: tuple[str, ...]) -> None:
   """Loads the usual modules and the allowed packages into this process."""
   for name in USUAL_MODULES:
-    with contextlib.suppress(ImportError):  # a minimal build may lack one; a program that imports it fails by itself
+    with contextlib.suppress(ImportError):  # a minimal build may lack one; only programs that import it then fail
       importlib.import_module(name)
   for folder in packages:
     if not folder.endswith(".libs"):

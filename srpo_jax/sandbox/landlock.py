@@ -1,4 +1,4 @@
-"""Landlock: the files a process may touch, its network and its signals, by the kernel's own access control."""
+"""Landlock, the kernel's access control for unprivileged processes: restricts files, network and signals."""
 
 import ctypes
 import os
@@ -14,7 +14,7 @@ _SCOPES = 0b11  # abstract unix sockets, signals
 
 
 def abi() -> int:
-  """The kernel's Landlock version; 0 where there is none."""
+  """Returns the kernel's Landlock version, or 0 if it has no Landlock."""
   try:
     return linux.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint(1))
   except OSError:
@@ -32,10 +32,14 @@ class _Beneath(ctypes.Structure):
 
 
 def restrict(readable: Iterable[str], writable: Iterable[str]) -> None:
-  """From here on this thread reads beneath `readable` alone and writes beneath `writable` alone; no TCP; nor signals
-  to, nor abstract sockets of, processes outside (as far as the kernel's version goes). Nothing can be executed.
+  """Restricts this thread for the rest of its life.
 
-  Raises OSError. no_new_privs must be set. Paths that do not exist are left out.
+  The thread can read only beneath `readable`, write only beneath `writable`, and execute nothing. From Landlock version
+  4 on it cannot use TCP. From version 6 on it can neither signal processes outside its Landlock domain nor connect to
+  their abstract sockets. The thread must have set no_new_privs. Paths that do not exist are skipped.
+
+  Raises:
+    OSError: The kernel refused.
   """
   version = abi()
   rights = _file_rights(version)
@@ -43,7 +47,7 @@ def restrict(readable: Iterable[str], writable: Iterable[str]) -> None:
   size = 24 if version >= 6 else 16 if version >= 4 else 8
   ruleset = linux.syscall(_CREATE_RULESET, ctypes.byref(fields), ctypes.c_size_t(size), ctypes.c_uint(0))
   try:
-    everything = rights & ~1  # but executing
+    everything = rights & ~1  # all rights except execution
     for path in readable:
       _allow(ruleset, path, _READ_FILE | _READ_DIR)
     for path in writable:

@@ -1,4 +1,4 @@
-"""What one execution may use."""
+"""Resource limits of one execution."""
 
 import dataclasses
 import math
@@ -7,19 +7,19 @@ import resource
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-  """Bounds of one execution; all are hard."""
+  """Hard limits of one execution."""
 
-  wall_s: float = 4.0  # seconds from the moment the program may run
-  memory: int = 1 << 30  # bytes of address space, and of the cgroup where there is one
-  output: int = 1 << 20  # bytes of standard output or of results
+  wall_s: float = 4.0  # seconds, counted from the moment the program may run
+  memory: int = 1 << 30  # bytes of address space; also sets the memory bound of the cgroup where there is one
+  output: int = 1 << 20  # bytes of standard output, and separately of results
   file_size: int = 16 << 20  # bytes of one file, and of the whole temporary folder
-  inodes: int = 1024  # of the temporary folder
+  inodes: int = 1024  # files and folders in the temporary folder
   open_files: int = 64
-  processes: int = 32  # threads, where a tier allows processes these too
+  processes: int = 32  # threads, plus processes in a tier that allows them
 
 
 def apply(limits: Limits, *, processes: int) -> None:
-  """Sets this process's resource limits, soft and hard alike."""
+  """Sets the soft and hard resource limits of this process."""
   pairs = {
     resource.RLIMIT_AS: limits.memory,
     resource.RLIMIT_CPU: math.ceil(limits.wall_s) + 1,

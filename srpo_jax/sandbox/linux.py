@@ -1,4 +1,4 @@
-"""The system calls that Python's standard library lacks, by ctypes. Linux alone."""
+"""Linux system calls that Python's standard library lacks, called through ctypes."""
 
 import ctypes
 import os
@@ -20,7 +20,7 @@ PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 36, 38, 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 
-# The calls made through syscall(2); the numbers from 424 on are the same on every architecture.
+# Numbers of the calls made through syscall(2). From 424 on they are the same on every architecture.
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _CAPSET = {"x86_64": 126, "aarch64": 91}
 _MOUNT_SETATTR = 442
@@ -33,7 +33,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def syscall(number: int, *arguments: object) -> int:
-  """A raw system call. Raises OSError."""
+  """Makes a raw system call. Raises OSError if it fails."""
   return _checked(_libc.syscall(ctypes.c_long(number), *arguments), f"syscall {number}")
 
 
@@ -63,7 +63,7 @@ def unmount(target: str, flags: int) -> None:
 
 
 def make_read_only(target: str) -> None:
-  """Makes a mount and all below it read-only, without devices or set-uid programs (Linux 5.12)."""
+  """Makes a mount and everything below it read-only, without devices or set-uid programs. Needs Linux 5.12."""
   attributes = (ctypes.c_uint64 * 4)(_MOUNT_ATTR_RDONLY | _MOUNT_ATTR_NOSUID | _MOUNT_ATTR_NODEV, 0, 0, 0)
   at_cwd = ctypes.c_int(-100)
   size = ctypes.c_size_t(32)
@@ -71,7 +71,7 @@ def make_read_only(target: str) -> None:
 
 
 def pivot_root(root: str) -> None:
-  """Makes `root`, a mount point, the root of this mount namespace, and lets go of the old one."""
+  """Makes the mount point `root` the root of this mount namespace and detaches the old root."""
   os.chdir(root)
   syscall(_PIVOT_ROOT[MACHINE], b".", b".")
   unmount(".", MNT_DETACH)
@@ -83,7 +83,10 @@ def prctl(option: int, value: int = 0, third: int = 0) -> None:
 
 
 def drop_capabilities() -> None:
-  """No capability is left in any set. Under no_new_privs none can come back: only executing a file could bring one."""
+  """Clears all capability sets of this thread.
+
+  Under no_new_privs no capability can return, because only executing a file could grant one.
+  """
   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
   header = (ctypes.c_uint32 * 2)(_CAP_VERSION_3, 0)
   nothing = (ctypes.c_uint32 * 6)()
@@ -91,5 +94,5 @@ def drop_capabilities() -> None:
 
 
 def supported() -> bool:
-  """Whether the numbers above are known for this machine."""
+  """Returns True on Linux machines whose system call numbers this module knows."""
   return sys.platform == "linux" and MACHINE in _CAPSET

@@ -1,11 +1,11 @@
-"""Plain data as JSON text: the only thing that comes back from a candidate.
+"""Plain data as JSON text, the only form in which a candidate's results leave the sandbox.
 
-Only exact built-in types pass. A subclass, or any object with methods of its own, could answer comparisons as it likes;
-here it never reaches one. JSON writes what it can; the rest is one object with one key:
+Only exact built-in types are encoded. A subclass, or any object with methods of its own, could answer comparisons as it
+likes, so it must never reach one. Values that JSON lacks become an object with one key:
 
-    {"i": hex} a long integer   {"f": "nan"} not finite       {"c": [re, im]} complex   {"b": hex} bytes
-    {"t": [..]} tuple           {"s": [..]} set               {"z": [..]} frozenset     {"d": [[k, v], ..]} dict
-    {"y": [..]} what an iterator yields
+    {"i": hex} long integer     {"f": "nan"} non-finite float   {"c": [re, im]} complex   {"b": hex} bytes
+    {"t": [..]} tuple           {"s": [..]} set                 {"z": [..]} frozenset     {"d": [[k, v], ..]} dict
+    {"y": [..]} items that an iterator yielded
 """
 
 import collections
@@ -17,16 +17,16 @@ from typing import Any
 
 MAX_DEPTH = 64
 MAX_NODES = 400_000
-MAX_ALIKE = 64  # unequal keys with one hash
-_LONG = 1 << 62  # beyond it, decimal text would cost quadratic time
+MAX_ALIKE = 64  # unequal keys that may share a hash
+_LONG = 1 << 62  # larger integers are written in hex, because reading long decimal text takes quadratic time
 
 
 class Unplain(Exception):
-  """The value is not plain data, or too much of it."""
+  """Raised for a value that is not plain data, is nested too deep or is too large."""
 
 
 class Stream:
-  """What an iterator yielded: equal to nothing by itself, as an iterator is."""
+  """Items that an iterator yielded. Like an iterator, a Stream equals only itself."""
 
   def __init__(self, items: list[Any]):
     self.items = items
@@ -48,7 +48,7 @@ _STREAMS = frozenset(
 
 
 class _Encoder:
-  """One pass over a value."""
+  """Encodes one value and counts its nodes."""
 
   def __init__(self) -> None:
     self._nodes = 0
@@ -83,7 +83,7 @@ class _Encoder:
     raise Unplain(f"not plain data: {kind.__name__}")
 
   def _numpy(self, value: Any, name: str, depth: int) -> Any:
-    """A NumPy scalar as the number it holds; an array as nested lists."""
+    """Encodes a NumPy scalar as the value it holds and an array as nested lists."""
     if name == "ndarray":
       return self.encode(value.tolist(), depth)
     plain = value.item()
@@ -93,12 +93,12 @@ class _Encoder:
 
 
 def dumps(value: Any) -> str:
-  """ASCII text of a value. Raises Unplain."""
+  """Encodes a value as ASCII text. Raises Unplain if it is not plain data."""
   return json.dumps(_Encoder().encode(value), allow_nan=False)
 
 
 def loads(text: str | bytes) -> Any:
-  """The value again, whoever wrote the text. Raises Unplain for what `dumps` would not write."""
+  """Decodes a value from untrusted text. Raises Unplain for malformed or oversized text."""
   try:
     data = parse(text)
   except (ValueError, RecursionError) as error:
@@ -107,7 +107,7 @@ def loads(text: str | bytes) -> Any:
 
 
 def decode(data: Any) -> Any:
-  """The value that parsed JSON stands for. Raises Unplain."""
+  """Returns the value that parsed JSON stands for. Raises Unplain if it stands for none."""
   try:
     return _decode(data, 0)
   except (ValueError, TypeError, OverflowError, RecursionError, KeyError) as error:
@@ -115,7 +115,7 @@ def decode(data: Any) -> Any:
 
 
 def parse(text: str | bytes) -> Any:
-  """JSON as `loads` reads it, not yet decoded. Raises ValueError or RecursionError."""
+  """Parses JSON for `decode`. Raises ValueError or RecursionError."""
   return json.loads(text, parse_constant=_refuse, parse_int=_short_int)
 
 
@@ -125,7 +125,7 @@ def _refuse(name: str) -> Any:
 
 def _short_int(digits: str) -> int:
   if len(digits) > 20:
-    raise ValueError("an integer in decimal that is too long")
+    raise ValueError("expected a decimal integer of at most 20 characters")
   return int(digits)
 
 
@@ -154,10 +154,13 @@ def _decode(value: Any, depth: int) -> Any:
 
 
 def spread(keys: list[Any]) -> list[Any]:
-  """The keys, where a set or a dict of them takes linear time.
+  """Returns the keys unchanged if a set or dict of them can be built in linear time.
 
-  Python's hashes of numbers are no secret: tens of thousands of unequal keys with one hash would take minutes. Equal
-  ones, as a list may hold, cost nothing. Raises ValueError.
+  Python's hashes of numbers are not secret, so a candidate could send tens of thousands of unequal keys with the same
+  hash. A set of those would take minutes to build. Repeated equal keys cost nothing.
+
+  Raises:
+    ValueError: More than MAX_ALIKE unequal keys share a hash.
   """
   if len(keys) > MAX_ALIKE:
     groups: dict[int, list[Any]] = {}

@@ -1,4 +1,4 @@
-"""A small program that tries what a tier must prevent: a tier counts as working only where its probe finds nothing."""
+"""A small program that attempts what a tier must prevent. A tier works only if every attempt is refused."""
 
 import json
 from typing import Any
@@ -35,7 +35,7 @@ PROBE_JOB: dict[str, Any] = {
 
 
 def verdict(tier: str, message: tuple[dict[str, Any], bytes] | None) -> str | None:
-  """None where the probe shows what the tier promises, else what is wrong."""
+  """Returns None if the probe's answer shows that the tier works, otherwise a description of the fault."""
   if message is None:
     return "the zygote died over the probe"
   if "outcomes" not in message[0]:

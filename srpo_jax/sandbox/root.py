@@ -1,4 +1,4 @@
-"""A minimal root: the interpreter's library and nothing else of the host, all of it read-only."""
+"""Minimal read-only root file system that shows only the interpreter's files from the host."""
 
 import os
 import stat
@@ -7,11 +7,15 @@ from srpo_jax.sandbox import linux
 from srpo_jax.sandbox.interpreter import Paths
 
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
-_PLACE = "/tmp"  # any folder that every host has; what it held is out of sight in this mount namespace alone
+_PLACE = "/tmp"  # mount point of the new root: a folder that every host has, hidden only in this mount namespace
 
 
 def enter(paths: Paths) -> None:
-  """Moves this process, in a mount and a pid namespace of its own, into a minimal root. Raises OSError."""
+  """Moves this process into a minimal root. The process must be in its own mount and pid namespaces.
+
+  Raises:
+    OSError: A mount or file operation failed.
+  """
   linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
   sources = {path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in (*paths.readable(), *_DEVICES)}
   linux.mount("root", _PLACE, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "size=1m,mode=755")
@@ -21,7 +25,7 @@ def enter(paths: Paths) -> None:
     _bind(sources[path], path)
   for folder in paths.hidden:
     linux.mount("none", _PLACE + folder, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "size=64k,nr_inodes=64,mode=755")
-  for path in paths.packages:  # after that: they may lie inside a folder that was just hidden
+  for path in paths.packages:  # after the hidden folders, because a package may be inside one
     _bind(sources[path], path)
   for path in _DEVICES:
     _touch(_PLACE + path)
@@ -29,7 +33,7 @@ def enter(paths: Paths) -> None:
     os.symlink(f"/proc/self/fd/{number}", f"{_PLACE}/dev/{name}")
   os.symlink("/proc/self/fd", f"{_PLACE}/dev/fd")
   linux.make_read_only(_PLACE)
-  for path in _DEVICES:  # after that: a mount without devices could not show them
+  for path in _DEVICES:  # after make_read_only, which would disable devices
     _bind(sources[path], path)
   for source in sources.values():
     os.close(source)
@@ -39,7 +43,7 @@ def enter(paths: Paths) -> None:
 
 
 def _bind(source: int, path: str) -> None:
-  """Shows what `source` holds at `path` of the new root."""
+  """Bind-mounts the open file or folder `source` at `path` of the new root."""
   target = _PLACE + path
   if stat.S_ISDIR(os.fstat(source).st_mode):
     os.makedirs(target, exist_ok=True)

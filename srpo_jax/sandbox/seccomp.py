@@ -1,7 +1,7 @@
-"""A system-call filter: what an ordinary Python program needs is allowed, all else fails with EPERM.
+"""System call filter that allows the calls of an ordinary Python program. Other calls fail with EPERM.
 
-Programs may use threads but not processes; may signal themselves but nobody else; have no sockets but pairs, no
-tracing, no namespaces, no mounts, no memory files, no keys, no BPF, no io_uring.
+Programs may start threads but not processes, and may send signals only to themselves. Socket pairs are their only
+sockets. Tracing, namespaces, mounts, memory files, keys, BPF and io_uring are refused.
 """
 
 import ctypes
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from srpo_jax.sandbox import linux
 
-# Numbers of the x86_64 calls that are allowed whatever their arguments.
+# Numbers of the x86_64 calls that are allowed with any arguments.
 _FILES = {
   "read": 0, "write": 1, "open": 2, "close": 3, "stat": 4, "fstat": 5, "lstat": 6, "poll": 7, "lseek": 8,
   "pread64": 17, "pwrite64": 18, "readv": 19, "writev": 20, "access": 21, "pipe": 22, "select": 23,
@@ -43,10 +43,10 @@ _SELF = {
   "membarrier": 324, "rseq": 334, "getcpu": 309,
 }  # fmt: skip
 _KILL, _TKILL, _TGKILL, _CLONE, _PRCTL, _PRLIMIT, _CLONE3 = 62, 200, 234, 56, 157, 302, 435
-_PR_NAMES = (15, 16)  # PR_SET_NAME, PR_GET_NAME: what threads use
+_PR_NAMES = (15, 16)  # PR_SET_NAME and PR_GET_NAME, which threads use
 _IOCTL, _FCNTL, _SENDTO = 16, 72, 44
 _TERMINAL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIO*CLEX
-_OWN_COMMANDS = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1031, 1032)  # none that makes the kernel signal somebody
+_OWN_COMMANDS = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1031, 1032)  # none of these makes the kernel send a signal
 
 _AUDIT_ARCH_X86_64 = 0xC000003E
 _X32_BIT = 0x40000000
@@ -69,7 +69,7 @@ _SECCOMP_SET_MODE_FILTER, _SECCOMP_CALL = 1, 317
 
 
 def available() -> str | None:
-  """None where the filter can be installed, else why not."""
+  """Returns None if the filter can be installed here, otherwise the reason why not."""
   if linux.MACHINE != "x86_64":
     return f"no table of system calls for {linux.MACHINE}"
   try:
@@ -80,9 +80,9 @@ def available() -> str | None:
   return None if known else "the kernel has no seccomp"
 
 
-@functools.lru_cache(maxsize=2)  # where every child is process 1 of its namespace, the zygote's copy serves them all
+@functools.lru_cache(maxsize=2)  # children that are process 1 of their namespace share the copy made in the zygote
 def filter_program(pid: int) -> bytes:
-  """The filter as an array of struct sock_filter, for a process that knows itself as `pid`."""
+  """Returns the filter, an array of struct sock_filter, for a process that sees itself as `pid`."""
   code: list[tuple[int, int, int, int]] = [
     (_LOAD, 0, 0, _ARCH),
     (_EQUAL, 1, 0, _AUDIT_ARCH_X86_64),
@@ -90,7 +90,7 @@ def filter_program(pid: int) -> bytes:
     (_LOAD, 0, 0, _NUMBER),
     (_AT_LEAST, 0, 1, _X32_BIT),
     (_RETURN, 0, 0, _KILL_PROCESS),
-    (_EQUAL, 0, 1, _CLONE3),  # its flags lie in memory, out of reach: the C library falls back to clone
+    (_EQUAL, 0, 1, _CLONE3),  # a filter cannot read its flags, which are in memory; the C library falls back to clone
     (_RETURN, 0, 0, _ERRNO | errno.ENOSYS),
   ]
   code += _masked(_CLONE, _CLONE_THREAD | _CLONE_NAMESPACES, _CLONE_THREAD)
@@ -107,7 +107,7 @@ def filter_program(pid: int) -> bytes:
   for first, last in _ranges({**_FILES, **_MEMORY, **_TIME, **_SELF}.values()):
     code += [
       (_AT_LEAST, 1, 0, first),
-      (_RETURN, 0, 0, _DENY),  # the ranges ascend: none of those to come holds it
+      (_RETURN, 0, 0, _DENY),  # the ranges ascend, so no later range contains the number
       (_AT_LEAST, 1, 0, last + 1),
       (_RETURN, 0, 0, _ALLOW),
     ]
@@ -116,7 +116,10 @@ def filter_program(pid: int) -> bytes:
 
 
 def _ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
-  """(first, last) of each run of consecutive numbers, ascending: a filter of half the length, twice as fast to load."""
+  """Returns (first, last) of each run of consecutive numbers, in ascending order.
+
+  A filter made of ranges is half as long and loads twice as fast as one made of single numbers.
+  """
   found: list[tuple[int, int]] = []
   for number in sorted(numbers):
     if found and found[-1][1] == number - 1:
@@ -127,7 +130,10 @@ def _ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
 
 
 def _argument(number: int, offset: int, allowed: tuple[int, ...]) -> list[tuple[int, int, int, int]]:
-  """The call is allowed where the low half of an argument is one of these. (Pids, options and commands are ints.)"""
+  """Returns code that allows a call if the low half of an argument has an allowed value.
+
+  The low half suffices because process ids, options and commands are 32-bit ints.
+  """
   body = [(_LOAD, 0, 0, offset)]
   for value in allowed:
     body += [(_EQUAL, 0, 1, value), (_RETURN, 0, 0, _ALLOW)]
@@ -136,7 +142,11 @@ def _argument(number: int, offset: int, allowed: tuple[int, ...]) -> list[tuple[
 
 
 def _without_address(number: int) -> list[tuple[int, int, int, int]]:
-  """`sendto` goes to the other end alone: a datagram socket of a pair could name any socket of the host's files."""
+  """Returns code that allows a call only without a destination address.
+
+  With an address, `sendto` on a datagram socket of a pair could reach any socket file of the host, not only the pair's
+  other end.
+  """
   body = [
     (_LOAD, 0, 0, _FIFTH),
     (_EQUAL, 0, 3, 0),
@@ -164,6 +174,10 @@ class _Program(ctypes.Structure):
 
 
 def install(program: bytes) -> None:
-  """Puts the filter on this thread and all it will start; no_new_privs must be set. Raises OSError."""
+  """Installs the filter for this thread and for everything it starts. The thread must have set no_new_privs.
+
+  Raises:
+    OSError: The kernel refused.
+  """
   value = _Program(len(program) // 8, program)
   linux.syscall(_SECCOMP_CALL, ctypes.c_uint(_SECCOMP_SET_MODE_FILTER), ctypes.c_uint(0), ctypes.byref(value))

@@ -1,8 +1,8 @@
-"""The process between the trainer and the zygotes: started fresh, with an empty environment, and single-threaded.
+"""Process between the trainer and the zygotes. It is a new, single-threaded interpreter with a minimal environment.
 
-It finds the best tier that works here, keeps one zygote a slot, gives each one job at a time, and replaces those that
-die. What a zygote had when it died is tried once more. It ends, and all below it, when the trainer's end of the socket
-closes.
+The supervisor finds the best tier that works on this host. It keeps one zygote per slot, gives each zygote one job at a
+time and replaces zygotes that die. The job of a dead zygote is tried once more. When the trainer's end of the socket
+closes, the supervisor and all processes below it end.
 """
 
 import collections
@@ -22,21 +22,25 @@ from srpo_jax.sandbox.limits import Limits
 from srpo_jax.sandbox.probe import PROBE_JOB, verdict
 from srpo_jax.sandbox.zygote import SETUP_S, SWEEP_S, Zygote, children
 
-ATTEMPTS = 2
-_READY_S = 30.0
+ATTEMPTS = 2  # zygotes that a job is given to before it fails
+_READY_S = 30.0  # seconds that a zygote has to become ready, and to answer the probe
 
 
 @dataclasses.dataclass
 class Job:
-  """One job as it came, and how often it was given to a zygote."""
+  """A job from the trainer, with the number of times it was given to a zygote."""
 
   header: dict[str, Any]
   attempts: int = 0
 
   def frame(self) -> bytes:
-    """For a zygote: the sizes of the parts alone in the header, which it reads; the parts, which its children read.
+    """Returns the message to a zygote.
 
-    Raises UnicodeEncodeError for an input that is not text.
+    The header, which the zygote reads, holds only the mode and the sizes of the parts. The payload, which only the
+    zygote's children read, holds the parts.
+
+    Raises:
+      UnicodeEncodeError: An input cannot be encoded as UTF-8.
     """
     inputs = [text.encode() for text in self.header.get("inputs", ())]
     body = json.dumps({name: value for name, value in self.header.items() if name != "inputs"}).encode()
@@ -45,7 +49,7 @@ class Job:
 
 
 class Slot:
-  """A zygote with its socket and its cgroups; started, and started again, by `start`."""
+  """A zygote with its socket and its cgroups. `start` starts it, also after its end."""
 
   def __init__(self, number: int, tier: str, paths: interpreter.Paths, limits: Limits):
     self.groups = cgroup.Groups(str(number), tasks=limits.processes + 8, memory=limits.memory + (64 << 20))
@@ -60,7 +64,14 @@ class Slot:
     self.deadline = 0.0
 
   def start(self, close: list[int]) -> None:
-    """Starts the zygote. `close`: descriptors of the supervisor's. Raises OSError saying why it cannot."""
+    """Starts the zygote.
+
+    Args:
+      close: Descriptors of the supervisor that the zygote must close.
+
+    Raises:
+      OSError: The zygote did not start. The error gives the reason.
+    """
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
@@ -72,7 +83,7 @@ class Slot:
     except OSError:
       message = None
     if self._place.tier == "namespaces":
-      _reap(pid)  # it only forked the zygote, which is ours as the nearest subreaper's
+      _reap(pid)  # this process only forked the zygote, which now belongs to the supervisor, the nearest subreaper
       pid = message[0].get("pid", 0) if message else 0
       message = self._second(ours, message)
     self.pid = pid
@@ -93,7 +104,7 @@ class Slot:
       return None
 
   def _be_zygote(self, control: socket.socket, close: list[int]) -> None:
-    """In the forked process; never returns."""
+    """Serves as the zygote in the forked process. Never returns."""
     try:
       for descriptor in close:
         with contextlib.suppress(OSError):
@@ -110,7 +121,12 @@ class Slot:
       os._exit(0)
 
   def give(self, job: Job) -> None:
-    """Sends a job. Raises OSError where the zygote is gone."""
+    """Sends a job to the zygote and sets its deadline.
+
+    Raises:
+      OSError: The zygote has ended.
+      UnicodeEncodeError: An input cannot be encoded as UTF-8.
+    """
     assert self.socket is not None
     self.job = job
     cases = len(job.header.get("inputs", ())) or 1
@@ -119,7 +135,7 @@ class Slot:
     self.socket.sendall(job.frame())
 
   def end(self) -> None:
-    """Kills the zygote, and with it what it runs."""
+    """Kills the zygote."""
     if self.socket is not None:
       self.socket.close()
       self.socket = None
@@ -141,7 +157,10 @@ class Slot:
 
 
 def _fork_into_namespaces(control: socket.socket) -> None:
-  """The zygote proper becomes the first process of a pid namespace: with it, all of its children end."""
+  """Forks the zygote into new namespaces and returns in the zygote. The calling process ends.
+
+  The zygote becomes process 1 of a pid namespace, so the kernel kills all of its descendants when it ends.
+  """
   tiers.enter_namespaces()
   gate, opened = os.pipe()
   pid = os.fork()
@@ -150,7 +169,7 @@ def _fork_into_namespaces(control: socket.socket) -> None:
     os.write(opened, b"g")
     os._exit(0)
   os.close(opened)
-  os.read(gate, 1)  # its number is told before anything else is
+  os.read(gate, 1)  # the message with the process id must reach the supervisor before any other
   os.close(gate)
 
 
@@ -160,7 +179,7 @@ def _reap(pid: int) -> None:
 
 
 class Supervisor:
-  """Gives jobs to zygotes and their outcomes to the trainer."""
+  """Passes jobs from the trainer to the zygotes and outcomes back."""
 
   def __init__(self, control: socket.socket, options: dict[str, Any]):
     self._control = control
@@ -174,7 +193,7 @@ class Supervisor:
     self._buffer = frames.Buffer()
 
   def run(self, allowed: list[str]) -> None:
-    """Serves until the trainer goes; without a tier that works, says so and returns."""
+    """Serves until the trainer closes its socket. If no tier works, reports that and returns."""
     cgroup.remove_stale()
     tier, reasons = self._probe(allowed)
     try:
@@ -192,7 +211,11 @@ class Supervisor:
         slot.close()
 
   def _probe(self, allowed: list[str]) -> tuple[str | None, dict[str, str]]:
-    """The best tier in which the probe passes, with its zygote; and why the better ones were passed over."""
+    """Finds the best tier whose probe passes and keeps its first zygote.
+
+    Returns:
+      The tier, or None if no allowed tier works, and the reason why each better tier was rejected.
+    """
     reasons: dict[str, str] = {}
     for tier in allowed:
       reason = tiers.requirement(tier)
@@ -252,13 +275,13 @@ class Supervisor:
       self._give_out()
 
   def _receive(self) -> bool:
-    """Takes jobs; False where the trainer is gone."""
+    """Receives jobs. Returns False if the trainer has closed its socket."""
     data = self._control.recv(1 << 20)
     self._waiting.extend(Job(header) for header, _ in self._buffer.add(data))
     return bool(data)
 
   def _collect(self, slot: Slot) -> bool:
-    """Takes a reply; False where the zygote is gone."""
+    """Receives a reply and passes it on. Returns False if the zygote has ended."""
     assert slot.socket is not None
     try:
       data = slot.socket.recv(1 << 20)
@@ -271,7 +294,7 @@ class Supervisor:
     return bool(data)
 
   def _replace(self, slot: Slot) -> None:
-    """A new zygote for one that died or hangs; its job goes first once more, or fails."""
+    """Replaces a zygote that died or hangs. Its job returns to the head of the queue, or fails after ATTEMPTS."""
     if slot.socket is not None:
       self._selector.unregister(slot.socket)
     slot.end()
@@ -290,7 +313,10 @@ class Supervisor:
     self._selector.register(slot.socket, selectors.EVENT_READ, slot)
 
   def _reap_strays(self) -> None:
-    """What a killed zygote left behind is ours as the nearest subreaper's: it has ended with it, and is let go."""
+    """Reaps the processes that a killed zygote left behind.
+
+    They ended with the zygote, and the supervisor inherited them as the nearest subreaper.
+    """
     known = {slot.pid for slot in self._slots}
     for pid in set(children()) - known:
       with contextlib.suppress(ChildProcessError):
@@ -304,7 +330,7 @@ class Supervisor:
       if not self._waiting:
         return
       if slot.socket is None:
-        self._replace(slot)  # the last attempt to start one failed; the next job is a reason to try again
+        self._replace(slot)  # the last attempt to start a zygote failed, so each new job is a reason to try again
       if slot.socket is not None and slot.job is None and self._waiting:
         job = self._waiting.popleft()
         job.attempts += 1
@@ -321,11 +347,14 @@ class Supervisor:
 
 
 def main() -> None:
-  """`supervisor DESCRIPTOR OPTIONS`: the trainer's socket, and JSON: limits, packages, slots, tiers."""
+  """Runs `supervisor DESCRIPTOR OPTIONS`.
+
+  DESCRIPTOR is the socket to the trainer. OPTIONS is a JSON object with limits, packages, slots and tiers.
+  """
   control = socket.socket(fileno=int(sys.argv[1]))
   control.set_inheritable(False)
   options = json.loads(sys.argv[2])
-  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the trainer ends us, by closing the socket
+  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # only the closed socket ends the supervisor
     signal.signal(number, signal.SIG_IGN)
   linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
   os.chdir("/")

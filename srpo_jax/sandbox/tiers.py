@@ -1,9 +1,11 @@
-"""The ways to confine a child, best first. Each has a part for the zygote, once, and a part for the child, each time.
+"""Tiers: the ways to confine a child, from the strongest to the weakest.
 
 namespaces  own user, pid, mount, ipc, network and uts namespaces, minimal read-only root, small tmpfs, seccomp, ...
-bubblewrap  the same namespaces by `bwrap`, where only that program may make them; nothing is writable
-landlock    Landlock, seccomp and resource limits, under another uid where this process may change it
-unsafe      resource limits alone
+bubblewrap  the same namespaces made by `bwrap`, for hosts where only that program may create them; nothing is writable
+landlock    Landlock, seccomp and resource limits, under another uid if this process may change it
+unsafe      resource limits only
+
+Each tier has a part that runs once in the zygote and a part that runs in every child.
 """
 
 import contextlib
@@ -17,9 +19,9 @@ from srpo_jax.sandbox.interpreter import Paths
 from srpo_jax.sandbox.limits import Limits
 
 TIERS = ("namespaces", "bubblewrap", "landlock", "unsafe")
-FIRST_UID = 1_000_000_000  # of the uids that children run under, one a slot, where the zygote is root
-SLOTS = 512  # at most, of one supervisor
-INSIDE_UID = 1000  # how a child in a user namespace sees itself
+FIRST_UID = 1_000_000_000  # first uid for children, which get one uid per slot if the zygote is root
+SLOTS = 512  # maximum number of slots of one supervisor
+INSIDE_UID = 1000  # uid that a child in a user namespace sees as its own
 _OWN_NAMESPACES = (
   linux.CLONE_NEWUSER | linux.CLONE_NEWIPC | linux.CLONE_NEWNET | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP
 )
@@ -27,38 +29,38 @@ _OWN_NAMESPACES = (
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-  """What a child needs to know to confine itself."""
+  """Settings that a child needs to confine itself."""
 
   tier: str
-  uid: int | None  # for the children; None: as the zygote
+  uid: int | None  # uid of the children; None keeps the zygote's
   paths: Paths
   limits: Limits
   groups: tuple[int, ...]  # descriptors of cgroup.procs files
 
 
 def own_uid(tier: str, slot: int, paths: Paths) -> int | None:
-  """The uid for the children of a slot, which no other process has; None where they must keep that of the zygote.
+  """Returns a uid that only the children of this slot have, or None if they must keep the zygote's uid.
 
-  The supervisor asks: its process number keeps two sandboxes of one host apart.
+  Must be called in the supervisor, whose process id makes the uids of two sandboxes on a host differ.
   """
   available = _uids()
   if os.geteuid() != 0 or available <= SLOTS:
-    return None  # the root of a user namespace may have no other uid to give
+    return None  # even root may have no other uid to assign inside a user namespace
   if tier == "bubblewrap" and not paths.open_to_all():
-    return None  # bwrap would not find what it must show
+    return None  # under another uid, bwrap could not read the files that it must bind
   wanted = os.getpid() * SLOTS + slot
   return FIRST_UID + wanted if available > FIRST_UID + wanted else available - 1 - wanted % (available // 2)
 
 
 def _uids() -> int:
-  """How many uids there are in this user namespace."""
+  """Returns the number of uids in this user namespace, or 0 if it is unknown."""
   with contextlib.suppress(OSError), open("/proc/self/uid_map") as file:
     return max(int(line.split()[0]) + int(line.split()[2]) for line in file)
   return 0
 
 
 def missing(place: Place) -> list[str]:
-  """The optional layers that this host lacks for the tier."""
+  """Names the optional layers of the tier that this host lacks."""
   found = []
   if place.uid is None:
     found.append("own uid")
@@ -70,7 +72,7 @@ def missing(place: Place) -> list[str]:
 
 
 def requirement(tier: str) -> str | None:
-  """Why a tier cannot even be tried here, or None."""
+  """Returns the reason why a tier cannot be tried on this host, or None if it can."""
   if not linux.supported():
     return f"no system call numbers for {linux.MACHINE}"
   if tier == "bubblewrap" and shutil.which("bwrap", path=SEARCH) is None:
@@ -86,7 +88,11 @@ SEARCH = "/usr/local/bin:/usr/bin:/bin"
 
 
 def enter_namespaces() -> None:
-  """In the process that forks the zygote: from here on its children are in namespaces of their own. Raises OSError."""
+  """Makes new namespaces for the children of this process. Called in the process that forks the zygote.
+
+  Raises:
+    OSError: The kernel refused.
+  """
   if os.geteuid() != 0 or _uids() == 1:
     uid, gid = os.geteuid(), os.getegid()
     linux.unshare(linux.CLONE_NEWUSER)
@@ -95,26 +101,29 @@ def enter_namespaces() -> None:
 
 
 def prepare_zygote(place: Place) -> None:
-  """In the zygote. Raises OSError."""
+  """Applies the tier's part for the zygote to this process. Raises OSError."""
   linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
   if place.tier == "namespaces":
     root.enter(place.paths)
 
 
 def fork_child(place: Place, own_pid_namespace: int | None) -> int:
-  """Forks; in the tier `namespaces` the child is the first process of a new pid namespace, which ends with it."""
+  """Forks a child and returns its process id, or 0 in the child.
+
+  In the tier `namespaces` the child is process 1 of a new pid namespace, which ends with it.
+  """
   if place.tier == "namespaces":
     assert own_pid_namespace is not None
-    linux.setns(own_pid_namespace, linux.CLONE_NEWPID)  # or a second unshare would be refused
+    linux.setns(own_pid_namespace, linux.CLONE_NEWPID)  # without this, the kernel would refuse a second unshare
     linux.unshare(linux.CLONE_NEWPID)
   return os.fork()
 
 
 def confine(place: Place) -> None:
-  """In the child: gives up everything that the tier takes away. Raises OSError."""
+  """Confines this process, a child, as the tier requires. Raises OSError if a layer fails."""
   _join_groups(place)
   with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-    file.write("1000")  # short of memory, the kernel ends a candidate rather than the trainer
+    file.write("1000")  # when memory runs out, the kernel should kill a candidate rather than the trainer
   os.setsid()
   uid = place.uid
   if place.tier == "namespaces":
@@ -124,12 +133,15 @@ def confine(place: Place) -> None:
     outer = (os.geteuid(), os.getegid())
     linux.unshare(_OWN_NAMESPACES)
     _map_ids(INSIDE_UID, *outer)
-  linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the uid: changing it clears this
+  linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)  # after change_uid, because a change of uid clears this setting
   lock(place, processes=_process_limit(place, uid))
 
 
 def lock(place: Place, *, processes: int) -> None:
-  """The layers that need no privilege: resource limits, capabilities, Landlock, seccomp; the last steps of any tier."""
+  """Applies the layers that need no privilege: resource limits, capabilities, Landlock and seccomp.
+
+  These are the last steps of every tier. The tier `unsafe` gets only resource limits and no_new_privs.
+  """
   limits.apply(place.limits, processes=processes)
   linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
   if place.tier == "unsafe":
@@ -151,7 +163,7 @@ def _join_groups(place: Place) -> None:
 
 
 def _own_mounts(place: Place, uid: int | None) -> None:
-  """A /proc that shows this process alone, and a small /tmp."""
+  """Mounts a /proc that shows only this process and its children, and a small /tmp."""
   linux.unshare(linux.CLONE_NEWNS)
   flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
   try:
@@ -164,13 +176,13 @@ def _own_mounts(place: Place, uid: int | None) -> None:
 
 
 def change_uid(uid: int | None) -> None:
-  """Becomes `uid`, without groups and for good; None: stays."""
+  """Changes to `uid` permanently and drops all supplementary groups. None changes nothing."""
   if uid is None:
     return
   os.setgroups([])
   os.setresgid(uid, uid, uid)
   os.setresuid(uid, uid, uid)
-  linux.prctl(linux.PR_SET_DUMPABLE, 1)  # or /proc/self would still be root's, and the id maps could not be written
+  linux.prctl(linux.PR_SET_DUMPABLE, 1)  # otherwise root would still own /proc/self and the id maps were not writable
 
 
 def _map_ids(inside: int, uid: int, gid: int) -> None:
@@ -182,7 +194,11 @@ def _map_ids(inside: int, uid: int, gid: int) -> None:
 
 
 def _process_limit(place: Place, uid: int | None) -> int:
-  """RLIMIT_NPROC counts all that the uid runs: where that is the user's own, room is left for what is there."""
+  """Returns the value for RLIMIT_NPROC.
+
+  The kernel counts all tasks of the uid against it. If children run under the user's own uid, the value therefore
+  includes the tasks that the user already runs.
+  """
   if place.tier == "namespaces" or uid is not None:
     return place.limits.processes
   return _running(os.getuid()) + place.limits.processes
@@ -198,10 +214,12 @@ def _running(uid: int) -> int:
 
 
 def bubblewrap_command(place: Place, package: str, bootstrap: str) -> list[str]:
-  """The command line that runs `bootstrap` in the interpreter under bwrap.
+  """Returns the command line that runs the Python code `bootstrap` in an interpreter under bwrap.
 
   Args:
-    package: the folder of srpo_jax.
+    place: Settings of the child.
+    package: Folder of the package srpo_jax.
+    bootstrap: Python code to run.
   """
   command = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1", "--clearenv"]
   command += ["--unshare-user", "--uid", str(INSIDE_UID), "--gid", str(INSIDE_UID), "--hostname", "sandbox"]
@@ -219,7 +237,7 @@ def bubblewrap_command(place: Place, package: str, bootstrap: str) -> list[str]:
 
 
 def bubblewrap_program() -> str:
-  """The path of bwrap. Raises FileNotFoundError."""
+  """Returns the path of bwrap. Raises FileNotFoundError if it is not installed."""
   path = shutil.which("bwrap", path=SEARCH)
   if path is None:
     raise FileNotFoundError("no program bwrap")

@@ -1,9 +1,9 @@
-"""A warm process that forks a confined child for each execution, waits for it, and leaves nothing of it behind.
+"""Warm process that forks a confined child for each execution, waits for it and removes everything it leaves.
 
-A child is a copy of its zygote's memory, and in a group of responses to one prompt the values and the text of an
-earlier response would be the answers. So neither ever lies in memory that a child could find: a job stays in a mapping
-that is unmapped after it, which the child alone reads, and what comes back goes through mappings that no fork copies.
-The zygote never knows what is expected. One job at a time comes through its socket.
+A child is a copy of its zygote's memory. In a group of responses to one prompt, the text and the return values of an
+earlier response would give away the answers, so no child may find them in its memory. A job stays in a mapping that
+only the child reads and that is unmapped after the job. Results pass through mappings that a fork does not copy. The
+zygote never knows the expected results. It receives one job at a time through its socket.
 """
 
 import contextlib
@@ -21,33 +21,33 @@ from typing import Any
 
 from srpo_jax.sandbox import boot, frames, guest, seccomp, tiers
 
-SETUP_S = 20.0  # to confine a child, on a busy machine; not part of any program's limit
-SWEEP_S = 5.0  # to end what a child of a weak tier left behind
-PIECE = 1 << 16  # bytes read at once
-MAX_REPLY = 64 << 20  # bytes of all executions of a job; what is beyond counts as too much output
-_HELD = 4 << 20  # bytes of a mapping that are kept for the next job
+SETUP_S = 20.0  # seconds to confine a child, enough on a busy machine; not part of any program's limit
+SWEEP_S = 5.0  # seconds to end the processes that a child of a weak tier left behind
+PIECE = 1 << 16  # bytes per read
+MAX_REPLY = 64 << 20  # bytes of all executions of a job; more counts as too much output
+_HELD = 4 << 20  # bytes above which a mapping gives its memory back after a job
 _MAP_NORESERVE = 0x4000
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 @dataclasses.dataclass
 class Outcome:
-  """How one execution ended, with how much of what it wrote is in the reply."""
+  """End of one execution, with the sizes of its parts of the reply."""
 
   end: str = ""  # exit | signal | timeout | output | setup
   code: int = 0  # exit status or signal
   detail: str = ""
-  time_s: float = 0.0
-  results: int = 0  # bytes
-  stdout: int = 0  # bytes
+  time_s: float = 0.0  # seconds that the program ran
+  results: int = 0  # bytes of results in the reply
+  stdout: int = 0  # bytes of standard output in the reply
 
 
 class ControlLostError(Exception):
-  """The supervisor is gone."""
+  """Raised when the supervisor has closed its socket."""
 
 
 class Area:
-  """Bytes in a mapping that no child has. `view` gives what was added since `clear`."""
+  """Byte buffer in a mapping that children do not inherit. `view` returns the bytes added since `clear`."""
 
   def __init__(self, capacity: int):
     self.capacity, self.size = capacity, 0
@@ -63,7 +63,7 @@ class Area:
     self.size += len(data)
 
   def read(self, descriptor: int) -> int:
-    """Adds what can be read at once; how much that was."""
+    """Appends the bytes of one read and returns their number."""
     count = os.readv(descriptor, [self._view[self.size : self.size + PIECE]])
     self.size += count
     return count
@@ -86,8 +86,8 @@ class Zygote:
     tiers.prepare_zygote(place)
     self._namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC) if place.tier == "namespaces" else None
     if place.tier == "namespaces":
-      seccomp.filter_program(1)  # made here once
-    gc.freeze()  # what is here stays: children share its pages rather than touch them
+      seccomp.filter_program(1)  # fills the cache that the children inherit
+    gc.freeze()  # the collector in a child must not touch, and so copy, the pages that it shares with the zygote
 
   def serve(self) -> None:
     while (message := frames.receive(self._control)) is not None:
@@ -107,7 +107,10 @@ class Zygote:
       self._control.sendall(self._reply.view())
 
   def _run(self, header: dict[str, Any], job: mmap.mmap) -> list[Outcome]:
-    """One outcome for a job of calls; one for each input of a script, the last where it first takes too long."""
+    """Runs a job. Returns one outcome for a job of calls, or one per input for a script.
+
+    A script stops at its first input that exceeds the time limit or whose child cannot be confined.
+    """
     outcomes = []
     for case in range(len(header["inputs"]) if header["mode"] == "stdin" else 1):
       outcomes.append(self._execute(header, job, case))
@@ -139,7 +142,7 @@ class Zygote:
       return self._kept(outcome)
 
   def _kept(self, outcome: Outcome) -> Outcome:
-    """The outcome with the sizes of what is added to the reply: the results, and after them the output."""
+    """Appends results and then standard output to the reply and returns the outcome with their sizes."""
     limit = self._place.limits.output
     parts = [self._areas[0].view()[1 : 1 + limit], self._areas[1].view()[:limit]]
     if self._reply.size + sum(map(len, parts)) > self._reply.capacity:
@@ -149,7 +152,7 @@ class Zygote:
     return dataclasses.replace(outcome, results=len(parts[0]), stdout=len(parts[1]))
 
   def _child(self, header: dict[str, Any], job: mmap.mmap, case: int, output_end: int, results_end: int) -> None:
-    """In the child; never returns."""
+    """Confines this process, the child, and runs one execution. Never returns."""
     try:
       work = json.loads(job[: header["body"]])
       descriptors = [self._null, self._null, self._null, results_end]
@@ -171,7 +174,7 @@ class Zygote:
       os._exit(70)
     try:
       guest.run(work, case)
-    finally:  # what a program makes the guest raise must not run on in the code of the zygote
+    finally:  # an exception that a program provokes in the guest must not return to the code of the zygote
       os._exit(70)
 
   def _become_bubblewrap(self) -> None:
@@ -182,7 +185,7 @@ class Zygote:
     os.execve(tiers.bubblewrap_program(), command, {})
 
   def _clear(self, pid: int) -> None:
-    """Ends and reaps the child and whatever it left."""
+    """Kills and reaps the child and all processes that it left."""
     with contextlib.suppress(ProcessLookupError):
       os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -202,9 +205,9 @@ class Zygote:
       time.sleep(0.002)
 
   def _kill_uid(self) -> None:
-    """Ends all that runs under the slot's uid, at one stroke: programs that fork faster than they are found."""
+    """Kills all processes of the slot's uid with one call, because a program may fork faster than it can be traced."""
     uid = self._place.uid
-    if uid is None or self._place.tier == "namespaces":  # there the end of process 1 ended all
+    if uid is None or self._place.tier == "namespaces":  # in namespaces all processes ended with process 1
       return
     pid = os.fork()
     if pid == 0:
@@ -217,7 +220,7 @@ class Zygote:
 
 
 class _Watch:
-  """Reads what a child writes until it ends, or until it is over a limit."""
+  """Reads the output of a child until the child ends or exceeds a limit."""
 
   def __init__(self, place: tiers.Place, control: socket.socket, pid: int, streams: dict[int, Area], results: int):
     self._limits = place.limits
@@ -257,7 +260,7 @@ class _Watch:
         return self._ended()
 
   def _read(self, descriptor: int) -> bool:
-    """Takes what is there; whether more may come."""
+    """Reads the available bytes. Returns False at the end of the stream."""
     try:
       count = self._streams[descriptor].read(descriptor)
     except BlockingIOError:
@@ -284,7 +287,7 @@ class _Watch:
       return Outcome("setup", detail=reason or "ended before it was confined")
     status = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
     assert status is not None
-    if self._tier == "bubblewrap" and status.si_status > 128:  # as bwrap tells of a signal
+    if self._tier == "bubblewrap" and status.si_status > 128:  # bwrap reports a signal as 128 plus its number
       return Outcome("signal", code=status.si_status - 128)
     return Outcome("exit" if status.si_code == os.CLD_EXITED else "signal", code=status.si_status)
 
@@ -294,7 +297,7 @@ class _Watch:
 
 
 def children() -> list[int]:
-  """The direct children of this process, zombies included."""
+  """Returns the direct children of this process, including zombies."""
   try:
     with open(f"/proc/self/task/{os.getpid()}/children") as file:
       return [int(word) for word in file.read().split()]
@@ -303,7 +306,7 @@ def children() -> list[int]:
 
 
 def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
-  """A pipe whose reading end does not wait and is closed at the end."""
+  """Opens a pipe. Its reading end is non-blocking and is closed with the stack."""
   reader, writer = os.pipe2(os.O_CLOEXEC)
   os.set_blocking(reader, False)
   stack.callback(os.close, reader)
@@ -311,7 +314,7 @@ def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
 
 
 def _memory_file(data: bytes) -> int:
-  """A file without a name that holds `data` and cannot be changed, read from its beginning."""
+  """Opens an anonymous, sealed file that holds `data`, positioned at its beginning."""
   descriptor = os.memfd_create("input", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
   with open(descriptor, "wb", closefd=False) as file:
     file.write(data)
@@ -321,7 +324,7 @@ def _memory_file(data: bytes) -> int:
 
 
 def _place_descriptors(descriptors: list[int]) -> None:
-  """Makes these the descriptors 0, 1, 2, ... of this process."""
+  """Duplicates the given descriptors to 0, 1, 2, ... of this process."""
   high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, len(descriptors)) for descriptor in descriptors]
   for number, descriptor in enumerate(high):
     os.dup2(descriptor, number)

@@ -11,7 +11,7 @@ from srpo_jax.data.toy.tokenizer import build_tokenizer
 
 
 def make_checkpoint(folder: Path, *, seed: int = 0, dtype: str = "float32", std: float = 0.12, **shape) -> Path:
-  """Saves a random Qwen2 with transformers, in the form of the released ones and with the tiny tokenizer."""
+  """Saves a random Qwen2 with transformers and the tiny tokenizer, in the format of the released checkpoints."""
   tokenizer = build_tokenizer(folder)
   loaded = transformers.AutoTokenizer.from_pretrained(str(tokenizer))
   defaults = {
@@ -35,7 +35,7 @@ def make_checkpoint(folder: Path, *, seed: int = 0, dtype: str = "float32", std:
 
 
 def make_talkative(checkpoint: Path, folder: Path) -> Path:
-  """A copy with many stop tokens, so that a random policy ends most of its responses."""
+  """Copies a checkpoint and adds many stop tokens, so that a random policy ends most of its responses."""
   shutil.copytree(checkpoint, folder)
   (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": list(range(120, 200))}))
   return folder

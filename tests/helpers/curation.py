@@ -1,4 +1,4 @@
-"""Names of the evaluation sets of a curation, and its files as rows."""
+"""Names of the evaluation sets of a curation, and helpers that write and read its JSON-lines files."""
 
 import json
 

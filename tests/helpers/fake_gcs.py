@@ -1,7 +1,7 @@
-"""A small object store that speaks Google Cloud Storage's JSON API over HTTP, as far as gcsfs and TensorStore use it.
+"""Small object store with the part of Google Cloud Storage's JSON API that gcsfs and TensorStore use.
 
-Objects are put whole (one request, or a resumable upload), read by ranges, listed by prefix, copied and deleted. There
-is no append, no rename and no folder. `requests` counts what was asked.
+Objects are written whole (in one request or a resumable upload), read by ranges, listed by prefix, copied and deleted.
+There are no appends, renames or folders. `Store.requests` counts the requests by kind.
 """
 
 import collections
@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 
 class Store:
-  """The objects of the buckets whose names start with `bucket`; others do not exist."""
+  """Objects of all buckets. Only buckets whose names start with `bucket` exist."""
 
   def __init__(self) -> None:
     self.objects: dict[tuple[str, str], tuple[bytes, int]] = {}  # (bucket, name) -> bytes, generation
@@ -29,7 +29,7 @@ class Store:
     self.generations, self.lock = itertools.count(1), threading.RLock()
 
   def names(self, prefix: str = "") -> list[str]:
-    """bucket/name of every object."""
+    """Returns the bucket/name of every object that starts with `prefix`, sorted."""
     with self.lock:
       return sorted(n for n in map("/".join, self.objects) if n.startswith(prefix))
 
@@ -40,7 +40,7 @@ class Store:
 
 class Handler(http.server.BaseHTTPRequestHandler):
   protocol_version = "HTTP/1.1"
-  disable_nagle_algorithm, wbufsize = True, -1  # else 40 ms an answer: its body would wait for the client's ACK
+  disable_nagle_algorithm, wbufsize = True, -1  # otherwise each body waits about 40 ms for the client's ACK
   store: Store
 
   def log_message(self, *_: Any) -> None:
@@ -212,13 +212,13 @@ class Server(http.server.ThreadingHTTPServer):
   request_queue_size = 128
 
   def handle_error(self, request: Any, client_address: Any) -> None:
-    if not isinstance(sys.exception(), ConnectionError):  # clients leave without reading what they do not need
+    if not isinstance(sys.exception(), ConnectionError):  # clients disconnect without reading the data they do not need
       super().handle_error(request, client_address)
 
 
 @contextlib.contextmanager
 def serve() -> Iterator[tuple[Store, dict[str, str]]]:
-  """A running store, and the environment that points gcsfs and TensorStore to it."""
+  """Runs a store. Yields it with the environment variables that point gcsfs and TensorStore to it."""
   store = Store()
   server = Server(("localhost", 0), type("Bound", (Handler,), {"store": store}))
   threading.Thread(target=server.serve_forever, daemon=True).start()

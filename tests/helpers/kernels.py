@@ -1,4 +1,4 @@
-"""What the tests of kernels share: Mosaic kernels on a CPU, programs compiled for a TPU topology, hostile rows."""
+"""Helpers for kernel tests: Pallas kernels on a CPU, programs compiled for a TPU topology, difficult segment rows."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ TPU = AbstractDevice(device_kind="TPU v6 lite", num_cores=1, platform="tpu")
 
 @contextlib.contextmanager
 def interpreted() -> Iterator[None]:
-  """Every Pallas kernel traced within runs as an ordinary program of this machine; nothing traced here is kept."""
+  """Runs every Pallas kernel traced in this context in interpret mode. Clears the traces before and after."""
   compiled = pl.pallas_call
 
   def interpret(*arguments, **options):
@@ -35,15 +35,15 @@ def interpreted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def as_on(device: AbstractDevice) -> Iterator[None]:
-  """The model's choice of programs, as if compiled for `device`."""
+  """Makes the model choose its programs as if it were compiled for `device`."""
   with mock.patch.object(attention, "target_device", lambda: device):
     yield
 
 
 def topology_mesh(name: str, shape: tuple[int, int, int]) -> Mesh:
-  """The mesh of a TPU topology that this machine need not have; the test is skipped where libtpu is not installed."""
+  """Returns the mesh of a TPU topology without needing the hardware. Skips the test if libtpu is not installed."""
   pytest.importorskip("libtpu", reason="libtpu is not installed: no TPU program can be compiled")
-  os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # this is no cloud machine: do not ask for its metadata
+  os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # outside the cloud there is no metadata server to query
   os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # the tests run in several processes
   from jax.experimental import topologies
 
@@ -53,11 +53,14 @@ def topology_mesh(name: str, shape: tuple[int, int, int]) -> Mesh:
 
 @contextlib.contextmanager
 def without_compilation_cache() -> Iterator[None]:
-  """Compiles anew: a program of a topology can be written to the cache, but no machine without a TPU can read it."""
+  """Turns the compilation cache off.
+
+  A program for a TPU topology can be written to the cache, but only a machine with a TPU can read it.
+  """
 
   def use(cache: bool) -> None:
     jax.config.update("jax_enable_compilation_cache", cache)
-    compilation_cache.reset_cache()  # it remembers whether it is used
+    compilation_cache.reset_cache()  # the cache remembers the previous setting
 
   use(False)
   try:
@@ -67,7 +70,7 @@ def without_compilation_cache() -> Iterator[None]:
 
 
 def abstract_params(shapes, mesh: Mesh, rules=RULES):
-  """Shapes of parameters, with where they lie on the mesh."""
+  """Returns the shapes of the parameters with their shardings on the mesh."""
   return jax.tree.map(
     lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
     shapes,
@@ -76,13 +79,13 @@ def abstract_params(shapes, mesh: Mesh, rules=RULES):
 
 
 def abstract(x, mesh: Mesh, *axes: str | None):
-  """The shape of an array, with where it lies on the mesh."""
+  """Returns the shape of an array with its sharding on the mesh."""
   sharding = NamedSharding(mesh, partition(axes, x.shape, mesh.shape))
   return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
 
 
 def hostile_segments(length: int) -> np.ndarray:
-  """[4, length] rows: packed with three and padding, left-padded, right-padded, padding alone."""
+  """Returns [4, length] segment ids: three segments and padding, left padding, right padding, and only padding."""
   rows = np.zeros((4, length), np.int32)
   a, b, c = length // 5, length // 2, length - length // 8
   rows[0, :a], rows[0, a:b], rows[0, b:c] = 1, 2, 3
@@ -97,7 +100,7 @@ def random_qkv(rows: int, length: int, heads: int, kv_heads: int, dim: int, dtyp
 
 
 def output_and_gradients(kernel, q, k, v, segments):
-  """What stands at tokens, and the gradients of a sum of it with random weights."""
+  """Returns the output at real tokens, and the gradients for q, k and v of its sum with random weights."""
   weight = jnp.asarray(np.random.default_rng(1).normal(size=q.shape), jnp.float32)
   real = (jnp.asarray(segments) > 0)[..., None, None]
 

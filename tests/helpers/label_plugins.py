@@ -1,4 +1,4 @@
-"""Rewards and rows for the tests of labelling, named in configs as tests.helpers.label_plugins:NAME."""
+"""Rewards and rows for the labelling tests. Configs name them as tests.helpers.label_plugins:NAME."""
 
 import dataclasses
 import json
@@ -13,9 +13,10 @@ _judged = 0
 
 
 def logged(request: ScoreRequest, verdict: Verdict) -> Verdict:
-  """Correct by the response's checksum, not judged for one in eight; each verdict goes to the file SRPO_TEST_LOG.
+  """Judges a response by its checksum and leaves one in eight not judged.
 
-  Kills the process at the verdict whose number is in SRPO_TEST_KILL_AT.
+  Appends each verdict to the file named in SRPO_TEST_LOG. Kills the process at the verdict whose number is in
+  SRPO_TEST_KILL_AT.
   """
   global _judged
   _judged += 1

@@ -1,7 +1,7 @@
-"""Groups of processes for the tests: two of four CPU devices each, which end with the test whatever happens.
+"""Starts several JAX processes for a test, by default two with four CPU devices each. They always end with the test.
 
-`python -m tests.helpers.multihost CASE '{"argument": ...}' OUT` is one process of several.
-The environment tells it which. It writes what its case found to OUT.PROCESS.json.
+`python -m tests.helpers.multihost CASE '{"argument": ...}' OUT` is one of these processes.
+The environment gives its index. It writes the findings of its case to OUT.PROCESS.json.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from tests.helpers.paths import ROOT
 
 
 def environment(process=0, processes=1, devices=4, port=0):
-  """Of one process with so many CPU devices, of a group at that port."""
+  """Returns the environment of one of several processes with `devices` CPU devices and a coordinator at `port`."""
   env = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
   if processes > 1:
     group = {"COORDINATOR_ADDRESS": f"127.0.0.1:{port}", "NUM_PROCESSES": str(processes), "PROCESS_ID": str(process)}
@@ -30,8 +30,11 @@ def environment(process=0, processes=1, devices=4, port=0):
 
 @contextlib.contextmanager
 def started(command, logs: Path, *, processes=2, devices=4, arguments=None):
-  """The processes of a group, each running `command` (and its own of `arguments`), their output in LOGS.PROCESS.log."""
-  held = socket.socket()  # bound until the end: no other program is given the port before process 0 listens there
+  """Starts processes that each run `command` with their own entry of `arguments`, and yields them.
+
+  Their output goes to LOGS.PROCESS.log.
+  """
+  held = socket.socket()  # stays bound, so that no other program gets the port before process 0 listens on it
   held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
   held.bind(("127.0.0.1", 0))
   port = held.getsockname()[1]
@@ -56,13 +59,13 @@ def log_of(logs: Path, process: int) -> Path:
 
 
 def statuses(running, within_s: float) -> list[int]:
-  """The exit statuses; every process has to end within that time."""
+  """Waits for every process to end within `within_s` seconds and returns the exit statuses."""
   ends = time.monotonic() + within_s
   return [process.wait(max(0.1, ends - time.monotonic())) for process in running]
 
 
 def on_group(case, out: Path, *, processes=2, devices=4, within_s=1200, **arguments):
-  """What a case found on each process of a group."""
+  """Runs a case on several processes and returns the findings of each."""
   command = ["-m", "tests.helpers.multihost", case, json.dumps(arguments), str(out)]
   with started(command, out, processes=processes, devices=devices) as running:
     found = statuses(running, within_s)
@@ -72,7 +75,7 @@ def on_group(case, out: Path, *, processes=2, devices=4, within_s=1200, **argume
 
 
 def case_exchange():
-  """What the exchanges of host values give, and what all raise where one fails."""
+  """Returns the results of exchanging host values, and the errors that all processes raise when one fails."""
   from srpo_jax.utils.errors import InputError, SharedError
 
   i, n = distributed.index(), distributed.count()
@@ -103,7 +106,12 @@ def case_exchange():
 
 
 def case_steps(checkpoint, source, folder, mesh, steps):
-  """Each step by itself, from the state that the run `source` had before it: what is known on this process of it."""
+  """Runs each step separately, from the state that the run `source` had before it.
+
+  Returns:
+    For each step, as seen from this process: digests of the parameters before and after, number of devices, row of
+    metrics, and position.
+  """
   import jax
   import numpy as np
   from jax.experimental import multihost_utils
@@ -145,7 +153,7 @@ def case_steps(checkpoint, source, folder, mesh, steps):
 
 
 def begin_at(source: Path, workdir: Path, step: int) -> None:
-  """A copy of a run as it was before that step."""
+  """Copies a run and keeps only the checkpoint of `step`, so that the copy continues from there."""
   shutil.copytree(source, workdir)
   for folder in (workdir / "checkpoints").iterdir():
     if int(folder.name) != step:
@@ -156,7 +164,7 @@ DOUBLE = {"type": "function", "entry_point": "f", "cases": [{"args": [2], "expec
 
 
 def case_scoring(responses, samples):
-  """Verdicts on given responses in two domains, and which of them this process judged."""
+  """Returns the verdicts on given responses in two domains, and the ids of those that this process judged."""
   import types
 
   import numpy as np
@@ -175,7 +183,7 @@ def case_scoring(responses, samples):
   texts = {(p.id, s): responses[p.domain][s] for p in problems for s in range(samples)}
 
   class Canned:
-    """A tokenizer that reads the given responses out of their numbers."""
+    """A tokenizer whose tokens are the indices of the prompt and the sample of a given response."""
 
     def decode(self, tokens, **_):
       return texts[problems[tokens[0]].id, tokens[1]]

@@ -1,4 +1,4 @@
-"""User's own parts for the tests, named in configs as tests.helpers.plugins:NAME."""
+"""User-defined rewards, problems and advantages for the tests. Configs name them as tests.helpers.plugins:NAME."""
 
 import dataclasses
 import os
@@ -13,19 +13,22 @@ _judged = 0
 
 
 def parity(request: ScoreRequest, verdict: Verdict) -> Verdict:
-  """Correct when the response's checksum is even: a random model then has mixed groups. Truncated ones stay wrong."""
+  """Counts a response as correct if its checksum is even, so that a random model gets mixed groups.
+
+  Truncated responses are always wrong.
+  """
   correct = int(request.ended and zlib.crc32(request.response.encode()) % 2 == 0)
   return dataclasses.replace(verdict, correct=correct, reward=correct + 0.1 * len(request.response) % 0.3)
 
 
 def parity_then_kill(request: ScoreRequest, verdict: Verdict) -> Verdict:
-  """The same; kills the process at the verdict whose number is in SRPO_TEST_KILL_AT."""
+  """Judges like `parity` and kills the process at the verdict whose number is in SRPO_TEST_KILL_AT."""
   _signal_at("SRPO_TEST_KILL_AT", signal.SIGKILL)
   return parity(request, verdict)
 
 
 def parity_then_term(request: ScoreRequest, verdict: Verdict) -> Verdict:
-  """The same; tells the process to end at the verdict whose number is in SRPO_TEST_TERM_AT."""
+  """Judges like `parity` and sends SIGTERM to the process at the verdict whose number is in SRPO_TEST_TERM_AT."""
   _signal_at("SRPO_TEST_TERM_AT", signal.SIGTERM)
   return parity(request, verdict)
 
@@ -42,7 +45,7 @@ def always_right(request: ScoreRequest, verdict: Verdict) -> Verdict:
 
 
 def first_is_solved(request: ScoreRequest, verdict: Verdict) -> Verdict:
-  """Prompts whose number is even are always solved, the others never; rewards vary all the same."""
+  """Judges even-numbered prompts as always solved and the others as never solved. Rewards vary in both cases."""
   solved = int(int(request.id.split("/")[0][1:]) % 2 == 0)
   return dataclasses.replace(verdict, correct=solved, reward=zlib.crc32(request.response.encode()) % 7 / 7)
 
@@ -68,6 +71,6 @@ def flat(rewards: np.ndarray, judged: np.ndarray, truncated: np.ndarray) -> np.n
 
 
 def programs() -> list[Problem]:
-  """Code in name: the small model writes none, and `parity` judges what it writes."""
+  """Returns problems of the code domain. The small model cannot write code, so the tests judge it with `parity`."""
   tests = {"type": "assert", "cases": ["assert f(1) == 2"], "functions": ["f"]}
   return [Problem(f"p{i}", "code", f"Write f, number {i}.", tests=tests) for i in range(40)]

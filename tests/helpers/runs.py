@@ -1,4 +1,4 @@
-"""Toy runs: their configs, and what their workdirs hold."""
+"""Helpers that configure and launch toy runs and read their workdirs."""
 
 import functools
 from pathlib import Path
@@ -18,7 +18,7 @@ STEPS = 4
 
 
 def toy(checkpoint, **changes):
-  """A config of a few short steps; `section__field=value` changes it."""
+  """Returns a config of a few short steps. `section__field=value` arguments change its fields."""
   raw = tiny.get_config().to_dict()
   defaults = {
     "model__path": str(checkpoint),
@@ -69,7 +69,7 @@ def history(workdir, epoch):
 
 
 def assert_same_run(a: Path, b: Path):
-  """Requires two runs to agree bit for bit: metrics except times, rollouts, history, parameters."""
+  """Asserts that metrics (except times), rollouts, history and parameters of two runs are bit-equal."""
   assert timeless(metrics(a)) == timeless(metrics(b))
   for kind in ("rollouts", "history"):
     files = sorted(f.relative_to(a) for f in a.glob(f"{kind}/**/*.parquet"))

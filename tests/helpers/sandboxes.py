@@ -1,4 +1,4 @@
-"""Jobs for a sandbox, and their outcomes."""
+"""Helpers that send jobs to a sandbox and wait for their outcomes."""
 
 import json
 import threading
@@ -14,7 +14,7 @@ def calls(program: str, *expressions: str) -> dict[str, Any]:
 
 
 def submit(sandbox: Sandbox, job: dict[str, Any]):
-  """A function that waits for the outcome, and a list that gets every one that comes."""
+  """Submits a job. Returns a function that waits for its outcome, and the list that collects all its outcomes."""
   done, found = threading.Event(), []
 
   def take(outcome: Outcome) -> None:
@@ -31,7 +31,7 @@ def submit(sandbox: Sandbox, job: dict[str, Any]):
 
 
 def ask(sandbox: Sandbox, job: dict[str, Any]) -> Any:
-  """The executions of a job."""
+  """Runs a job and returns its executions."""
   outcome = submit(sandbox, job)[0]()
   assert outcome.executions is not None, outcome.reason
   return outcome.executions

@@ -1,4 +1,4 @@
-"""Requests to a scorer of math, and the work of its processes."""
+"""Requests to a math scorer, and a measure of the activity of its workers."""
 
 import dataclasses
 import math
@@ -9,19 +9,19 @@ from pathlib import Path
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.types import ScoreRequest
 
-# Equal in value and within every bound of the guard, but sympy expands the difference for many seconds.
+# These are equal and within every bound of the guard, but sympy needs many seconds to expand their difference.
 SLOW_GOLD = r"(x-1)^{60}(x+1)^{60}(a+b+c+d+f)^{60}"
 SLOW_ANSWER = r"(x^2-1)^{60}(a+b+c+d+f)^{60}"
 
 
 def request(id: str, stated: str = r"\sqrt{3}+2", gold: str = r"2+\sqrt{3}", **fields: object) -> ScoreRequest:
-  """A well-formed response; the default one needs a worker."""
+  """Returns a request with a well-formed response. Judging the default response needs a worker."""
   text = rf"I add.</think><answer>\boxed{{{stated}}}</answer>"
   return dataclasses.replace(ScoreRequest(id, "Add.", text, True, "math", gold), **fields)  # type: ignore[arg-type]
 
 
 def computing(scorer: Scorer) -> bool:
-  """Whether some worker is busy, starting or judging: it used processor time lately."""
+  """Returns True if some worker is starting or judging, which means that it uses processor time now."""
   before = {pid: cpu(pid) for pid in scorer.worker_pids()}
   time.sleep(0.3)
   return any(cpu(pid) - before.get(pid, math.inf) >= 0.02 for pid in scorer.worker_pids())
@@ -30,6 +30,6 @@ def computing(scorer: Scorer) -> bool:
 def cpu(pid: int) -> float:
   try:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-  except OSError:  # it ended
+  except OSError:  # the process has ended
     return 0.0
   return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

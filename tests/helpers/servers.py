@@ -1,4 +1,4 @@
-"""Servers of a small random policy in this process, and clients of them."""
+"""Servers of a small random policy in this process, and their clients."""
 
 import asyncio
 import contextlib
@@ -22,10 +22,10 @@ from srpo_jax.serving.requests import Limits, PromptReader
 from srpo_jax.serving.server import Doors, bind
 from srpo_jax.serving.text import token_bytes
 
-STOP = tuple(range(120, 135))  # so that a random policy ends many of its responses
+STOP = tuple(range(120, 135))  # many stop tokens, so that a random policy ends many of its responses
 BUCKET, MAX_PROMPT, CHUNK = 16, 48, 8
 NEVER = (10**6,)  # a stop token that the model does not have
-LONG = 100_000  # tokens: minutes of work
+LONG = 100_000  # tokens, which take minutes to generate
 
 
 @dataclasses.dataclass
@@ -40,7 +40,7 @@ class Server:
     return jetstream_pb2_grpc.OrchestratorStub(self.channel)
 
   def post(self, body, path="/v1/completions", timeout=600):
-    """(status, the parsed body) of a request with this body, which may be bytes."""
+    """Posts a body (bytes or JSON data) and returns (status, parsed answer)."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     request = urllib.request.Request(self.http + path, data, {"Content-Type": "application/json"})
     try:
@@ -61,7 +61,7 @@ class Server:
     return float(lines[0].split()[-1])
 
   def settles(self, condition, seconds=600):
-    """Whether a condition comes to hold."""
+    """Waits for a condition. Returns True if it holds within `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
       if time.monotonic() > end:
@@ -119,7 +119,7 @@ def serving(model, checkpoint, *, slots=8, max_new=64, queue=1024, temperature=0
 
 
 def shown(rollout):
-  """A response without its stop token."""
+  """Returns the tokens of a response without its stop token."""
   return rollout.tokens.tolist() if rollout.truncated else rollout.tokens[:-1].tolist()
 
 
@@ -133,7 +133,7 @@ def ids(choice):
 
 
 def raw_post(server, body):
-  """A connection with a request on it that nobody has answered yet."""
+  """Sends a request and returns the open connection without reading the answer."""
   address = urllib.parse.urlparse(server.http)
   connection = socket.create_connection((address.hostname, address.port))
   data = json.dumps(body).encode()

@@ -1,7 +1,7 @@
-"""Run in a process of its own with eight CPU devices: steps and rollouts on meshes against those of one device.
+"""Compares steps and rollouts on meshes of eight CPU devices with those on one device, in a process of its own.
 
-`python -m tests.helpers.sharded CASE '{"argument": ...}'` prints what the case found as one JSON line.
-The tests judge it.
+`python -m tests.helpers.sharded CASE '{"argument": ...}'` prints the measurements of the case as one JSON line.
+The tests judge them.
 """
 
 import contextlib
@@ -39,11 +39,11 @@ from tests.helpers.runs import toy
 
 LEARNING_RATE = 1e-3
 MESHES = [(d, f, 8 // d // f) for d in (1, 2, 4, 8) for f in (1, 2, 4, 8) if d * f <= 8]
-ROWS = 8  # of a micro-batch
+ROWS = 8  # rows per micro-batch
 
 
 def on_eight_devices(case: str, **arguments):
-  """What a case finds, in a new process: the number of devices is settled when JAX starts."""
+  """Runs a case in a new process, because JAX fixes the number of devices when it starts. Returns its measurements."""
   env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
   command = [sys.executable, "-m", "tests.helpers.sharded", case, json.dumps(arguments)]
   done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
@@ -52,7 +52,7 @@ def on_eight_devices(case: str, **arguments):
 
 
 def make_model(*, tied: bool, heads: int = 8, kv_heads: int = 2, layers: int = 2):
-  """A model that every mesh of eight divides; weights and biases are all of a size that matters."""
+  """Makes a model that every mesh of eight devices divides, with weights and biases large enough to matter."""
   config = qwen2.Qwen2Config(64, 32, 48, layers, heads, kv_heads, 8, 1e4, 1e-6, tied)
   params = qwen2.init_params(config, jax.random.key(0))
   leaves, tree = jax.tree.flatten(params)
@@ -62,7 +62,7 @@ def make_model(*, tied: bool, heads: int = 8, kv_heads: int = 2, layers: int = 2
 
 
 def make_rollouts(n: int = 14) -> list[tuple[Rollout, float]]:
-  """Responses of very different lengths, with advantages: micro-batches hold very different numbers of tokens."""
+  """Makes responses with advantages. Their lengths differ widely, so micro-batches hold different numbers of tokens."""
   rng = np.random.default_rng(0)
   made = []
   for i in range(n):
@@ -75,14 +75,14 @@ def make_rollouts(n: int = 14) -> list[tuple[Rollout, float]]:
 
 @contextlib.contextmanager
 def on_mesh(shape):
-  """The ambient mesh of `shape`, or none for a single device."""
+  """Sets and yields the ambient mesh of `shape`. Yields None for a single device."""
   mesh = make_mesh(*shape)
   with jax.set_mesh(mesh) if mesh else contextlib.nullcontext():
     yield mesh
 
 
 def place(params, mesh):
-  """A copy of the parameters where training wants them."""
+  """Copies the parameters to the devices with the shardings of training."""
   return jax.device_put(jax.tree.map(np.asarray, params), param_shardings(params, mesh))
 
 
@@ -96,7 +96,15 @@ def host(tree):
 
 
 def step(config, params, shape, *, wrong=""):
-  """(gradients, new state, how many sharding constraints the gradient's program states) of one update on a mesh."""
+  """Runs one update on a mesh.
+
+  Args:
+    wrong: If not empty, the deliberate error to make: "per micro-batch" divides by each micro-batch's own tokens. Any
+      other text skips the update.
+
+  Returns:
+    Gradients, new state, and the number of sharding constraints in the gradient's program.
+  """
   batches, n_responses = make_micro_batches(make_rollouts(), rows=ROWS, length_bucket=4), len(make_rollouts())
   n_tokens = sum(int(batch.in_loss.sum()) for batch in batches)
   with on_mesh(shape) as mesh:
@@ -108,7 +116,7 @@ def step(config, params, shape, *, wrong=""):
       grads, _ = learner.accumulate(placed, grads, batch, np.float32(n), np.float32(n_responses))
     text = learner.accumulate.lower(placed, grads, batches[0], np.float32(1), np.float32(1)).as_text()
     state = learner.init(placed)
-    if wrong:  # the accumulation above is the wrong one, or the update that changes nothing
+    if wrong:  # either the gradients above are wrong, or the update is skipped
       state = learner._apply(state, grads)[0] if wrong == "per micro-batch" else state
     else:
       before = jax.tree.leaves(state)
@@ -124,13 +132,16 @@ def _assert_sharding(leaf, sharding):
 
 
 def deviation(got, expected):
-  """The largest over leaves, relative to the leaf's largest magnitude."""
+  """Returns the largest deviation over all leaves, relative to the largest magnitude of the leaf."""
   pairs = zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True)
   return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
 
 
 def update_deviation(params, got: TrainState, expected: TrainState, grads):
-  """The largest difference of an update, in learning rates, where the gradient exceeds 1e-4 of its leaf's largest."""
+  """Returns the largest difference between two updates, in units of the learning rate.
+
+  Only entries whose gradient exceeds 1e-4 of the largest in its leaf count.
+  """
   largest = 0.0
   for old, a, b, g in zip(*map(jax.tree.leaves, (params, got.params, expected.params, grads)), strict=True):
     strong = np.abs(g) > 1e-4 * np.abs(g).max()
@@ -139,7 +150,7 @@ def update_deviation(params, got: TrainState, expected: TrainState, grads):
 
 
 def case_step(shapes, tied, layers=2, kv_heads=2, wrong=""):
-  """mesh -> its largest deviations from one device."""
+  """Returns the largest deviations of a step from one device, by mesh."""
   config, params = make_model(tied=tied, layers=layers, kv_heads=kv_heads)
   params = host(params)
   grads, state, constraints = step(config, params, (1, 1, 1))
@@ -174,7 +185,10 @@ def make_engine(config, dtype=jnp.float32, engine_type=InProcessEngine):
 
 
 def roll_out(config, params, shape, engine_type=InProcessEngine):
-  """(prompt, sample) -> Rollout, on a mesh; the engine reads what `load_params` makes of the trainer's arrays."""
+  """Samples on a mesh and returns a dict of (prompt id, sample) to Rollout.
+
+  The engine uses the parameters that `load_params` makes from the trainer's arrays.
+  """
   with on_mesh(shape) as mesh:
     engine, trainer = make_engine(config, engine_type=engine_type), place(params, mesh)
     serving = engine.load_params(trainer)
@@ -183,7 +197,10 @@ def roll_out(config, params, shape, engine_type=InProcessEngine):
 
 
 def edge_distance(config, params, rollout, at, key=None):
-  """How far a draw's uniform is from the nearest edge of its token's interval of the CDF, by the full forward pass."""
+  """Returns the distance from a draw's uniform to the nearest edge of its token's interval in the CDF.
+
+  The CDF comes from the full forward pass.
+  """
   row = np.concatenate([rollout.prompt_tokens, rollout.tokens[:at]])[None]
   hidden = qwen2.forward(params, config, row, np.arange(row.shape[1])[None], np.ones_like(row))
   p = np.asarray(jax.nn.softmax(qwen2.logits(params, hidden)[0, -1]), np.float64)
@@ -195,7 +212,12 @@ def edge_distance(config, params, rollout, at, key=None):
 
 
 def case_rollout(shapes, kv_heads=2, jetstream=False):
-  """mesh -> responses, those that differ from one device's (their draws' distance from an edge), the log-prob gap."""
+  """Compares the rollouts of each mesh with those of one device.
+
+  Returns:
+    By mesh: number of responses, their lengths, distance from an edge for the first draw that differs in each differing
+    response, and the largest log-prob gap.
+  """
   config, params = make_model(tied=False, kv_heads=kv_heads)
   expected = roll_out(config, params, (1, 1, 1))
   engine_type = InProcessEngine
@@ -218,7 +240,7 @@ def case_rollout(shapes, kv_heads=2, jetstream=False):
 
 
 def collectives(program) -> list[int]:
-  """The elements of each collective's result in a compiled program."""
+  """Returns the number of elements in the largest result of each collective of a compiled program."""
   pattern = r"= (\(?[a-z0-9]+\[.*?) (?:all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
   results = re.findall(pattern, program.as_text())
   sizes = [re.findall(r"[a-z0-9]+\[([\d,]*)\]", result) for result in results]
@@ -226,7 +248,7 @@ def collectives(program) -> list[int]:
 
 
 def case_programs(shapes):
-  """mesh -> the collectives of the engine's programs, and the elements of a cache on one device."""
+  """Returns the collectives of the engine's programs and the elements of a cache shard on one device, by mesh."""
   config, params = make_model(tied=False)
   found = {}
   for shape in shapes:
@@ -245,7 +267,7 @@ def case_programs(shapes):
 
 
 def case_serving(shape):
-  """What `load_params` makes of the trainer's arrays, and does to them."""
+  """Checks the parameters that `load_params` makes, and that the trainer's arrays stay alive and unchanged."""
   config, params = make_model(tied=False)
   with on_mesh(shape) as mesh:
     trainer = place(params, mesh)
@@ -268,12 +290,12 @@ def case_serving(shape):
       }
       engine.free_params()
       made[name]["second_freed"] = all(leaf.is_deleted() for leaf in jax.tree.leaves(second))
-    jax.tree.map(np.testing.assert_array_equal, host(trainer), host(params))  # the masters are alive, and the same
+    jax.tree.map(np.testing.assert_array_equal, host(trainer), host(params))
   return made
 
 
 def case_attention(mesh, heads, kv_heads):
-  """The kernels' largest relative deviations from XLA on one device."""
+  """Returns the largest relative deviations of the kernels from XLA's attention on one device."""
   qkv, segments = random_qkv(4, 128, heads, kv_heads, 16), hostile_segments(128)
   expected = output_and_gradients(attention.xla_attention, *qkv, segments)
   rng = np.random.default_rng(2)
@@ -292,7 +314,7 @@ def case_attention(mesh, heads, kv_heads):
 
 
 class Counted:
-  """A safetensors file that notes the slices taken of it: (tensor, slice, bytes)."""
+  """A safetensors file that records each slice read from it as (tensor, slice, bytes)."""
 
   def __init__(self, real, parts, *args, name=None, handle=None, **kwargs):
     self._real, self._parts, self._name = handle or real(*args, **kwargs), parts, name
@@ -316,7 +338,11 @@ class Counted:
 
 
 def case_weights(model, shapes, folder):
-  """What a mesh's import reads, in bytes of stored tensors, and the parameters it makes; each saved as a checkpoint."""
+  """Imports a model on each mesh in turn and saves it as a checkpoint.
+
+  Returns:
+    For each mesh: digest of the parameters, bytes read from stored tensors, and number of slices read twice.
+  """
   config, found = hf.read_config(model), []
   for step, shape in enumerate(shapes, 1):
     with on_mesh(shape) as mesh:
@@ -334,7 +360,7 @@ def case_weights(model, shapes, folder):
 
 
 def case_elastic(checkpoint, folder, meshes):
-  """A run of one more step on each mesh in turn: what it saved, as the next mesh reads it."""
+  """Continues one run for two steps on each mesh in turn and compares each saved state with the restored one."""
   found = []
   saved = None
   for i, shape in enumerate(meshes):
@@ -354,7 +380,7 @@ def case_elastic(checkpoint, folder, meshes):
 
 
 def case_gap(checkpoint, folder, shape, dtype):
-  """The metrics of a step whose computation and rollouts are of that type, on a mesh."""
+  """Returns the metrics of one step on a mesh with computation and rollouts in the given dtype."""
   sizes = dict(zip(("mesh__data", "mesh__fsdp", "mesh__tensor"), shape, strict=True))
   with Run(toy(checkpoint, train__steps=1, model__dtype=dtype, **sizes), folder) as run:
     train(run)
@@ -362,7 +388,7 @@ def case_gap(checkpoint, folder, shape, dtype):
 
 
 def digest(params) -> str:
-  """Of all bits."""
+  """Returns a hash of all bits of the parameters."""
   return hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(params))).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Rows for the files of a workdir."""
+"""Helper that fills the files of a workdir with rows."""
 
 from collections.abc import Iterable
 

@@ -1,6 +1,8 @@
-"""Prints the README's table: which line of the hostile list each tier stops, measured here, as each user.
+"""Measures which lines of the hostile list each tier stops on this host, for root and for an ordinary user.
 
-python -m tests.rewards.hostile_table
+Prints the Markdown table for the documentation.
+
+    python -m tests.rewards.hostile_table
 """
 
 import json

@@ -1,4 +1,7 @@
-"""The hostile list: the verdict on each line, the host unharmed, in time; by default on the best tier, as each user."""
+"""Tests that every program of the hostile list gets the right verdict in time and leaves the host unharmed.
+
+By default only the best tier is tested, as root and as an ordinary user. The slow tests cover the other tiers.
+"""
 
 import fcntl
 import json
@@ -12,13 +15,13 @@ from tests.helpers.hostile.programs import HOSTILE
 from tests.helpers.hostile.rows import USERS, hostile_run, judged_well
 from tests.helpers.hostile.run import LIMIT_S
 
-SLACK_S = 1.0  # beyond the limit
+SLACK_S = 1.0  # seconds allowed beyond the time limit
 
-# What resource limits alone cannot stop, as root (each child under a uid of its own) and as an ordinary user.
+# Lines that the tier `unsafe` does not stop for root, whose children each get their own uid, nor for an ordinary user.
 ESCAPES = frozenset(
   {
-    "fork bomb",  # bounded by RLIMIT_NPROC, and ended with the program
-    "double-fork daemon",  # ended with the program
+    "fork bomb",  # bounded by RLIMIT_NPROC; its processes end with the program
+    "double-fork daemon",  # ends with the program
     "medium allocations in children",
     "disk fill",
     "inode flood",
@@ -29,7 +32,7 @@ ESCAPES = frozenset(
     "other doors of the kernel",
   }
 )
-ESCAPES_OF_A_USER = ESCAPES | {"/proc/1/environ", "ptrace and process_vm_writev"}  # of processes of the same uid
+ESCAPES_OF_A_USER = ESCAPES | {"/proc/1/environ", "ptrace and process_vm_writev"}  # reach processes of the same uid
 
 
 def escapes(tier: str, uid: int) -> frozenset[str]:
@@ -40,7 +43,10 @@ def escapes(tier: str, uid: int) -> frozenset[str]:
 
 @pytest.fixture(scope="session")
 def rows(tmp_path_factory: pytest.TempPathFactory):
-  """(tier, uid) -> name -> what became of the line: each run once, whichever worker of the tests comes first."""
+  """Returns a function that maps a tier and a uid to the results of all lines, by name.
+
+  Each combination runs once, in the first pytest worker that needs it. The other workers read its file.
+  """
   shared = tmp_path_factory.getbasetemp()
   shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
   known: dict[tuple[str, int], dict[str, Any]] = {}
@@ -74,13 +80,13 @@ def test_every_tier(rows, line: Hostile, tier: str, uid: int) -> None:
   row = rows(tier, uid)[line.name]
   if line.name not in escapes(tier, uid):
     return held(line, row)
-  assert not judged_well(line, row) or row["left"], "this tier stops it after all: the table says that it does not"
+  assert not judged_well(line, row) or row["left"], "expected this tier not to stop the line, but it does"
   assert row["next"] == 1 and row["same"], row
 
 
 def held(line: Hostile, row: dict[str, Any]) -> None:
   assert judged_well(line, row), row
-  assert row["left"] == [], row  # no process, zombie, file, descriptor or memory
+  assert row["left"] == [], row  # no process, zombie, file, descriptor or memory remains
   assert row["next"] == 1 and row["restarts"] == 0 and row["same"], row
   assert row["seconds"] <= LIMIT_S + SLACK_S, row
 
@@ -88,7 +94,7 @@ def held(line: Hostile, row: dict[str, Any]) -> None:
 @pytest.mark.parametrize("uid", USERS)
 @pytest.mark.parametrize("tier", ["namespaces", "bubblewrap"])
 def test_the_strong_tiers_run_here_for_root_and_for_an_ordinary_user(tier: str, uid: int) -> None:
-  """A host that lacks one is set up wrongly: not a reason to skip."""
+  """A host that lacks one of these tiers is set up wrongly, so the test fails rather than skips."""
   header, row = map(json.loads, hostile_run(tier, uid, "fork bomb").splitlines())
   assert (header["tier"], header["uid"]) == (tier, uid)
   assert (row["correct"], row["next"], row["left"]) == (1, 1, [])
@@ -97,7 +103,7 @@ def test_the_strong_tiers_run_here_for_root_and_for_an_ordinary_user(tier: str, 
 
 
 def test_a_line_that_is_not_stopped_is_seen(rows) -> None:
-  """The oracle of this file: the weakest tier lets the fork bomb through, and the checks above notice."""
+  """The weakest tier does not stop the fork bomb, and the checks of this file must notice."""
   header, row = map(json.loads, hostile_run("unsafe", USERS[-1], "fork bomb").splitlines())
   assert header["tier"] == "unsafe"
   with pytest.raises(AssertionError):

@@ -1,4 +1,4 @@
-"""Plain data on its way out of a child: faithful, and safe to read whoever wrote it."""
+"""Tests that plain data leaves a child unchanged and that hostile text is safe to read."""
 
 import collections
 import enum
@@ -97,7 +97,7 @@ def test_text_that_nobody_honest_wrote_is_refused(text):
 
 @pytest.mark.parametrize("form", ['{"s": [%s]}', '{"z": [%s]}', '{"d": [%s]}'])
 def test_keys_of_one_hash_are_refused_at_once(form):
-  """A set of them would take minutes of the trainer's time."""
+  """A set of such keys would take the trainer minutes to build."""
   keys = [plain.dumps(complex(1_000_003.0 * n, -1.0 * n)) for n in range(2, 20_000)]
   assert len({hash(plain.loads(key)) for key in keys}) == 1
   body = ", ".join(f"[{key}, 1]" if "d" in form else key for key in keys)
@@ -110,7 +110,7 @@ def test_keys_of_one_hash_are_refused_at_once(form):
 
 
 def test_any_text_is_read_or_refused():
-  """Damaged and random texts: a value or Unplain, nothing else."""
+  """Damaged text gives either a value or Unplain, and no other exception."""
   chance = random.Random(0)
   texts = [plain.dumps(value) for value in VALUES if value is not None]
   for _ in range(4000):

@@ -1,4 +1,4 @@
-"""The sandbox's own processes: killed, confined, bounded, and gone in the end."""
+"""Tests of the sandbox's own processes: recovery from kills, bounds on the queue, and complete cleanup."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def test_a_killed_supervisor_is_restarted_and_what_was_in_flight_is_judged_once(
     values = [json.loads(wait().executions[0].results)[2] for wait, _ in jobs]
     assert values == list(range(6)) and running.restarts == 1
     assert [len(found) for _, found in jobs] == [1] * 6
-    wait_until(lambda: not any(map(alive, old)))  # nothing of the dead one's runs on
+    wait_until(lambda: not any(map(alive, old)))  # the zygotes of the dead supervisor end too
 
 
 def test_a_supervisor_that_dies_over_a_job_twice_gives_none():
@@ -94,7 +94,7 @@ def test_a_supervisor_that_cannot_be_started_again_gives_none_at_once(monkeypatc
 
 
 def test_a_child_that_cannot_be_confined_gives_none(monkeypatch):
-  """Nothing of the program runs where a layer fails: the memory cgroup of the slot is taken away."""
+  """If a layer of confinement fails, the program does not run. Here the slot's cgroups are removed."""
   with Sandbox(slots=1) as running:
     marks = list(Path("/sys/fs/cgroup").glob(f"**/srpo-sandbox-{running.pids()[0]}-0"))
     if not marks:
@@ -106,7 +106,7 @@ def test_a_child_that_cannot_be_confined_gives_none(monkeypatch):
 
 
 def test_a_full_disk_is_no_obstacle():
-  """Nothing is written to a disk: with every temporary folder full, verdicts are what they were."""
+  """The sandbox writes nothing to disk, so programs run correctly while every temporary folder is full."""
   if os.getuid() != 0:
     pytest.skip("needs root to fill a file system of its own")
   script = f"""
@@ -173,7 +173,7 @@ def test_the_queue_is_bounded(monkeypatch):
     found: list[Outcome] = []
     for _ in range(8):
       running.submit(calls("import time\ndef f():\n  time.sleep(0.1)\n", "f()"), found.append)
-    assert len(found) >= 4  # the later half waited for the earlier
+    assert len(found) >= 4  # the second half of the jobs waited for the first half
     wait_until(lambda: len(found) == 8)
 
 
@@ -186,5 +186,5 @@ def test_the_bytes_in_flight_are_bounded_and_one_job_always_fits(monkeypatch):
       program = f"import time\ndef f():\n  time.sleep(0.1)\n#{'x' * size}"
       running.submit(calls(program, "f()"), found.append)
       sent.append(len(found))
-    assert sent[1] == 1 and sent[3] == 3, sent  # each waited until the larger ones were answered
+    assert sent[1] == 1 and sent[3] == 3, sent  # each of these two waited until all earlier jobs were answered
     wait_until(lambda: len(found) == 4)

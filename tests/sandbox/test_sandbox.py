@@ -1,4 +1,4 @@
-"""Programs in a sandbox: what they return, what they find, and that they share nothing."""
+"""Tests of programs in a sandbox: their results, their surroundings, and their isolation from each other."""
 
 import json
 import time
@@ -47,7 +47,7 @@ def test_a_script_is_not_run_on_after_it_took_too_long(sandbox):
   begin = time.monotonic()
   found = ask(sandbox, {"mode": "stdin", "program": "while input(): \n  while True: pass", "inputs": ["x"] * 20})
   assert [e.end for e in found] == ["timeout"]
-  assert time.monotonic() - begin < 20 * 2  # the limit of each, were all run
+  assert time.monotonic() - begin < 20 * 2  # the time that all 20 inputs would take at 2 seconds each
 
 
 def test_a_main_function_in_a_thread_is_waited_for(sandbox):
@@ -146,4 +146,4 @@ def test_an_outcome_that_nobody_can_take_stops_nothing(sandbox, caplog):
 
   sandbox.submit(calls(DOUBLE, "f(1)"), fail)
   assert value(sandbox, DOUBLE, "f(4)") == 8
-  wait_until(lambda: any("what was to take an outcome failed" in record.getMessage() for record in caplog.records))
+  wait_until(lambda: any("the callback for an outcome failed" in record.getMessage() for record in caplog.records))

@@ -1,4 +1,4 @@
-"""Tiers and options of the sandbox: which is taken, what each keeps from a program, what is refused."""
+"""Tests of the sandbox's tiers and options: choice of tier, isolation of each tier, and rejected arguments."""
 
 import json
 import logging
@@ -63,14 +63,17 @@ own = 73184059
 
 @pytest.mark.parametrize("tier", ["namespaces", "bubblewrap", "landlock"])
 def test_a_program_finds_nothing_of_the_one_before(tier):
-  """Neither in the frames above it nor in its memory: in a group of responses to one prompt that is the answer."""
+  """A program must not find an earlier program's text or return values in its frames or its memory.
+
+  In a group of responses to one prompt, these would give away the answer.
+  """
   before = "def f(x):\n  return x + 73180000  # 73180264\n"
   with Sandbox(slots=1, tier=tier, min_tier=tier) as running:
     for _ in range(3):
       assert value(running, before, "f(2645)") == 73182645
     returned, source, own = value(running, SEARCH, "f()")
   assert (returned, source) == (0, 0)
-  assert own > 0  # the search does find what is there
+  assert own > 0  # the search finds a value that is in memory
 
 
 def test_numpy_where_the_config_allows_it():
@@ -110,7 +113,7 @@ def test_bad_arguments_are_named(arguments, words):
 
 
 def test_no_accepted_tier_is_an_error_with_the_reasons_and_never_a_weaker_tier(monkeypatch):
-  """A temporary folder of no size cannot be mounted: the probe of the best tier fails, the others are not accepted."""
+  """The negative inode limit makes mounting /tmp fail, so the best tier fails, and no other tier is accepted."""
   with pytest.raises(InputError, match=r"no accepted tier works here: namespaces: .*tmp") as caught:
     Sandbox(slots=1, min_tier="namespaces", limits=Limits(inodes=-1))
   assert len(str(caught.value).splitlines()) == 1
@@ -143,7 +146,7 @@ with Sandbox(slots=2, tier={tier!r}, min_tier={tier!r}) as sandbox:
 
 
 def test_children_of_two_sandboxes_have_different_uids():
-  """What ends the processes of one uid must not reach another sandbox's."""
+  """A sandbox kills all processes of a slot's uid, which must not include processes of another sandbox."""
   if os.getuid() != 0:
     pytest.skip("an ordinary user has no other uid to give")
   program = "import os\ndef f():\n  return os.getuid()\n"

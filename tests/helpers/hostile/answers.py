@@ -1,4 +1,4 @@
-"""Programs that try to be marked correct without doing the work, or to break what reads their answers."""
+"""Programs that try to be marked correct without solving the problem, or to break the reader of their answers."""
 
 from tests.helpers.hostile.lines import SECRET, contained, refused
 

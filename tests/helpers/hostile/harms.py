@@ -1,4 +1,4 @@
-"""Programs that try to harm the host, or to see or reach what they should not; each bounded by itself."""
+"""Programs that try to harm the host or to reach things outside the sandbox. Each bounds its own harm."""
 
 from tests.helpers.hostile.lines import MARKER, contained, refused
 
@@ -48,7 +48,7 @@ def f(host):
 import threading
 def f(host):
   gate, started = threading.Event(), 0
-  threading.stack_size(1 << 15)  # so that it is not the memory that ends it
+  threading.stack_size(1 << 15)  # small, so that the memory limit is not what stops the threads
   for _ in range(300):
     try:
       threading.Thread(target=gate.wait, daemon=True).start()
@@ -211,7 +211,7 @@ def f(host):
     """
 def f(host):
   def attach(pid):
-    return libc.ptrace(0x4206, pid, 0, 0) == 0  # to seize it: unlike to attach, that does not stop it
+    return libc.ptrace(0x4206, pid, 0, 0) == 0  # PTRACE_SEIZE, which unlike PTRACE_ATTACH does not stop the process
   def peek(pid):
     import ctypes
     class Piece(ctypes.Structure):

@@ -1,12 +1,12 @@
-"""Lines of the hostile list: a program, its tests, and the verdict on it where the tier holds."""
+"""Lines of the hostile list: a program, its tests, and the verdict that a tier must give if it stops the program."""
 
 import dataclasses
 from typing import Any
 
-SECRET = 918_273_645  # an expected value that a candidate must not find anywhere
-MARKER = "srpo-hostile"  # in the names of all files that these programs write
+SECRET = 918_273_645  # expected value that a candidate must not find anywhere
+MARKER = "srpo-hostile"  # part of the names of all files that these programs write
 
-# What the programs below get as `host`: see `Host` in run.py.
+# Code that every program starts with. `Host` in run.py describes the `host` argument of the programs.
 COMMON = """
 import ctypes, errno, os, signal, socket, stat, struct, sys, time
 libc = ctypes.CDLL(None, use_errno=True)
@@ -29,9 +29,11 @@ class Hostile:
   """One line of the list.
 
   Attributes:
-    correct: the verdict on it where the tier holds.
-    reason: a part of the verdict's reason.
-    tests: asserts, in which HOST stands for facts of the host; a list of (input, output) for a script.
+    name: Name in the table.
+    program: Source of the program.
+    correct: Verdict if the tier stops the program.
+    reason: Text that the verdict's reason must contain.
+    tests: Asserts, in which HOST stands for the facts of the host. For a script, pairs of (input, output).
   """
 
   name: str

@@ -1,7 +1,8 @@
-"""Programs that try to be marked correct without doing the work, or to harm the host; each bounded by itself.
+"""The hostile list: programs that try to harm the host or to be marked correct without solving the problem.
 
-A program that probes a boundary returns what it got past: its test expects nothing there, so `correct` 1 means that it
-was contained. One that must not be believed has a test that it does not pass: `correct` 0.
+Each program bounds its own harm. A program that probes a boundary returns everything that it reached. Its test expects
+an empty result, so `correct` 1 means that it was contained. A program that tries to cheat has a test that it cannot
+honestly pass, so its expected verdict is `correct` 0.
 """
 
 import json

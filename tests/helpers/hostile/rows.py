@@ -1,4 +1,4 @@
-"""Rows of the hostile list: what became of each line on one tier, as one user."""
+"""Runs the hostile list on one tier as one user and returns a row of results for each line."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ USERS = (0, ORDINARY) if os.getuid() == 0 else (os.getuid(),)
 
 
 def hostile_run(tier: str, uid: int, *names: str) -> str:
-  """Output of the list, or of the named lines of it, on one tier as one user: a JSON line for each."""
+  """Runs the list, or only the named lines, and returns a JSON header line and one JSON line per program."""
   command = [sys.executable, "-m", "tests.helpers.hostile.run", tier, str(uid), *names]
   environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
   done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200, check=False)
@@ -22,5 +22,5 @@ def hostile_run(tier: str, uid: int, *names: str) -> str:
 
 
 def judged_well(line: Hostile, row: dict[str, Any]) -> bool:
-  """Returns whether a row has the verdict and the reason that its line expects."""
+  """Returns True if a row has the verdict and the reason that its line expects."""
   return row["correct"] == line.correct and line.reason in row["reason"]

@@ -1,9 +1,9 @@
-"""Runs the hostile list on one tier and prints a JSON line for each: the verdict, the seconds, and what was left.
+"""Runs the hostile list on one tier and prints one JSON line per program with its verdict, seconds and leftovers.
 
     python -m tests.helpers.hostile.run TIER UID [NAME...]
 
-With a UID other than this process's own it becomes that user first, the interpreter and the repository made readable
-in a mount namespace of its own. Forks are bounded from outside in any case: by a cgroup, or by RLIMIT_NPROC.
+If UID is not this process's own, the process first becomes that user. A mount namespace then makes the interpreter and
+the repository readable to it. A cgroup or RLIMIT_NPROC around the sandbox always bounds the number of forks.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ MAX_PROCESSES = 400
 
 
 def become(uid: int) -> None:
-  """An ordinary user, for whom nothing but the interpreter and the repository came out of closed folders."""
+  """Becomes an ordinary user, who sees only the interpreter and the repository inside otherwise private folders."""
   linux.unshare(linux.CLONE_NEWNS)
   linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
   needed = {os.path.realpath(path) for path in (sys.base_prefix, sys.prefix, str(ROOT))}
@@ -61,7 +61,7 @@ def _closed_ancestor(path: str) -> str:
 
 
 class OuterGroup:
-  """A cgroup around the sandbox under test: what it fails to stop, this stops."""
+  """Cgroup around the sandbox under test, which bounds the processes that the sandbox fails to stop."""
 
   def __enter__(self) -> "OuterGroup":
     self._folder: Path | None = None
@@ -73,7 +73,7 @@ class OuterGroup:
         (folder / "cgroup.procs").write_text("0")
         self._folder, self._base = folder, base
         return self
-    raise RuntimeError("no pids cgroup can be made around the test")
+    raise RuntimeError("cannot create a pids cgroup around the test")
 
   def __exit__(self, *_: object) -> None:
     if self._folder is not None:
@@ -87,7 +87,7 @@ class OuterGroup:
 
 
 class Host:
-  """What can be attacked, and what would be left behind."""
+  """Targets on this host that programs can attack, and a record of its state to find what they leave behind."""
 
   def __init__(self, tier: str, pids: list[int]):
     self._pids = pids
@@ -110,7 +110,7 @@ class Host:
       "paths": [path for path in paths if os.path.exists(path)],
       "pid": pids[0],
       "token": os.getpid(),
-      # Continuing a process harms nobody: where a tier may fail to stop a signal, that one is sent.
+      # On tiers that may not stop signals, programs send SIGCONT (18), which does no harm.
       "signal": 9 if tier in ("namespaces", "bubblewrap") else 18,
     }
     self._before = self._state()
@@ -123,7 +123,7 @@ class Host:
     }
 
   def left(self) -> list[str]:
-    """What is there now and was not before; a moment is given for the kernel to let go."""
+    """Describes what changed since the start. Gives the kernel up to one second to release resources."""
     end = time.monotonic() + 1
     while (state := self._state()) != self._before and time.monotonic() < end:
       time.sleep(0.02)
@@ -143,7 +143,7 @@ class Host:
 
 
 def _secret_file() -> str:
-  """A file that this user alone may read, in the home folder where there is one."""
+  """Creates a file that only this user may read, in the home folder if it is writable, otherwise in /var/tmp."""
   home = os.path.expanduser("~")
   folder = home if home != "/" and os.access(home, os.W_OK) else "/var/tmp"
   handle, path = tempfile.mkstemp(prefix="srpo-secret-", dir=folder)
@@ -153,7 +153,7 @@ def _secret_file() -> str:
 
 
 def _below(root: int) -> set[tuple[int, str]]:
-  """The processes below one, with their states reduced to alive or zombie."""
+  """Returns a process and all its descendants, each as (pid, "alive", "zombie" or "gone")."""
   parents, states = {}, {}
   for name in filter(str.isdigit, os.listdir("/proc")):
     with contextlib.suppress(OSError):
@@ -169,7 +169,7 @@ def _descriptors(pid: int) -> int:
   try:
     return len(os.listdir(f"/proc/{pid}/fd"))
   except OSError:
-    return -1  # of a zygote in another user namespace: not ours to look into
+    return -1  # a zygote in another user namespace cannot be inspected
 
 
 def _resident(pid: int) -> int:
@@ -188,7 +188,7 @@ def run(tier: str, names: list[str]) -> None:
 
   judge = CodeJudge("tags", SandboxOptions(min_tier="unsafe", tier=tier, slots=1, timeout_s=LIMIT_S))
   sandbox = judge.start()
-  verdict(judge, HONEST, {})  # warm
+  verdict(judge, HONEST, {})  # warm-up
   host = Host(tier, sandbox.pids())
   try:
     print(json.dumps({"tier": sandbox.tier, "missing": sandbox.missing, "uid": os.getuid()}), flush=True)
