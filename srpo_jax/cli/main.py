@@ -1,6 +1,7 @@
 """Dispatcher of the commands: srpo-jax COMMAND [FLAG ...]"""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -49,6 +50,8 @@ def dispatch(args: Sequence[str]) -> None:
 
 def main() -> NoReturn:
   """Entry point of `srpo-jax`: dispatches the command line and exits."""
+  if os.getcwd() not in sys.path:  # as for `python -m`, so that a config can name a module in the working folder
+    sys.path.insert(0, os.getcwd())
   run_cli(dispatch, sys.argv[1:])
 
 

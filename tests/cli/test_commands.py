@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import json
+import os
 import subprocess
 import sys
 
@@ -139,3 +140,17 @@ def test_no_abbreviations():
   parser.add_argument("--timeout-s", type=float)
   with pytest.raises(InputError, match="--time"):
     parser.parse_args(["--time=3"])
+
+
+def test_the_script_finds_a_module_in_the_working_folder(tmp_path):
+  """A console script's own sys.path lacks the working folder, from which `python -m` finds a user's part."""
+  (tmp_path / "my_part.py").write_text("def main(args):\n  print('found')\n")
+  code = (
+    "import sys, srpo_jax.cli.main as m; sys.argv = ['srpo-jax', '--help']; "
+    "m.usage = lambda: __import__('my_part').main([]) or ''; m.main()"
+  )
+  command = [sys.executable, "-P", "-c", code]
+  done = subprocess.run(
+    command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+  )
+  assert done.returncode == 0 and done.stdout.startswith("found"), done.stderr
