@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,7 +98,7 @@ LINES = (
   Line(
     r"python -m srpo_jax\.replay", "replay", [("runs/demo", "{w}/demo"), ("--step 100", "--step 20")], output=True,
   ),
-  Line(r"python -m srpo_jax\.serve", "serve", [("runs/demo", "{w}/demo")]),
+  Line(r"python -m srpo_jax\.serve", "serve", [("runs/demo", "{w}/demo")], "--max-new-tokens 256"),
   Line(r"curl localhost:8000/v1/completions", "curl"),
   Line(
     r"python -m srpo_jax\.launch --config=configs/stage1\.py", "stage1",
@@ -311,8 +312,8 @@ def check_serve(line: str, way: Line, curl: str, trees: tuple[Tree, Tree], found
       status, answer = served(line, way, tree, body)
       kept.write_text(re.sub(r'"(id|created)": ?("[^"]*"|\d+)', r'"\1": 0', answer))
       tree.file("readme-serve", "rc").write_text(f"{status}\n")
-    if int(tree.file("readme-serve", "rc").read_text()) or not kept.read_text().strip():
-      found.differ(f"{line}: {tree.root}: failed: {tree.last_line('readme-serve')}")
+    if int(tree.file("readme-serve", "rc").read_text()) or not kept.read_text().startswith("data: "):
+      found.differ(f"{line}: {tree.root}: failed: {kept.read_text()[:200]} {tree.last_line('readme-serve')}")
     answers.append(kept.read_text())
   if answers[0] != answers[1]:
     found.differ(f"{curl}: answers differ: {answers[0][:200]!r} before, {answers[1][:200]!r} after")
@@ -332,6 +333,8 @@ def served(line: str, way: Line, tree: Tree, body: bytes) -> tuple[int, str]:
         request = urllib.request.Request(f"http://localhost:{port}/v1/completions", data=body)
         with urllib.request.urlopen(request, timeout=SERVE_S) as response:
           answer = response.read().decode()
+      except urllib.error.HTTPError as error:  # an answer too, which the check refuses
+        answer = f"HTTP {error.code} {error.read().decode()}"
       except OSError:
         time.sleep(0.5)
   finally:
