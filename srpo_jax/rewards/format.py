@@ -38,7 +38,7 @@ def boxed(text: str) -> tuple[int, str | None]:
 
 
 def _braced(text: str, start: int) -> str | None:
-  """Returns the content of the brace group at `start` (after blanks), or None if none starts there or it never closes."""
+  """Returns the content of the brace group at `start`, blanks skipped. None if there is no closed group."""
   while start < len(text) and text[start].isspace():
     start += 1
   if start == len(text) or text[start] != "{":
