@@ -418,7 +418,7 @@ def _without_percent(found: list[Token]) -> tuple[list[Token], bool]:
 
 
 def _without_unit(found: list[Token]) -> tuple[list[Token], str]:
-  """Splits a unit off the end: words, `\\text{cm}^2`, or a degree sign in any spelling. Returns the rest and the unit."""
+  """Removes a unit from the end and returns both parts. A unit is words, `\\text{cm}^2`, or a degree sign."""
   texts = [token.text for token in found]
   for ending in (["^", "\\degree"], ["^", "{", "\\degree", "}"], ["\\degree"]):
     if texts[-len(ending) :] == ending:
