@@ -200,9 +200,9 @@ class _Turner:
     hidden = {inner.id for inner in ast.walk(test) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)}
     hidden |= {inner.arg for inner in ast.walk(test) if isinstance(inner, ast.arg)}
     if hidden & self._constants.keys():
-      raise Refused(f"gives {', '.join(sorted(hidden & self._constants.keys()))} another meaning")
+      raise Refused(f"rebinds {', '.join(sorted(hidden & self._constants.keys()))}")
     if not self._functions and self._may_judge_itself(test):
-      raise Refused("may hand the answer to the program: say whose function it is in tests.functions")
+      raise Refused("may pass the answer to the program, list the program's functions in tests.functions")
     expression = self._split(_Substitute(self._constants).visit(test))
     if len(self.calls) == first:
       raise Refused("asserts nothing about the program")
