@@ -21,7 +21,7 @@ from srpo_jax.rewards.match import equal, has_nan
 from srpo_jax.sandbox import plain
 from srpo_jax.utils.errors import InputError
 
-MAX_EXPECTED = 1 << 20  # characters; the sandbox lets a candidate return no more than this
+MAX_EXPECTED = 1 << 20  # characters; the sandbox would not let a candidate return a longer answer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,13 +145,13 @@ def _asserts(tests: Mapping[str, Any]) -> Suite:
     except Refused as reason:
       raise InputError(f"{where}: cannot be turned into calls: {reason}: {_shown(case)}") from None
   if not turner.checks:
-    raise InputError("field tests.cases: expected an assert on a call of the program's own")
+    raise InputError("field tests.cases: expected an assert on a call of the program")
   calls = tuple({"expression": expression} for expression in turner.calls)
   return Suite("calls", calls, tuple(turner.checks), tuple(turner.imports), tuple(turner.modules))
 
 
 def parse(text: str) -> ast.Module:
-  """Parses text from a data set, without Python's warnings about its style, which nobody here can fix."""
+  """Parses Python from a data set. Hides warnings about its style, because the text is not ours to fix."""
   with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     return ast.parse(text)

@@ -151,7 +151,7 @@ def check(node: ast.expr) -> None:
       if name not in FUNCTIONS and name not in _CONSTANT_FUNCTIONS:
         raise Refused(f"calls {name or ast.unparse(child.func)[:40]}")
       if name in _CONSTANT_FUNCTIONS and any(isinstance(inner, Hole) for inner in ast.walk(child)):
-        raise Refused(f"calls {name} on what the program returned")
+        raise Refused(f"calls {name} on a value that the program returned")
       if any(keyword.arg not in _KEYWORDS.get(name, ()) for keyword in child.keywords):
         raise Refused(f"calls {name} with keywords")
     elif isinstance(child, ast.Attribute):

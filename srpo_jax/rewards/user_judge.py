@@ -71,11 +71,11 @@ class UserJudge:
   def check(self, request: ScoreRequest) -> None:
     """Raises InputError if the request has no problem or the problem cannot be sent to a worker as JSON."""
     if not isinstance(request.problem, Problem):
-      raise InputError(f"request {request.id}: field problem: expected the row, found {request.problem!r:.60}")
+      raise InputError(f"request {request.id}: field problem: expected a Problem, found {request.problem!r:.60}")
     try:
       json.dumps(vars(request.problem))
     except (TypeError, ValueError, RecursionError) as error:
-      raise InputError(f"request {request.id}: field problem: expected what JSON can hold: {error}") from None
+      raise InputError(f"request {request.id}: field problem: expected values that JSON can hold: {error}") from None
 
   def submit(self, request: ScoreRequest, done: Done) -> None:
     """Sends a response and its `request.problem` to a worker."""

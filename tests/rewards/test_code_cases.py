@@ -119,7 +119,7 @@ def test_imports_go_to_the_calls():
     ("assert [x for x in f(1)] == [1]", "uses ListComp"),
     ("assert (lambda: f(1))() == 1", "calls|uses Lambda"),
     ("assert f(1) @ 2", "uses the operator MatMult"),
-    ("assert list(range(f(1))) == []", "calls range on what the program returned"),
+    ("assert list(range(f(1))) == []", "calls range on a value that the program returned"),
     ("assert sorted(f(1), key=len) == []", "calls sorted with keywords"),
     ("x = f(1)\nassert x == 1", "has a Assign statement"),
     ("assert True", "expected an assert on a call"),

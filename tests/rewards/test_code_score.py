@@ -61,7 +61,7 @@ def test_explain_lists_and_counts_turned_and_refused_rows(tmp_path):
   ]
 
 
-def test_explain_names_a_line_that_is_no_row(tmp_path):
+def test_explain_names_a_line_that_is_not_a_row(tmp_path):
   (tmp_path / "rows.jsonl").write_text("{}\nno\n")
   done = run("--explain", "--input", tmp_path / "rows.jsonl", code=2)
   assert "rows.jsonl:2: expected a JSON object" in done.stderr

@@ -175,9 +175,9 @@ def test_requests_that_cannot_be_judged_are_refused():
   with Scorer(workers=1, judges=TOLD) as scorer:
     with pytest.raises(InputError, match="request a: domain 'maze' has no judge, expected one of: math, code, puzzle"):
       scorer.submit(dataclasses.replace(request("a"), domain="maze"))
-    with pytest.raises(InputError, match="request a: field problem: expected the row, found None"):
+    with pytest.raises(InputError, match="request a: field problem: expected a Problem, found None"):
       scorer.submit(dataclasses.replace(request("a"), problem=None))
-    with pytest.raises(InputError, match="request a: field problem: expected what JSON can hold"):
+    with pytest.raises(InputError, match="request a: field problem: expected values that JSON can hold"):
       scorer.submit(request("a", odd={1, 2}))
     assert scorer.collect() == {}
 

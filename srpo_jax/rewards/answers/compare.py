@@ -197,7 +197,7 @@ def _points(node: Node) -> list[dict[str, float]]:
 
 
 def _agree(gold: Node, answer: Node) -> bool:
-  """Returns True if two trees may be equal: they agree at every point, points that overflow doubles ignored."""
+  """Returns True if two trees may be equal: they agree at every point where their values do not overflow."""
   for point in _points(gold):
     try:
       known, stated = numeric(gold, point), numeric(answer, point)

@@ -19,7 +19,7 @@ MAX_ITEMS = 64
 
 @dataclasses.dataclass(frozen=True)
 class Quantity:
-  """A scalar with its unit, or None if it has no unit. A percent sign is part of the value."""
+  """A scalar with its unit. `unit` is None if it has none. A percent sign is part of the value."""
 
   expression: Expression
   unit: str | None = None
@@ -181,7 +181,7 @@ def _conjunction(token: Token) -> str:
 
 
 def _with_depth(found: list[Token]) -> Iterator[tuple[Token, int]]:
-  """Yields each token with the number of brackets open around it. A bracket is outside of itself.
+  """Yields each token with the number of brackets open around it. A bracket does not count itself.
 
   Raises:
     Unreadable: the brackets do not balance.
@@ -239,7 +239,10 @@ def _items(found: list[Token]) -> Iterator[Value]:
 
 
 def _enclosed(found: list[Token], *openers: str) -> list[Token] | None:
-  """Returns the tokens between the first and the last if these are a pair of brackets that begins with an opener."""
+  """Returns the tokens inside the outer brackets, or None.
+
+  The first token must be one of `openers`, and the last token must be the bracket that closes it.
+  """
   if len(found) < 2 or found[0].text not in openers or found[-1].text not in CLOSERS:
     return None
   wanted = _CLOSED_BY.get(found[0].text)
