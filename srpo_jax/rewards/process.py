@@ -36,7 +36,7 @@ class StartError(Exception):
 
 
 class NotTakenError(Exception):
-  """The worker was gone before it could take the message."""
+  """The worker exited or was stopped before it took the message."""
 
 
 class WorkerDiedError(Exception):
@@ -182,7 +182,7 @@ def _ending(status: int) -> str:
 def _environment() -> dict[str, str]:
   """Returns this process's environment, changed so that the worker finds this package.
 
-  The worker imports nothing from the working directory.
+  The worker starts without the working directory on its import path.
   """
   paths = [_ROOT, os.environ.get("PYTHONPATH", "")]
   return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONSAFEPATH": "1"}
