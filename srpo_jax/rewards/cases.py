@@ -1,7 +1,7 @@
-"""A problem's tests, turned into what a candidate must be asked and how its answers are judged.
+"""Splits a problem's tests into questions for the candidate program and checks on its answers.
 
-The child that runs the candidate gets the questions: calls with their arguments, or standard input. What is expected
-stays here. An assert is split at the candidate's own calls:
+The child process that runs the candidate gets only the questions: calls with their arguments, or standard input. The
+expected values stay in the trainer. An assert is split at the calls of the candidate's functions:
 
     assert math.isclose(area(circle(2)), 12.566)   asks   area(circle(2))   judges   math.isclose(HOLE, 12.566)
 """
@@ -21,26 +21,32 @@ from srpo_jax.rewards.match import equal, has_nan
 from srpo_jax.sandbox import plain
 from srpo_jax.utils.errors import InputError
 
-MAX_EXPECTED = 1 << 20  # characters: a candidate cannot return more than the sandbox lets through
+MAX_EXPECTED = 1 << 20  # characters; the sandbox would not let a candidate return a longer answer
 
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-  """One test: which calls it needs, and its judgement on their values, either an expression or an expected value."""
+  """One test on the values of the program's calls.
+
+  Attributes:
+    needs: the numbers of the calls that the test needs.
+    expression: the condition on their values, with holes. None if `expected` is compared instead.
+    expected: the expected value of the only call.
+  """
 
   needs: tuple[int, ...]
   expression: ast.expr | None = None
   expected: Any = None
 
   def passes(self, values: Mapping[int, Any]) -> bool:
-    """Whether the test passes. `values`: by number of the call; those needed are there."""
+    """Returns True if the test passes. `values` maps call numbers to values and must hold all of `needs`."""
     if any(has_nan(values[index]) for index in self.needs):
       return False
     if self.expression is None:
       return equal(values[self.needs[0]], self.expected, loose=True)
     try:
       return bool(judgement.evaluate(self.expression, values))
-    except Exception:  # such as None < 3: the assert would fail with it
+    except Exception:  # for example None < 3, which would fail the assert too
       return False
 
 
@@ -50,12 +56,14 @@ class Suite:
 
   Attributes:
     mode: "calls" or "stdin".
-    calls: what is asked; each is {"expression"}, or {"entry_point", "arguments"} with arguments as `plain` text.
+    calls: the questions in mode "calls". Each is {"expression"}, or {"entry_point", "arguments"} with the arguments as
+      `plain` text.
     checks: the tests on the values of the calls.
-    imports: statements that the expressions of the calls need.
-    modules: what those import, by the first part of each name; "." of a package that there is not.
-    inputs, outputs: of stdin problems, one pair a test.
-    prelude: import statements that programs are run after, as the data set's own harness does.
+    imports: import statements that the expressions of the calls need.
+    modules: the modules that the imports and the prelude name, by the first part of each name. "." stands for a
+      relative import, which has no package here.
+    inputs, outputs: standard input and expected output in mode "stdin", one pair for each test.
+    prelude: import statements that run before each program, as in the data set's own harness.
   """
 
   mode: str
@@ -71,7 +79,7 @@ class Suite:
     return len(self.checks) if self.mode == "calls" else len(self.inputs)
 
   def job(self, program: str) -> dict[str, Any]:
-    """What the sandbox is given: no answer is in it."""
+    """Returns the job for the sandbox. It holds no expected value."""
     given = {"mode": self.mode, "program": program} | ({"prelude": self.prelude} if self.prelude else {})
     if self.mode == "stdin":
       return given | {"inputs": self.inputs}
@@ -79,16 +87,16 @@ class Suite:
 
 
 def imported_modules(node: ast.Import | ast.ImportFrom) -> list[str]:
-  """The modules that a statement imports, by the first part of each name; "." for a relative import."""
+  """Returns the modules that a statement imports, by the first part of each name. "." stands for a relative import."""
   whole = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or "."]
   return [name.partition(".")[0] for name in whole]
 
 
 def turn(tests: Mapping[str, Any] | None) -> Suite:
-  """The suite for the `tests` of a problem.
+  """Returns the suite for the `tests` field of a problem.
 
   Raises:
-    InputError: the tests are malformed, or cannot be turned; the message says which case and why.
+    InputError: the tests are malformed or cannot be turned into a suite. The message names the case and the reason.
   """
   if not isinstance(tests, Mapping):
     raise InputError(f"field tests: expected an object with type and cases, found {_shown(tests)}")
@@ -106,7 +114,7 @@ def turn(tests: Mapping[str, Any] | None) -> Suite:
 
 
 def _prelude(text: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-  """The import statements of a text, and what they import."""
+  """Returns the import statements of a text and the modules that they import."""
   try:
     nodes = parse(text).body if isinstance(text, str) else [None]
   except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -137,19 +145,19 @@ def _asserts(tests: Mapping[str, Any]) -> Suite:
     except Refused as reason:
       raise InputError(f"{where}: cannot be turned into calls: {reason}: {_shown(case)}") from None
   if not turner.checks:
-    raise InputError("field tests.cases: expected an assert on a call of the program's own")
+    raise InputError("field tests.cases: expected an assert on a call of the program")
   calls = tuple({"expression": expression} for expression in turner.calls)
   return Suite("calls", calls, tuple(turner.checks), tuple(turner.imports), tuple(turner.modules))
 
 
 def parse(text: str) -> ast.Module:
-  """The syntax of a data set's text, without warnings about its style: it is not ours to mend."""
+  """Parses Python from a data set. Hides warnings about its style, because the text is not ours to fix."""
   with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     return ast.parse(text)
 
 
-# Roots of calls that are never the program's, imported by the tests or not.
+# A call like `np.sum(...)` on one of these names is never a call of the program, even if the tests do not import it.
 _LIBRARIES = sys.stdlib_module_names | {"np", "numpy", "pd", "pandas", "scipy", "sympy", "torch", "pytest", "unittest"}
 
 
@@ -157,7 +165,7 @@ class _Turner:
   """Collects the calls and checks of one problem's asserts."""
 
   def __init__(self, functions: frozenset[str]):
-    self._functions = functions  # known to be the candidate's, even where they share the name of a built-in
+    self._functions = functions  # the candidate's functions, even if one shares its name with a built-in
     self._constants: dict[str, ast.expr] = {}
     self._modules: set[str] = set(judgement.MODULES)
     self.calls: list[str] = []
@@ -192,9 +200,9 @@ class _Turner:
     hidden = {inner.id for inner in ast.walk(test) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)}
     hidden |= {inner.arg for inner in ast.walk(test) if isinstance(inner, ast.arg)}
     if hidden & self._constants.keys():
-      raise Refused(f"gives {', '.join(sorted(hidden & self._constants.keys()))} another meaning")
+      raise Refused(f"rebinds {', '.join(sorted(hidden & self._constants.keys()))}")
     if not self._functions and self._may_judge_itself(test):
-      raise Refused("may hand the answer to the program: say whose function it is in tests.functions")
+      raise Refused("may pass the answer to the program, list the program's functions in tests.functions")
     expression = self._split(_Substitute(self._constants).visit(test))
     if len(self.calls) == first:
       raise Refused("asserts nothing about the program")
@@ -202,7 +210,7 @@ class _Turner:
     self.checks.append(Check(tuple(range(first, len(self.calls))), expression))
 
   def _split(self, node: Any) -> Any:
-    """The expression with a hole in the place of each outermost call of the candidate's."""
+    """Replaces each outermost call of the candidate's functions by a hole."""
     if isinstance(node, ast.Call) and self._is_candidates(node):
       self.calls.append(ast.unparse(node))
       return Hole(len(self.calls) - 1)
@@ -224,7 +232,10 @@ class _Turner:
     return not hasattr(builtins, root.id) and root.id not in self._modules and root.id not in judgement.FUNCTIONS
 
   def _may_judge_itself(self, test: ast.expr) -> bool:
-    """Whether it is `close(f(1), 0.5)`, true or not: nobody says that `close` is not the program's own."""
+    """Returns True for asserts like `close(f(1), 0.5)` or `not close(f(1), 0.5)`.
+
+    `close` may be a function of the program, which would then see the answer 0.5 and judge itself.
+    """
     match test:
       case ast.UnaryOp(op=ast.Not(), operand=call) | ast.Compare(left=call, comparators=[ast.Constant(value=bool())]):
         return self._may_judge_itself(call)
@@ -236,7 +247,7 @@ class _Turner:
 
 
 class _Substitute(ast.NodeTransformer):
-  """Puts literals in the place of the names that they were given."""
+  """Replaces names by the literals assigned to them."""
 
   def __init__(self, constants: Mapping[str, ast.expr]):
     self._constants = constants
@@ -285,7 +296,7 @@ def _scripts(tests: Mapping[str, Any]) -> Suite:
     for name in ("input", "output"):
       try:
         case[name].encode()
-      except UnicodeEncodeError as error:  # JSON can escape half of a surrogate pair; standard input is bytes
+      except UnicodeEncodeError as error:  # JSON can escape half of a surrogate pair, but standard input is bytes
         raise InputError(f"{where}.{name}: expected Unicode text, found a lone surrogate at {error.start}") from None
     inputs.append(case["input"])
     outputs.append(case["output"])

@@ -1,4 +1,4 @@
-"""Code responses: the program in the answer is run on every test of its problem, in the sandbox."""
+"""Judges code responses: runs the program of an answer on every test of its problem, in the sandbox."""
 
 import collections
 import re
@@ -16,16 +16,19 @@ from srpo_jax.sandbox.client import Execution, Outcome, Sandbox, SandboxOptions
 from srpo_jax.types import Problem, ScoreRequest
 from srpo_jax.utils.errors import InputError
 
-SUITES = 4096  # problems whose turned tests are kept
+SUITES = 4096  # problems whose suites are cached
 MAX_PROGRAM = 1 << 18  # characters
 _FENCE = re.compile(r"```([^\n`]*)\n(.*?)```", re.DOTALL)
 
 
 class CodeJudge:
-  """Runs programs. `acc` is 1 where every test passes; the share of those that do stands beside it."""
+  """Judges programs by running them. A response is correct if every test passes.
+
+  The reply also holds the fraction of tests that passed.
+  """
 
   def __init__(self, validator: str, options: SandboxOptions):
-    """The sandbox starts with the first request, or by `start`."""
+    """Does not start the sandbox. It starts with the first request or with `start`."""
     self._validator = validator
     self._options = options
     self._sandbox: Sandbox | None = None
@@ -33,14 +36,14 @@ class CodeJudge:
     self._lock = threading.Lock()
 
   def start(self) -> Sandbox:
-    """The running sandbox. Raises InputError where no accepted tier works."""
+    """Starts the sandbox if needed and returns it. Raises InputError if no tier that the options accept works."""
     with self._lock:
       if self._sandbox is None:
         self._sandbox = self._options.start()
       return self._sandbox
 
   def check(self, request: ScoreRequest) -> None:
-    """Raises InputError where the tests are missing, malformed, or cannot be turned into calls."""
+    """Raises InputError if the tests are missing, malformed or cannot be turned into calls. Starts the sandbox."""
     try:
       self._suite(request.tests)
     except InputError as error:
@@ -48,14 +51,14 @@ class CodeJudge:
     self.start()
 
   def submit(self, request: ScoreRequest, done: Done) -> None:
-    """Judges the program in the `<answer>` of a response by `request.tests`."""
+    """Judges the program in the `<answer>` of a response with `request.tests`."""
     program = stated_program(request.response, self._validator)
     if program is None:
       return done(Reply(0, "no single program in the <answer>", 0.0, pass_fraction=0.0))
     self.run(request.tests, program, done)
 
   def run(self, tests: Mapping[str, Any] | None, program: str, done: Done) -> None:
-    """Judges a program by `tests`. Raises InputError where those cannot be used."""
+    """Judges a program with `tests`. Raises InputError if the tests cannot be used."""
     suite = self._suite(tests)
     if len(program) > MAX_PROGRAM:
       return done(Reply(0, "a program of over 256 KiB", 0.0, pass_fraction=0.0))
@@ -65,17 +68,17 @@ class CodeJudge:
     self.start().submit(suite.job(program), lambda outcome: done(_judged_safely(suite, outcome)))
 
   def worker_pids(self) -> list[int]:
-    """The process ids of the supervisor and the zygotes."""
+    """Returns the process ids of the supervisor and the zygotes."""
     return self._sandbox.pids() if self._sandbox is not None else []
 
   def close(self) -> None:
-    """Ends the sandbox."""
+    """Stops the sandbox."""
     with self._lock:
       if self._sandbox is not None:
         self._sandbox.close()
 
   def _suite(self, tests: Mapping[str, Any] | None) -> Suite:
-    """The turned tests; those of the same object are turned once."""
+    """Returns the suite of `tests`, cached by the identity of the object."""
     with self._lock:
       known = self._suites.get(id(tests))
       if known is not None:
@@ -84,16 +87,17 @@ class CodeJudge:
     suite = _allowed(turn(tests), self._options.packages)
     with self._lock:
       assert tests is not None
-      self._suites[id(tests)] = tests, suite  # holding the object keeps its id from being another's
+      self._suites[id(tests)] = tests, suite  # keeping the object alive keeps its id unique
       if len(self._suites) > SUITES:
         self._suites.popitem(last=False)
     return suite
 
 
 def stated_program(response: str, validator: str) -> str | None:
-  """The program that a response states: the one fenced block of its `<answer>`, or all of it where none is fenced.
+  """Returns the program of a response, or None if its `<answer>` does not hold exactly one program.
 
-  With the validator `json` it is the text under the key `answer`, fenced or not. None where there is no single one.
+  The program is the only fenced block of the `<answer>`, or the whole `<answer>` if it has no fence. With the validator
+  `json` the same applies to the text under the key `answer`.
   """
   body = answer_body(response)
   if body is None:
@@ -114,7 +118,7 @@ def stated_program(response: str, validator: str) -> str | None:
 
 
 def unreadable(program: str) -> str | None:
-  """Why a text can be no program, or None. (A lone surrogate could not even be sent.)"""
+  """Returns the reason why a text cannot be a program, or None. A lone surrogate could not be sent to the sandbox."""
   try:
     program.encode()
   except UnicodeEncodeError:
@@ -123,9 +127,13 @@ def unreadable(program: str) -> str | None:
 
 
 def runnable(problems: Iterable[Problem], packages: Sequence[str] = ()) -> tuple[list[Problem], dict[str, str]]:
-  """The problems that can be trained on, and the others: id -> why their tests cannot be used.
+  """Splits problems into those that can be trained on and those with unusable tests.
 
-  `packages`: what programs may import beside the standard library.
+  Args:
+    packages: packages that programs may import besides the standard library.
+
+  Returns:
+    The usable problems, and a mapping from the id of each other problem to the reason.
   """
   kept, refused = [], {}
   for problem in problems:
@@ -139,7 +147,7 @@ def runnable(problems: Iterable[Problem], packages: Sequence[str] = ()) -> tuple
 
 
 def _allowed(suite: Suite, packages: Sequence[str]) -> Suite:
-  """The same tests. Raises InputError where they import what no program may: then every program would fail."""
+  """Returns the suite unchanged. Raises InputError if it imports a forbidden module, since every program would fail."""
   for module in suite.modules:
     if module not in sys.stdlib_module_names and module not in packages:
       raise InputError(f"field tests: import {module}, which is not among the allowed packages")
@@ -147,7 +155,7 @@ def _allowed(suite: Suite, packages: Sequence[str]) -> Suite:
 
 
 def _judged_safely(suite: Suite, outcome: Outcome) -> Reply:
-  """A value that breaks the comparison is not a right one, and must not end a run."""
+  """Judges the outcome. If the comparison raises, the response is wrong, because no value may end a run."""
   try:
     return _judged(suite, outcome)
   except Exception as error:
@@ -165,7 +173,7 @@ def _judged(suite: Suite, outcome: Outcome) -> Reply:
 
 
 def _calls(suite: Suite, executions: Sequence[Execution]) -> tuple[int, str]:
-  """How many tests passed, and what went wrong first."""
+  """Returns the number of passed tests and the first failure."""
   (execution,) = executions
   values, errors = _values(execution.results, len(suite.calls))
   passed, reason = 0, ""
@@ -182,7 +190,7 @@ def _calls(suite: Suite, executions: Sequence[Execution]) -> tuple[int, str]:
 
 
 def _values(results: bytes, count: int) -> tuple[dict[int, Any], dict[int, str]]:
-  """Values and errors by call number, out of what the child wrote. The first word on a call stands."""
+  """Parses the child's results into values and errors by call number. The first result of a call counts."""
   values: dict[int, Any] = {}
   errors: dict[int, str] = {}
   for line in results.splitlines()[: count + 1]:
@@ -213,7 +221,7 @@ def _scripts(suite: Suite, executions: Sequence[Execution]) -> tuple[int, str]:
 
 
 def _ending(execution: Execution) -> str:
-  """How a program ended, where that was not by itself with status 0."""
+  """Returns how a program ended, or an empty text if it exited with status 0."""
   if execution.end == "exit":
     return f"exit status {execution.code}" if execution.code else ""
   if execution.end == "signal":

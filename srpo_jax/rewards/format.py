@@ -1,7 +1,7 @@
-"""The form a response must have, and the answer inside it.
+"""Checks the required form of a response and extracts its answer.
 
 The prompt ends with an opened `<think>`, so a well-formed response reads `... </think> <answer> ... </answer>` and
-stops there. Everything here is one pass over the text, whatever the text is.
+ends there. Every function takes linear time on any text.
 """
 
 import json
@@ -19,7 +19,7 @@ _FENCE = "```"
 
 
 def answer_body(response: str) -> str | None:
-  """The text between the only `<answer>` and the only `</answer>`; None unless there is one of each, in order."""
+  """Returns the text between `<answer>` and `</answer>`, or None unless each occurs exactly once and in order."""
   if response.count("<answer>") != 1 or response.count("</answer>") != 1:
     return None
   start = response.index("<answer>") + len("<answer>")
@@ -28,17 +28,17 @@ def answer_body(response: str) -> str | None:
 
 
 def boxed(text: str) -> tuple[int, str | None]:
-  r"""How many `\boxed` a text holds, and the content of the only one.
+  r"""Returns the number of `\boxed` in a text and the content of the only one.
 
-  The content is None where there is none, where there are several (a box inside a box counts: its answer is stated
-  twice) and where the braces do not balance.
+  The content is None if there is no box, if there are several, or if the braces do not balance. A box inside a box
+  counts as a second one, because it states the answer twice.
   """
   starts = [match.end() for match in _BOX.finditer(text)]
   return len(starts), _braced(text, starts[0]) if len(starts) == 1 else None
 
 
 def _braced(text: str, start: int) -> str | None:
-  """The content of the brace group that begins at `start` (blanks skipped), or None where it never closes."""
+  """Returns the content of the brace group at `start`, blanks skipped. None if there is no closed group."""
   while start < len(text) and text[start].isspace():
     start += 1
   if start == len(text) or text[start] != "{":
@@ -55,10 +55,13 @@ def _braced(text: str, start: int) -> str | None:
 
 
 def json_answer(body: str) -> Any:
-  """The value of the key `answer` in the one JSON object that `body` is.
+  """Returns the value of the key `answer` of `body`, which must be a single JSON object.
 
-  Numbers come back as the text they were written in, so that no digit is lost. Raises ValueError saying what is wrong:
-  text around the object, a key given twice, NaN or Infinity, no `answer`, nesting too deep.
+  Numbers are returned as their source text, so that no digit is lost.
+
+  Raises:
+    ValueError: there is text around the object, a key occurs twice, a value is NaN or Infinity, the key `answer` is
+      missing, or the nesting is too deep. The message says which.
   """
 
   def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -82,20 +85,20 @@ def json_answer(body: str) -> Any:
 
 
 def check_validator(validator: str) -> None:
-  """Raises InputError unless `validator` is one that exists."""
+  """Raises InputError unless `validator` is one of VALIDATORS."""
   if validator not in VALIDATORS:
     raise InputError(f"validator: expected one of {', '.join(VALIDATORS)}, found {validator!r}")
 
 
 def format_ok(response: str, *, ended: bool, domain: str, validator: str = "tags") -> bool:
-  r"""Whether a response keeps the required form.
+  r"""Returns True if a response has the required form.
 
   Args:
     response: the completion, without the prompt's `<think>` and without the EOS.
-    ended: whether the EOS ended it, rather than the length limit.
-    domain: `math` also asks for exactly one `\boxed{}`, `code` for exactly one ```python fence. A domain of a user's
-      own asks for the tags only.
-    validator: `tags`, or `json`: the answer is one JSON object with the key `answer`, whatever the domain.
+    ended: True if the EOS ended the response, False if the length limit did.
+    domain: `math` also requires exactly one `\boxed{}` and `code` exactly one ```python fence. A user-defined domain
+      requires only the tags.
+    validator: `tags`, or `json` for an answer that is one JSON object with the key `answer`, in every domain.
   """
   check_validator(validator)
   if not ended or "<think>" in response or response.count("</think>") != 1:

@@ -1,8 +1,9 @@
-"""The part of an assert that the trainer evaluates: an expression with holes, which a candidate's values fill.
+"""Evaluates the trainer's part of an assert: an expression with holes that the candidate's values fill.
 
-    assert set(f([3, 1])) == {1, 3}      ->      set(HOLE 0) == {1, 3}, where HOLE 0 is what f([3, 1]) returned
+    assert set(f([3, 1])) == {1, 3}      ->      set(HOLE 0) == {1, 3}, where HOLE 0 is the value of f([3, 1])
 
-Only the operations below exist, and none can be made slow by a value: what would grow is refused.
+Only the operations below exist. No value can make one slow, because operations whose result would grow large are
+refused.
 """
 
 import ast
@@ -15,18 +16,18 @@ from typing import Any
 from srpo_jax.rewards.match import equal
 from srpo_jax.sandbox.plain import spread
 
-MAX_BITS = 4096  # of integers in arithmetic on a candidate's values
-MAX_POWER_BITS = 1 << 16  # of an integer power
-MAX_DIGITS = 1000  # that a number may be rounded to, before or after the point
-MAX_REPEATED = 1 << 20  # items of text or a list times a number
+MAX_BITS = 4096  # bits of an integer in arithmetic on a candidate's values
+MAX_POWER_BITS = 1 << 16  # bits of an integer power
+MAX_DIGITS = 1000  # digits before or after the point that a number may be rounded to
+MAX_REPEATED = 1 << 20  # items of a range, or of a text or list times a number
 
 
 class Refused(Exception):
-  """Outside of what can be judged; the message says what."""
+  """The expression uses something that cannot be judged. The message names it."""
 
 
 class Hole(ast.expr):
-  """Stands for the value of call number `index`."""
+  """Placeholder for the value of call number `index`."""
 
   _fields = ()
 
@@ -128,13 +129,13 @@ def _range(*bounds: int) -> range:
   return found
 
 
-_CONSTANT_FUNCTIONS = {"range": _range}  # of literals alone: a value could make one endless
+_CONSTANT_FUNCTIONS = {"range": _range}  # only on literals, because a candidate's value could make a range endless
 _ATTRIBUTES = {"math.pi": math.pi, "math.e": math.e, "math.inf": math.inf}
 MODULES = ("math", "collections")
 
 
 def dotted(node: ast.expr) -> str:
-  """`a.b` as text; empty where it is something else."""
+  """Returns a name `a` or `a.b` as text, or an empty text for any other expression."""
   if isinstance(node, ast.Name):
     return node.id
   if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
@@ -143,14 +144,14 @@ def dotted(node: ast.expr) -> str:
 
 
 def check(node: ast.expr) -> None:
-  """Raises Refused unless `evaluate` knows every operation in the expression."""
+  """Raises Refused unless `evaluate` supports every operation in the expression."""
   for child in ast.walk(node):
     if isinstance(child, ast.Call):
       name = dotted(child.func)
       if name not in FUNCTIONS and name not in _CONSTANT_FUNCTIONS:
         raise Refused(f"calls {name or ast.unparse(child.func)[:40]}")
       if name in _CONSTANT_FUNCTIONS and any(isinstance(inner, Hole) for inner in ast.walk(child)):
-        raise Refused(f"calls {name} on what the program returned")
+        raise Refused(f"calls {name} on a value that the program returned")
       if any(keyword.arg not in _KEYWORDS.get(name, ()) for keyword in child.keywords):
         raise Refused(f"calls {name} with keywords")
     elif isinstance(child, ast.Attribute):
@@ -168,7 +169,7 @@ def check(node: ast.expr) -> None:
 
 
 def _check_constants(node: ast.AST) -> None:
-  """Raises Refused where a part without holes has no value here: the test could never pass."""
+  """Raises Refused if a part without holes cannot be evaluated, because such a test could never pass."""
   if isinstance(node, (Hole, ast.Constant)):
     return
   if not isinstance(node, ast.expr) or any(isinstance(inner, Hole) for inner in ast.walk(node)):
@@ -195,7 +196,12 @@ _KNOWN = (
 
 
 def evaluate(node: ast.expr | ast.Slice | None, values: Mapping[int, Any]) -> Any:
-  """The value of a checked expression. Raises what its operations raise, and Refused for numbers too large."""
+  """Returns the value of a checked expression.
+
+  Raises:
+    Refused: a number or a result is too large.
+    Exception: any error that an operation of the expression raises.
+  """
   match node:
     case None:
       return None

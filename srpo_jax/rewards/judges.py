@@ -1,4 +1,7 @@
-"""Judges decide whether responses are correct: math here, code in `code`, a user's domains in `user_judge`."""
+"""The interface of judges, which decide whether responses are correct, and the judge for math.
+
+The judge for code is in `code`, the judge for user-defined domains in `user_judge`.
+"""
 
 import threading
 import time
@@ -12,32 +15,36 @@ from srpo_jax.rewards.pool import Done, Reply, WorkerPool
 from srpo_jax.types import ScoreRequest
 from srpo_jax.utils.errors import InputError
 
-CACHE_SIZE = 65_536  # verdicts on (answer, gold)
-CACHED_LENGTH = 1024  # characters of answer and gold together
+CACHE_SIZE = 65_536  # replies, each for a pair (answer, gold)
+CACHED_LENGTH = 1024  # characters of answer and gold together; longer pairs are not cached
 
 
 class Judge(Protocol):
   """Decides whether responses of one domain are correct."""
 
   def check(self, request: ScoreRequest) -> None:
-    """Raises InputError where the request lacks what the judge needs."""
+    """Raises InputError if a field that the judge needs is missing or unusable."""
 
   def submit(self, request: ScoreRequest, done: Done) -> None:
-    """Calls `done` with the reply, at once or later from another thread."""
+    """Judges a response and calls `done` with the reply, either at once or later from another thread."""
 
 
 class MathJudge:
-  """Math answers: most are decided here at once, the rest by Math-Verify in the workers."""
+  """Judges math answers. Most are decided in this process at once, the rest by Math-Verify in the workers."""
 
   def __init__(self, validator: str, pool: WorkerPool):
-    """Keeps the pool, which the caller closes. `validator` says how an answer is taken from its body."""
+    """Keeps a reference to the pool, which the caller closes.
+
+    Args:
+      validator: the form of an answer, `tags` or `json`.
+    """
     self._validator = validator
     self._pool = pool
     self._known: OrderedDict[tuple[str, str], Reply] = OrderedDict()
     self._lock = threading.Lock()
 
   def check(self, request: ScoreRequest) -> None:
-    """Raises InputError where the gold answer is missing."""
+    """Raises InputError if the gold answer is missing."""
     if not isinstance(request.answer, str) or not request.answer.strip():
       raise InputError(f"request {request.id}: field answer: expected the gold answer, found {request.answer!r}")
 
@@ -54,7 +61,7 @@ class MathJudge:
     self.compare(stated, request.answer or "", done)
 
   def compare(self, stated: str, gold: str, done: Done) -> None:
-    """Judges an answer already taken from its response."""
+    """Judges an answer that has already been extracted from its response."""
     begin = time.monotonic()
     key = (stated, gold)
     known = self._recall(key)
@@ -62,7 +69,7 @@ class MathJudge:
       return done(known)
     try:
       correct, reason = screen_stated(stated, gold)
-    except Exception as error:  # an answer that breaks the checker is not correct, and must not end a run
+    except Exception as error:  # an answer that crashes the checker is wrong and must not end a run
       return done(Reply(0, f"the checker failed: {type(error).__name__}", time.monotonic() - begin, False))
     if correct is None:
       return self._pool.submit(

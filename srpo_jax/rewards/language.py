@@ -1,7 +1,8 @@
-"""Whether a response mixes languages: letters of a script that its prompt does not use.
+"""Detects responses that mix languages: they use letters of a script that the prompt does not use.
 
-Code, mathematics and addresses are taken out first, because they bring letters of their own. The scan moves forward
-only: a delimiter that never closes is looked for once, so a megabyte of them costs as much as a megabyte of prose.
+Code, mathematics and URLs are removed first, because they bring letters of their own. The scan only moves forward. It
+searches once for a closing delimiter that does not occur, so a megabyte of opening delimiters costs as much as a
+megabyte of prose.
 """
 
 import re
@@ -10,9 +11,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 MIN_LETTERS = 2
-MIN_SHARE = 0.002  # of all letters of the stripped response
+MIN_SHARE = 0.002  # of all letters in the response without code, mathematics and URLs
 
-_EXEMPT = "exempt"  # Latin and Greek: the letters of mathematics in any language
+_EXEMPT = "exempt"  # Latin and Greek, the letters of mathematics in every language
 _FAMILIES = {
   "LATIN": _EXEMPT,
   "GREEK": _EXEMPT,
@@ -30,15 +31,16 @@ _OPENER = re.compile(
   r"|(?P<command>\\[A-Za-z]+)|(?P<escaped>\\.)|(?P<url>(?:https?://|ftp://|www\.)[!-~]*)",
   re.DOTALL,
 )
-_CLOSERS = {"fence": "```", "dollars": "$$", "paren": "\\)", "bracket": "\\]"}  # these may run over lines
-_INLINE = {"code": re.compile(r"[^`\n]*+`"), "dollar": re.compile(r"(?:[^$\n\\]|\\.)*+\$")}  # these may not
+_CLOSERS = {"fence": "```", "dollars": "$$", "paren": "\\)", "bracket": "\\]"}  # these may span lines
+_INLINE = {"code": re.compile(r"[^`\n]*+`"), "dollar": re.compile(r"(?:[^$\n\\]|\\.)*+\$")}  # these may not span lines
 
 
 def language_mix(prompt: str, response: str) -> bool:
-  """True where at least 2 letters, and over 0.2 % of them, are of one script that the prompt does not use.
+  """Returns True if the response has letters of a script that the prompt does not use.
 
-  Fenced and inline code, LaTeX and URLs do not count; Latin and Greek never do. An opened fence or formula that is not
-  closed is ordinary text: nothing can be hidden behind it. Linear in the length of both texts.
+  At least 2 letters, and over 0.2 % of the response's letters, must belong to one such script. Letters in fenced and
+  inline code, LaTeX and URLs are not counted. Latin and Greek letters never mix languages. A fence or formula that is
+  opened but not closed is ordinary text, so nothing can be hidden behind it. Linear in the length of both texts.
   """
   counts = letter_scripts("".join(prose(response)))
   total = sum(counts.values())
@@ -51,7 +53,7 @@ def language_mix(prompt: str, response: str) -> bool:
 
 
 def letter_scripts(text: str) -> Counter[str]:
-  """How many letters of each script `text` holds; Latin and Greek together under one name."""
+  """Counts the letters of each script in `text`. Latin and Greek are counted together under one name."""
   scripts: Counter[str] = Counter()
   for character, count in Counter(text).items():
     if character.isalpha():
@@ -60,7 +62,7 @@ def letter_scripts(text: str) -> Counter[str]:
 
 
 def script_of(letter: str) -> str:
-  """The script of one letter, from its Unicode name; letterlike symbols and styled alphabets count as mathematics."""
+  """Returns the script of a letter, from its Unicode name. Letterlike symbols and styled alphabets are exempt."""
   if "\u2100" <= letter <= "\u214f":
     return _EXEMPT
   plain = unicodedata.normalize("NFKD", letter)[0]
@@ -69,9 +71,9 @@ def script_of(letter: str) -> str:
 
 
 def prose(text: str) -> Iterator[str]:
-  """The pieces of `text` outside code, LaTeX and URLs, each followed by a blank."""
+  """Yields the pieces of `text` outside code, LaTeX and URLs, with a blank after each but the last."""
   position = 0
-  absent: set[str] = set()  # closers that do not occur any more
+  absent: set[str] = set()  # closing delimiters that no longer occur in the rest of the text
   while opener := _OPENER.search(text, position):
     yield text[position : opener.start()] + " "
     position = _end_of(text, opener, absent)

@@ -1,4 +1,4 @@
-"""Whether values that a candidate returned are what a test expects. Runs in the trainer, on plain data alone."""
+"""Compares a candidate's values and output with those that a test expects. Runs in the trainer, only on plain data."""
 
 import math
 import re
@@ -6,16 +6,19 @@ from typing import Any
 
 from srpo_jax.sandbox.plain import Stream
 
-REL_TOL, ABS_TOL = 1e-6, 1e-9  # between two floats; an integer is equal to itself alone
+REL_TOL, ABS_TOL = 1e-6, 1e-9  # between two floats; integers are compared exactly
 
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][+-]?[0-9]{1,3})?")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 def equal(left: Any, right: Any, *, loose: bool = False) -> bool:
-  """Python's `==` on plain data, but for floats, which may differ by REL_TOL or ABS_TOL, and NaN, equal to nothing.
+  """Compares plain data like Python's `==`, with a tolerance for floats.
 
-  `loose`: a tuple equals a list with the same items, as where the expected value was written in JSON.
+  Two floats may differ by REL_TOL or ABS_TOL. NaN equals nothing, and a `Stream` equals nothing.
+
+  Args:
+    loose: a tuple also equals a list with the same items. Expected values from JSON need this.
   """
   if isinstance(left, float) and isinstance(right, float):
     return left == right or math.isclose(left, right, rel_tol=REL_TOL, abs_tol=ABS_TOL)
@@ -30,7 +33,7 @@ def equal(left: Any, right: Any, *, loose: bool = False) -> bool:
 
 
 def has_nan(value: Any) -> bool:
-  """Whether a NaN is anywhere in plain data."""
+  """Returns True if plain data holds a NaN at any depth."""
   if isinstance(value, float):
     return math.isnan(value)
   if isinstance(value, complex):
@@ -43,9 +46,9 @@ def has_nan(value: Any) -> bool:
 
 
 def same_output(found: str, expected: str) -> bool:
-  """Whether two outputs have the same lines of the same words, blanks around and between them aside.
+  """Returns True if two outputs have the same lines of the same words. Blanks around and between words do not count.
 
-  Where the expected word is a decimal fraction, a number within REL_TOL or ABS_TOL of it passes too.
+  If the expected word is a decimal fraction, a number within REL_TOL or ABS_TOL of it also passes.
   """
   found_lines, expected_lines = _lines(found), _lines(expected)
   if found_lines == expected_lines:

@@ -1,15 +1,15 @@
-r"""Whether the answer to a mathematics problem is correct.
+r"""Judges answers to mathematics problems.
 
-An answer is taken from its `<answer>` body, read as a value (`value.py`) and compared with the gold answer part by
-part; only two scalar expressions that already agree in double precision reach Math-Verify. So nothing in a response
-makes Math-Verify guess: it never sees text, lists, pairs or equations, and what it sees is small.
+An answer is extracted from its `<answer>` body, read as a value (`value.py`) and compared with the gold answer part by
+part. Only two scalar expressions that already agree in double precision reach Math-Verify. Math-Verify therefore never
+has to guess: it sees no text, lists, pairs or equations, and its inputs are small.
 
-Two rules decide the rest. Values decide, exactly: 0.3333 is not 1/3, 50 is not 50%. And an answer is a value, not a
-computation: an operation that the gold does without is "not evaluated" (`expression.unevaluated`), so copying the
-question never scores.
+Two rules apply. Values are compared exactly: 0.3333 is not 1/3, and 50 is not 50%. An answer must be a value, not a
+computation. An answer with an operation that the gold answer does not need is rejected as "not evaluated"
+(`expression.unevaluated`), so copying the question never scores.
 
-`screen_stated` is linear and safe in any process; `judge_stated` also runs Math-Verify and belongs in a worker that
-can be killed.
+`screen_stated` takes linear time and is safe in any process. `judge_stated` also runs Math-Verify, so it must run in a
+worker that can be killed.
 """
 
 import functools
@@ -21,23 +21,23 @@ from srpo_jax.rewards.answers.proof import prove
 from srpo_jax.rewards.answers.value import Opaque, Value, read_value
 from srpo_jax.rewards.format import boxed, json_answer
 
-MAX_ANSWER = 256  # characters; for a long gold answer twice its length
-MAX_GOLD = 2048
+MAX_ANSWER = 256  # characters; if the gold answer is long, twice its length is the limit
+MAX_GOLD = 2048  # characters
 
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
 def judge_math(answer_body: str, gold: str, validator: str = "tags") -> tuple[int, str]:
-  r"""Judges one answer with Math-Verify: run it in a process that may be killed.
+  r"""Judges one answer, with Math-Verify if needed. Run it in a process that can be killed.
 
   Args:
     answer_body: the text between `<answer>` and `</answer>`.
     gold: the answer of the data set, LaTeX or plain.
-    validator: `tags`: the content of the only `\boxed{}` counts, or the whole body where there is none; `json`: the
+    validator: `tags` takes the content of the only `\boxed{}`, or the whole body if it has no box. `json` takes the
       value of the key `answer`.
 
   Returns:
-    1 or 0, and the reason in a few words.
+    1 (correct) or 0 (wrong), and the reason in a few words.
   """
   try:
     return judge_stated(stated_answer(answer_body, validator), gold)
@@ -46,13 +46,16 @@ def judge_math(answer_body: str, gold: str, validator: str = "tags") -> tuple[in
 
 
 def judge_stated(stated: str, gold: str) -> tuple[int, str]:
-  """`judge_math` for an answer already taken from its body."""
+  """Judges an answer that has already been extracted from its body. Otherwise like `judge_math`."""
   correct, reason = _judge(stated, gold, prove)
   return (0, reason) if correct is None else (correct, reason)
 
 
 def screen_stated(stated: str, gold: str) -> Outcome:
-  """`judge_stated` without Math-Verify: None where only that can say. Linear, loads no library."""
+  """Judges an answer without Math-Verify. The result is None if only Math-Verify can decide.
+
+  Takes linear time and loads no library.
+  """
   return _judge(stated, gold, None)
 
 
@@ -74,7 +77,7 @@ def _judge(stated: str, gold: str, proof: Proof | None) -> Outcome:
 
 
 def stated_answer(body: str, validator: str) -> str:
-  """The text that an answer body puts forward as its answer. Raises Unreadable with the reason where there is none."""
+  """Extracts the answer from an answer body. Raises Unreadable with the reason if there is no single answer."""
   if validator == "json":
     return _json_stated(body)
   count, content = boxed(body)

@@ -1,7 +1,8 @@
-"""A pool of killable workers: whatever an input does to one, its verdict comes within the limit.
+"""A pool of killable worker processes that replies to every message within a time limit.
 
-A thread for each worker takes messages from one bounded queue. It kills and replaces a worker that exceeds the
-limit or dies. Where no worker can be started, verdicts are None, with the reason, at once: a step is not held up.
+Each worker has a thread that takes messages from one bounded queue. The thread kills and replaces a worker that exceeds
+the time limit or dies. If no worker can be started, the replies have `correct` None and the reason, and they come at
+once, so that a training step does not wait.
 """
 
 import contextlib
@@ -16,20 +17,20 @@ from typing import Any
 from srpo_jax.rewards.process import NotTakenError, StartError, WorkerDiedError, WorkerProcess
 from srpo_jax.utils.errors import InputError
 
-START_LIMIT_S = 300.0  # to import the libraries on a busy machine; not part of any item's limit
-RETRY_AFTER_S = 5.0  # a pool that could not start a worker answers None for so long before it tries again
+START_LIMIT_S = 300.0  # for importing the libraries on a busy machine; does not count toward a message's time limit
+RETRY_AFTER_S = 5.0  # after a failed start, replies have `correct` None for this long before the next attempt
 QUEUE_LENGTH = 4096
 
 
 @dataclasses.dataclass(frozen=True)
 class Reply:
-  """A worker's verdict: correct is None where no worker could be started, or a user's judge says so."""
+  """The result of judging one response."""
 
-  correct: int | None
+  correct: int | None  # 1 | 0; None if it could not be judged or a user's judge says so
   reason: str
-  time_s: float  # from when a worker took the message
-  from_checker: bool = True  # False: the worker was killed or died, another time may differ
-  pass_fraction: float | None = None  # code: the share of passed tests
+  time_s: float  # since a worker took the message
+  from_checker: bool = True  # False if another attempt may differ, such as after the worker was killed or died
+  pass_fraction: float | None = None  # code: the fraction of tests that passed
   fault: str | None = None  # error of a user's judge that must end the run
 
 
@@ -37,19 +38,23 @@ Done = Callable[[Reply], None]
 
 
 def default_workers() -> int:
-  """Half of the cores, from 2 to 8: what is judged is little, and the sampler needs the rest."""
+  """Returns half of the cores, but from 2 to 8. Judging takes little time, and the sampler needs the other cores."""
   return max(2, min(8, (os.cpu_count() or 1) // 2))
 
 
 class WorkerPool:
-  """Workers that are started, and made ready, in the background from construction on."""
+  """A fixed number of workers, started in the background when the pool is created."""
 
   def __init__(self, workers: int, timeout_s: float, judges: Mapping[str, str] | None = None):
     """Starts the workers.
 
     Args:
+      workers: the number of worker processes.
       timeout_s: seconds that a worker may spend on one message before it is killed.
       judges: a user's judges that each worker imports, domain -> module:function.
+
+    Raises:
+      InputError: `workers` is not a whole number of at least 1, or `timeout_s` is not above 0.
     """
     if not isinstance(workers, int) or workers < 1:
       raise InputError(f"workers: expected a whole number of at least 1, found {workers!r}")
@@ -71,18 +76,22 @@ class WorkerPool:
       thread.start()
 
   def submit(self, message: dict[str, Any], done: Done) -> None:
-    """Queues a message; `done` is called with the reply from another thread. Waits only while the queue is full."""
+    """Queues a message. Another thread calls `done` with the reply. Blocks only while the queue is full.
+
+    Raises:
+      RuntimeError: the pool is closed.
+    """
     if self._closing:
       raise RuntimeError("the pool is closed")
     self._queue.put((message, done))
 
   def pids(self) -> list[int]:
-    """The process ids of the workers that are running now."""
+    """Returns the process ids of the workers that are running now."""
     with self._lock:
       return [process.pid for process in self._processes.values()]
 
   def close(self) -> None:
-    """Ends all workers and threads; messages not yet judged are dropped."""
+    """Stops all workers and threads. Messages that have not been judged are dropped."""
     with self._lock:
       self._closing = True
       for process in self._processes.values():
@@ -102,7 +111,7 @@ class WorkerPool:
       message, done = item
       try:
         reply = self._judge(slot, message)
-      except Exception as error:  # a fault of this module must not leave a step waiting
+      except Exception as error:  # a bug in this module must not leave a training step waiting
         self._discard(slot)
         reply = Reply(None, f"the pool failed: {type(error).__name__}: {error}", 0.0, False)
       if self._closing:
@@ -111,7 +120,7 @@ class WorkerPool:
     self._discard(slot)
 
   def _judge(self, slot: int, message: dict[str, Any]) -> Reply:
-    for _ in range(2):  # a worker that died between two messages is replaced once
+    for _ in range(2):  # replaces a worker that died between two messages once
       try:
         worker = self._worker(slot)
       except StartError as error:
@@ -131,7 +140,11 @@ class WorkerPool:
     return Reply(None, "no worker: two in turn were gone before they took the answer", 0.0, False)
 
   def _worker(self, slot: int) -> WorkerProcess:
-    """The worker of a slot, started if need be. Raises StartError, for a while also without a new attempt."""
+    """Returns the worker of a slot and starts it if needed.
+
+    Raises:
+      StartError: the worker cannot be started, or an attempt failed less than RETRY_AFTER_S ago.
+    """
     process = self._processes.get(slot)
     if process is not None:
       return process

@@ -1,8 +1,8 @@
-"""One worker process that can be killed: started by `Popen`, spoken to over its own pipes.
+"""A worker process that can be killed, started with `Popen` and driven over its own pipes.
 
-Never forked from a process that holds JAX, and never left behind: the worker ends when its input ends, and the kernel
-kills it when the thread that started it dies. Sending a message of over 64 KiB waits for the worker to read it, within
-the limit of time.
+The worker is never forked from a process that holds JAX. It is never left behind: it exits when its input ends, and the
+kernel kills it when the thread that started it dies. Sending a message of over 64 KiB waits for the worker to read it,
+within the time limit.
 """
 
 import contextlib
@@ -24,10 +24,10 @@ _ROOT = str(Path(__file__).resolve().parents[2])
 
 
 class StartError(Exception):
-  """No worker could be started.
+  """A worker could not be started.
 
   Attributes:
-    fault: the error, where a user's judge cannot be imported: another attempt would fail too.
+    fault: the error if a user's judge cannot be imported, else None. Another attempt would fail with it too.
   """
 
   def __init__(self, message: str, fault: str | None = None):
@@ -36,7 +36,7 @@ class StartError(Exception):
 
 
 class NotTakenError(Exception):
-  """The worker was gone before it could take the message."""
+  """The worker exited or was stopped before it took the message."""
 
 
 class WorkerDiedError(Exception):
@@ -44,7 +44,7 @@ class WorkerDiedError(Exception):
 
 
 def write_message(stream: IO[bytes], message: dict[str, Any]) -> None:
-  """One JSON object behind its length in bytes (big-endian, 32 bits)."""
+  """Writes the length of the message in bytes (big-endian, 32 bits), then the message as a JSON object."""
   stream.write(_encoded(message))
   stream.flush()
 
@@ -55,7 +55,7 @@ def _encoded(message: dict[str, Any]) -> bytes:
 
 
 def read_message(stream: IO[bytes]) -> dict[str, Any] | None:
-  """The next message, waiting for it; None at the end of the stream."""
+  """Waits for the next message and returns it, or None at the end of the stream."""
   header = stream.read(_HEADER.size)
   if len(header) < _HEADER.size:
     return None
@@ -64,14 +64,14 @@ def read_message(stream: IO[bytes]) -> dict[str, Any] | None:
 
 
 class WorkerProcess:
-  """A running worker. Not for use by several threads at once, except `kill`."""
+  """A running worker. Only `kill` may be called while another thread uses the worker."""
 
   def __init__(self, judges: Mapping[str, str] | None = None) -> None:
-    """Starts a worker; `wait_ready` must follow.
+    """Starts a worker. Call `wait_ready` next.
 
     Args:
-      judges: a user's judges to import, domain -> module:function. They are found as in this process: the worker gets
-        its `sys.path`.
+      judges: a user's judges to import, domain -> module:function. The worker gets the `sys.path` of this process, so
+        that it finds the same modules.
 
     Raises:
       StartError: the interpreter cannot be started.
@@ -90,10 +90,14 @@ class WorkerProcess:
     except OSError as error:
       raise StartError(f"cannot start {sys.executable}: {error.strerror or error}") from error
     assert self._process.stdin is not None
-    os.set_blocking(self._process.stdin.fileno(), False)  # or a message to a stopped worker would wait for ever
+    os.set_blocking(self._process.stdin.fileno(), False)  # a blocking write to a stopped worker would never return
 
   def wait_ready(self, timeout_s: float) -> None:
-    """Waits until the libraries are loaded. Raises StartError, with the worker's own words where it has any."""
+    """Waits until the worker has loaded its libraries.
+
+    Raises:
+      StartError: the worker failed or was not ready after `timeout_s`. The message is the worker's own if it sent one.
+    """
     try:
       reply = self._receive(timeout_s)
     except TimeoutError:
@@ -108,14 +112,16 @@ class WorkerProcess:
     return self._process.pid
 
   def ask(self, message: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any], float]:
-    """The worker's reply and the seconds since it took the message.
+    """Sends a message. Returns the worker's reply and the seconds since the worker took the message.
 
-    Raises NotTakenError where the worker was gone or stopped before that, WorkerDiedError where it died over the
-    message, and TimeoutError where it is still at it after `timeout_s`.
+    Raises:
+      NotTakenError: the worker exited or was stopped before it took the message.
+      WorkerDiedError: the worker died while it handled the message.
+      TimeoutError: the worker took the message but did not reply within `timeout_s`.
     """
     try:
       self._write(_encoded(message), time.monotonic() + timeout_s)
-      self._receive(timeout_s)  # it says that it has taken the message
+      self._receive(timeout_s)  # the worker confirms that it took the message
     except (OSError, WorkerDiedError):  # TimeoutError is an OSError
       raise NotTakenError from None
     begin = time.monotonic()
@@ -155,16 +161,16 @@ class WorkerProcess:
     return data
 
   def kill(self) -> None:
-    """Ends the worker at once; safe from another thread. `close` must still follow."""
+    """Kills the worker at once. Safe to call from another thread. Call `close` afterwards."""
     with contextlib.suppress(OSError):
       self._process.kill()
 
   def close(self) -> None:
-    """Kills the worker, waits for its end and closes both pipes."""
+    """Kills the worker, waits for it to exit and closes both pipes."""
     self.kill()
     self._process.wait()
     for stream in (self._process.stdin, self._process.stdout):
-      with contextlib.suppress(OSError):  # what was still to be written has no reader
+      with contextlib.suppress(OSError):  # data that was still buffered has no reader
         if stream is not None:
           stream.close()
 
@@ -174,6 +180,9 @@ def _ending(status: int) -> str:
 
 
 def _environment() -> dict[str, str]:
-  """The caller's environment with this package importable, and nothing importable from the working directory."""
+  """Returns this process's environment, changed so that the worker finds this package.
+
+  The worker starts without the working directory on its import path.
+  """
   paths = [_ROOT, os.environ.get("PYTHONPATH", "")]
   return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONSAFEPATH": "1"}

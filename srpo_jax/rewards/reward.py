@@ -1,4 +1,7 @@
-"""R = acc + w_fmt * fmt - w_mix * mix (SRPO, arXiv 2504.14286: accuracy and format, a penalty for mixed languages)."""
+"""Reward of a response: R = correct + format_weight * fmt - language_penalty * mix.
+
+Source: SRPO, arXiv 2504.14286, which rewards accuracy and format and penalizes mixed languages.
+"""
 
 import math
 
@@ -6,7 +9,7 @@ from srpo_jax.utils.errors import InputError
 
 
 def check_weights(format_weight: float, language_penalty: float) -> None:
-  """Raises InputError where a wrong response could reach the reward of a correct one."""
+  """Raises InputError if a weight is negative or a wrong response could reach the reward of a correct one."""
   for name, weight in (("format_weight", format_weight), ("language_penalty", language_penalty)):
     if not weight >= 0:
       raise InputError(f"{name}: expected a number of at least 0, found {weight!r}")
@@ -18,11 +21,13 @@ def check_weights(format_weight: float, language_penalty: float) -> None:
 
 
 def srpo_reward(correct: int | None, fmt: int, mix: int, *, format_weight: float, language_penalty: float) -> float:
-  """The reward of one response; NaN where it could not be judged.
+  """Returns the reward of one response, or NaN if it could not be judged.
 
   Args:
-    correct: 1, 0, or None for not judged.
-    fmt: 1 where the required form was kept.
-    mix: 1 where the response mixes languages.
+    correct: 1 (correct), 0 (wrong) or None (could not be judged).
+    fmt: 1 if the response has the required form, else 0.
+    mix: 1 if the response mixes languages, else 0.
+    format_weight: the reward for the required form.
+    language_penalty: the penalty for mixed languages.
   """
   return math.nan if correct is None else correct + format_weight * fmt - language_penalty * mix

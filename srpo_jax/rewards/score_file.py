@@ -1,4 +1,4 @@
-"""Scores files of responses with the rewards of training, and explains the tests of code rows."""
+"""Scores files of responses with the rewards of training, and checks which code rows have usable tests."""
 
 import dataclasses
 import decimal
@@ -24,22 +24,26 @@ BATCH = 4096  # rows in flight
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """Good row: its id as in the file, and the request, whose id is the row's place."""
+  """A valid row of a file of responses."""
 
-  id: str | int
-  request: ScoreRequest
+  id: str | int  # as in the file
+  request: ScoreRequest  # its id is the line number, which is unique
 
 
 def score_file(source: Path, target: Path, scorer: Scorer, *, strict: bool) -> tuple[int, int]:
-  """Scores a file of responses, and returns the number of rows that were scored and that were rejected.
+  """Scores a file of responses.
 
-  The verdicts go to `target`, which appears when all are there. Rejected rows go to TARGET.rejected.jsonl with reasons.
+  The verdicts go to `target`, which appears only when it is complete. Rejected rows go to TARGET.rejected.jsonl with
+  the reasons.
 
   Args:
     strict: raise at the first bad row.
 
+  Returns:
+    The number of scored rows and the number of rejected rows.
+
   Raises:
-    InputError: an unreadable file, a sandbox that cannot start, or, if `strict`, a bad row.
+    InputError: the file cannot be read, the sandbox cannot start, or `strict` is set and a row is bad.
   """
   rejected = rejected_file(target)
   with replaced(target) as verdicts, replaced(rejected) as rejects:
@@ -50,12 +54,12 @@ def score_file(source: Path, target: Path, scorer: Scorer, *, strict: bool) -> t
 
 
 def rejected_file(target: Path) -> Path:
-  """Returns the file for the rejected rows of a file of verdicts."""
+  """Returns the path for the rejected rows that belong to a file of verdicts."""
   return target.with_name(target.name + ".rejected.jsonl")
 
 
 def explain_tests(source: Path) -> None:
-  """Prints a line for each code row of `source`, and the counts of rows that can be trained on and of refused ones."""
+  """Prints a line for each code row of `source`, then the number of usable rows and the number of refused rows."""
   counts = {"turned": 0, "refused": 0}
   for number, row in _objects(source):
     try:
@@ -77,7 +81,11 @@ def _problem(row: dict[str, Any], fallback_id: str) -> Problem:
 
 
 def _objects(source: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-  """Yields line numbers from 1 with their objects. Raises InputError naming a line without an object."""
+  """Yields each line number, from 1, with the JSON object on that line.
+
+  Raises:
+    InputError: the file cannot be read, or a line is not a JSON object. The message names the line.
+  """
   try:
     with source.open("rb") as lines:
       for number, line in enumerate(lines, start=1):
@@ -93,7 +101,7 @@ def _objects(source: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _score(source: Path, scorer: Scorer, verdicts: IO[str], rejects: IO[str], *, strict: bool) -> tuple[int, int]:
-  """Scores every row of `source`. Returns the number of rows that were scored and that were rejected."""
+  """Scores every row of `source`. Returns the number of scored rows and the number of rejected rows."""
   scored = refused = 0
   waiting: list[Row] = []
   bar = late_bar("judging", None)
@@ -121,7 +129,7 @@ def _score(source: Path, scorer: Scorer, verdicts: IO[str], rejects: IO[str], *,
 
 
 class SandboxError(Exception):
-  """This host cannot run programs as asked, which is no fault of a row."""
+  """The sandbox cannot start on this host. No row is to blame."""
 
 
 def _start_sandbox(scorer: Scorer) -> None:
@@ -132,7 +140,7 @@ def _start_sandbox(scorer: Scorer) -> None:
 
 
 def _write(waiting: list[Row], scored: int, scorer: Scorer, verdicts: IO[str], bar: "tqdm[Any]") -> int:
-  """Writes the verdicts on the rows in flight and empties the list. Returns the number scored so far, from `scored`."""
+  """Writes the verdicts of the waiting rows and empties the list. Returns `scored` plus the number of rows written."""
   found = scorer.collect(lambda done: bar.update(scored + done - bar.n))
   for row in waiting:
     verdicts.write(json.dumps(_as_row(row.id, found[row.request.id])) + "\n")
@@ -155,7 +163,7 @@ def _as_row(id: str | int, verdict: Verdict) -> dict[str, Any]:
 
 
 def read_rows(source: Path) -> Iterator[tuple[int, Row | InputError]]:
-  """Yields line numbers from 1 with the row or its error. Raises InputError for an unreadable file."""
+  """Yields each line number, from 1, with the row or the error in it. Raises InputError if the file cannot be read."""
   try:
     with source.open("rb") as lines:
       for number, line in enumerate(lines, start=1):
@@ -196,7 +204,7 @@ def _row(number: int, line: bytes) -> Row:
 
 
 def _own_problem(row: dict[str, Any]) -> Problem:
-  """Returns the row for the judge of a user's own domain, without the fields about the response."""
+  """Returns the row as a problem for the judge of a user-defined domain, without the fields about the response."""
   fields = {name: value for name, value in row.items() if name not in ("prompt", "response", "ended")}
   return from_native({"question": row["prompt"]} | fields, "")
 
@@ -209,7 +217,7 @@ def _without_end(response: str) -> tuple[str, bool]:
 
 
 def _answer(row: dict[str, Any]) -> str | None:
-  """Returns the gold answer as text. Some data sets have numbers."""
+  """Returns the gold answer as text, or None if the row has none. Some data sets store numbers."""
   answer = row.get("answer")
   if answer is None or isinstance(answer, str):
     return answer

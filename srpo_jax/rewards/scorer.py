@@ -1,4 +1,7 @@
-"""Scores responses while the sampler goes on: submit each as it ends, collect the verdicts of a step at once."""
+"""Scores responses in the background while the sampler runs.
+
+Each response is submitted when it ends. The verdicts of a step are collected together.
+"""
 
 import math
 import numbers
@@ -22,23 +25,27 @@ RewardFunction = Callable[[ScoreRequest, Verdict], Verdict]
 
 
 class Scorer:
-  """The rewards of a run.
+  """Scores the responses of a run.
 
       with Scorer() as scorer:
         for request in requests:
           scorer.submit(request)
         verdicts = scorer.collect()
 
-  Args of the constructor:
-    format_weight, language_penalty: of the two smaller parts of the reward; their sum is below 1.
-    validator: the form an answer must have, `tags` or `json`.
-    timeout_s: seconds that judging one response may take, but for code: see `sandbox`.
-    workers: processes that judge math and domains of a user's own; None: half of the cores, from 2 to 8.
-    sandbox: how programs are run; it starts with the first code response, or by `start_sandbox`.
-    judges: domains of a user's own, domain -> module:function of its judge; see `user_judge`.
-    function: a user's own reward, `(request, verdict) -> verdict`, applied to each verdict of a judge.
+  Only one thread may submit and collect.
 
-  Raises InputError for arguments out of range. One thread submits and collects.
+  Args:
+    format_weight: the reward for the required form.
+    language_penalty: the penalty for mixed languages. Its sum with `format_weight` must be below 1.
+    validator: the form that an answer must have, `tags` or `json`.
+    timeout_s: seconds that judging one response may take. Code has its own limits in `sandbox`.
+    workers: the number of processes that judge math and user-defined domains. None: half of the cores, from 2 to 8.
+    sandbox: how to run programs. The sandbox starts with the first code response or with `start_sandbox`.
+    judges: the judges of user-defined domains, domain -> module:function. See `user_judge`.
+    function: a user's reward function, `(request, verdict) -> verdict`, applied to the verdict of every judge.
+
+  Raises:
+    InputError: an argument is out of range.
   """
 
   def __init__(
@@ -71,11 +78,15 @@ class Scorer:
     self._changed = threading.Condition()
 
   def start_sandbox(self) -> Sandbox:
-    """The running sandbox. Raises InputError where no tier works that the options accept."""
+    """Starts the sandbox if needed and returns it. Raises InputError if no tier that the options accept works."""
     return self._code.start()
 
   def check(self, request: ScoreRequest) -> Judge:
-    """The judge of a request's domain. Raises InputError where there is none, or what it needs is missing."""
+    """Returns the judge of a request's domain.
+
+    Raises:
+      InputError: the domain has no judge, or the request lacks something that the judge needs.
+    """
     judge = self._judges.get(request.domain)
     if judge is None:
       known = ", ".join(self._judges)
@@ -84,10 +95,11 @@ class Scorer:
     return judge
 
   def submit(self, request: ScoreRequest) -> None:
-    """Takes a response; judging goes on in the background.
+    """Submits a response, which is judged in the background.
 
-    Raises InputError where the domain has no judge, the gold answer or the tests are missing or cannot be used, or the
-    id was submitted already.
+    Raises:
+      InputError: the domain has no judge, the gold answer or the tests are missing or unusable, or the id has already
+        been submitted since the last collect.
     """
     judge = self.check(request)
     if request.id in self._requests:
@@ -117,22 +129,26 @@ class Scorer:
     try:
       judge.submit(request, done)
     except BaseException:
-      del self._requests[request.id]  # or collect would wait for it
+      del self._requests[request.id]  # otherwise `collect` would wait for it forever
       raise
 
   @property
   def judged(self) -> int:
-    """How many of the responses submitted since the last collect have their verdict."""
+    """Number of responses submitted since the last collect that have a verdict."""
     return len(self._verdicts)
 
   def collect(self, waiting: Callable[[int], object] | None = None) -> dict[str, Verdict]:
-    """The verdicts on everything submitted since the last collect, by id in that order; waits for the last of them.
+    """Waits until all responses submitted since the last collect are judged.
 
     Args:
-      waiting: called now and then with the number of verdicts that are there.
+      waiting: called from time to time, while this waits, with the number of verdicts so far.
 
-    Raises InputError that names a user's judge or reward function where it fails or returns no proper verdict. After
-    an error of a judge the scorer can only be closed.
+    Returns:
+      The verdicts by id, in the order of submission.
+
+    Raises:
+      InputError: a user's judge or reward function failed or returned an invalid result. The message names the
+        function. After an error of a judge the scorer can only be closed.
     """
     with self._changed:
       while len(self._verdicts) < len(self._requests) and self._fault is None:
@@ -148,7 +164,7 @@ class Scorer:
     return {id: _applied(self._function, request, verdicts[id]) for id, request in requests.items()}
 
   def same_answers(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
-    """Whether the math judge takes the first of each pair of answers for correct where the second is the gold one."""
+    """Compares pairs (answer, gold answer) with the math judge. Returns True for each pair whose answer is correct."""
     replies: queue.SimpleQueue[tuple[int, Reply]] = queue.SimpleQueue()
 
     def answer_to(index: int) -> Done:
@@ -160,11 +176,11 @@ class Scorer:
     return [found[index].correct == 1 for index in range(len(pairs))]
 
   def worker_pids(self) -> list[int]:
-    """The process ids of the workers that are running now."""
+    """Returns the process ids of the running workers and of the sandbox."""
     return self._pool.pids() + self._code.worker_pids()
 
   def close(self) -> None:
-    """Ends the workers; responses not collected are dropped."""
+    """Stops the workers and the sandbox. Responses that have not been collected are dropped."""
     self._pool.close()
     self._code.close()
 
@@ -190,7 +206,7 @@ def _applied(function: RewardFunction, request: ScoreRequest, verdict: Verdict) 
 
 
 def _problem(request: ScoreRequest, verdict: object) -> str | None:
-  """What is wrong with what a user's function returned."""
+  """Returns the problem with the result of a user's reward function, or None."""
   if not isinstance(verdict, Verdict):
     return f"expected a Verdict, found {type(verdict).__name__}"
   if verdict.id != request.id:

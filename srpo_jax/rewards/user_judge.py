@@ -1,16 +1,16 @@
-"""Judges of a user's own: `judge(problem, response) -> Judgement`, one for each domain that is not built in.
+"""User-defined judges, `judge(problem, response) -> Judgement`, one for each domain that is not built in.
 
-The config names them, `reward.judges=puzzle=my_module:judge,maze=my_module:judge_maze`. A judge gets the whole row (the
-extra fields are in `problem.extra`) and the text of a response that the EOS ended: the completion without the EOS and
-without the prompt's `<think>`, whatever its form. A response that was cut at the length limit is not correct, and no
-judge sees it.
+The config names them: `reward.judges=puzzle=my_module:judge,maze=my_module:judge_maze`. A judge gets the whole row (its
+extra fields are in `problem.extra`) and the text of a response that ended with the EOS. The text is the completion
+without the EOS and without the prompt's `<think>`, and it may have any form. A response that was cut at the length
+limit counts as wrong and never reaches a judge.
 
 A judge runs in the main thread of the worker processes that judge math, not in the trainer. Every worker imports it
-once. What it prints goes nowhere, and its standard input is empty. A worker has 2 GiB of address space, and
-`config.reward.timeout_s` seconds for each response. As with math, a response is not correct where its judge exceeds the
-time, runs out of memory or ends the process; the worker is replaced. It counts as not judged where the judge says so or
-no worker can be started. Any exception of a judge, and any result that is not a Judgement, ends the run with a line
-that names the judge.
+once. Its output is discarded, and its standard input is empty. A worker has 2 GiB of address space and
+`config.reward.timeout_s` seconds for each response. As with math, a response counts as wrong if its judge exceeds the
+time, runs out of memory or ends the process, and the worker is then replaced. A response counts as not judged if the
+judge says so or if no worker can be started. Any exception of a judge, and any result that is not a Judgement, ends the
+run with a line that names the judge.
 """
 
 import json
@@ -28,17 +28,17 @@ from srpo_jax.utils.plugins import is_callable_spec, resolve_callable
 
 REASON_LENGTH = 200  # characters of a judge's reason that are kept
 _DOMAIN = re.compile(r"[A-Za-z_]\w*", re.ASCII)  # a domain names a folder, metrics and a config field
-# First parts of metrics, which a domain's own metrics (DOMAIN/accuracy and so on) must not run into.
+# First parts of metric names. A domain may not use one, as its own metrics (DOMAIN/accuracy and so on) could collide.
 _METRICS = frozenset(
   ("batch", "groups", "policy", "reflection", "response", "reward", "rollouts", "stage", "step", "throughput", "time")
 )
 
 
 def parse_judges(text: str) -> dict[str, str]:
-  """Returns domain -> module:function for `DOMAIN=module:function`, several with commas between.
+  """Parses a comma-separated list of `DOMAIN=module:function` into a mapping domain -> module:function.
 
   Raises:
-    InputError: another form, a built-in domain, a name that cannot be a domain's, or a domain that is given twice.
+    InputError: an entry has another form, names a built-in domain, names a group of metrics, or repeats a domain.
   """
   judges: dict[str, str] = {}
   for part in names(text):
@@ -56,29 +56,29 @@ def parse_judges(text: str) -> dict[str, str]:
 
 
 def check_judges(text: str) -> None:
-  """Raises InputError as `parse_judges` does, and where a judge cannot be imported here."""
+  """Raises InputError if `parse_judges` does or if a judge cannot be imported in this process."""
   for spec in parse_judges(text).values():
     resolve_callable(spec)
 
 
 class UserJudge:
-  """A domain's judge as the scorer sees it: sends each response to a worker that has imported the judge."""
+  """The scorer's side of a user-defined judge. Sends each response to a worker that has imported the judge."""
 
   def __init__(self, pool: WorkerPool):
-    """Keeps the pool, which the caller closes."""
+    """Keeps a reference to the pool, which the caller closes."""
     self._pool = pool
 
   def check(self, request: ScoreRequest) -> None:
-    """Raises InputError where the request has no row, or the row holds what cannot be sent to a worker."""
+    """Raises InputError if the request has no problem or the problem cannot be sent to a worker as JSON."""
     if not isinstance(request.problem, Problem):
-      raise InputError(f"request {request.id}: field problem: expected the row, found {request.problem!r:.60}")
+      raise InputError(f"request {request.id}: field problem: expected a Problem, found {request.problem!r:.60}")
     try:
       json.dumps(vars(request.problem))
     except (TypeError, ValueError, RecursionError) as error:
-      raise InputError(f"request {request.id}: field problem: expected what JSON can hold: {error}") from None
+      raise InputError(f"request {request.id}: field problem: expected values that JSON can hold: {error}") from None
 
   def submit(self, request: ScoreRequest, done: Done) -> None:
-    """Has a response judged by `request.problem`."""
+    """Sends a response and its `request.problem` to a worker."""
     message = {
       "domain": request.domain,
       "id": request.id,
@@ -89,10 +89,10 @@ class UserJudge:
 
 
 class LoadedJudge:
-  """A judge inside a worker process."""
+  """The worker's side of a user-defined judge. Calls the user's function."""
 
   def __init__(self, domain: str, spec: str):
-    """Imports it. Raises InputError that names it."""
+    """Imports the judge. Raises InputError that names the judge if this fails."""
     self._name = f"reward judge {domain}={spec}"
     try:
       self._function = resolve_callable(spec)
@@ -100,7 +100,14 @@ class LoadedJudge:
       raise InputError(f"reward judge {domain}={error} (in a worker process)") from error
 
   def __call__(self, message: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns {correct, reason, pass_fraction}, or with `fault` the error of the judge. MemoryError passes through."""
+    """Judges one message.
+
+    Returns:
+      The keys `correct`, `reason` and `pass_fraction`. If the judge failed: `correct` None, `reason` and `fault`.
+
+    Raises:
+      MemoryError: the judge ran out of memory.
+    """
     try:
       found = self._function(Problem(**message["problem"]), message["response"])
     except MemoryError:
@@ -124,13 +131,13 @@ def _at_fault(fault: str) -> dict[str, Any]:
 
 
 def _cut(text: str, length: int) -> str:
-  """The text in one line of at most `length` characters, and such that UTF-8 can hold it."""
+  """Returns the text as one line of at most `length` characters that UTF-8 can encode."""
   line = " ".join(text[: 4 * length].split()).encode("utf-8", "replace").decode()
   return line if len(line) <= length else line[: length - 3] + "..."
 
 
 def _wrong(found: object) -> str | None:
-  """Says what is wrong with the result of a judge."""
+  """Returns the problem with the result of a judge, or None."""
   if not isinstance(found, Judgement):
     return f"expected a Judgement, found {type(found).__name__}"
   if found.correct is not None and not (isinstance(found.correct, int) and found.correct in (0, 1)):

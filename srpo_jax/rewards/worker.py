@@ -1,9 +1,9 @@
-"""The worker process: judges one message after another until its input ends.
+"""The worker process, which judges one message after another until its input ends.
 
-Started as `python -m srpo_jax.rewards.worker PARENT_PID MEMORY_LIMIT [JUDGES]` by `process.py`, where JUDGES is a JSON
-object with a user's judges and the `sys.path` to find them on. It sets no limit of time: the parent kills it. Messages
-come through a copy of standard input and replies leave through a copy of standard output, so that no library can take
-the one away or be taken for the other.
+`process.py` starts it as `python -m srpo_jax.rewards.worker PARENT_PID MEMORY_LIMIT [JUDGES]`. JUDGES is a JSON object
+with a user's judges and the `sys.path` on which to find them. The worker sets no time limit. Its parent kills it when a
+message takes too long. The worker reads messages from a copy of standard input and writes replies to a copy of standard
+output, so no library can read a message or print into a reply.
 """
 
 import contextlib
@@ -26,10 +26,13 @@ _PR_SET_PDEATHSIG = 1
 
 
 def judge(message: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns the verdict on one message: the fields of a `pool.Reply` without the time.
+  """Judges one message.
 
-  An answer that breaks the checker is not correct. An error of a user's judge stands in `fault`. After a reply with
-  `spent` the worker must end.
+  An answer that crashes the checker is wrong.
+
+  Returns:
+    The fields of a `pool.Reply` without the time. `fault` holds an error of a user's judge. If `spent` is set, the
+    worker must exit after the reply.
   """
   try:
     if message["domain"] in _USER_JUDGES:
@@ -53,18 +56,18 @@ _USER_JUDGES: dict[str, LoadedJudge] = {}
 
 
 def _confine(parent: int, memory_limit: int) -> None:
-  """Limits memory, leaves no core dumps, and ties this process to its parent."""
+  """Limits memory, disables core dumps and makes this process die with its parent."""
   resource.setrlimit(resource.RLIMIT_AS, (memory_limit, memory_limit))
   resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
   if sys.platform == "linux":
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-  if os.getppid() != parent:  # it died before the line above
+  if os.getppid() != parent:  # the parent died before the call above
     sys.exit(1)
 
 
 def _own_streams() -> tuple[IO[bytes], IO[bytes]]:
-  """Private copies of standard input and output, which themselves lead nowhere from here on."""
+  """Returns private copies of standard input and output, and redirects the originals to the null device."""
   messages, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
   nowhere = os.open(os.devnull, os.O_RDWR)
   os.dup2(nowhere, 0)
@@ -74,14 +77,14 @@ def _own_streams() -> tuple[IO[bytes], IO[bytes]]:
 
 
 def _load(judges: Mapping[str, str], path: list[str]) -> None:
-  """Imports a user's judges. Raises InputError that names the one that cannot be imported."""
-  sys.path[:] = path  # only now: no file of the user's can stand in for a library that this module needs
+  """Imports a user's judges. Raises InputError that names the judge if one cannot be imported."""
+  sys.path[:] = path  # set only now, so that no file of the user's can shadow a library that this module needs
   for domain, spec in judges.items():
     _USER_JUDGES[domain] = LoadedJudge(domain, spec)
 
 
 def main(parent: int, memory_limit: int, judges: str = "") -> None:
-  """Says that it is ready once the libraries have been used once, then serves."""
+  """Uses the libraries once, reports that the worker is ready, then judges messages."""
   messages, replies = _own_streams()
   logging.disable(logging.CRITICAL)
   try:

@@ -1,4 +1,4 @@
-"""Code responses through the scorer: real honest programs pass, dishonest ones do not, failures of ours are None."""
+"""Code responses through the scorer: honest programs pass, cheating ones fail, and sandbox failures give None."""
 
 import ast
 import json
@@ -54,7 +54,7 @@ def verdicts(scorer: Scorer, *requests: ScoreRequest):
 
 
 def test_programs_run_after_the_prelude_of_their_problem(best):
-  """LiveCodeBench's starter code needs names that it does not import; a program's own go before those given."""
+  """LiveCodeBench's starter code needs names that it does not import. A program's own names override the prelude."""
   row = {"question_id": "q", "question_content": "Add.", "starter_code": "class Solution:", "public_test_cases": "[]"}
   calls = [{"input": "[1, 2]\n2", "output": "6", "testtype": "functional"}]
   scripts = [{"input": "1 2\n", "output": "3\n", "testtype": "stdin"}]
@@ -79,14 +79,14 @@ def test_programs_run_after_the_prelude_of_their_problem(best):
 
 
 @pytest.mark.parametrize("prelude", ["x = 1", "import (", ["import math"], 3])
-def test_a_prelude_is_imports(prelude):
+def test_a_prelude_may_only_import(prelude):
   with pytest.raises(InputError, match=r"field tests\.prelude: expected the text of import statements"):
     turn(TESTS | {"prelude": prelude})
   refused = runnable([Problem("p", "code", "?", None, TESTS | {"prelude": "import numpy"})])[1]
   assert refused["p"].startswith("field tests: import numpy")
 
 
-def test_the_fraction_stands_beside_the_verdict(best):
+def test_verdicts_hold_the_fraction_of_passed_tests(best):
   found = verdicts(
     best,
     request("right", "def f(x): return 2 * x"),
@@ -104,7 +104,7 @@ def test_the_fraction_stands_beside_the_verdict(best):
   assert all(v.format == 1 for v in found)
 
 
-FORMS = [  # a right program, a wrong one, and the tests
+FORMS = [  # a correct program, a wrong program and the tests
   ("def f(x): return 2 ** x", "def f(x): return 2 * x", "assert f(100) == 2 ** 100"),
   ("def f(x): return 3 ** x", "def f(x): return x", "assert f(3000) == 3 ** 3000 and len(str(f(200))) > 90"),
   ("def f(x): return [x]", "def f(x): return [0]", "assert sum(f(1), 2) == 3\nassert sum(f(1), start=5) == 6"),
@@ -136,8 +136,8 @@ FORMS = [  # a right program, a wrong one, and the tests
 
 
 @pytest.mark.parametrize(("right", "wrong", "tests"), FORMS, ids=lambda text: text[-30:])
-def test_a_turned_assert_judges_as_python_itself_does(best, right, wrong, tests):
-  """The oracle: program and asserts run as they are, in a process of their own. (These programs are ours.)"""
+def test_checks_agree_with_asserts_run_by_python(best, right, wrong, tests):
+  """The oracle runs program and asserts unchanged in a separate process. The programs above are safe to run."""
   found = verdicts(
     best, *(request(str(n), p, {"type": "assert", "cases": [tests]}) for n, p in enumerate((right, wrong)))
   )
@@ -146,7 +146,7 @@ def test_a_turned_assert_judges_as_python_itself_does(best, right, wrong, tests)
   assert [v.correct for v in found] == [int(out == b"held\n") for out in real] == [1, 0], [v.reason for v in found]
 
 
-def test_a_response_without_a_program_or_cut_short_is_wrong(best):
+def test_a_truncated_response_or_one_without_a_program_is_wrong(best):
   found = verdicts(
     best,
     request("cut", "", response="def f", ended=False),
@@ -208,14 +208,14 @@ def test_the_tests_are_checked_before_anything_runs(best):
   assert best.collect() == {}
 
 
-def test_problems_that_cannot_be_judged_are_counted():
+def test_runnable_separates_problems_that_cannot_be_judged():
   good = Problem("a", "code", "?", tests=TESTS)
   bad = Problem("b", "code", "?", tests={"type": "assert", "cases": ["import os"]})
   kept, refused = runnable([good, bad, Problem("c", "math", "?", answer="1")])
   assert [p.id for p in kept] == ["a", "c"] and list(refused) == ["b"] and "expected an assert" in refused["b"]
 
 
-def test_tests_that_import_what_no_program_may_are_refused(best):
+def test_tests_that_import_forbidden_modules_are_refused(best):
   cases = ["import numpy as np", "from math import pi", "assert f(1) == 1"]
   problem = Problem("a", "code", "?", tests={"type": "assert", "cases": cases, "functions": ["f"]})
   assert "import numpy, which is not among the allowed packages" in runnable([problem])[1]["a"]
@@ -240,7 +240,7 @@ def test_a_dead_supervisor_in_the_middle_of_a_batch_loses_no_verdict(best):
   assert [v.correct for v in best.collect().values()] == [1 - number % 2 for number in range(60)]
 
 
-def test_no_sandbox_process_for_math_alone():
+def test_math_requests_start_no_sandbox():
   with Scorer(workers=1) as running:
     running.submit(ScoreRequest("a", "", r"x</think><answer>\boxed{5}</answer>", True, "math", "5"))
     running.collect()
@@ -248,7 +248,7 @@ def test_no_sandbox_process_for_math_alone():
 
 
 def mbpp(folder: Path):
-  """(program, problem) of every row."""
+  """Yields the reference program and the problem of every row."""
   for line in (folder / "mbpp.jsonl").read_text().splitlines():
     row = json.loads(line)
     yield row["code"], ADAPTERS["mbpp"](row, "?")
@@ -261,7 +261,7 @@ def humaneval(folder: Path):
 
 
 def passing(scorer: Scorer, pairs) -> set[str]:
-  """The ids of the problems whose program is judged correct."""
+  """Returns the ids of the problems whose program is judged correct."""
   for program, problem in pairs:
     scorer.submit(request(problem.id, program, problem.tests))
   found = scorer.collect()
@@ -270,7 +270,7 @@ def passing(scorer: Scorer, pairs) -> set[str]:
 
 
 def altered(program: str, names) -> str:
-  """The program with the values of its functions changed, whatever they are."""
+  """Returns a program whose functions `names` return changed values."""
   lines = [program, "def _altered(g):", "  def h(*a, **k):", "    v = g(*a, **k)"]
   lines += ["    if isinstance(v, bool): return not v", "    if isinstance(v, (int, float)): return 3 * v + 1"]
   lines += ["    return ['altered', str(v)]", "  return h"]
@@ -301,7 +301,7 @@ def _turned(pairs):
 
 
 @pytest.mark.parametrize("source", [mbpp, humaneval])
-def test_programs_that_do_not_do_the_work_fail(best, data_dir, source):
+def test_programs_that_skip_the_work_fail(best, data_dir, source):
   pairs, _ = _turned(source(data_dir))
   empty = [("# nothing", problem) for _, problem in pairs]
   passes = [("\n".join(f"def {name}(*a, **k): pass" for name in functions(p)), problem) for p, problem in pairs]
@@ -320,7 +320,10 @@ def test_altered_returns_fail(best, data_dir, source):
 
 
 def _called(problem: Problem) -> set[str]:
-  """The functions whose values the tests look at. (Helpers stay: altered twice, a value may be what it was.)"""
+  """Returns the functions that the tests call directly.
+
+  Their helpers stay unaltered, because a value that is altered twice may be the original one.
+  """
   calls = [ast.parse(call["expression"], mode="eval").body for call in turn(problem.tests).calls]
   return {call.func.id for call in calls if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)}
 
@@ -339,7 +342,7 @@ def test_scripts_that_print_the_answer_of_another_test_fail(best):
   assert [(v.correct, v.pass_fraction) for v in found] == [(0, 0.2)] * 5
 
 
-def test_the_first_word_on_a_call_stands_and_nonsense_is_passed_over():
+def test_the_first_result_of_a_call_counts_and_malformed_lines_are_skipped():
   lines = [b'[0, "value", 1]', b'[0, "value", 2]', b"\xff", b'["0", "value", 3]']
   lines += [b'[7, "value", 3]', b'[1, "error", [1]]']
   values, errors = code._values(b"\n".join(lines), 8)
@@ -347,7 +350,7 @@ def test_the_first_word_on_a_call_stands_and_nonsense_is_passed_over():
   assert code._values(b'[3, "value", 1]\n[-2, "value", 1]\n[true, "value", 5]', 2) == ({}, {})
 
 
-def test_turned_tests_are_kept_for_the_problem_they_belong_to(monkeypatch):
+def test_suites_are_cached_by_the_identity_of_the_tests(monkeypatch):
   judge = CodeJudge("tags", SandboxOptions())
   monkeypatch.setattr(code, "SUITES", 2)
   turned = []
@@ -358,15 +361,15 @@ def test_turned_tests_are_kept_for_the_problem_they_belong_to(monkeypatch):
   assert len(turned) == 2
 
 
-def test_scoring_overlaps_with_what_submits(best):
-  """Verdicts arrive while later responses are still being written."""
+def test_scoring_runs_in_the_background(best):
+  """Verdicts arrive before `collect` is called."""
   for number in range(10):
     best.submit(request(str(number), "def f(x): return 2 * x"))
   wait_until(lambda: best.judged == 10)
   assert all(v.correct == 1 for v in best.collect().values())
 
 
-def test_many_threads_may_ask(best):
+def test_many_threads_may_submit_to_a_judge(best):
   judge, found = best._code, []
   lock = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""`python -m srpo_jax.score` on code rows, and `--explain`."""
+"""The command `python -m srpo_jax.score` on code rows, with and without `--explain`."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def test_strict_names_the_line_whose_tests_cannot_be_turned(tmp_path):
   assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "o.jsonl").exists()
 
 
-def test_explain_says_what_is_turned_and_what_is_refused_and_counts(tmp_path):
+def test_explain_lists_and_counts_turned_and_refused_rows(tmp_path):
   mbpp = {"task_id": 1, "prompt": "Double.", "code": "def f(x):\n  return 2 * x", "test_list": TESTS["cases"]}
   loop = mbpp | {"test_list": ["for i in range(3):\n  assert f(i) == 2 * i"]}
   file = write(tmp_path / "rows.jsonl", [row("a", "x"), mbpp, loop, {"domain": "math", "question": "?", "answer": "1"}])
@@ -61,7 +61,7 @@ def test_explain_says_what_is_turned_and_what_is_refused_and_counts(tmp_path):
   ]
 
 
-def test_explain_names_a_line_that_is_no_row(tmp_path):
+def test_explain_names_a_line_that_is_not_a_row(tmp_path):
   (tmp_path / "rows.jsonl").write_text("{}\nno\n")
   done = run("--explain", "--input", tmp_path / "rows.jsonl", code=2)
   assert "rows.jsonl:2: expected a JSON object" in done.stderr

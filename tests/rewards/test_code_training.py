@@ -1,4 +1,4 @@
-"""MBPP in a training step: prompts, sampled tokens, the real sandbox, groups. Only the sampler is played."""
+"""A training step on MBPP with real prompts, tokens, sandbox and groups. Only the sampler is fake."""
 
 import json
 
@@ -23,8 +23,8 @@ def test_a_step_on_mbpp_is_judged_by_the_real_sandbox(data_dir, tmp_path, monkey
   tokenizer = load_tokenizer(build_tokenizer(tmp_path))
   prompts = [encode_prompt(problem, DEFAULT_INSTRUCTIONS, tokenizer) for problem in problems]
 
-  def played(engine, params, requests, **_):
-    """Sample 0 is the reference program, 1 does nothing, 2 never ends."""
+  def fake_sampler(engine, params, requests, **_):
+    """Yields three samples a prompt: the reference program, a program that does nothing, and a truncated response."""
     for request, program in zip(requests, programs, strict=True):
       texts = [answered(program), answered("pass"), answered(program)]
       for sample, text in enumerate(texts):
@@ -33,7 +33,7 @@ def test_a_step_on_mbpp_is_judged_by_the_real_sandbox(data_dir, tmp_path, monkey
         zeros = np.zeros(len(tokens), np.float32)
         yield Rollout(request.prompt_id, sample, request.tokens, tokens, zeros, truncated=sample == 2)
 
-  monkeypatch.setattr(experience, "sample_groups", played)
+  monkeypatch.setattr(experience, "sample_groups", fake_sampler)
   with Scorer(workers=1, sandbox=SandboxOptions(min_tier="namespaces", slots=2)) as scorer:
     sampler = RolloutSampler(None, scorer, tokenizer, (tokenizer.eos_token_id,), 16, 0)
     groups, _ = sampler.collect(

@@ -63,7 +63,7 @@ MATH_TAGS = [
   (r"I add.<answer>\boxed{5}</answer>", False),  # the thought is not closed
   (r"I add.</think></think><answer>\boxed{5}</answer>", False),
   (r"<answer>\boxed{5}</answer></think>", False),
-  (r"I add.<answer>\boxed{5}</think></answer>", False),  # closed inside the answer
+  (r"I add.<answer>\boxed{5}</think></answer>", False),  # the thought is closed inside the answer
   (response(r"\boxed{5}", " \n"), False),
   (response("  \n"), False),
   (response(r"\boxed{5}") + " ", False),
@@ -89,7 +89,7 @@ def test_math_under_tags(text: str, kept: bool) -> None:
 
 
 @pytest.mark.parametrize(("text", "kept"), MATH_TAGS)
-def test_a_truncated_response_never_has_the_form(text: str, kept: bool) -> None:
+def test_a_truncated_response_never_has_the_required_form(text: str, kept: bool) -> None:
   assert not format_ok(text, ended=False, domain="math")
 
 
@@ -150,7 +150,7 @@ def test_json_numbers_keep_their_digits() -> None:
   assert json_answer('{"answer": 0.10000000000000000000001}') == "0.10000000000000000000001"
 
 
-def test_other_domains_have_the_tag_rules_only() -> None:
+def test_other_domains_need_only_the_tags() -> None:
   assert format_ok(response("blue"), ended=True, domain="colours")
   assert not format_ok(response(" "), ended=True, domain="colours")
 
@@ -161,7 +161,7 @@ def test_an_unknown_validator_is_refused() -> None:
 
 
 @pytest.mark.parametrize("unit", ["<answer>", r"\boxed{", "{", "```", "</think>", "\\"])
-def test_a_megabyte_of_anything_is_read_at_once(unit: str) -> None:
+def test_a_megabyte_of_any_text_takes_linear_time(unit: str) -> None:
   text = response(unit * (1_000_000 // len(unit)))
   begin = time.thread_time()
   for domain in ("math", "code"):

@@ -46,10 +46,10 @@ def test_latin_greek_and_mathematical_letters_are_one_script(letter: str) -> Non
     ("Add.", ENGLISH + "مرحبا", True),
     ("Add.", ENGLISH + "π and Ω and αβγ", False),
     ("Add.", ENGLISH + "，。「」", False),  # punctuation has no language
-    ("Add.", ENGLISH + "٣٤٥", False),  # nor have digits
+    ("Add.", ENGLISH + "٣٤٥", False),  # digits have no language
     ("求和。", ENGLISH + "所以答案是五", False),
     ("求和。", ENGLISH + "ответ", True),
-    ("求和。", "だから答えは五です", True),  # kana are not Chinese
+    ("求和。", "だから答えは五です", True),  # a Chinese prompt does not use kana
     ("答えを求めよ。", "だから答えは五です", False),
     ("Add.", "所以", True),
     ("Add.", "", False),
@@ -62,11 +62,11 @@ def test_latin_greek_and_mathematical_letters_are_one_script(letter: str) -> Non
     ("Add.", ENGLISH + "$$x_{所以}\n$$", False),
     ("Add.", ENGLISH + r"\(所以\)", False),
     ("Add.", ENGLISH + "\\[所以\n\\]", False),
-    ("Add.", ENGLISH + "costs $5. 所以\nand $6", True),  # a price is no formula across lines
+    ("Add.", ENGLISH + "costs $5. 所以\nand $6", True),  # dollar signs of prices on two lines are not a formula
     ("Add.", ENGLISH + r"costs \$5 所以 \$6", True),
     ("Add.", ENGLISH + r"\[所以", True),
     ("Add.", ENGLISH + r"\text{所以}", True),
-    ("Add.", ENGLISH + "https://example.org/所以", True),  # an address ends where its letters do
+    ("Add.", ENGLISH + "https://example.org/所以", True),  # a URL ends at its last ASCII character
     ("Add.", ENGLISH + "https://example.org/a?b=c", False),
   ],
 )
@@ -79,8 +79,8 @@ def test_the_share_must_exceed_a_500th_of_all_letters(latin: int, mixed: bool) -
   assert language_mix("Add.", "a" * latin + "所以") is mixed  # 2 of 999, 1000, 1001
 
 
-def test_latex_commands_are_no_letters() -> None:
-  """2 letters of 600 words are over 0.2 % only if the commands beside them do not count."""
+def test_the_letters_of_latex_commands_do_not_count() -> None:
+  """2 letters next to 600 commands exceed 0.2 % of all letters only if the commands' letters do not count."""
   assert language_mix("Add.", r"\alphabetical " * 600 + "所以 ok")
 
 

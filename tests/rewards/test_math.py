@@ -1,11 +1,11 @@
-"""The checker's verdicts, row by row. Every answer is put where a response puts it, into a box."""
+"""Verdicts of the math checker on a table of answers. Each answer is in a box, as in a response."""
 
 import pytest
 
 from srpo_jax.rewards.answers.value import Opaque, read_value
 from srpo_jax.rewards.math import judge_math
 
-# Equal: one value in another form.
+# The same value in another form, which is equal.
 EQUAL = [
   (r"\frac{2}{4}", r"\frac{1}{2}"),
   ("0.5", r"\frac12"),
@@ -140,7 +140,7 @@ EQUAL = [
   ("1½", r"\frac32"),
 ]
 
-# Not evaluated: what a question may look like. Copying it must not score.
+# Unevaluated expressions, such as a copy of the question. They must not score.
 COPIED = [
   ("2+3", "5"),
   (r"\sum_{k=1}^{100}k", "5050"),
@@ -336,7 +336,7 @@ def test_the_reason_is_given(answer: str, gold: str, reason: str) -> None:
     (r"\boxed{" + "5" * 100_000 + "}", (0, "longer than 256 characters")),
   ],
 )
-def test_what_a_body_states_under_tags(body: str, verdict: tuple[int, str]) -> None:
+def test_answers_of_bodies_under_tags(body: str, verdict: tuple[int, str]) -> None:
   assert judge_math(body, "5") == verdict
 
 
@@ -360,11 +360,11 @@ def test_what_a_body_states_under_tags(body: str, verdict: tuple[int, str]) -> N
     ("5", 0),
   ],
 )
-def test_what_a_body_states_under_json(body: str, correct: int) -> None:
+def test_answers_of_bodies_under_json(body: str, correct: int) -> None:
   assert judge_math(body, "5", "json")[0] == correct
 
 
-def test_a_gold_that_is_not_read_equals_its_own_spelling_only() -> None:
+def test_an_unreadable_gold_equals_only_its_own_spelling() -> None:
   gold = r"\oint_C f\,dz"
   assert isinstance(read_value(gold, 100), Opaque)
   assert judge(r"\oint_C f dz", gold)[0] == 1

@@ -1,4 +1,4 @@
-"""The checker on the golds of MATH-500, against an oracle that shares no code with it: sympy on translated LaTeX."""
+"""The math checker on the gold answers of MATH-500, against an independent oracle: sympy on translated LaTeX."""
 
 import json
 import os
@@ -20,7 +20,7 @@ SET = DATA / "math500.jsonl"
 
 pytestmark = pytest.mark.skipif(not SET.exists(), reason=f"needs {SET.name} in SRPO_DATA")
 
-Key = tuple  # a value that can be compared: nested tuples of text and of numbers in 25 digits
+Key = tuple  # a comparable value: nested tuples of text and numbers, the numbers as 25 digits
 
 
 @cache
@@ -34,7 +34,7 @@ def accepted(answer: str, gold: str) -> bool:
 
 @cache
 def oracle(text: str) -> Key:
-  """The value of an answer; texts that are no mathematics are their own value."""
+  """Returns the value of an answer. A text that is not mathematics is its own value."""
   text = text.replace(r"\dfrac", r"\frac").replace("^\\circ", "").strip()
   if r"\pm" in text and "{" not in text[: text.index(r"\pm")].replace(r"\{", ""):
     listed = [part for piece in split(text.replace(r"\{", "").replace(r"\}", ""), ",") for part in double_signs(piece)]
@@ -93,7 +93,7 @@ def scalar(latex: str) -> Key:
 
 
 def same(left: str, right: str) -> bool | None:
-  """Whether two answers have one value; None where the oracle cannot read one of them."""
+  """Returns True if two answers have the same value, or None if the oracle cannot read one of them."""
   try:
     return oracle(left) == oracle(right)
   except (SyntaxError, TokenError, TypeError, ValueError, AttributeError, LookupError):
@@ -122,7 +122,7 @@ def test_pairs_of_golds() -> None:
   missed = [pair for pair in pairs if same(*pair) and not accepted(*pair)]
   assert wrong == []
   assert missed == []
-  assert sum(accepted(*pair) for pair in pairs) > 20  # small integers repeat: the comparison is not idle
+  assert sum(accepted(*pair) for pair in pairs) > 20  # small integers repeat, so some pairs are equal
 
 
 MUTATIONS: dict[str, Callable[[str], str]] = {
@@ -142,7 +142,7 @@ MUTATIONS: dict[str, Callable[[str], str]] = {
   "or else": lambda gold: rf"{gold}\text{{ or }}7",
   "an equality": lambda gold: f"7={gold}",
 }
-CHANGES_KIND = {"twice", "or else", "an equality"}  # no value at all, whatever the gold
+CHANGES_KIND = {"twice", "or else", "an equality"}  # these are never a value, whatever the gold answer is
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

@@ -12,7 +12,7 @@ WEIGHTS = {"format_weight": 0.1, "language_penalty": 0.1}
   ("correct", "fmt", "mix", "reward"),
   [(1, 1, 0, 1.1), (1, 0, 0, 1.0), (1, 1, 1, 1.0), (1, 0, 1, 0.9), (0, 1, 0, 0.1), (0, 0, 0, 0.0), (0, 0, 1, -0.1)],
 )
-def test_by_hand(correct: int, fmt: int, mix: int, reward: float) -> None:
+def test_rewards_computed_by_hand(correct: int, fmt: int, mix: int, reward: float) -> None:
   assert srpo_reward(correct, fmt, mix, **WEIGHTS) == pytest.approx(reward, abs=1e-12)
 
 
@@ -21,7 +21,7 @@ def test_the_two_weights_are_not_exchanged() -> None:
   assert srpo_reward(0, 0, 1, format_weight=0.3, language_penalty=0.2) == pytest.approx(-0.2)
 
 
-def test_what_is_not_judged_has_no_reward() -> None:
+def test_the_reward_of_an_unjudged_response_is_nan() -> None:
   assert math.isnan(srpo_reward(None, 1, 0, **WEIGHTS))
 
 

@@ -35,7 +35,7 @@ def children() -> set[int]:
   return found
 
 
-def test_the_chosen_item_needs_a_worker() -> None:
+def test_the_answers_of_these_tests_need_a_worker() -> None:
   assert screen_stated(r"\sqrt{3}+2", r"2+\sqrt{3}")[0] is None
   assert screen_stated(SLOW_ANSWER, SLOW_GOLD)[0] is None
 
@@ -74,7 +74,7 @@ def test_json_validator() -> None:
   assert (verdicts["tags"].format, verdicts["tags"].correct) == (0, 0)
 
 
-def test_collect_gives_what_was_submitted_since_the_last_one() -> None:
+def test_collect_returns_the_requests_since_the_last_collect() -> None:
   with Scorer(workers=1) as scorer:
     assert scorer.collect() == {}
     scorer.submit(request("a"))
@@ -84,12 +84,12 @@ def test_collect_gives_what_was_submitted_since_the_last_one() -> None:
     assert {id: verdict.correct for id, verdict in scorer.collect().items()} == {"a": 0, "b": 1}
 
 
-def test_workers_run_while_the_caller_goes_on() -> None:
+def test_submit_does_not_wait_for_verdicts() -> None:
   with Scorer(workers=1, timeout_s=60) as scorer:
     scorer.submit(request("first"))
     scorer.collect()
     (worker,) = scorer.worker_pids()
-    os.kill(worker, signal.SIGSTOP)  # a submit that waited for its verdict would now never get it
+    os.kill(worker, signal.SIGSTOP)  # a submit that waited for a verdict would now block forever
     for index in range(200):
       scorer.submit(request(str(index), rf"\sqrt{{3}}+{index}", rf"{index}+\sqrt{{3}}"))
     os.kill(worker, signal.SIGCONT)
@@ -116,16 +116,16 @@ def test_hostile_answers_in_one_batch_do_not_hold_up_a_step() -> None:
   assert verdicts["slow"].time_s >= 3
 
 
-def test_an_item_over_the_limit_is_killed_and_the_next_is_judged() -> None:
+def test_a_worker_over_the_time_limit_is_killed_and_the_next_request_is_judged() -> None:
   with Scorer(workers=1, timeout_s=3) as scorer:
     scorer.submit(request("slow", SLOW_ANSWER, SLOW_GOLD))
     scorer.submit(request("next"))
     verdicts = scorer.collect()
   assert (verdicts["slow"].correct, verdicts["slow"].reason) == (0, "took over 3 s")
-  assert verdicts["next"].correct == 1  # the time to start its worker did not count against its limit
+  assert verdicts["next"].correct == 1  # the time to start the new worker did not count toward the limit
 
 
-def test_a_worker_killed_at_work_gives_zero_and_is_replaced() -> None:
+def test_a_worker_killed_while_judging_gives_zero_and_is_replaced() -> None:
   with Scorer(workers=1, timeout_s=30) as scorer:
     scorer.submit(request("first"))
     scorer.collect()
@@ -150,13 +150,13 @@ def test_a_worker_killed_while_idle_costs_no_verdict() -> None:
     assert scorer.collect()["next"].correct == 1
 
 
-def test_a_failed_verdict_is_not_remembered_and_a_proper_one_is() -> None:
+def test_only_proper_verdicts_are_cached() -> None:
   with Scorer(workers=1, timeout_s=30) as scorer:
     scorer.submit(request("first"))
     scorer.collect()
     os.kill(scorer.worker_pids()[0], signal.SIGSTOP)
     scorer.submit(request("again"))
-    assert scorer.collect()["again"].correct == 1  # from memory: the stopped worker would give 0 after its limit
+    assert scorer.collect()["again"].correct == 1  # from the cache: the stopped worker would give 0
     os.kill(scorer.worker_pids()[0], signal.SIGKILL)
     scorer.submit(request("fresh", r"\sqrt{5}+2", r"2+\sqrt{5}"))
     assert scorer.collect()["fresh"].correct == 1
@@ -165,10 +165,10 @@ def test_a_failed_verdict_is_not_remembered_and_a_proper_one_is() -> None:
     os.kill(scorer.worker_pids()[0], signal.SIGKILL)
     assert scorer.collect()["slow"].correct == 0
     scorer.submit(request("slow", SLOW_ANSWER, SLOW_GOLD))
-    wait_for(lambda: computing(scorer))  # asked anew
+    wait_for(lambda: computing(scorer))  # judged again, not cached
 
 
-def test_the_memory_of_verdicts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_of_verdicts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
   monkeypatch.setattr(judges, "CACHE_SIZE", 3)
   with Scorer(workers=1) as scorer:
     for index in range(10):
@@ -192,14 +192,14 @@ def test_a_broken_pool_gives_none_without_delay(monkeypatch: pytest.MonkeyPatch,
       scorer.submit(request(str(index), rf"\sqrt{{3}}+{index}", rf"{index}+\sqrt{{3}}"))
     scorer.submit(request("plain", "5", "5"))
     verdicts = scorer.collect()
-  assert len(started) <= 2  # once a slot, not once a request
+  assert len(started) <= 2  # one attempt for each slot, not for each request
   assert verdicts.pop("plain").correct == 1  # plain numbers need no worker
   assert {verdict.correct for verdict in verdicts.values()} == {None}
   assert all(math.isnan(verdict.reward) and reason in verdict.reason for verdict in verdicts.values())
   assert all(verdict.format == 1 for verdict in verdicts.values())
 
 
-def test_a_pool_that_broke_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_pool_retries(monkeypatch: pytest.MonkeyPatch) -> None:
   monkeypatch.setattr(pool, "RETRY_AFTER_S", 0.5)
   with monkeypatch.context() as broken:
     broken.setattr(sys, "executable", "/nonexistent/python")
@@ -224,7 +224,7 @@ def test_close_leaves_no_process_no_thread_and_no_descriptor() -> None:
       wait_for(lambda scorer=scorer: computing(scorer))
     begin = time.monotonic()
     scorer.close()
-    assert time.monotonic() - begin < 40  # it waits for no verdict; the slow one has 60 s
+    assert time.monotonic() - begin < 40  # close does not wait for verdicts, and the slow one may take 60 s
     assert pids and not any(map(alive, pids))
   Scorer(workers=2).close()  # closed before the workers are ready
   assert children() == processes
@@ -253,7 +253,7 @@ def test_workers_die_with_their_parent(busy: bool) -> None:
     used = cpu(pids[0])
     parent.kill()
   wait_for(lambda: not any(map(alive, pids)) or cpu(pids[0]) - used > 3)
-  assert not any(map(alive, pids))  # and it did not first finish what it was at
+  assert not any(map(alive, pids))  # the worker did not finish its request first
 
 
 def test_a_worker_has_bounded_memory() -> None:
@@ -265,7 +265,7 @@ def test_a_worker_has_bounded_memory() -> None:
   assert line.split()[3:5] == [str(2 * 1024**3)] * 2
 
 
-def test_neither_the_caller_nor_a_worker_loads_what_it_does_not_need() -> None:
+def test_neither_the_scorer_nor_a_worker_loads_heavy_libraries_it_does_not_need() -> None:
   program = (
     "import sys\n"
     "import srpo_jax.rewards.scorer, srpo_jax.rewards.worker, srpo_jax.score\n"
@@ -288,7 +288,7 @@ def test_neither_the_caller_nor_a_worker_loads_what_it_does_not_need() -> None:
     (request("twice"), "request twice: field id: submitted twice since the last collect"),
   ],
 )
-def test_a_bad_request_is_named_and_leaves_the_others(bad: ScoreRequest, message: str) -> None:
+def test_a_bad_request_is_named_and_the_others_are_judged(bad: ScoreRequest, message: str) -> None:
   with Scorer(workers=1) as scorer:
     scorer.submit(request("twice"))
     with pytest.raises(InputError) as error:
@@ -318,7 +318,7 @@ def shorter_is_better(request: ScoreRequest, verdict: Verdict) -> Verdict:
   return dataclasses.replace(verdict, reward=verdict.reward - 0.001 * len(request.response))
 
 
-def test_a_users_own_reward() -> None:
+def test_a_user_defined_reward() -> None:
   with Scorer(workers=1, function=shorter_is_better) as scorer:
     scorer.submit(request("a", "5", "5"))
     verdict = scorer.collect()["a"]
@@ -348,7 +348,7 @@ def test_a_users_reward_that_fails_is_named(function, message: str) -> None:
     assert scorer.collect() == {}
 
 
-def test_a_fault_of_the_checker_ends_neither_a_run_nor_its_collect(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_checker_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
   def broken(stated: str, gold: str) -> None:
     raise RecursionError
 
@@ -363,13 +363,13 @@ def test_a_fault_of_the_checker_ends_neither_a_run_nor_its_collect(monkeypatch: 
   assert scorer.collect() == {}
 
 
-def test_collect_tells_how_many_verdicts_are_there():
+def test_collect_reports_the_number_of_verdicts_while_it_waits():
   tests = {"type": "assert", "cases": ["assert f(1) == 1"], "functions": ["f"]}
   program = "import time\ndef f(x):\n  time.sleep(0.2)\n  return x"
-  told = []
+  counts = []
   with Scorer(workers=1, sandbox=SandboxOptions(slots=1)) as scorer:
     for i in range(3):
       response = f"x </think> <answer>```python\n{program}\n```</answer>"
       scorer.submit(ScoreRequest(f"r{i}", "", response, True, "code", None, tests))
-    assert {v.correct for v in scorer.collect(told.append).values()} == {1}
-  assert told == sorted(told) and told[-1] == 3
+    assert {v.correct for v in scorer.collect(counts.append).values()} == {1}
+  assert counts == sorted(counts) and counts[-1] == 3

@@ -1,4 +1,4 @@
-"""A judge of a user's own: what reaches it, where it runs, and every way in which it can fail."""
+"""User-defined judges: the data that they receive, the process that runs them, and every way in which they can fail."""
 
 import dataclasses
 import json
@@ -48,7 +48,7 @@ def test_the_row_and_the_response_reach_the_judge_in_another_process(monkeypatch
 
 
 def test_a_long_row_and_response_reach_the_judge():
-  """A pipe holds 64 KiB: the worker reads while the message is being sent."""
+  """A pipe holds only 64 KiB, so the worker must read while the message is being sent."""
   long = "x" * 3_000_000
   with Scorer(workers=1, timeout_s=60, judges={"puzzle": "tests.helpers.judge_plugins:obedient"}) as scorer:
     scorer.submit(request("a", long, do="", text=long, value="Judgement(1, reason=str(3))"))
@@ -66,13 +66,13 @@ def test_a_long_row_and_response_reach_the_judge():
     ("Judgement(0, reason='\\ud800')", 0, None, "?"),
   ],
 )
-def test_what_it_returns_is_the_verdict(value, correct, fraction, reason):
+def test_the_result_of_a_judge_becomes_the_verdict(value, correct, fraction, reason):
   found = verdict(do="", value=value)
   assert (found.correct, found.pass_fraction, found.reason) == (correct, fraction, reason)
   assert math.isnan(found.reward) if correct is None else found.reward == pytest.approx(correct + 0.1)
 
 
-def test_it_has_no_standard_input_and_output():
+def test_a_judge_has_no_standard_input_or_output():
   assert verdict(do="print", value="Judgement(0, reason='printed')").reason == "printed"
 
 
@@ -85,7 +85,7 @@ def test_it_has_no_standard_input_and_output():
     ("fill memory", "out of memory"),
   ],
 )
-def test_a_response_that_stops_the_judge_is_not_correct_and_the_next_is_judged(do, reason):
+def test_a_response_that_stops_the_judge_is_wrong_and_the_next_is_judged(do, reason):
   with Scorer(workers=1, timeout_s=2, judges=OBEDIENT) as scorer:
     scorer.submit(request("a", do=do))
     scorer.submit(request("b", do="", value="Judgement(1, reason='next')"))
@@ -111,14 +111,14 @@ def test_a_response_that_stops_the_judge_is_not_correct_and_the_next_is_judged(d
     ("", "Judgement(1, reason=5)", "on a: field reason: expected text, found int"),
   ],
 )
-def test_a_fault_of_the_judge_ends_the_run_and_names_it(do, value, message):
+def test_an_error_of_a_judge_ends_the_run_and_names_the_judge(do, value, message):
   with pytest.raises(
     InputError, match=re.escape(f"reward judge puzzle=tests.helpers.judge_plugins:obedient {message}")
   ):
     verdict(do=do, value=value)
 
 
-def test_a_fault_is_told_while_other_responses_are_still_judged():
+def test_an_error_is_raised_while_other_responses_are_still_being_judged():
   with Scorer(workers=2, timeout_s=500, judges=OBEDIENT) as scorer:
     scorer.submit(request("slow", do="sleep"))
     scorer.submit(request("a", do="raise"))
@@ -137,7 +137,7 @@ def test_a_judge_that_only_workers_cannot_import_ends_the_run(tmp_path, monkeypa
 
 
 def test_a_judge_is_found_where_the_caller_finds_it_and_shadows_no_library(tmp_path):
-  """The working directory also has a file that is named as a library of the workers."""
+  """The working directory also holds a file with the name of a library that the workers import."""
   (tmp_path / "sympy.py").write_text("raise OSError('taken for sympy')\n")
   (tmp_path / "own_judge.py").write_text(
     "from srpo_jax.types import Judgement\ndef judge(p, r): return Judgement(1, reason=p.id)\n"
@@ -158,7 +158,7 @@ def test_a_judge_is_found_where_the_caller_finds_it_and_shadows_no_library(tmp_p
   assert done.stdout.split() == ["own", "1"], done.stderr
 
 
-def test_the_format_is_the_tags_and_json_where_asked():
+def test_the_format_needs_the_tags_and_with_the_json_validator_json():
   with Scorer(workers=1, judges=TOLD) as scorer:
     for name, response in {"good": RESPONSE, "blank": "So.</think><answer> </answer>", "plain": "5"}.items():
       scorer.submit(request(name, response))
@@ -175,14 +175,14 @@ def test_requests_that_cannot_be_judged_are_refused():
   with Scorer(workers=1, judges=TOLD) as scorer:
     with pytest.raises(InputError, match="request a: domain 'maze' has no judge, expected one of: math, code, puzzle"):
       scorer.submit(dataclasses.replace(request("a"), domain="maze"))
-    with pytest.raises(InputError, match="request a: field problem: expected the row, found None"):
+    with pytest.raises(InputError, match="request a: field problem: expected a Problem, found None"):
       scorer.submit(dataclasses.replace(request("a"), problem=None))
-    with pytest.raises(InputError, match="request a: field problem: expected what JSON can hold"):
+    with pytest.raises(InputError, match="request a: field problem: expected values that JSON can hold"):
       scorer.submit(request("a", odd={1, 2}))
     assert scorer.collect() == {}
 
 
-def test_several_judges_are_named_with_commas():
+def test_several_judges_are_separated_by_commas():
   assert parse_judges("") == {}
   assert parse_judges(" puzzle = a.b:c , maze=d:e") == {"puzzle": "a.b:c", "maze": "d:e"}
 
@@ -200,7 +200,7 @@ def test_several_judges_are_named_with_commas():
     ("puzzle=tests.helpers.judge_plugins:gone", "tests.helpers.judge_plugins has no gone"),
   ],
 )
-def test_other_texts_are_refused(text, message):
+def test_malformed_judge_lists_are_refused(text, message):
   with pytest.raises(InputError, match=re.escape(message)):
     check_judges(text)
 

@@ -1,4 +1,7 @@
-"""Two values compared part by part: lists in any order, pairs in order, brackets, units, names and words exactly."""
+"""Compares two values part by part.
+
+Lists match in any order and pairs in order. Brackets, units, names and words must match exactly.
+"""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -18,18 +21,22 @@ from srpo_jax.rewards.answers.value import (
   Words,
 )
 
-Outcome = tuple[int | None, str]  # 1 equal, 0 not, None: a proof has to say; and why
+Outcome = tuple[int | None, str]  # 1 (equal), 0 (different) or None (a proof must decide), and the reason
 Proof = Callable[[Node, Node], bool]
 
 EQUAL: Outcome = (1, "equal")
 DIFFERENT: Outcome = (0, "different value")
 UNDECIDED: Outcome = (None, "undecided")
 
-_TOLERANCE = 1e-9  # relative, of two double precision values that may be equal
+_TOLERANCE = 1e-9  # relative; two double-precision values this close may be equal
 
 
 def compare(gold: Value, answer: Value, proof: Proof | None) -> Outcome:
-  """Compares two values part by part; `proof` decides scalars that agree numerically, None leaves them undecided."""
+  """Compares two values part by part.
+
+  Args:
+    proof: decides whether two scalars that agree numerically are equal. None leaves them undecided.
+  """
   if isinstance(gold, Equation) or isinstance(answer, Equation):
     return _compare_equations(gold, answer, proof)
   if isinstance(gold, Many) != isinstance(answer, Many):
@@ -56,7 +63,7 @@ def compare(gold: Value, answer: Value, proof: Proof | None) -> Outcome:
 
 
 def _compare_singleton(gold: Value, answer: Value, proof: Proof | None) -> Outcome:
-  r"""A list against a single value: `\{5\}` is 5."""
+  r"""Compares a list with a single value: `\{5\}` equals 5."""
   many, single = (gold, answer) if isinstance(gold, Many) else (answer, gold)
   assert isinstance(many, Many)
   if len(many.items) != 1 or isinstance(single, Ordered | Union | Matrix):
@@ -76,7 +83,7 @@ def _severity(outcome: Outcome) -> int:
 
 
 def _compare_any_order(gold: tuple[Value, ...], answer: tuple[Value, ...], proof: Proof | None) -> Outcome:
-  """Each value of the gold takes one of the answer. Taking the first that fits is enough: equality is transitive."""
+  """Pairs each gold value with one value of the answer. Since equality is transitive, the first match is enough."""
   if len(gold) != len(answer):
     return 0, "another number of values"
   left = list(answer)
@@ -92,14 +99,14 @@ def _compare_any_order(gold: tuple[Value, ...], answer: tuple[Value, ...], proof
 
 
 def _names_agree(gold: Many, answer: Many) -> bool:
-  """`x=1, y=2` is no list of bare values in any order: where several things are named, both sides name them."""
+  """Returns True unless the names differ. If one side names several things, as in `x=1, y=2`, the other must too."""
   known, stated = _names(gold), _names(answer)
   several = len(known) > 1 or len(stated) > 1
   return not several or known == stated
 
 
 def _names(many: Many) -> set[str]:
-  """The names given in a list, without the subscripts that number the roots of one unknown."""
+  """Returns the names in a list, without the subscripts that number the roots of one unknown."""
   return {item.name.partition("_")[0] for item in many.items if isinstance(item, Equation) and item.name}
 
 
@@ -120,7 +127,7 @@ def _compare_equations(gold: Value, answer: Value, proof: Proof | None) -> Outco
 def _compare_implicit(
   gold_left: Expression, gold_right: Expression, left: Expression, right: Expression, *, proof: Proof | None
 ) -> Outcome:
-  """Two equations are one where the differences of their sides are proportional."""
+  """Compares two equations. They are equal if the differences of their sides are proportional."""
   gold = _difference(gold_left, gold_right)
   answer = _difference(left, right)
   if symbols(gold.tree) != symbols(answer.tree):
@@ -140,7 +147,7 @@ def _difference(left: Expression, right: Expression) -> Expression:
 
 
 def _ratio(gold: Node, answer: Node) -> Fraction | None:
-  """The simple fraction that takes one tree to the other at some point; None where there is none."""
+  """Returns the simple fraction `gold / answer` at one point, or None if it is zero or cannot be computed."""
   try:
     quotient = numeric(gold, _points(gold)[0]) / numeric(answer, _points(gold)[0])
     ratio = Fraction(quotient.real).limit_denominator(10_000)
@@ -184,13 +191,13 @@ def _decide(gold: Node, answer: Node, proof: Proof | None) -> Outcome:
 
 
 def _points(node: Node) -> list[dict[str, float]]:
-  """Three places at which to evaluate, the same in every process."""
+  """Returns three points at which to evaluate a tree. They are the same in every process."""
   names = sorted(symbols(node))
   return [{name: 0.37 + ((7 * place + 3 * index) % 11) / 7 for index, name in enumerate(names)} for place in (1, 2, 3)]
 
 
 def _agree(gold: Node, answer: Node) -> bool:
-  """Whether two trees may be equal: they agree in double precision, or that precision cannot say."""
+  """Returns True if two trees may be equal: they agree at every point where their values do not overflow."""
   for point in _points(gold):
     try:
       known, stated = numeric(gold, point), numeric(answer, point)

@@ -1,9 +1,9 @@
-r"""Scalar expressions as trees, with a count of the operations that they leave to do.
+r"""Scalar expressions as trees, with a count of their unevaluated operations.
 
-The counts are the heart of the guard. An answer has to be a value: `2+3` is no answer to a question whose gold is 5,
-or else copying the question would be rewarded. What may stand in a value depends on the gold: `1+2\sqrt{3}` has a sum
-and a root because no simpler form exists. So an answer may use the operations that its gold uses, as often as its gold
-does (`unevaluated` states the exact allowances), and nothing more.
+The counts keep a policy from being rewarded for copying the question. An answer must be a value: `2+3` is not an answer
+to a question whose gold answer is 5. The operations that a value may contain depend on the gold answer: `1+2\sqrt{3}`
+has a sum and a root because no simpler form exists. An answer may therefore use only the operations that its gold
+answer uses, and only as often. `unevaluated` states the exact allowances.
 """
 
 import cmath
@@ -16,10 +16,10 @@ from fractions import Fraction
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Node:
-  """A node: `number` with its value, `symbol` with its name, or an operation on `parts`.
+  """A node of a tree: a `number` with its value, a `symbol` with its name, or an operation on `parts`.
 
-  Operations: add, neg, mul, div, pow, root (of parts[0], degree parts[1]), abs, factorial, binomial, call (function
-  `name` of parts[0]; for `log` parts[1] is the base).
+  Operations: add, neg, mul, div, pow, root (of parts[0], with degree parts[1]), abs, factorial, binomial, and call
+  (function `name` of parts[0]; for `log`, parts[1] is the base if there is one).
   """
 
   kind: str
@@ -30,14 +30,17 @@ class Node:
 
 @dataclasses.dataclass(frozen=True)
 class Expression:
-  """A tree, the operations counted in it, and what is wrong with evaluating it (empty: nothing)."""
+  """A tree and the counts of its operations."""
 
   tree: Node
   operations: Counter[str]
 
   @property
   def literal(self) -> Fraction | None:
-    """The exact value where the expression is one number: an integer, decimal, simple fraction or mixed number."""
+    """Exact value if the expression is a single number, else None.
+
+    A single number is an integer, a decimal, a simple fraction or a mixed number, with or without a minus.
+    """
     node = self.tree
     if node.kind == "neg" and node.parts[0].kind == "number":
       return -node.parts[0].value
@@ -45,16 +48,17 @@ class Expression:
 
 
 def symbols(node: Node) -> frozenset[str]:
-  """The variables of a tree; the constants e, i and pi are none."""
+  """Returns the variables of a tree. The constants e, i and pi are not variables."""
   own = frozenset({node.name}) if node.kind == "symbol" and node.name not in ("e", "i", "\\pi") else frozenset()
   return own.union(*(symbols(part) for part in node.parts))
 
 
 def unevaluated(answer: Expression, gold: Expression) -> str | None:
-  """The operation that `answer` leaves to do although `gold` shows that a value needs none; None where there is none.
+  """Returns an operation that `answer` uses more often than `gold` allows, or None if there is none.
 
-  Allowances beyond an equal count: a fraction over a sum may be split or joined (`(a+b)/2`, `a/2+b/2`), a fraction
-  may replace a decimal, one more root may stay in a denominator, a sign may move across a fraction.
+  An answer may use each operation as often as its gold answer. Beyond that, a fraction over a sum may be split or
+  joined (`(a+b)/2`, `a/2+b/2`), a fraction may replace a decimal, one more root may stay in a denominator, and a sign
+  may move across a fraction.
   """
   asked, given = gold.operations, answer.operations
   fractions = asked["fraction"] + asked["fraction literal"] + asked["decimal"]
@@ -77,7 +81,12 @@ def unevaluated(answer: Expression, gold: Expression) -> str | None:
 
 
 def numeric(node: Node, point: Mapping[str, float]) -> complex:
-  """The tree's value in double precision with its variables at `point`. Raises ArithmeticError or ValueError."""
+  """Evaluates a tree in double precision, with its variables at `point`.
+
+  Raises:
+    ArithmeticError: a division by zero or an overflow.
+    ValueError: a function is not defined at its argument.
+  """
   kind = node.kind
   if kind == "number":
     return complex(float(node.value))
@@ -97,7 +106,7 @@ def numeric(node: Node, point: Mapping[str, float]) -> complex:
   if kind == "root":
     degree, base = parts[1], parts[0]
     if base.imag == 0 > base.real and degree.imag == 0 and degree.real % 2 == 1:
-      return -((-base) ** (1 / degree))  # the real root, as school has it
+      return -((-base) ** (1 / degree))  # the real root, as taught at school
     return base ** (1 / degree)
   if kind == "abs":
     return complex(abs(parts[0]))

@@ -1,7 +1,7 @@
-r"""A short mathematical text as tokens: LaTeX or plain, with everything that only changes its looks taken out.
+r"""Splits a short mathematical text, LaTeX or plain, into tokens and removes everything that only changes its looks.
 
-`\dfrac`, `\left`, thin spaces, dollars, thousands separators and Unicode signs end here, so that the reader of values
-(`value.py`) knows one spelling of each thing. One pass; what is not known stays a token and is refused there.
+`\dfrac`, `\left`, thin spaces, dollars, thousands separators and Unicode signs are normalized here, so that `value.py`
+sees one spelling of each thing. This takes one pass. Unknown text stays a token, which `value.py` refuses.
 """
 
 import dataclasses
@@ -11,22 +11,22 @@ from srpo_jax.rewards.format import _braced
 
 
 class Unreadable(ValueError):
-  """The text is not a value this package can read; the message says why in a few words."""
+  """The text is not a value that this package can read. The message gives the reason in a few words."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Token:
   kind: str  # number | letter | word | command | text | symbol
-  text: str  # number: ASCII digits, at most one point; text: what stands in \text{...}; command: with its backslash
-  gap: bool = False  # a blank stood before it
+  text: str  # number: ASCII digits, at most one point; text: the content of \text{...}; command: with its backslash
+  gap: bool = False  # True if a blank precedes the token
 
 
 def names(text: str) -> frozenset[str]:
-  """The blank-separated names in a text."""
+  """Returns the blank-separated names in a text."""
   return frozenset(text.split())
 
 
-# `log` without a base is taken for the natural one on both sides: only its ratio to other logs could tell.
+# `log` without a base is the natural logarithm on both sides. Only its ratio to other logarithms could show the base.
 FUNCTIONS = names("sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp")
 OPENERS = frozenset(["(", "[", "{", "\\{", "\\langle"])
 CLOSERS = frozenset([")", "]", "}", "\\}", "\\rangle"])
@@ -94,7 +94,7 @@ _SPELLING = {
 _PLAIN_WORDS = {"pi": r"\pi", "sqrt": r"\sqrt", "infty": r"\infty", "infinity": r"\infty"} | {
   name: "\\" + name for name in FUNCTIONS
 }
-_SHORT_WORDS = names("or no cm mm km kg mg ml ft mi am pm")  # two letters that are no product
+_SHORT_WORDS = names("or no cm mm km kg mg ml ft mi am pm")  # two letters that are not a product
 _BLANK_COMMANDS = names(
   r"\left \right \big \Big \bigg \Bigg \bigl \bigr \Bigl \Bigr \displaystyle \textstyle \limits \quad \qquad"
   r" \( \) \[ \] \! \, \; \: \>"
@@ -114,7 +114,11 @@ _PREFIXED_FUNCTION = re.compile(rf"\\({'|'.join(sorted(FUNCTIONS, key=len, rever
 
 
 def tokens(text: str) -> list[Token]:
-  """The tokens of a mathematical text. Raises Unreadable where a `\\text{` does not close. Linear in its length."""
+  """Returns the tokens of a mathematical text. Linear in its length.
+
+  Raises:
+    Unreadable: a command such as `\\text` has no closed brace group after it.
+  """
   text = _GROUPED.sub(lambda match: _NOT_DIGIT.sub("", match[0]), text.translate(_UNICODE).strip())
   found: list[Token] = []
   position, gap = 0, False
@@ -146,7 +150,8 @@ def _tokens_of(kind: str, piece: str, gap: bool) -> list[Token]:
     return [Token("letter", letter, gap and index == 0) for index, letter in enumerate(piece)]
   piece = _SPELLING.get(piece, piece)
   if kind == "command" and (split := _PREFIXED_FUNCTION.fullmatch(piece)) and piece[1:] not in FUNCTIONS:
-    return [Token("command", "\\" + split[1], gap), Token("letter", split[2])]  # `\cotx`, a gold that lost its blank
+    # A gold answer that lost a blank: `\cotx`.
+    return [Token("command", "\\" + split[1], gap), Token("letter", split[2])]
   if kind in ("command", "symbol"):
     if piece == "i":
       kind = "letter"
@@ -162,7 +167,7 @@ def _without_full_stop(found: list[Token]) -> list[Token]:
 
 
 def _with_thousands(found: list[Token]) -> list[Token]:
-  """Joins `1,000` outside brackets. Within brackets, and before a blank, a comma separates."""
+  """Joins numbers such as `1,000` outside brackets. Inside brackets, or next to a blank, a comma separates values."""
   joined: list[Token] = []
   depth = 0
   index = 0
@@ -190,5 +195,5 @@ def _thousand_follows(found: list[Token], index: int) -> bool:
 
 
 def spelling(found: list[Token]) -> str:
-  """One string for a token list: equal texts up to looks have equal spellings."""
+  """Returns a string for a token list. Texts that differ only in looks have the same string."""
   return "\x1f".join(token.text.strip() if token.kind == "text" else token.text for token in found)

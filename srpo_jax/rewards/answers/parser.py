@@ -1,4 +1,4 @@
-r"""Reads tokens as one scalar expression, and refuses what would be slow to compute.
+r"""Parses tokens as one scalar expression and refuses expressions that would be slow to compute.
 
     expression := [sign] term { sign term }
     term       := factor { [times | "/"] factor }
@@ -7,7 +7,8 @@ r"""Reads tokens as one scalar expression, and refuses what would be slow to com
                   | \frac, \binom argument argument | \sqrt [ "[" expression "]" ] argument
                   | function [ "^" argument ] [ "_" argument ] operand
 
-One token ahead is enough, nothing is read twice, nesting is bounded: the time is linear in the number of tokens.
+The grammar needs one token of lookahead, no token is read twice, and nesting is bounded. The time is therefore linear
+in the number of tokens.
 """
 
 from collections import Counter
@@ -17,8 +18,8 @@ from srpo_jax.rewards.answers.expression import Expression, Node, symbols
 from srpo_jax.rewards.answers.latex import FUNCTIONS, Token, Unreadable, names
 from srpo_jax.rewards.answers.powers import check_power
 
-MAX_DEPTH = 24  # of nesting
-MAX_FACTORIAL = 500
+MAX_DEPTH = 24  # levels of nesting
+MAX_FACTORIAL = 500  # the largest argument of a factorial or a binomial
 _GREEK = names(
   r"\alpha \beta \gamma \delta \epsilon \varepsilon \zeta \eta \theta \kappa \lambda \mu \nu \xi \rho \sigma \tau \phi"
   r" \varphi \chi \psi \omega \Omega \ell"
@@ -27,7 +28,11 @@ _MATCHING = {"(": ")", "{": "}"}
 
 
 def parse(found: list[Token]) -> Expression:
-  """Reads all of `found` as one scalar expression. Raises Unreadable. Linear in the number of tokens."""
+  """Parses all of `found` as one scalar expression. Linear in the number of tokens.
+
+  Raises:
+    Unreadable: the tokens are not one expression, or it would be slow to compute.
+  """
   parser = _Parser(found)
   tree = parser.expression()
   if parser.here is not None:
@@ -119,7 +124,7 @@ class _Parser:
     return token.kind == "command" and _starts_value(token.text)
 
   def _product(self, factors: list[Node]) -> Node:
-    """One product; a coefficient beside roots and symbols is a form, everything else is left to compute."""
+    """Builds a product. A coefficient times roots and symbols is a value. Any other product counts as unevaluated."""
     if len(factors) == 1:
       return factors[0]
     kinds = Counter(_role(factor) for factor in factors)
@@ -169,7 +174,11 @@ class _Parser:
     return Node("factorial", (base,))
 
   def _argument(self, *, whole_number: bool = False) -> Node:
-    r"""The argument of a command: a group, or one sign. TeX reads one digit, `\frac12`; `x^10` is meant whole."""
+    r"""Reads the argument of a command: a group or a single sign.
+
+    Like TeX, this takes only one digit of a number: `\frac12` is one half. `whole_number` takes all of its digits,
+    because `x^10` means the tenth power.
+    """
     if self._is("{"):
       return self._group()
     here = self.here
@@ -227,7 +236,7 @@ class _Parser:
     return Node("number", value=value + fraction)
 
   def _mixed_fraction(self) -> Fraction | None:
-    r"""The fraction of a mixed number, `2\frac{1}{3}` or `2 1/3`, where one follows. Looks at plain digits only."""
+    r"""Reads the fraction of a mixed number, `2\frac{1}{3}` or `2 1/3`, if one follows. It must consist of digits."""
     here, slash, below = self.here, self._ahead(1), self._ahead(2)
     if here is None:
       return None
@@ -246,7 +255,12 @@ class _Parser:
     return Fraction(top, bottom)
 
   def _digits(self, index: int, digit: int) -> tuple[int | None, int, int]:
-    """The plain whole number that is the argument at token `index`, digit `digit`; and where the next one begins."""
+    """Reads a whole number as the argument of a command, from token `index` and digit `digit` of that token.
+
+    Returns:
+      The number, or None if the argument is something else, and the token and the digit at which the next argument
+      begins.
+    """
     group = self._tokens[index : index + 3]
     if not group:
       return None, index, 0
@@ -287,11 +301,11 @@ class _Parser:
     self._depth += 1
     if self._depth > MAX_DEPTH:
       raise Unreadable("nested too deep")
-    node = self._commanded(name)
+    node = self._known_command(name)
     self._depth -= 1
     return node
 
-  def _commanded(self, name: str) -> Node:
+  def _known_command(self, name: str) -> Node:
     if name == "\\pi":
       return Node("symbol", name=name)
     if name in _GREEK:
@@ -343,7 +357,7 @@ class _Parser:
     return node if exponent is None else self._power(node, exponent)
 
   def _operand(self) -> Node:
-    """What a function is applied to: a bracket, or the factors that follow up to the next sign."""
+    """Reads the argument of a function: a bracket, or the factors up to the next sign, bracket or function."""
     if self._is("(") or self._is("{"):
       return self._group()
     factors = [self._factor()]
@@ -363,7 +377,7 @@ def _starts_value(command: str) -> bool:
 
 
 def _integer(node: Node) -> int | None:
-  """The value of an integer, with its sign."""
+  """Returns the value of a signed integer, or None if the node is something else."""
   if node.kind == "neg":
     inside = _integer(node.parts[0]) if node.parts[0].kind == "number" else None
     return None if inside is None else -inside
@@ -371,7 +385,7 @@ def _integer(node: Node) -> int | None:
 
 
 def _role(factor: Node) -> str:
-  """What a factor is in a product: number, root, sum, or other."""
+  """Returns the kind of a factor in a product: number, root, sum or other."""
   kind = factor.kind
   if kind == "neg":
     return _role(factor.parts[0])

@@ -1,4 +1,4 @@
-"""Bounds on powers in an answer, so that none takes long to compute."""
+"""Bounds the powers in an answer, so that none takes long to compute."""
 
 import math
 from fractions import Fraction
@@ -6,12 +6,12 @@ from fractions import Fraction
 from srpo_jax.rewards.answers.expression import Node, symbols
 from srpo_jax.rewards.answers.latex import Unreadable
 
-MAX_POWER_DIGITS = 400.0  # decimal digits that a power of numbers may have
-MAX_SYMBOLIC_EXPONENT = 64.0
+MAX_POWER_DIGITS = 400.0  # decimal digits of a power of numbers
+MAX_SYMBOLIC_EXPONENT = 64.0  # exponent of a base that holds a variable
 
 
 def check_power(base: Node, exponent: Node) -> None:
-  """Raises Unreadable for powers that would take long to compute: towers, and more digits than an answer needs."""
+  """Raises Unreadable for powers that would take long to compute: towers, and results with too many digits."""
   if not symbols(exponent) and any(part.kind in ("pow", "factorial", "binomial") for part in _walk(exponent)):
     raise Unreadable("an exponent too large to compute")
   size = _magnitude(exponent)
@@ -36,7 +36,10 @@ def _walk(node: Node) -> list[Node]:
 
 
 def _magnitude(exponent: Node) -> float | None:
-  """A bound on the exponent's size: the product of (1 + its numbers); None where it holds a variable."""
+  """Returns a bound on the size of an exponent, or None if the exponent holds a variable.
+
+  The bound is the product of 1 + |n| over all numbers n in the exponent.
+  """
   if symbols(exponent):
     return None
   size = 1.0
@@ -47,7 +50,7 @@ def _magnitude(exponent: Node) -> float | None:
 
 
 def _magnitude_digits(base: Node) -> float:
-  """A bound on the decimal digits of numerator and denominator of what is raised."""
+  """Returns a bound on the decimal digits of the numerator and denominator of a base."""
   digits = 1.0
   for node in _walk(base):
     if node.kind == "number":

@@ -1,18 +1,18 @@
-"""Math-Verify on two scalar expressions: slow, of unbounded duration, and only ever run in a worker."""
+"""Compares two scalar expressions with Math-Verify. This is slow and may run without bound, so only workers do it."""
 
 from collections.abc import Callable
 
 from srpo_jax.rewards.answers.expression import Node, symbols
 
-_DIGITS = 50  # to which two constants must agree before they count as equal
+_DIGITS = 50  # precision, in decimal digits, at which two constants are compared
 
 
 def prove(gold: Node, answer: Node) -> bool:
-  """Whether Math-Verify holds two scalar expressions equal, and 50 digits of them agree where they are constants.
+  """Returns True if Math-Verify finds two scalar expressions equal. May run for a long time.
 
-  Math-Verify compares to 15 digits and drops what is tiny, hence the second condition. May run for long.
+  Constants must also agree at a precision of 50 digits, because Math-Verify compares to 15 digits and drops tiny terms.
   """
-  import math_verify  # half a second, and only a worker needs it
+  import math_verify  # takes half a second, and only workers need it
 
   complex_valued = _holds_i(gold) or _holds_i(answer)
   known, stated = _sympy(gold, complex_valued), _sympy(answer, complex_valued)
@@ -34,7 +34,10 @@ def _holds_i(node: Node) -> bool:
 
 
 def _sympy(node: Node, complex_valued: bool) -> object:
-  """The tree as a sympy expression, decimals exact; variables are real unless the imaginary unit occurs."""
+  """Converts a tree to a sympy expression.
+
+  Decimals are exact. Variables are real unless `complex_valued`, that is, the imaginary unit occurs.
+  """
   import sympy
 
   kind = node.kind

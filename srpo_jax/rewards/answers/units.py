@@ -1,4 +1,4 @@
-"""Units after a number: names that mean the same, and words that are no unit because they change the value."""
+"""Normalizes the names of units after a number and refuses words that would change the value instead."""
 
 import re
 
@@ -52,9 +52,10 @@ MAX_WORDS = 4
 
 
 def unit_name(text: str) -> str:
-  """One name for a unit however it is spelled; empty for plain "units".
+  """Returns one name for all spellings of a unit. The name is empty for plain "units".
 
-  Raises Unreadable for a text that is no unit: `5 or 6`, `5 thousand`, a sentence.
+  Raises:
+    Unreadable: the text is not a unit, as in `5 or 6`, `5 thousand` or a sentence.
   """
   text = text.strip()
   if not _FORM.fullmatch(text):

@@ -1,9 +1,9 @@
-r"""What an answer states: one value, or values put together.
+r"""Reads the text of an answer as one value or several grouped values.
 
-Tokens become a tree of small dataclasses in which every kind of grouping keeps its meaning: `1,2` (solutions in any
-order), `(1,2)` (a pair, or an open interval: in order), `[1,2]`, `\{1,2\}`, matrices, equations, words, numerals in a
-base. Math-Verify reads these leniently, a pair for a list, the last part of a chain of equalities, some of the words
-of a text; here a text is read as a whole or not at all.
+Tokens become a tree of small dataclasses that keeps the meaning of every kind of grouping: `1,2` (solutions in any
+order), `(1,2)` (a pair or an open interval, in order), `[1,2]`, `\{1,2\}`, matrices, equations, words, and numerals in
+a base. Math-Verify reads these leniently: it takes a pair for a list, and it uses only the last part of a chain of
+equalities or some words of a text. Here a text is read either as a whole or not at all.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ MAX_ITEMS = 64
 
 @dataclasses.dataclass(frozen=True)
 class Quantity:
-  """A scalar with the unit it was given, None if there is none. A percent sign is part of the value."""
+  """A scalar with its unit. `unit` is None if it has none. A percent sign is part of the value."""
 
   expression: Expression
   unit: str | None = None
@@ -28,14 +28,14 @@ class Quantity:
 
 @dataclasses.dataclass(frozen=True)
 class Words:
-  """An answer in words, case and blanks evened out; a choice `(B)` is the words `B`."""
+  """An answer in words, with case and blanks normalized. A choice `(B)` is the word `B`."""
 
   text: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Numeral:
-  """Digits in a base, `4210_{5}`: compared as written, because converting is what such questions ask."""
+  """Digits in a base, such as `4210_{5}`. Compared as written, because such questions ask for the conversion."""
 
   digits: str
   base: int
@@ -48,21 +48,25 @@ class Infinity:
 
 @dataclasses.dataclass(frozen=True)
 class Many:
-  """Values in any order, each as often as it is given: a list of solutions or a finite set."""
+  """Values in any order, with repetitions: a list of solutions or a finite set."""
 
   items: tuple["Value", ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Union:
-  """Intervals joined, in any order."""
+  """A union of intervals, in any order."""
 
   items: tuple["Value", ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Ordered:
-  """Values in order between delimiters: a tuple, an interval or a ratio. `solved`: written as an inequality."""
+  """Values in order between delimiters: a tuple, an interval or a ratio.
+
+  Attributes:
+    solved: True if the text was an inequality, not an interval.
+  """
 
   opener: str
   closer: str
@@ -77,7 +81,12 @@ class Matrix:
 
 @dataclasses.dataclass(frozen=True)
 class Equation:
-  """`left = right`. `name`: how the left side is called where it is only a name; `single` where that is one name."""
+  """An equation `left = right`.
+
+  Attributes:
+    name: the left side as text if it only names something, else None.
+    single: True if the left side is one name, such as `x`, and not a sum of names, such as `m+n`.
+  """
 
   left: "Value"
   right: "Value"
@@ -87,7 +96,11 @@ class Equation:
 
 @dataclasses.dataclass(frozen=True)
 class Opaque:
-  """A text that is read as no value: equal to its own spelling and nothing else."""
+  """A text that cannot be read as a value. It equals only its own spelling.
+
+  Attributes:
+    why: the reason in a few words.
+  """
 
   spelling: str
   why: str
@@ -108,7 +121,7 @@ _NAME_COMMANDS = names(
 
 
 def read_value(text: str, max_length: int) -> Value:
-  """What a text of at most `max_length` characters states; Opaque with the reason where it cannot be read."""
+  """Reads a text of at most `max_length` characters as a value. Returns Opaque with the reason if this fails."""
   if len(text) > max_length:
     return Opaque(text, f"longer than {max_length} characters")
   try:
@@ -137,7 +150,11 @@ def _value(found: list[Token]) -> Value:
 
 
 def _split_list(found: list[Token]) -> tuple[list[list[Token]], set[str]]:
-  """The parts between commas, semicolons, "and" and "or" outside brackets, and which of the two words there were."""
+  """Splits tokens at commas, semicolons, "and" and "or" outside brackets.
+
+  Returns:
+    The parts, and the words ("and", "or") that occurred.
+  """
   parts: list[list[Token]] = [[]]
   words: set[str] = set()
   after_comma = False
@@ -164,7 +181,11 @@ def _conjunction(token: Token) -> str:
 
 
 def _with_depth(found: list[Token]) -> Iterator[tuple[Token, int]]:
-  """Each token with the number of brackets open around it; a bracket itself counts as outside."""
+  """Yields each token with the number of brackets open around it. A bracket does not count itself.
+
+  Raises:
+    Unreadable: the brackets do not balance.
+  """
   depth = 0
   for token in found:
     if token.kind in ("symbol", "command") and token.text in CLOSERS:
@@ -179,7 +200,11 @@ def _with_depth(found: list[Token]) -> Iterator[tuple[Token, int]]:
 
 
 def _split(found: list[Token], separates: Callable[[Token], bool]) -> tuple[list[list[Token]], list[str]]:
-  """The parts between the separators outside brackets, and the separators. Raises Unreadable for an empty part."""
+  """Splits tokens at separators outside brackets. Returns the parts and the separators.
+
+  Raises:
+    Unreadable: a part is empty or the brackets do not balance.
+  """
   parts: list[list[Token]] = [[]]
   separators = []
   for token, depth in _with_depth(found):
@@ -194,7 +219,7 @@ def _split(found: list[Token], separates: Callable[[Token], bool]) -> tuple[list
 
 
 def _items(found: list[Token]) -> Iterator[Value]:
-  r"""The values of one part of a list: two for each `\pm` in it, the elements for a set, else one."""
+  r"""Yields the values of one part of a list: the elements of a set, both signs for each `\pm`, or else one value."""
   inside = _enclosed(found, "\\{")
   if inside is not None:
     value = _value(inside) if inside else Many(())
@@ -214,7 +239,10 @@ def _items(found: list[Token]) -> Iterator[Value]:
 
 
 def _enclosed(found: list[Token], *openers: str) -> list[Token] | None:
-  """What stands between the first token, one of `openers`, and the last, if these two match."""
+  """Returns the tokens inside the outer brackets, or None.
+
+  The first token must be one of `openers`, and the last token must be the bracket that closes it.
+  """
   if len(found) < 2 or found[0].text not in openers or found[-1].text not in CLOSERS:
     return None
   wanted = _CLOSED_BY.get(found[0].text)
@@ -225,7 +253,7 @@ def _enclosed(found: list[Token], *openers: str) -> list[Token] | None:
 
 
 def _item(found: list[Token]) -> Value:
-  """One value. A text that is read as none becomes Opaque, so that a part equals its own spelling at least."""
+  """Reads one value. Unreadable text becomes Opaque, so that a part at least equals its own spelling."""
   try:
     return _related(found)
   except Unreadable as error:
@@ -248,7 +276,7 @@ def _related(found: list[Token]) -> Value:
 
 
 def _interval(sides: list[list[Token]], relations: list[str]) -> Value:
-  """The interval that an inequality around one name describes."""
+  """Returns the interval that an inequality for one name describes."""
   if all(relation in _MORE for relation in relations):
     sides, relations = sides[::-1], [{">": "<", "\\ge": "\\le"}[relation] for relation in relations[::-1]]
   if not all(relation in _LESS for relation in relations):
@@ -266,7 +294,7 @@ def _interval(sides: list[list[Token]], relations: list[str]) -> Value:
 
 
 def _name(found: list[Token]) -> str | None:
-  """How the thing is called that these tokens name, `x`, `S_{10}`, `f(2)`, `m+n`; None where they compute something."""
+  """Returns the tokens as a name, such as `x`, `S_{10}`, `f(2)` or `m+n`, or None if they compute something."""
   text = ""
   previous = ""
   called = 0  # brackets open after a letter: `f(2)`
@@ -337,16 +365,16 @@ def _words(found: list[Token]) -> Value | None:
     one_letter = len(inner) in (1, 3) and inner[len(inner) // 2].kind == "letter"
     if one_letter or any(token.kind == "number" for token in inner):
       return _joined(inner) if not any(token.kind == "text" for token in inner) else None
-    return Words(_even(content))
+    return Words(_normalized(content))
   if len(found) == 1 and found[0].kind == "letter" and found[0].text.isupper():
     return Words(found[0].text)
   plain = all(token.kind in ("word", "letter", "text") or token.text in ("'", "-", ".") for token in found)
   if plain and any(token.kind == "word" for token in found):
-    return Words(_even("".join(" " * token.gap + token.text for token in found)))
+    return Words(_normalized("".join(" " * token.gap + token.text for token in found)))
   return None
 
 
-def _even(text: str) -> str:
+def _normalized(text: str) -> str:
   return " ".join(text.casefold().strip(" .").split())
 
 
@@ -393,7 +421,7 @@ def _without_percent(found: list[Token]) -> tuple[list[Token], bool]:
 
 
 def _without_unit(found: list[Token]) -> tuple[list[Token], str]:
-  """Takes a unit off the end: words, `\\text{cm}^2`, or the degree sign in its spellings."""
+  """Removes a unit from the end and returns both parts. A unit is words, `\\text{cm}^2`, or a degree sign."""
   texts = [token.text for token in found]
   for ending in (["^", "\\degree"], ["^", "{", "\\degree", "}"], ["\\degree"]):
     if texts[-len(ending) :] == ending:
