@@ -39,7 +39,7 @@ class ColumnsConfig:
 
 @dataclasses.dataclass(frozen=True)
 class WhereConfig:
-  """Selection of the rows whose number lies in a range. The splits of MBPP are ranges of its task_id."""
+  """Selection of rows by a range of whole numbers in a column. The splits of MBPP are ranges of its task_id."""
 
   column: str = field("", "Column of the number. Empty: all rows.")
   low: int = field(0, "Lowest number.")

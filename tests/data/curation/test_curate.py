@@ -322,7 +322,7 @@ def test_bad_input_is_one_line_that_names_it(run, tmp_path, case):
 def test_a_folder_with_other_things_is_left_alone(run, sets, tmp_path):
   (tmp_path / "out").mkdir()
   (tmp_path / "out/thesis.txt").write_text("years of work")
-  with pytest.raises(InputError, match="out: not empty, and not a curation that was begun"):
+  with pytest.raises(InputError, match="out: not empty, and not an unfinished curation"):
     run(tmp_path / "out", gsm8k=sets["gsm8k"])
   assert files(tmp_path / "out") == ["thesis.txt"]
 

@@ -353,9 +353,9 @@ def test_what_is_there_is_not_written_over(model, source, log, tmp_path):
   (tmp_path / "other.parts").mkdir()
   (tmp_path / "other.parts" / "notes").write_text("keep")
   for output, told in (
-    (tmp_path / "mine.jsonl", "is there already"),
+    (tmp_path / "mine.jsonl", "already exists"),
     (tmp_path / "other", "expected the folder of a labelling"),
-    (source, "another place than --input"),
+    (source, "a place other than --input"),
     (tmp_path / "no" / "out", "expected an existing folder"),
   ):
     with pytest.raises(InputError, match=told):
