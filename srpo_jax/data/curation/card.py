@@ -76,7 +76,7 @@ def write_card(
 
 
 def draw_difficulty(difficulty: Mapping[tuple[str, str], int], file: Path) -> None:
-  """Draws a bar chart of rows by difficulty label, one panel per domain, and writes it to `file` as a PNG."""
+  """Writes a PNG with a bar chart of rows by difficulty label, one panel per domain."""
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
 
@@ -132,10 +132,10 @@ def _card(
 
 
 def _changes(config: CurateConfig, tally: Tally) -> list[str]:
-  names_ = sorted({change for _, change in tally.changed})
-  if not names_:
+  changes = sorted({change for _, change in tally.changed})
+  if not changes:
     return []
-  rows = [[change, *(f"{tally.changed[name, change]:,}" for name in config.used)] for change in names_]
+  rows = [[change, *(f"{tally.changed[name, change]:,}" for name in config.used)] for change in changes]
   return ["Questions that were changed, not dropped:", "", *_table(["change", *config.used], rows), ""]
 
 

@@ -132,18 +132,20 @@ Rule = Callable[[Candidate, Program | None], str | None]
 
 def files(candidate: Candidate, program: Program | None) -> str | None:
   """Matches tasks that read or write files."""
-  return _imported(program, FILE_MODULES) or _called(program, "open") or _said(_FILES, candidate)
+  return _imported(program, FILE_MODULES) or _called(program, "open") or _in_question(_FILES, candidate)
 
 
 def network(candidate: Candidate, program: Program | None) -> str | None:
   """Matches tasks that use the network."""
-  return _imported(program, NETWORK_MODULES) or _said(_NETWORK, candidate)
+  return _imported(program, NETWORK_MODULES) or _in_question(_NETWORK, candidate)
 
 
 def environment(candidate: Candidate, program: Program | None) -> str | None:
   """Matches tasks that depend on the machine, the time or chance."""
   return (
-    _imported(program, ENVIRONMENT_MODULES) or _named(program, _ENVIRONMENT_NAMES) or _said(_ENVIRONMENT, candidate)
+    _imported(program, ENVIRONMENT_MODULES)
+    or _attribute(program, _ENVIRONMENT_NAMES)
+    or _in_question(_ENVIRONMENT, candidate)
   )
 
 
@@ -153,7 +155,7 @@ def interactive(candidate: Candidate, program: Program | None) -> str | None:
   A call of `input` is fine if the tests provide standard input.
   """
   asks = _called(program, "input") if (candidate.problem.tests or {}).get("type") != "stdin" else None
-  return asks or _said(_INTERACTIVE, candidate)
+  return asks or _in_question(_INTERACTIVE, candidate)
 
 
 def several_answers(candidate: Candidate, program: Program | None) -> str | None:
@@ -165,8 +167,8 @@ def several_answers(candidate: Candidate, program: Program | None) -> str | None
   if tests.get("checker"):
     return None
   if tests.get("type") == "assert":
-    return None if _asserts_loosely(tests) else _said(_SEVERAL, candidate)
-  return _said(_SEVERAL, candidate) or _said(_ANY_ORDER, candidate)
+    return None if _asserts_loosely(tests) else _in_question(_SEVERAL, candidate)
+  return _in_question(_SEVERAL, candidate) or _in_question(_ANY_ORDER, candidate)
 
 
 RULES: Mapping[str, Rule] = {
@@ -204,7 +206,7 @@ def parse(program: str | None) -> Program | None:
       raise ValueError(f"too deep: {type(error).__name__}") from None
 
 
-def _said(pattern: re.Pattern[str], candidate: Candidate) -> str | None:
+def _in_question(pattern: re.Pattern[str], candidate: Candidate) -> str | None:
   match = pattern.search(candidate.problem.question)
   return match.group() if match else None
 
@@ -231,7 +233,7 @@ def _called(program: Program | None, name: str) -> str | None:
   return program.calls.get(name) if program else None
 
 
-def _named(program: Program | None, names: frozenset[str]) -> str | None:
+def _attribute(program: Program | None, names: frozenset[str]) -> str | None:
   return next((name for name in program.attributes if name in names), None) if program else None
 
 

@@ -77,10 +77,10 @@ def fingerprints(
     hashes, starts: the same words as `words.gram_hashes` takes them.
   """
   count = len(problems)
-  exact = np.fromiter((_hash(f"{p.domain} {_even(p.question)}") for p in problems), np.uint64, count)
-  truth = np.fromiter((_truth(p) for p in problems), np.uint64, count)
+  exact = np.fromiter((_hash(f"{p.domain} {_plain_question(p.question)}") for p in problems), np.uint64, count)
+  truth = np.fromiter((_answer_hash(p) for p in problems), np.uint64, count)
   same = np.fromiter(
-    (_same(p, text, int(t)) for p, text, t in zip(problems, texts, truth, strict=True)), np.uint64, count
+    (_shared_hash(p, text, int(t)) for p, text, t in zip(problems, texts, truth, strict=True)), np.uint64, count
   )
   return Fingerprints(exact, truth, same, minhash(*gram_hashes(hashes, starts, GRAM), count))
 
@@ -115,26 +115,26 @@ def find(rows: Fingerprints, jaccard: float) -> Duplicates:
   of[repeats] = leader[repeats]
   near = np.zeros(count, bool)
   if jaccard > 0:
-    alive = np.flatnonzero(~repeats & (rows.same != 0))
+    candidates = np.flatnonzero(~repeats & (rows.same != 0))
     width = PERMUTATIONS // BANDS
     for band in range(BANDS):
-      _match_band(rows, alive, slice(band * width, (band + 1) * width), jaccard, of, near)
+      _match_band(rows, candidates, slice(band * width, (band + 1) * width), jaccard, of, near)
   return Duplicates(_roots(of), near)
 
 
 def _match_band(
-  rows: Fingerprints, alive: np.ndarray, band: slice, jaccard: float, of: np.ndarray, near: np.ndarray
+  rows: Fingerprints, candidates: np.ndarray, band: slice, jaccard: float, of: np.ndarray, near: np.ndarray
 ) -> None:
   """Compares the rows that agree in a band, and records matches in `of` and `near`.
 
   Each row is compared with the first row of its bucket and with the row just before it.
   """
-  keys = rows.same[alive].copy()
-  for column in rows.signature[alive, band].T:
+  keys = rows.same[candidates].copy()
+  for column in rows.signature[candidates, band].T:
     keys = (keys ^ column.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
     keys ^= keys >> np.uint64(29)
   order = np.argsort(keys, kind="stable")
-  sorted_keys, members = keys[order], alive[order]
+  sorted_keys, members = keys[order], candidates[order]
   begins = np.concatenate([[True], sorted_keys[1:] != sorted_keys[:-1]]) if len(keys) else np.empty(0, bool)
   later = np.flatnonzero(~begins)
   firsts = np.maximum.accumulate(np.where(begins, np.arange(len(keys)), 0))[later] if len(keys) else later
@@ -177,14 +177,14 @@ def _hash(text: str) -> int:
   return xxhash.xxh3_64_intdigest(text.encode())
 
 
-def _even(question: str) -> str:
+def _plain_question(question: str) -> str:
   """Returns the question without differences of case, blanks and LaTeX spacing. Operators and signs stay."""
   if "\\" in question or "~" in question:
     question = LAYOUT.sub(" ", SAME.sub(r"\\", question))
   return " ".join(question.casefold().split()).rstrip(".?!")
 
 
-def _truth(problem: Problem) -> int:
+def _answer_hash(problem: Problem) -> int:
   if problem.domain != "math" or problem.answer is None:
     return 0
   return _hash(plain_answer(problem.answer))
@@ -199,7 +199,7 @@ def plain_answer(answer: str) -> str:
   return text[:-2] if re.fullmatch(r"-?\d+\.0", text) else text
 
 
-def _same(problem: Problem, text: Sequence[str], truth: int) -> int:
+def _shared_hash(problem: Problem, text: Sequence[str], truth: int) -> int:
   if len(text) < MIN_WORDS:
     return 0
   if problem.domain == "code":  # tasks may differ in a single bracket, which only their tests show

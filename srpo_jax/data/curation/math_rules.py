@@ -95,7 +95,7 @@ def proof(text: str) -> str | None:
 
 
 def multi_part(text: str) -> str | None:
-  """Matches texts that ask several numbered or lettered questions."""
+  """Matches questions with several numbered or lettered parts to answer."""
   return next((match.group() for pattern in _PARTS if (match := pattern.search(text))), None)
 
 

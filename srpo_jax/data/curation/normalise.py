@@ -49,7 +49,7 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 def normalise(text: str, domain: str) -> tuple[str, tuple[str, ...]]:
   """Returns the question without noise, and the names of the changes.
 
-  The changes, in order, are unicode, html, url, numbering and whitespace.
+  Possible changes, in this order: unicode, html, url, numbering, whitespace.
   """
   changes: list[str] = []
 

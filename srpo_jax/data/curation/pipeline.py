@@ -53,8 +53,8 @@ def curate(config: CurateConfig) -> dict[str, Any]:
   sources = tuple(open_source(name, one, f"config.sources.{name}") for name, one in config.used.items())
   eval_sources = open_eval_sets(config.eval_sets)
   inputs = {
-    "sources": {source.name: _described(source) for source in sources},
-    "eval_sets": {source.name: _described(source) for source, _ in eval_sources},
+    "sources": {source.name: _description(source) for source in sources},
+    "eval_sets": {source.name: _description(source) for source, _ in eval_sources},
   }
   digest = _digest(config, inputs)
   known = _finished(output, digest)
@@ -168,7 +168,7 @@ def _write_result(
     "records": facts,
     "inputs": inputs,
     "counts": tally.to_json(),
-    "config": _semantic(config),
+    "config": _semantic_config(config),
   }
   with replaced(output / DONE) as file:
     json.dump(result, file, indent=2, ensure_ascii=False)
@@ -206,14 +206,14 @@ def _first_row(source: Source) -> Row:
   return {}
 
 
-def _described(source: Source) -> dict[str, Any]:
+def _description(source: Source) -> dict[str, Any]:
   # Only the file name, so that the card does not depend on where the file lies.
   name = source.place if source.digest.startswith("hub:") else Path(source.place).name
   # For evaluation sets, `curate` replaces "rows" by the number of items.
   return {"file": name, "digest": source.digest, "rows": len(source)}
 
 
-def _semantic(config: CurateConfig) -> dict[str, Any]:
+def _semantic_config(config: CurateConfig) -> dict[str, Any]:
   """Returns the config without fields that do not change the result, and without paths of this machine."""
   fields = dataclasses.asdict(config)
   del fields["output"], fields["work"]
@@ -232,7 +232,7 @@ def _digest(config: CurateConfig, inputs: dict[str, Any]) -> str:
   for folder in (Path(__file__).parent, Path(__file__).parent.parent):
     for file in sorted(folder.glob("*.py")):
       code.update(file.read_bytes())
-  facts = {"config": _semantic(config), "inputs": inputs, "code": code.hexdigest()}
+  facts = {"config": _semantic_config(config), "inputs": inputs, "code": code.hexdigest()}
   return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

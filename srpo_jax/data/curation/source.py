@@ -97,10 +97,10 @@ def open_source(name: str, config: SourceConfig | EvalSetConfig, field: str) -> 
 
 
 def read(source: Source, start: int, stop: int) -> Iterator[tuple[int, Row | InputError, str | None]]:
-  """Yields the selected rows from `start` up to `stop`.
+  """Yields the selected rows from `start` up to `stop`. Blank lines are skipped.
 
   Yields:
-    The index of the row, the row or the error that it raised, and its text if the source is JSON Lines.
+    The index of the row, the row itself or the error about it, and its text (None unless the source is JSON Lines).
   """
   part = source.dataset.select(range(start, stop))
   for index, record in enumerate(_records(part), start=start):
@@ -108,7 +108,7 @@ def read(source: Source, start: int, stop: int) -> Iterator[tuple[int, Row | Inp
     if line is not None and not line.strip():
       continue
     row = record if line is None else _parsed(line)
-    if isinstance(row, InputError) or _within(row, source.where):
+    if isinstance(row, InputError) or _is_selected(row, source.where):
       yield index, row, line
 
 
@@ -125,7 +125,7 @@ def _parsed(line: str) -> Row | InputError:
   return row if isinstance(row, dict) else InputError(f"expected a JSON object, found {type(row).__name__}")
 
 
-def _within(row: Row, where: WhereConfig) -> bool:
+def _is_selected(row: Row, where: WhereConfig) -> bool:
   if not where.column:
     return True
   value = lookup(row, where.column)

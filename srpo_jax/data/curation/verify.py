@@ -113,8 +113,8 @@ class Verifier:
       known = self._cache.get(keys)
       new = {key: candidate for key, candidate in zip(keys, batch, strict=True) if key not in known}
       if new:
-        findings, lasting = self._judge(new)
-        self._cache.put({key: findings[key] for key in lasting})
+        findings, repeatable = self._judge(new)
+        self._cache.put({key: findings[key] for key in repeatable})
         known |= findings
       yield from zip(batch, (known[key] for key in keys), strict=True)
 
@@ -143,19 +143,19 @@ class Verifier:
   def _judge(self, new: Mapping[str, Candidate]) -> tuple[dict[str, Finding], list[str]]:
     """Returns findings by key, and the keys of findings that would be the same in another run."""
     findings: dict[str, Finding] = {}
-    lasting: list[str] = []
+    repeatable: list[str] = []
     todo = dict(new)
     for _ in range(ATTEMPTS):
       replies = self._replies(todo)
-      for key, asked in replies.items():
-        if all(reply.correct is not None for reply in asked.values()):
-          findings[key] = _finding(asked)
-          if all(_lasts(reply) for reply in asked.values()):
-            lasting.append(key)
+      for key, row_replies in replies.items():
+        if all(reply.correct is not None for reply in row_replies.values()):
+          findings[key] = _finding(row_replies)
+          if all(_is_repeatable(reply) for reply in row_replies.values()):
+            repeatable.append(key)
       # A row may exceed its time limit because the machine was busy, so such rows are judged once more too.
-      todo = {key: todo[key] for key in todo if key not in lasting}
+      todo = {key: todo[key] for key in todo if key not in repeatable}
       if not todo:
-        return findings, lasting
+        return findings, repeatable
     unjudged = [key for key in todo if key not in findings]
     if unjudged:
       reasons = {reply.reason for reply in replies[unjudged[0]].values() if reply.correct is None}
@@ -163,7 +163,7 @@ class Verifier:
         f"row {new[unjudged[0]].problem.id}: could not be verified: {'; '.join(reasons)} (verified rows are kept; "
         "the same command resumes from there)"
       )
-    return findings, lasting
+    return findings, repeatable
 
   def _replies(self, todo: Mapping[str, Candidate]) -> dict[str, dict[str, Reply]]:
     """Asks all questions about each row and returns the replies by row key and by name of the question."""
@@ -192,42 +192,42 @@ class Verifier:
       return {"gold": lambda done: self._ask_gold(problem.id, problem.answer or "", done)} if self._config.gold else {}
     if not self._config.programs:
       return {}
-    asked = {"empty": lambda done: self._code.run(problem.tests, "", done)}
+    questions = {"empty": lambda done: self._code.run(problem.tests, "", done)}
     if reference is not None:
       for name in ("first", "second"):
-        asked[name] = lambda done: self._code.run(problem.tests, reference, done)
-    return asked
+        questions[name] = lambda done: self._code.run(problem.tests, reference, done)
+    return questions
 
   def _ask_gold(self, id: str, gold: str, done: Any) -> None:
     value = read_value(gold, MAX_GOLD)
     if isinstance(value, Opaque):
       return done(Reply(0, f"not read as a value: {value.why}: {gold}", 0.0))
-    if _prose(value) > MAX_PROSE:
+    if _prose_words(value) > MAX_PROSE:
       return done(Reply(0, f"prose, which a right answer would have to repeat word for word: {gold}", 0.0))
     response = f"</think> <answer>\\boxed{{{gold}}}</answer>"
     self._math.submit(ScoreRequest(id, "", response, True, "math", gold), done)
 
 
-def _finding(asked: Mapping[str, Reply]) -> Finding:
-  if "gold" in asked:
-    reply = asked["gold"]
+def _finding(replies: Mapping[str, Reply]) -> Finding:
+  if "gold" in replies:
+    reply = replies["gold"]
     return Finding() if reply.correct else Finding("gold", reply.reason)
   for name in ("first", "second"):
-    if name in asked and not asked[name].correct:
-      return Finding("reference_fails", asked[name].reason)
-  if "empty" in asked and asked["empty"].correct:
-    return Finding("empty_program_passes", f"{asked['empty'].reason} by a program without a line")
+    if name in replies and not replies[name].correct:
+      return Finding("reference_fails", replies[name].reason)
+  if "empty" in replies and replies["empty"].correct:
+    return Finding("empty_program_passes", f"{replies['empty'].reason} by a program without a line")
   return Finding()
 
 
-def _prose(value: Value) -> int:
+def _prose_words(value: Value) -> int:
   """Returns the number of words of plain language in a gold answer."""
   if isinstance(value, Words):
     return len(value.text.split())
-  return sum(map(_prose, value.items)) if isinstance(value, (Many, Ordered)) else 0
+  return sum(map(_prose_words, value.items)) if isinstance(value, (Many, Ordered)) else 0
 
 
-def _lasts(reply: Reply) -> bool:
+def _is_repeatable(reply: Reply) -> bool:
   """Returns true if another run would give the same reply, that is, if neither a clock nor the machine decided it."""
   return reply.correct is not None and "took" not in reply.reason and "worker" not in reply.reason
 

@@ -9,8 +9,8 @@ fields and these:
     difficulty  unsolved (0), hard (up to 0.25), medium (up to 0.75), easy (below 1) or solved (1)
     rollouts    {n: judged, n_correct, n_truncated, n_unjudged}
 
-A difficulty that a row already has moves to `original_difficulty`. A row stays without a label if its responses could
-not be judged, its prompt is too long or its tests cannot be used.
+A difficulty that is not from an earlier labelling moves to `original_difficulty`. A row stays without a label if its
+responses could not be judged, its prompt is too long or its tests cannot be used.
 
 OUT.parts holds the results so far. The same command resumes from there and gives the same bytes. To use several hosts,
 run it on each host with --host I --hosts N. When all hosts are done, run it once with --merge.
