@@ -1,4 +1,4 @@
-"""A row on its way through curation, and what is kept of one that was dropped."""
+"""Rows in curation: candidates that are still in, and drops with the rule that took them out."""
 
 import dataclasses
 import json
@@ -10,22 +10,29 @@ from srpo_jax.data.sources import as_row
 from srpo_jax.types import Problem
 from srpo_jax.utils.jsonl import is_text
 
-MATCHED = 300  # characters of a matched text that are kept
+MATCHED = 300  # longest matched text that is kept, in characters
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-  """A problem with where it is from. `reference`: a program known to solve it, which training is never shown."""
+  """A problem and the row that it comes from.
 
-  source: str  # its name in the config
-  index: int  # of the row in the source
+  Attributes:
+    source: name of the source in the config.
+    index: index of the row in the source.
+    problem: the problem in the native form.
+    reference: a program known to solve the problem. Training never sees it.
+  """
+
+  source: str
+  index: int
   problem: Problem
   reference: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Drop:
-  """A row that a rule took out: which rule, the text that it matched, and the row itself."""
+  """A dropped row, with the rule that dropped it and the text that the rule matched."""
 
   stage: str
   rule: str
@@ -38,36 +45,39 @@ class Drop:
 
 
 def dropped(candidate: Candidate, stage: str, rule: str, matched: str, **detail: Any) -> Drop:
-  """The drop of a candidate by a rule."""
+  """Returns the record of a candidate that a rule drops. `detail` adds fields to its line in the side file."""
   problem = candidate.problem
   return Drop(stage, rule, _cut(matched), candidate.source, candidate.index, problem.id, native_row(candidate), detail)
 
 
 def native_row(candidate: Candidate) -> dict[str, Any]:
-  """The candidate in the native schema, without its reference."""
+  """Returns the candidate in the native schema, without its reference program."""
   return as_row(candidate.problem)
 
 
 def to_line(candidate: Candidate) -> str:
-  """The candidate as one line of JSON."""
+  """Returns the candidate as one line of JSON."""
   return dump({"source": candidate.source, "index": candidate.index, "problem": as_row(candidate.problem),
                "reference": candidate.reference})  # fmt: skip
 
 
 def from_line(line: str | bytes) -> Candidate:
-  """The candidate that `to_line` wrote."""
+  """Reads a candidate from a line that `to_line` wrote."""
   row = json.loads(line)
   return Candidate(row["source"], row["index"], Problem(**row["problem"]), row["reference"])
 
 
 def drop_line(drop: Drop) -> str:
-  """A dropped row as one line of JSON."""
+  """Returns a dropped row as one line of JSON."""
   fields = {"rule": drop.rule, "matched": drop.matched, "source": drop.source, "index": drop.index, "id": drop.id}
   return dump(fields | dict(drop.detail) | {"row": drop.row})
 
 
 def dump(value: Any) -> str:
-  """One line of JSON with a newline; lone surrogates stay escaped, and what JSON has no form for becomes its text."""
+  """Returns a value as one line of JSON that ends in a newline.
+
+  Lone surrogates stay escaped. Values that JSON cannot hold become their text.
+  """
   text = json.dumps(value, ensure_ascii=False, default=str)
   try:
     text.encode()
@@ -77,7 +87,7 @@ def dump(value: Any) -> str:
 
 
 def reference_program(row: Mapping[str, Any], format: str, columns: Mapping[str, str]) -> str | None:
-  """The program that a row gives as a solution, where its layout has one."""
+  """Returns the program that a row gives as its solution, or None if it has no usable one."""
   if format == "mbpp":
     program = row.get("code")
   elif format == "humaneval":

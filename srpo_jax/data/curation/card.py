@@ -1,4 +1,7 @@
-"""The data card: Markdown that says what went in, what every rule cost, and what came out. Same input, same bytes."""
+"""Data card of a curation, in Markdown: the inputs, the rows that each rule dropped, and the result.
+
+The same input gives the same bytes.
+"""
 
 import dataclasses
 import json
@@ -13,14 +16,14 @@ from srpo_jax.data.difficulty import difficulty_rank
 from srpo_jax.utils.fields import names
 from srpo_jax.utils.jsonl import replaced
 
-EXAMPLES = 3  # a rule
-_SHOWN = 160  # characters of a question
+EXAMPLES = 3  # examples per rule
+_SHOWN = 160  # longest excerpt of a question, in characters
 PICTURE = "difficulty.png"
 
 
 @dataclasses.dataclass
 class Tally:
-  """What was counted on the way: filled by the pipeline, read by the card."""
+  """Counts of a curation. The pipeline fills them and the card shows them."""
 
   read: Counter[str] = dataclasses.field(default_factory=Counter)  # source -> rows
   changed: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)  # (source, change) -> rows
@@ -31,14 +34,14 @@ class Tally:
   examples: dict[tuple[str, str], list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
 
   def drop(self, stage: str, entry: Mapping[str, Any]) -> None:
-    """Counts a row of a side file, and keeps it as an example while its rule has few."""
+    """Counts a row of a side file and keeps it as an example while its rule has fewer than EXAMPLES."""
     self.dropped[entry["source"], stage, entry["rule"]] += 1
     known = self.examples.setdefault((stage, entry["rule"]), [])
     if len(known) < EXAMPLES:
       known.append(dict(entry))
 
   def to_json(self) -> dict[str, Any]:
-    """Counts by source, stage and rule, in a fixed order."""
+    """Returns the counts by source, stage and rule, in a fixed order."""
     by_source: dict[str, Any] = {}
     for source in self.read:
       stages: dict[str, dict[str, int]] = {stage: {} for stage in STAGES}
@@ -58,11 +61,14 @@ class Tally:
 def write_card(
   folder: Path, config: CurateConfig, tally: Tally, inputs: Mapping[str, Mapping[str, Any]], records: Mapping[str, Any]
 ) -> None:
-  """Writes card.md and its picture into `folder`.
+  """Writes card.md and its chart into `folder`.
 
   Args:
-    inputs: `sources` and `eval_sets`, each name -> {file, digest, rows}.
-    records: n and sha256 of the records.
+    folder: the output folder.
+    config: the configuration of the curation.
+    tally: the counts of the curation.
+    inputs: `sources` and `eval_sets`, each a mapping of name -> {file, digest, rows}.
+    records: `n` and `sha256` of the records.
   """
   draw_difficulty(tally.difficulty, folder / PICTURE)
   with replaced(folder / "card.md") as file:
@@ -70,7 +76,7 @@ def write_card(
 
 
 def draw_difficulty(difficulty: Mapping[tuple[str, str], int], file: Path) -> None:
-  """A bar a label of difficulty and domain."""
+  """Writes a PNG with a bar chart of rows by difficulty label, one panel per domain."""
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
 
@@ -84,9 +90,9 @@ def draw_difficulty(difficulty: Mapping[tuple[str, str], int], file: Path) -> No
     axes.set_title(f"{domain}: rows by difficulty", fontsize=9)
     axes.tick_params(labelsize=8)
     axes.tick_params(axis="x", rotation=30 if len(labels) > 3 else 0)
-    axes.set_xlim(-0.6, max(len(labels), 3) - 0.4)  # one bar does not fill the picture
+    axes.set_xlim(-0.6, max(len(labels), 3) - 0.4)  # keeps a single bar from filling the panel
     axes.margins(y=0.15)
-  # No version or time in the file: the same counts give the same bytes.
+  # Without the software version in the metadata, the same counts give the same bytes.
   FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
 
 
@@ -126,10 +132,10 @@ def _card(
 
 
 def _changes(config: CurateConfig, tally: Tally) -> list[str]:
-  names_ = sorted({change for _, change in tally.changed})
-  if not names_:
+  changes = sorted({change for _, change in tally.changed})
+  if not changes:
     return []
-  rows = [[change, *(f"{tally.changed[name, change]:,}" for name in config.used)] for change in names_]
+  rows = [[change, *(f"{tally.changed[name, change]:,}" for name in config.used)] for change in changes]
   return ["Questions that were changed, not dropped:", "", *_table(["change", *config.used], rows), ""]
 
 
@@ -177,7 +183,7 @@ def _example(entry: Mapping[str, Any]) -> str:
 
 
 def _cut(text: str) -> str:
-  text = " ".join(text.encode("utf-8", "backslashreplace").decode().split())  # a lone surrogate has no UTF-8
+  text = " ".join(text.encode("utf-8", "backslashreplace").decode().split())  # UTF-8 cannot encode a lone surrogate
   return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
@@ -186,7 +192,7 @@ def _inline(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-  """Text as text: no Markdown or HTML of a data set's own takes effect."""
+  """Escapes Markdown and HTML, so that a question shows as plain text."""
   return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|$!~" else c for c in text)
 
 

@@ -1,6 +1,7 @@
-"""Rules that take out programming tasks which the sandbox cannot run, or whose tests cannot tell right from wrong.
+"""Rules that drop programming tasks which the sandbox cannot run, or whose tests cannot tell right from wrong.
 
-A task may say so in words, or its reference program may show it. Each rule is pure; it returns what it matched.
+A rule looks at the wording of a task and at its reference program. It is a pure function that returns the text that it
+matched, or None.
 """
 
 import ast
@@ -14,7 +15,8 @@ from srpo_jax.rewards.cases import imported_modules
 
 FLAGS = re.IGNORECASE | re.DOTALL
 
-# "Write a function ... file" is how tasks begin: only what is written TO a file counts. Names of files may be data.
+# Many tasks begin with "Write a function ... file", so "write" counts only if it is followed by "to" or "into" a file.
+# File names may be plain data, so they do not count.
 _KIND = r"(?:(?:text|csv|json|input|output|given|temporary|binary|log)\s+)*"
 _NOT_A_NAME = r"(?!\s*(?:names?|extensions?|types?|sizes?|suffix|formats?)\b)"
 _FILES = re.compile(
@@ -112,7 +114,13 @@ _ENVIRONMENT_NAMES = frozenset(
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-  """What a program uses: modules imported, calls of `open` and `input` by name, attributes as `a.b`."""
+  """Summary of the names that a program uses.
+
+  Attributes:
+    imports: imported modules.
+    calls: name -> source text of the first call, for `open` and `input`.
+    attributes: attributes in the form `a.b`.
+  """
 
   imports: tuple[str, ...]
   calls: Mapping[str, str]
@@ -123,36 +131,44 @@ Rule = Callable[[Candidate, Program | None], str | None]
 
 
 def files(candidate: Candidate, program: Program | None) -> str | None:
-  """Reads or writes files."""
-  return _imported(program, FILE_MODULES) or _called(program, "open") or _said(_FILES, candidate)
+  """Matches tasks that read or write files."""
+  return _imported(program, FILE_MODULES) or _called(program, "open") or _in_question(_FILES, candidate)
 
 
 def network(candidate: Candidate, program: Program | None) -> str | None:
-  """Goes to the network."""
-  return _imported(program, NETWORK_MODULES) or _said(_NETWORK, candidate)
+  """Matches tasks that use the network."""
+  return _imported(program, NETWORK_MODULES) or _in_question(_NETWORK, candidate)
 
 
 def environment(candidate: Candidate, program: Program | None) -> str | None:
-  """Depends on the machine, the time or chance."""
+  """Matches tasks that depend on the machine, the time or chance."""
   return (
-    _imported(program, ENVIRONMENT_MODULES) or _named(program, _ENVIRONMENT_NAMES) or _said(_ENVIRONMENT, candidate)
+    _imported(program, ENVIRONMENT_MODULES)
+    or _attribute(program, _ENVIRONMENT_NAMES)
+    or _in_question(_ENVIRONMENT, candidate)
   )
 
 
 def interactive(candidate: Candidate, program: Program | None) -> str | None:
-  """Talks with a judge or a user; reading standard input is right where the tests give it."""
+  """Matches tasks that interact with a judge or a user.
+
+  A call of `input` is fine if the tests provide standard input.
+  """
   asks = _called(program, "input") if (candidate.problem.tests or {}).get("type") != "stdin" else None
-  return asks or _said(_INTERACTIVE, candidate)
+  return asks or _in_question(_INTERACTIVE, candidate)
 
 
 def several_answers(candidate: Candidate, program: Program | None) -> str | None:
-  """Takes any of several answers, where the tests expect one. An assert may itself be the checker."""
+  """Matches tasks that accept several answers although their tests expect one.
+
+  Tasks with a checker pass. So do tasks whose assert statements check loosely, for example by comparing sets.
+  """
   tests = candidate.problem.tests or {}
   if tests.get("checker"):
     return None
   if tests.get("type") == "assert":
-    return None if _asserts_loosely(tests) else _said(_SEVERAL, candidate)
-  return _said(_SEVERAL, candidate) or _said(_ANY_ORDER, candidate)
+    return None if _asserts_loosely(tests) else _in_question(_SEVERAL, candidate)
+  return _in_question(_SEVERAL, candidate) or _in_question(_ANY_ORDER, candidate)
 
 
 RULES: Mapping[str, Rule] = {
@@ -165,7 +181,7 @@ RULES: Mapping[str, Rule] = {
 
 
 def first_rule(candidate: Candidate, names: Sequence[str], program: Program | None) -> tuple[str, str] | None:
-  """The first of the named rules that matches, with what it matched."""
+  """Returns the first of the named rules that matches and the text that it matched, or None."""
   for name in names:
     matched = RULES[name](candidate, program)
     if matched is not None:
@@ -174,7 +190,12 @@ def first_rule(candidate: Candidate, names: Sequence[str], program: Program | No
 
 
 def parse(program: str | None) -> Program | None:
-  """What a reference program uses; None where there is none. Raises SyntaxError or ValueError where it is bad."""
+  """Returns the summary of a reference program, or None if there is no program.
+
+  Raises:
+    SyntaxError: the program is not valid Python.
+    ValueError: the parser refuses the program, for example because it is nested too deeply.
+  """
   if program is None:
     return None
   with warnings.catch_warnings():
@@ -185,7 +206,7 @@ def parse(program: str | None) -> Program | None:
       raise ValueError(f"too deep: {type(error).__name__}") from None
 
 
-def _said(pattern: re.Pattern[str], candidate: Candidate) -> str | None:
+def _in_question(pattern: re.Pattern[str], candidate: Candidate) -> str | None:
   match = pattern.search(candidate.problem.question)
   return match.group() if match else None
 
@@ -212,7 +233,7 @@ def _called(program: Program | None, name: str) -> str | None:
   return program.calls.get(name) if program else None
 
 
-def _named(program: Program | None, names: frozenset[str]) -> str | None:
+def _attribute(program: Program | None, names: frozenset[str]) -> str | None:
   return next((name for name in program.attributes if name in names), None) if program else None
 
 

@@ -1,9 +1,14 @@
-"""Rows that ask the same: by a hash of the question, and by MinHash for those that differ in a few words.
+"""Finds rows that ask the same question.
 
-Nothing but numbers is kept of a row, about 300 bytes, whatever its length. Questions with other numbers, operators or
-another answer are other problems, however alike their words (GSM8K has many such), and so are tasks with other tests:
-these have to agree too. MinHash signatures of word 3-grams estimate the Jaccard similarity; rows that agree in one of
-`BANDS` bands are compared (Broder 1997; Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, section 3.4).
+A hash of the question finds exact duplicates. MinHash finds near-duplicates, which differ in a few words. MinHash
+signatures of word 3-grams estimate the Jaccard similarity. Only rows that agree in one of `BANDS` bands are compared
+(Broder 1997; Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, section 3.4).
+
+Two questions with different numbers, operators or answers are different problems, however similar their words are.
+GSM8K has many such pairs. Two tasks with different tests are different problems too. Near-duplicates must agree in all
+of these.
+
+A row is kept as numbers only, about 300 bytes whatever its length.
 """
 
 import dataclasses
@@ -20,11 +25,11 @@ from srpo_jax.types import Problem
 PERMUTATIONS = 64
 BANDS = 16
 GRAM = 3  # words
-MIN_WORDS = 8  # shorter questions go by the exact hash alone
-_BLOCK = 2048  # grams whose hashes exist at once, so that they stay in the processor's cache
+MIN_WORDS = 8  # shorter questions are compared by the exact hash only
+_BLOCK = 2048  # grams hashed at a time; their hashes fit the processor's cache
 _MARKS = re.compile(r"[$\s]|\\(?:left|right)(?![a-z])|\\[()\[\]]")
 
-_OPERATORS = re.compile(r"[+*/=<>^]")  # a minus is a hyphen too
+_OPERATORS = re.compile(r"[+*/=<>^]")  # no minus sign: it may be a hyphen
 
 _random = np.random.default_rng(20250421)
 _FACTORS = _random.integers(0, 1 << 63, PERMUTATIONS, np.uint64) * np.uint64(2) + np.uint64(1)
@@ -33,13 +38,13 @@ _TERMS = _random.integers(0, 1 << 63, PERMUTATIONS, np.uint64)
 
 @dataclasses.dataclass(frozen=True)
 class Fingerprints:
-  """What is compared of each row.
+  """Hashes by which rows are compared.
 
   Attributes:
-    exact: of the question, case and spacing evened out; uint64 [row].
-    truth: of the gold answer, 0 for code; uint64 [row].
-    same: of what near-duplicates must share, 0 for a question too short to be one; uint64 [row].
-    signature: MinHash; uint32 [row, PERMUTATIONS].
+    exact: hash of the question without differences of case and spacing, uint64 [row].
+    truth: hash of the gold answer, 0 for code, uint64 [row].
+    same: hash of everything that near-duplicates must share, 0 if the question is too short to have any, uint64 [row].
+    signature: MinHash signature of the question, uint32 [row, PERMUTATIONS].
   """
 
   exact: np.ndarray
@@ -50,7 +55,12 @@ class Fingerprints:
 
 @dataclasses.dataclass(frozen=True)
 class Duplicates:
-  """`of`: the earlier row that a row repeats, else -1; int64 [row]. `near`: not by the exact hash; bool [row]."""
+  """Duplicates found among rows.
+
+  Attributes:
+    of: index of the earlier row that a row repeats, or -1, int64 [row].
+    near: true for rows that were matched by MinHash rather than by the exact hash, bool [row].
+  """
 
   of: np.ndarray
   near: np.ndarray
@@ -59,18 +69,27 @@ class Duplicates:
 def fingerprints(
   problems: Sequence[Problem], texts: Sequence[Sequence[str]], hashes: np.ndarray, starts: np.ndarray
 ) -> Fingerprints:
-  """Of problems with the words of their questions; `hashes` and `starts` as `words.gram_hashes` takes them."""
+  """Returns the fingerprints of problems.
+
+  Args:
+    problems: the problems.
+    texts: the words of each question.
+    hashes, starts: the same words as `words.gram_hashes` takes them.
+  """
   count = len(problems)
-  exact = np.fromiter((_hash(f"{p.domain} {_even(p.question)}") for p in problems), np.uint64, count)
-  truth = np.fromiter((_truth(p) for p in problems), np.uint64, count)
+  exact = np.fromiter((_hash(f"{p.domain} {_plain_question(p.question)}") for p in problems), np.uint64, count)
+  truth = np.fromiter((_answer_hash(p) for p in problems), np.uint64, count)
   same = np.fromiter(
-    (_same(p, text, int(t)) for p, text, t in zip(problems, texts, truth, strict=True)), np.uint64, count
+    (_shared_hash(p, text, int(t)) for p, text, t in zip(problems, texts, truth, strict=True)), np.uint64, count
   )
   return Fingerprints(exact, truth, same, minhash(*gram_hashes(hashes, starts, GRAM), count))
 
 
 def minhash(grams: np.ndarray, owners: np.ndarray, count: int) -> np.ndarray:
-  """Signatures of `count` sets of gram hashes: uint32 [set, PERMUTATIONS]; an empty set has the greatest values."""
+  """Returns the MinHash signatures of `count` sets of gram hashes, uint32 [set, PERMUTATIONS].
+
+  The signature of an empty set holds the largest value everywhere.
+  """
   signature = np.full((count, PERMUTATIONS), np.uint32(0xFFFFFFFF))
   for start in range(0, len(grams), _BLOCK):
     block, owner = grams[start : start + _BLOCK], owners[start : start + _BLOCK]
@@ -82,11 +101,11 @@ def minhash(grams: np.ndarray, owners: np.ndarray, count: int) -> np.ndarray:
 
 
 def find(rows: Fingerprints, jaccard: float) -> Duplicates:
-  """The rows that repeat an earlier one.
+  """Finds the rows that repeat an earlier row.
 
   Args:
-    rows: of all rows, in order.
-    jaccard: similarity from which on rows are near-duplicates; 0 looks for exact ones alone.
+    rows: fingerprints of all rows, in order.
+    jaccard: minimum similarity of near-duplicates. 0 finds exact duplicates only.
   """
   count = len(rows.exact)
   of = np.full(count, -1, np.int64)
@@ -96,30 +115,33 @@ def find(rows: Fingerprints, jaccard: float) -> Duplicates:
   of[repeats] = leader[repeats]
   near = np.zeros(count, bool)
   if jaccard > 0:
-    alive = np.flatnonzero(~repeats & (rows.same != 0))
+    candidates = np.flatnonzero(~repeats & (rows.same != 0))
     width = PERMUTATIONS // BANDS
     for band in range(BANDS):
-      _match_band(rows, alive, slice(band * width, (band + 1) * width), jaccard, of, near)
+      _match_band(rows, candidates, slice(band * width, (band + 1) * width), jaccard, of, near)
   return Duplicates(_roots(of), near)
 
 
 def _match_band(
-  rows: Fingerprints, alive: np.ndarray, band: slice, jaccard: float, of: np.ndarray, near: np.ndarray
+  rows: Fingerprints, candidates: np.ndarray, band: slice, jaccard: float, of: np.ndarray, near: np.ndarray
 ) -> None:
-  """Compares rows that agree in a band with the first of them and with the one before; notes the earlier row."""
-  keys = rows.same[alive].copy()
-  for column in rows.signature[alive, band].T:
+  """Compares the rows that agree in a band, and records matches in `of` and `near`.
+
+  Each row is compared with the first row of its bucket and with the row just before it.
+  """
+  keys = rows.same[candidates].copy()
+  for column in rows.signature[candidates, band].T:
     keys = (keys ^ column.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
     keys ^= keys >> np.uint64(29)
   order = np.argsort(keys, kind="stable")
-  sorted_keys, members = keys[order], alive[order]
+  sorted_keys, members = keys[order], candidates[order]
   begins = np.concatenate([[True], sorted_keys[1:] != sorted_keys[:-1]]) if len(keys) else np.empty(0, bool)
   later = np.flatnonzero(~begins)
   firsts = np.maximum.accumulate(np.where(begins, np.arange(len(keys)), 0))[later] if len(keys) else later
   for other in (members[firsts], members[later - 1]):
     row = members[later]
     agreement = (rows.signature[row] == rows.signature[other]).mean(axis=1)
-    # Another `same` under an equal key would be a collision of the hash.
+    # Keys may collide, so `same` is compared as well.
     hit = (agreement >= jaccard) & (rows.same[row] == rows.same[other])
     row, other = row[hit], other[hit]
     unset = of[row] < 0
@@ -128,7 +150,7 @@ def _match_band(
 
 
 def _roots(of: np.ndarray) -> np.ndarray:
-  """The row at the end of each chain: it repeats none."""
+  """Follows each chain of duplicates to its first row, which repeats no other."""
   while True:
     linked = np.flatnonzero(of >= 0)
     further = of[of[linked]]
@@ -139,7 +161,7 @@ def _roots(of: np.ndarray) -> np.ndarray:
 
 
 def conflicting(rows: Fingerprints) -> list[np.ndarray]:
-  """Groups of rows with the same question and answers of more than one spelling, each in order."""
+  """Returns groups of rows with the same question and differently spelled answers, each in row order."""
   order = np.argsort(rows.exact, kind="stable")
   keys = rows.exact[order]
   edges = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.empty(0, np.int64)
@@ -155,29 +177,32 @@ def _hash(text: str) -> int:
   return xxhash.xxh3_64_intdigest(text.encode())
 
 
-def _even(question: str) -> str:
-  """The question without what only sets type: case, blanks, LaTeX's spacing. Operators and signs stay."""
+def _plain_question(question: str) -> str:
+  """Returns the question without differences of case, blanks and LaTeX spacing. Operators and signs stay."""
   if "\\" in question or "~" in question:
     question = LAYOUT.sub(" ", SAME.sub(r"\\", question))
   return " ".join(question.casefold().split()).rstrip(".?!")
 
 
-def _truth(problem: Problem) -> int:
+def _answer_hash(problem: Problem) -> int:
   if problem.domain != "math" or problem.answer is None:
     return 0
   return _hash(plain_answer(problem.answer))
 
 
 def plain_answer(answer: str) -> str:
-  """A spelling that common ways to write one answer share; other answers may still be equal in value."""
+  """Returns a normal form of an answer that its common spellings share.
+
+  Answers with different normal forms may still be equal in value.
+  """
   text = _MARKS.sub("", SAME.sub(r"\\", answer)).casefold().rstrip(".")
   return text[:-2] if re.fullmatch(r"-?\d+\.0", text) else text
 
 
-def _same(problem: Problem, text: Sequence[str], truth: int) -> int:
+def _shared_hash(problem: Problem, text: Sequence[str], truth: int) -> int:
   if len(text) < MIN_WORDS:
     return 0
-  if problem.domain == "code":  # two tasks may differ in one bracket: only their tests can tell
+  if problem.domain == "code":  # tasks may differ in a single bracket, which only their tests show
     return _hash(json.dumps(problem.tests, sort_keys=True, default=str)) or 1
-  numbers = sorted(word for word in text if word < ":")  # those that begin with a digit: it comes after 9
+  numbers = sorted(word for word in text if word < ":")  # words that begin with a digit, since ":" follows "9"
   return _hash(f"{truth} {' '.join(numbers)} {''.join(sorted(_OPERATORS.findall(problem.question)))}") or 1

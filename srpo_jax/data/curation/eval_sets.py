@@ -1,4 +1,4 @@
-"""The questions of evaluation sets, whatever their layout."""
+"""Reads the questions of evaluation sets in any layout."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,11 @@ ID_COLUMNS = ("id", "task_id", "question_id", "unique_id")
 
 
 def open_eval_sets(configs: dict[str, EvalSetConfig]) -> list[tuple[Source, EvalSetConfig]]:
-  """The sets that are to be compared with. Raises InputError for one that is missing."""
+  """Opens the evaluation sets that rows are compared with.
+
+  Raises:
+    InputError: a set is missing.
+  """
   return [
     (open_source(name, config, f"config.eval_sets.{name}"), config)
     for name, config in configs.items()
@@ -23,10 +27,10 @@ def open_eval_sets(configs: dict[str, EvalSetConfig]) -> list[tuple[Source, Eval
 
 
 def items(source: Source, column: str) -> Iterator[EvalItem]:
-  """Every item of a set.
+  """Yields every item of an evaluation set.
 
   Raises:
-    InputError: naming the row, where one cannot be read: an item left out would be one that may leak.
+    InputError: a row cannot be read. The message names it. Skipping it would let its question leak into training.
   """
   count = 0
   for index, row, _ in read(source, 0, len(source)):

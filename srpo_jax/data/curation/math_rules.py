@@ -1,7 +1,7 @@
-r"""Rules that take out math questions which no rule reward can judge, or which lack what they speak of.
+r"""Rules that drop math questions which no rule reward can judge, or which refer to something that is missing.
 
-Each is pure: text -> the part that it matched, or None. They look for how such questions are put, and let words that
-merely occur pass: a picture on a wall, a show that starts at eight, conditions numbered (i) and (ii).
+A rule is a pure function from a text to the part that it matched, or None. The rules match the phrasing of such
+questions, not single words. A picture on a wall, a show that starts at eight, or conditions numbered (i) and (ii) pass.
 """
 
 import re
@@ -11,7 +11,7 @@ Rule = Callable[[str], str | None]
 FLAGS = re.IGNORECASE | re.DOTALL
 
 _FIGURE = r"(?:figure|diagram|picture|image|graph|drawing|illustration|sketch|chart|map)"
-# What is shown may be text that follows, a formula or lines of numbers: then nothing is missing.
+# If a text, a formula or lines of numbers follow "shown below", nothing is missing.
 _NOT_TEXT = r"(?![^.:\n]{0,60}[.:]?\s*(?:\n\s*(?!\[asy|!\[|<img)\S|\\\[|\$\$|\\begin\{(?!asy|tikz|figure|picture)))"
 _IMAGE = re.compile(
   r"!\[[^\[\]]*\]\(|<img\b|\\includegraphics|\[/?asy\]|\\begin\{(?:asy|tikzpicture|figure|picture)\}"
@@ -41,7 +41,7 @@ _PROOF = re.compile(
   r"|give\s+a\s+proof\b)|\bprove\s+(?:that|or\s+disprove|the\s+following)\b|求证|试证|证明[:：]|请证明",
   FLAGS,
 )
-# A show, an analysis or a test that ...: the verb needs to be an order, which a comma before it does not make it.
+# "Show that" must be an instruction. After "to", "or", "and" or a comma, "show" may be a noun or part of a statement.
 _NOT_AN_ORDER = re.compile(r"\b(?:to|or|and|,)\s*(?:show|demonstrate|verify)\s+that\b", FLAGS)
 _ASK = (
   r"(?:(?:find|determine|what|how|compute|calculate|evaluate|prove|show|solve|write|draw|sketch|express|state|is|are|does|"
@@ -77,17 +77,17 @@ _BLANK = re.compile(
 
 
 def image(text: str) -> str | None:
-  """Speaks of a picture, or draws one."""
+  """Matches questions that refer to a picture or draw one."""
   return _found(_IMAGE, text)
 
 
 def table(text: str) -> str | None:
-  """Has or speaks of a table. (A matrix is none.)"""
+  """Matches questions that hold a table or refer to one. A matrix is not a table."""
   return _found(_TABLE, text)
 
 
 def proof(text: str) -> str | None:
-  """Asks for a proof."""
+  """Matches questions that ask for a proof."""
   match = _PROOF.search(text)
   if match is None or (_NOT_AN_ORDER.search(match.group()) and not re.search(r"prove", match.group(), FLAGS)):
     return None
@@ -95,12 +95,12 @@ def proof(text: str) -> str | None:
 
 
 def multi_part(text: str) -> str | None:
-  """Asks several questions with marks of their own."""
+  """Matches questions with several numbered or lettered parts to answer."""
   return next((match.group() for pattern in _PARTS if (match := pattern.search(text))), None)
 
 
 def multiple_choice(text: str) -> str | None:
-  """Gives options, or asks which of them."""
+  """Matches questions that list options, or that ask which of the following holds."""
   for pattern in _OPTION_MARKS:
     match = pattern.search(text)
     if match:
@@ -109,11 +109,11 @@ def multiple_choice(text: str) -> str | None:
 
 
 def blank(text: str) -> str | None:
-  """Has a blank to fill."""
+  """Matches questions with a blank to fill."""
   return _found(_BLANK, text)
 
 
-# A rule is tried only on texts with one of these in it: a plain search is many times faster than the patterns.
+# A rule is tried only on texts that contain one of its hints. A plain search is many times faster than the patterns.
 RULES: Mapping[str, tuple[Rule, tuple[str, ...]]] = {
   "image": (image, ("figure", "diagram", "picture", "image", "graph", "drawing", "illustrat", "sketch", "chart", "map",
                     "asy]", "{asy", "tikz", "![", "<img", "shown", "pictured", "depicted", "fig.", "图")),
@@ -127,7 +127,7 @@ RULES: Mapping[str, tuple[Rule, tuple[str, ...]]] = {
 
 
 def first_rule(text: str, names: Sequence[str]) -> tuple[str, str] | None:
-  """The first of the named rules that matches, with what it matched."""
+  """Returns the first of the named rules that matches and the text that it matched, or None."""
   lowered = text.lower()
   for name in names:
     rule, hints = RULES[name]

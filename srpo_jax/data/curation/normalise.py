@@ -1,8 +1,8 @@
-"""Takes noise of markup and format out of a question, and nothing that it asks.
+"""Removes noise of markup and format from a question without changing what it asks.
 
-Pure: the text and the names of what was changed. A URL is noise in mathematics; a programming task may be about it, so
-there it goes only where it is a line of its own or follows a whole sentence to the line's end. Markup of images and
-tables stays: a rule drops such rows, and must see it.
+A URL is noise in mathematics, but a programming task may be about it. In a task, a URL is removed only if it is a line
+of its own, or if it follows a whole sentence and ends the line. Markup of images and tables stays, so that the rules
+can find such questions and drop them.
 """
 
 import html
@@ -47,7 +47,10 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 
 
 def normalise(text: str, domain: str) -> tuple[str, tuple[str, ...]]:
-  """The question without noise, and which of url, html, numbering, unicode and whitespace were changed."""
+  """Returns the question without noise, and the names of the changes.
+
+  Possible changes, in this order: unicode, html, url, numbering, whitespace.
+  """
   changes: list[str] = []
 
   def step(name: str, new: str) -> None:
@@ -69,7 +72,7 @@ def normalise(text: str, domain: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _plain_unicode(text: str) -> str:
-  # NFC, not NFKC: the latter turns x² into x2.
+  # NFC, because NFKC turns x² into x2.
   text = text.replace("\r\n", "\n").replace("\r", "\n")
   return unicodedata.normalize("NFC", _SPACES.sub(" ", _INVISIBLE.sub("", text)))
 

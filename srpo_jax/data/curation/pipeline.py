@@ -1,4 +1,4 @@
-"""Raw sets to one curated set: every stage in order, each leaving files that the next one reads.
+"""Curates raw sets into one set. The stages run in order, and each leaves files that the next one reads.
 
 sources -> completeness -> normalisation -> rules -> decontamination    one row at a time, by several processes
         -> duplicates -> verification                                   all rows
@@ -33,31 +33,33 @@ from srpo_jax.utils.cache import cache_dir
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import read_json, replaced
 
-DONE = "curation.json"  # written last: what was curated out of what, and the counts
+DONE = "curation.json"  # the inputs, the counts and the result; written last
 WORK = ".work"
 UNLABELLED = "unlabelled"
 
 
 def curate(config: CurateConfig) -> dict[str, Any]:
-  """Curates into `config.output`, or finds it done; goes on after a kill.
+  """Curates the sources into `config.output`.
+
+  A killed curation resumes where it stopped. A finished one is not run again.
 
   Returns:
-    What curation.json holds.
+    The contents of curation.json.
 
   Raises:
-    InputError: a source or evaluation set that cannot be read, no row left, or a folder that holds something else.
+    InputError: a source or evaluation set cannot be read, no row is left, or the folder holds something else.
   """
   output = Path(config.output)
   sources = tuple(open_source(name, one, f"config.sources.{name}") for name, one in config.used.items())
   eval_sources = open_eval_sets(config.eval_sets)
   inputs = {
-    "sources": {source.name: _described(source) for source in sources},
-    "eval_sets": {source.name: _described(source) for source, _ in eval_sources},
+    "sources": {source.name: _description(source) for source in sources},
+    "eval_sets": {source.name: _description(source) for source, _ in eval_sources},
   }
   digest = _digest(config, inputs)
   known = _finished(output, digest)
   if known is not None:
-    logging.info("%s is curated already: %d rows", output, known["records"]["n"])
+    logging.info("%s is already curated: %d rows", output, known["records"]["n"])
     return known
   found = {source.name: list(items(source, entry.column)) for source, entry in eval_sources}
   for name, entries in found.items():
@@ -94,7 +96,7 @@ def _run_shards(plan: shards.Plan, work: Path) -> list[shards.Shard]:
   total = sum(shard.stop - shard.start for shard in every)
   left = sum(shard.stop - shard.start for shard in todo)
   if left < total:
-    logging.info("%d of %d rows were done before", total - left, total)
+    logging.info("resuming: %d of %d rows are already done", total - left, total)
   with tqdm(desc="rules", total=total, initial=total - left, unit="row", disable=not plan.config.work.progress) as bar:
     for shard in shards.run(plan, todo):
       bar.update(shard.stop - shard.start)
@@ -102,7 +104,11 @@ def _run_shards(plan: shards.Plan, work: Path) -> list[shards.Shard]:
 
 
 def _check_readable(sources: Sequence[Source], done: Sequence[shards.Shard]) -> None:
-  """Raises InputError where no row of a source could be read: the format is wrong rather than the rows."""
+  """Checks that at least one row of every source could be read.
+
+  Raises:
+    InputError: no row of a source could be read. Its format is then more likely wrong than all of its rows.
+  """
   for number, source in enumerate(sources):
     folders = [shard.folder for shard in done if shard.source == number]
     counts = [read_json(folder / shards.COUNTS) for folder in folders]
@@ -116,7 +122,7 @@ def _check_readable(sources: Sequence[Source], done: Sequence[shards.Shard]) -> 
 
 
 def _write_side_files(done: Sequence[shards.Shard], unique: Path, checked: Path, output: Path) -> Tally:
-  """Writes dropped/STAGE.jsonl, each in the order of the sources and their rows, and counts."""
+  """Writes dropped/STAGE.jsonl for every stage, in the order of the sources and their rows, and returns the counts."""
   tally = Tally()
   for shard in done:
     source = shard.folder.name.rpartition("-")[0]
@@ -144,7 +150,7 @@ def _write_result(
 ) -> dict[str, Any]:
   licences = sorted({f"{name}: {source.licence or 'not stated'}" for name, source in config.used.items()})
   if not (checked / shards.KEPT).stat().st_size:
-    raise InputError(f"{output}: no row is left; dropped/ there says which rules took them")
+    raise InputError(f"{output}: no row is left; its dropped/ folder names the rules that dropped them")
   records = write_records(
     output / "records",
     _rows(checked, tally),
@@ -162,7 +168,7 @@ def _write_result(
     "records": facts,
     "inputs": inputs,
     "counts": tally.to_json(),
-    "config": _semantic(config),
+    "config": _semantic_config(config),
   }
   with replaced(output / DONE) as file:
     json.dump(result, file, indent=2, ensure_ascii=False)
@@ -171,12 +177,12 @@ def _write_result(
 
 
 def _rows(checked: Path, tally: Tally) -> Iterator[dict[str, Any]]:
-  """The rows in the native schema, ids made distinct, counted as they pass."""
+  """Yields the rows in the native schema with distinct ids, and counts them in `tally`."""
   seen: set[int] = set()
   for candidate in survivors.candidates(checked / shards.KEPT):
     row = native_row(candidate)
     key = xxhash.xxh3_64_intdigest(row["id"].encode())
-    if key in seen:  # some sets number their rows anew in every part
+    if key in seen:  # some sets restart the numbering of rows in every part
       row["id"] = f"{row['id']}#{candidate.index}"
       key = xxhash.xxh3_64_intdigest(row["id"].encode())
     seen.add(key)
@@ -193,21 +199,22 @@ def _drops(folders: Sequence[Path]) -> Iterator[tuple[str, str, str]]:
 
 
 def _first_row(source: Source) -> Row:
-  """The first row that can be read; an empty one where none can, which the adapters then refuse."""
+  """Returns the first readable row, or an empty row if there is none. The adapters refuse an empty row."""
   for _, row, _ in read(source, 0, len(source)):
     if not isinstance(row, InputError):
       return row
   return {}
 
 
-def _described(source: Source) -> dict[str, Any]:
-  # The name alone: the card of the same file is the same wherever the file lies.
+def _description(source: Source) -> dict[str, Any]:
+  # Only the file name, so that the card does not depend on where the file lies.
   name = source.place if source.digest.startswith("hub:") else Path(source.place).name
-  return {"file": name, "digest": source.digest, "rows": len(source)}  # an evaluation set: replaced by its items
+  # For evaluation sets, `curate` replaces "rows" by the number of items.
+  return {"file": name, "digest": source.digest, "rows": len(source)}
 
 
-def _semantic(config: CurateConfig) -> dict[str, Any]:
-  """The config without what does not change the result, or names places of this machine."""
+def _semantic_config(config: CurateConfig) -> dict[str, Any]:
+  """Returns the config without fields that do not change the result, and without paths of this machine."""
   fields = dataclasses.asdict(config)
   del fields["output"], fields["work"]
   fields["sources"] = {name: fields["sources"][name] for name in config.used}
@@ -220,20 +227,20 @@ def _semantic(config: CurateConfig) -> dict[str, Any]:
 
 
 def _digest(config: CurateConfig, inputs: dict[str, Any]) -> str:
-  """Names a curation: the config, what it reads, and the code of the stages."""
+  """Returns the digest that identifies a curation: a hash of its config, its inputs and the code of the stages."""
   code = hashlib.sha256()
   for folder in (Path(__file__).parent, Path(__file__).parent.parent):
     for file in sorted(folder.glob("*.py")):
       code.update(file.read_bytes())
-  facts = {"config": _semantic(config), "inputs": inputs, "code": code.hexdigest()}
+  facts = {"config": _semantic_config(config), "inputs": inputs, "code": code.hexdigest()}
   return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _finished(output: Path, digest: str) -> dict[str, Any] | None:
-  """What a folder's curation.json holds, where it is this curation.
+  """Returns the contents of curation.json if the output holds this curation, finished. Returns None otherwise.
 
   Raises:
-    InputError: the folder holds another one, or something else.
+    InputError: the folder holds another curation or something else, or it is not a folder.
   """
   if (output / DONE).is_file():
     known = read_json(output / DONE)
@@ -241,7 +248,7 @@ def _finished(output: Path, digest: str) -> dict[str, Any] | None:
       raise InputError(f"{output}: holds the result of another config, other inputs or other code; name another folder")
     return known
   if output.exists() and not output.is_dir():
-    raise InputError(f"{output}: expected a folder, or nothing there yet")
+    raise InputError(f"{output}: expected a folder or a path that does not exist")
   if output.is_dir() and not (output / WORK).is_dir() and any(output.iterdir()):
-    raise InputError(f"{output}: not empty, and not a curation that was begun; name another folder")
+    raise InputError(f"{output}: not empty, and not an unfinished curation; name another folder")
   return None

@@ -1,11 +1,11 @@
-"""The stages on one row at a time, run over ranges of rows by several processes.
+"""Runs the stages that work on single rows over ranges of rows, in several processes.
 
-Each range leaves a folder of its own, complete or absent, so that a killed curation goes on where it was:
+Each range leaves a folder that is either complete or absent, so that a killed curation can resume:
 
-    kept.jsonl          the candidates that are left
-    dropped.jsonl       [stage, line of its side file] a row
-    fingerprints.npz    what duplicates are found by
-    counts.json         rows read, and how many rows each kind of normalisation changed
+    kept.jsonl          candidates that are left
+    dropped.jsonl       one line per dropped row: its stage, a tab, and its line in the side file
+    fingerprints.npz    hashes for finding duplicates
+    counts.json         number of rows read, and of rows changed by each kind of normalisation
 """
 
 import concurrent.futures
@@ -38,7 +38,13 @@ KEPT, DROPPED, FINGERPRINTS, COUNTS = "kept.jsonl", "dropped.jsonl", "fingerprin
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-  """A range of rows of a source, by its place in the config, and the folder of its results."""
+  """A range of rows of a source, and the folder of its results.
+
+  Attributes:
+    source: position of the source in the config.
+    start, stop: first row, and the row after the last.
+    folder: folder of the results.
+  """
 
   source: int
   start: int
@@ -48,7 +54,7 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-  """What every worker needs to know."""
+  """Inputs that every worker needs."""
 
   config: CurateConfig
   sources: tuple[Source, ...]
@@ -57,7 +63,7 @@ class Plan:
 
 
 def shards(plan: Plan, folder: Path) -> list[Shard]:
-  """All ranges, in the order of the sources and of their rows."""
+  """Returns all ranges, in the order of the sources and their rows."""
   rows = plan.config.work.shard_rows
   found = []
   for number, source in enumerate(plan.sources):
@@ -68,14 +74,18 @@ def shards(plan: Plan, folder: Path) -> list[Shard]:
 
 
 def run(plan: Plan, todo: Sequence[Shard]) -> Iterator[Shard]:
-  """Works the shards off, by as many processes as the config says; yields each as it is done."""
+  """Processes the shards with the number of processes that the config gives. Yields each shard when it is done.
+
+  Raises:
+    TrainingError: a worker process was killed.
+  """
   workers = min(plan.config.work.workers or os.cpu_count() or 1, len(todo))
   if workers <= 1:
     for shard in todo:
       process(plan, shard)
       yield shard
     return
-  context = multiprocessing.get_context("spawn")  # a fork would copy the threads of other libraries half
+  context = multiprocessing.get_context("spawn")  # a fork would copy locks but not the threads of other libraries
   with concurrent.futures.ProcessPoolExecutor(workers, context, _start_worker, (plan,)) as pool:
     try:
       pending = {pool.submit(_process, shard): shard for shard in todo}
@@ -83,7 +93,7 @@ def run(plan: Plan, todo: Sequence[Shard]) -> Iterator[Shard]:
         done.result()
         yield pending.pop(done)
     except BrokenProcessPool:
-      raise TrainingError("a worker process was killed (memory?); the same command goes on from there") from None
+      raise TrainingError("a worker process was killed (memory?); the same command resumes from there") from None
     finally:
       pool.shutdown(wait=True, cancel_futures=True)
 
@@ -111,7 +121,7 @@ def _process(shard: Shard) -> None:
 
 
 def process(plan: Plan, shard: Shard) -> None:
-  """Takes the rows of a shard through the stages and writes its folder."""
+  """Runs the rows of a shard through the stages and writes its folder."""
   kept, drops, counts = _screen(plan, shard)
   texts = [words(bare_question(candidate.problem.question)) for candidate in kept]
   hashes, starts = packed(texts)
@@ -135,7 +145,12 @@ def process(plan: Plan, shard: Shard) -> None:
 
 
 def load_fingerprints(done: Sequence[Shard]) -> tuple[Fingerprints, np.ndarray]:
-  """Of all shards in order, and where each shard's rows begin: int64 [shard + 1]."""
+  """Loads the fingerprints of all shards.
+
+  Returns:
+    The fingerprints of all rows in order, and the index of the first row of each shard, int64 [shard + 1]. The last
+    entry is the number of rows.
+  """
   columns: dict[str, list[np.ndarray]] = {field.name: [] for field in dataclasses.fields(Fingerprints)}
   for shard in done:
     with np.load(shard.folder / FINGERPRINTS) as file:
@@ -146,7 +161,7 @@ def load_fingerprints(done: Sequence[Shard]) -> tuple[Fingerprints, np.ndarray]:
 
 
 def _screen(plan: Plan, shard: Shard) -> tuple[list[Candidate], list[Drop], dict[str, int]]:
-  """Completeness, normalisation and rules."""
+  """Applies completeness, normalisation and rules. Returns the kept rows, the drops and the counts."""
   source, reader = plan.sources[shard.source], plan.readers[shard.source]
   rules = plan.config.rules
   min_tests = plan.config.sources[source.name].min_tests or rules.min_tests

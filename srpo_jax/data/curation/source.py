@@ -1,8 +1,9 @@
-"""Rows of a data set through `datasets`: a JSON Lines or parquet file, or a name on the hub. Memory-mapped, so that
-memory stays flat and any range of rows can be read by itself.
+"""Reads the rows of a data set through `datasets`: a JSON Lines or parquet file, or a name on the hub.
 
-JSON Lines are read as lines, each parsed here: a bad one is one dropped row with its place, and rows need not share
-one schema, as tests of several types do not.
+The data are memory-mapped, so that memory use stays flat and any range of rows can be read on its own.
+
+JSON Lines are read as text and parsed here line by line. A bad line then costs one row, whose place is known. Rows also
+need not share one schema, which tests of several types do not.
 """
 
 import dataclasses
@@ -26,12 +27,21 @@ _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+|[\w-]+")
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-  """An opened data set. `digest` names its contents: the SHA-256 of a file, or the hub's fingerprint."""
+  """An opened data set.
+
+  Attributes:
+    name: name of the source in the config.
+    place: path or hub name, for messages.
+    dataset: the rows.
+    lines: true if the rows are lines of JSON in a single column.
+    digest: identifies the contents: the SHA-256 of a file, or the fingerprint of a set on the hub.
+    where: selection of rows.
+  """
 
   name: str
-  place: str  # of messages: the path or the hub's name
+  place: str
   dataset: datasets.Dataset
-  lines: bool  # one column with a line of JSON each
+  lines: bool
   digest: str
   where: WhereConfig
 
@@ -40,10 +50,15 @@ class Source:
 
 
 def open_source(name: str, config: SourceConfig | EvalSetConfig, field: str) -> Source:
-  """Opens what `config` names; `field` is its path in the config, for messages.
+  """Opens the data set that `config` names.
+
+  Args:
+    name: name of the source.
+    config: path, subset, split and row selection.
+    field: path of `config` within the whole config, for messages.
 
   Raises:
-    InputError: no such file or set, another kind of file, or no row in it.
+    InputError: the file or set does not exist, is of an unknown kind, or has no row.
   """
   datasets.disable_progress_bars()
   datasets.utils.logging.set_verbosity_error()
@@ -53,7 +68,7 @@ def open_source(name: str, config: SourceConfig | EvalSetConfig, field: str) -> 
   file = local.is_file() or path.startswith("hf://") or path.startswith(("/", "./", "../", "~")) or local.is_dir()
   if not file and suffix not in (*JSON_LINES, ".parquet"):
     if not _HUB_NAME.fullmatch(path):
-      raise InputError(f"{field}.path: {path}: no such file, and no name of a set on the hub")
+      raise InputError(f"{field}.path: {path}: no such file, and not the name of a set on the hub")
     opened = _load(field, path, path=path, name=config.subset or None, split=config.split)
     lines, digest = False, f"hub:{opened._fingerprint}"
   else:
@@ -67,7 +82,7 @@ def open_source(name: str, config: SourceConfig | EvalSetConfig, field: str) -> 
       digest = _sha256(local)
       path = str(local.resolve())
     lines = suffix != ".parquet"
-    if lines:  # latin-1 gives every byte back, so that a line of bad UTF-8 spoils no other
+    if lines:  # latin-1 keeps every byte, so that bad UTF-8 costs only its own line
       opened = _load(field, config.path, path="text", data_files=path, split="train", encoding="latin-1")
     else:
       opened = _load(field, config.path, path="parquet", data_files=path, split="train")
@@ -82,14 +97,18 @@ def open_source(name: str, config: SourceConfig | EvalSetConfig, field: str) -> 
 
 
 def read(source: Source, start: int, stop: int) -> Iterator[tuple[int, Row | InputError, str | None]]:
-  """Rows by index: each an object, or what is wrong with it and the text that stands there."""
+  """Yields the selected rows from `start` up to `stop`. Blank lines are skipped.
+
+  Yields:
+    The index of the row, the row itself or the error about it, and its text (None unless the source is JSON Lines).
+  """
   part = source.dataset.select(range(start, stop))
   for index, record in enumerate(_records(part), start=start):
     line = record["text"] if source.lines else None
     if line is not None and not line.strip():
       continue
     row = record if line is None else _parsed(line)
-    if isinstance(row, InputError) or _within(row, source.where):
+    if isinstance(row, InputError) or _is_selected(row, source.where):
       yield index, row, line
 
 
@@ -106,7 +125,7 @@ def _parsed(line: str) -> Row | InputError:
   return row if isinstance(row, dict) else InputError(f"expected a JSON object, found {type(row).__name__}")
 
 
-def _within(row: Row, where: WhereConfig) -> bool:
+def _is_selected(row: Row, where: WhereConfig) -> bool:
   if not where.column:
     return True
   value = lookup(row, where.column)
@@ -118,7 +137,7 @@ def _within(row: Row, where: WhereConfig) -> bool:
 def _load(field: str, shown: str, **arguments: Any) -> datasets.Dataset:
   try:
     return datasets.load_dataset(**arguments)
-  except Exception as error:  # every reader behind it raises errors of its own
+  except Exception as error:  # each reader behind it raises its own kinds of error
     cause = error.__cause__ or error
     text = " ".join(str(cause).split())[:300]
     raise InputError(f"{field}.path: {shown}: cannot be loaded: {type(cause).__name__}: {text}") from None

@@ -1,4 +1,4 @@
-"""The stages that look at one row at a time, each pure: a candidate goes in; it, or the drop of it, comes out."""
+"""Stages that look at one row at a time. Each is a pure function from a candidate to a candidate or a drop."""
 
 import dataclasses
 import json
@@ -34,7 +34,7 @@ Adapter = Callable[[Mapping[str, Any], str], Problem]
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-  """How the rows of one source are read."""
+  """Adapter and columns that turn the rows of a source into problems."""
 
   source: str
   format: str
@@ -43,7 +43,11 @@ class Reader:
 
 
 def reader(name: str, config: SourceConfig, first_row: Mapping[str, Any]) -> Reader:
-  """The reader for a source. Raises InputError where the format is `auto` and no adapter knows the columns."""
+  """Returns the reader for a source.
+
+  Raises:
+    InputError: the format is `auto` and no adapter knows the columns.
+  """
   columns = {k: v for k, v in dataclasses.asdict(config.columns).items() if v}
   if config.format == "generic":
     adapt = generic({k: v for k, v in columns.items() if k != "reference"}, config.domain)
@@ -53,9 +57,9 @@ def reader(name: str, config: SourceConfig, first_row: Mapping[str, Any]) -> Rea
 
 
 def complete(reader: Reader, index: int, row: Mapping[str, Any] | InputError, line: str | None) -> Candidate | Drop:
-  """Reads a row: it needs a question, and a gold answer or tests.
+  """Reads a row, and drops it unless it has a question and a gold answer or tests.
 
-  Also drops a question that was damaged before: a replacement character stands where a letter was lost.
+  Also drops rows with a replacement character (U+FFFD), which shows that a letter was lost earlier.
   """
 
   def drop(rule: str, matched: str) -> Drop:
@@ -69,7 +73,7 @@ def complete(reader: Reader, index: int, row: Mapping[str, Any] | InputError, li
     problem = reader.adapt(row, f"{index:07d}")
   except InputError as error:
     return drop("incomplete", str(error))
-  except Exception as error:  # a value of a type that no column should have breaks an adapter in any way
+  except Exception as error:  # values of unexpected types can break an adapter in any way
     return drop("unreadable", f"{type(error).__name__}: {error}")
   if problem.domain not in ("math", "code"):
     return drop("domain", f"expected math or code, found {problem.domain!r}")
@@ -86,7 +90,7 @@ def complete(reader: Reader, index: int, row: Mapping[str, Any] | InputError, li
 
 
 def _unwritable(problem: Problem) -> str | None:
-  """Why a problem could not be written as JSON in UTF-8, or None."""
+  """Returns the reason why a problem cannot be written as JSON in UTF-8, or None if it can."""
   for name in ("id", "question", "answer", "difficulty", "source"):
     value = getattr(problem, name)
     if value is not None and not is_text(value):
@@ -99,7 +103,11 @@ def _unwritable(problem: Problem) -> str | None:
 
 
 def normalised(candidate: Candidate, max_question: int) -> tuple[Candidate | Drop, tuple[str, ...]]:
-  """Takes noise out of the question; drops one of which nothing is left, or that is too long to be a question."""
+  """Removes noise from the question, and drops the row if the question is then empty or too long.
+
+  Returns:
+    The candidate or its drop, and the names of the changes.
+  """
   question, changes = normalise(candidate.problem.question, candidate.problem.domain)
   if not _LETTER_OR_DIGIT.search(question):
     return dropped(candidate, NORMALISATION, "empty", candidate.problem.question), changes

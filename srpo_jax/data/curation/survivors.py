@@ -1,6 +1,7 @@
-"""The stages that look at all rows together: duplicates, questions with conflicting answers, then verification.
+"""Stages that look at all rows together: duplicates, questions with conflicting answers, then verification.
 
-Rows pass from file to file; a stage's folder is complete or absent, so that a killed curation goes on where it was.
+Each stage reads the files of the stage before it. Its folder is either complete or absent, so that a killed curation
+can resume.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from srpo_jax.utils.jsonl import new_folder
 
 
 def without_duplicates(config: CurateConfig, done: Sequence[Shard], folder: Path) -> Path:
-  """Drops repeated rows and conflicting ones, out of the shards into `folder`."""
+  """Drops duplicate and conflicting rows of the shards, and writes the rest to `folder`. Returns `folder`."""
   if folder.is_dir():
     return folder
   prints, begins = load_fingerprints(done)
@@ -48,7 +49,7 @@ def without_duplicates(config: CurateConfig, done: Sequence[Shard], folder: Path
 
 
 def verified(config: CurateConfig, before: Path, folder: Path, cache: Path) -> Path:
-  """Drops rows whose gold answer or tests do not hold, out of `before` into `folder`."""
+  """Drops rows of `before` whose gold answer or tests are wrong, and writes the rest to `folder`. Returns `folder`."""
   if folder.is_dir():
     return folder
   if not (config.verify.gold or config.verify.programs):
@@ -70,12 +71,12 @@ def verified(config: CurateConfig, before: Path, folder: Path, cache: Path) -> P
 
 
 def candidates(file: Path) -> Iterator[Candidate]:
-  """The candidates of a file, in order."""
+  """Yields the candidates of a file, in order."""
   return map(from_line, lines([file]))
 
 
 def _conflicts(prints: duplicates.Fingerprints, done: Sequence[Shard], begins: np.ndarray) -> dict[int, str]:
-  """Rows whose question is there with another answer: row -> the answers."""
+  """Returns the rows whose question also occurs with a different answer, as a mapping of row -> all the answers."""
   groups = duplicates.conflicting(prints)
   if not groups:
     return {}
@@ -89,7 +90,10 @@ def _conflicts(prints: duplicates.Fingerprints, done: Sequence[Shard], begins: n
 
 
 def _differ(answer: str, other: str) -> bool:
-  """Whether two gold answers differ in value. (Those that only Math-Verify could tell apart agree in doubles.)"""
+  """Returns true if two gold answers differ in value.
+
+  Answers that only Math-Verify could tell apart count as equal, because they agree in double precision.
+  """
   return screen_stated(other, answer)[0] == 0 and screen_stated(answer, other)[0] == 0
 
 
@@ -106,7 +110,7 @@ def _answers(rows: set[int], done: Sequence[Shard], begins: np.ndarray) -> dict[
 
 
 def lines(files: Iterable[Path]) -> Iterator[str]:
-  """The lines of several files, in order."""
+  """Yields the lines of several files, in order."""
   for path in files:
     with path.open(encoding="utf-8", newline="\n") as file:
       yield from file
@@ -118,7 +122,10 @@ def _count(path: Path) -> int:
 
 @contextlib.contextmanager
 def _stage(folder: Path) -> Iterator[tuple[IO[str], IO[str]]]:
-  """Files for the kept and the dropped rows of a stage, in a folder that takes its name when all went well."""
+  """Opens the files for the kept and the dropped rows of a stage.
+
+  The folder gets its final name only when the stage has finished without an error.
+  """
   with (
     new_folder(folder) as partial,
     (partial / KEPT).open("w", encoding="utf-8") as kept,

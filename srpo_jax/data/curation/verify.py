@@ -1,8 +1,11 @@
-"""Verifies gold answers and reference programs: the one stage that runs things, so it is parallel and remembers.
+"""Verifies gold answers and reference programs.
 
-A gold answer must be read as a value and be judged equal to itself, as a response would be. A reference program must
-pass its tests twice, and the empty program must fail them. Verdicts are kept by the hash of what they depend on, in
-one SQLite file for all curations: a killed one goes on where it was, and the next set verifies only what is new.
+A gold answer must be readable as a value and be judged equal to itself, in the same way as a response. A reference
+program must pass its tests twice, and the empty program must fail them.
+
+This is the only stage that runs judges and programs, so it is parallel and caches its findings. One SQLite file serves
+all curations, and its keys hash everything that a finding depends on. A killed curation therefore resumes where it
+stopped, and the next set verifies only rows that are new.
 """
 
 import dataclasses
@@ -28,25 +31,25 @@ from srpo_jax.types import ScoreRequest
 from srpo_jax.utils.errors import InputError, TrainingError
 from srpo_jax.utils.fields import names
 
-BATCH = 1024  # candidates between commits
-MAX_PROSE = 6  # words of plain language in a gold answer
-ATTEMPTS = 2  # at what could not be judged
-_METHOD = 2  # part of every hash: raise it when the meaning of a verdict changes
+BATCH = 1024  # candidates per commit
+MAX_PROSE = 6  # most words of plain language that a gold answer may have
+ATTEMPTS = 2  # for rows that could not be judged or ran out of time
+_METHOD = 2  # part of every key; raise it when the meaning of a finding changes
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-  """What is wrong with a row's gold answer or tests. `rule` empty: nothing."""
+  """Result of verifying a row: the rule that it breaks and the reason. An empty `rule` means that the row is right."""
 
   rule: str = ""
   matched: str = ""
 
 
 class Cache:
-  """Findings by content hash, on disk."""
+  """Cache of findings by content hash, on disk."""
 
   def __init__(self, file: Path):
-    """Raises InputError where the file is no such cache."""
+    """Opens or creates the cache. Raises InputError if the file is not such a cache."""
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
       self._database = sqlite3.connect(file, timeout=60)
@@ -58,9 +61,9 @@ class Cache:
       raise InputError(f"{file}: not a cache of verified rows ({error}); delete it") from None
 
   def get(self, keys: Sequence[str]) -> dict[str, Finding]:
-    """The findings that are known."""
+    """Returns the cached findings among `keys`."""
     found = {}
-    for start in range(0, len(keys), 500):  # SQLite bounds the variables of a statement
+    for start in range(0, len(keys), 500):  # SQLite limits the number of variables per statement
       part = keys[start : start + 500]
       marks = ",".join("?" * len(part))
       for key, *finding in self._database.execute(f"select * from findings where key in ({marks})", part):
@@ -77,14 +80,18 @@ class Cache:
 
 
 class Verifier:
-  """Verifies candidates.
+  """Verifies the gold answers and programs of candidates.
 
   with Verifier(config, cache_file) as verifier:
     for candidate, finding in verifier.verify(candidates): ...
   """
 
   def __init__(self, config: VerifyConfig, cache: Path):
-    """The sandbox starts with the first program. Raises InputError as the judges do."""
+    """Opens the cache and starts the judges. The sandbox starts with the first program.
+
+    Raises:
+      InputError: the cache is not readable, or a judge refuses its options.
+    """
     self._config = config
     self._cache = Cache(cache)
     self._packages = names(config.packages)
@@ -96,23 +103,23 @@ class Verifier:
     self._code = CodeJudge("tags", options)
 
   def verify(self, candidates: Iterator[Candidate]) -> Iterator[tuple[Candidate, Finding]]:
-    """Each candidate with what is wrong with it, in order.
+    """Yields each candidate with its finding, in order.
 
     Raises:
-      TrainingError: something could not be judged, by no fault of the row.
+      TrainingError: a row could not be judged for a reason that lies outside the row.
     """
     while batch := list(_take(candidates, BATCH)):
       keys = [self._key(candidate) for candidate in batch]
       known = self._cache.get(keys)
       new = {key: candidate for key, candidate in zip(keys, batch, strict=True) if key not in known}
       if new:
-        findings, lasting = self._judge(new)
-        self._cache.put({key: findings[key] for key in lasting})
+        findings, repeatable = self._judge(new)
+        self._cache.put({key: findings[key] for key in repeatable})
         known |= findings
       yield from zip(batch, (known[key] for key in keys), strict=True)
 
   def close(self) -> None:
-    """Ends the workers and the sandbox."""
+    """Closes the cache, the workers and the sandbox."""
     self._cache.close()
     self._pool.close()
     self._code.close()
@@ -124,7 +131,7 @@ class Verifier:
     self.close()
 
   def _key(self, candidate: Candidate) -> str:
-    """The hash of all that a finding depends on."""
+    """Returns the hash of everything that a finding depends on."""
     problem = candidate.problem
     if problem.domain == "math":
       parts: list[Any] = ["math", problem.answer, _versions(), self._config.gold]
@@ -134,32 +141,32 @@ class Verifier:
     return hashlib.sha256(json.dumps([_METHOD, *parts], sort_keys=True, default=str).encode()).hexdigest()
 
   def _judge(self, new: Mapping[str, Candidate]) -> tuple[dict[str, Finding], list[str]]:
-    """Findings by key, and the keys of those that would be the same another time."""
+    """Returns findings by key, and the keys of findings that would be the same in another run."""
     findings: dict[str, Finding] = {}
-    lasting: list[str] = []
+    repeatable: list[str] = []
     todo = dict(new)
     for _ in range(ATTEMPTS):
       replies = self._replies(todo)
-      for key, asked in replies.items():
-        if all(reply.correct is not None for reply in asked.values()):
-          findings[key] = _finding(asked)
-          if all(_lasts(reply) for reply in asked.values()):
-            lasting.append(key)
-      # A time limit may have hit because the machine was busy: such rows are asked once more too.
-      todo = {key: todo[key] for key in todo if key not in lasting}
+      for key, row_replies in replies.items():
+        if all(reply.correct is not None for reply in row_replies.values()):
+          findings[key] = _finding(row_replies)
+          if all(_is_repeatable(reply) for reply in row_replies.values()):
+            repeatable.append(key)
+      # A row may exceed its time limit because the machine was busy, so such rows are judged once more too.
+      todo = {key: todo[key] for key in todo if key not in repeatable}
       if not todo:
-        return findings, lasting
+        return findings, repeatable
     unjudged = [key for key in todo if key not in findings]
     if unjudged:
       reasons = {reply.reason for reply in replies[unjudged[0]].values() if reply.correct is None}
       raise TrainingError(
-        f"row {new[unjudged[0]].problem.id}: could not be verified: {'; '.join(reasons)} (verified rows are kept: "
-        "the same command goes on from there)"
+        f"row {new[unjudged[0]].problem.id}: could not be verified: {'; '.join(reasons)} (verified rows are kept; "
+        "the same command resumes from there)"
       )
-    return findings, lasting
+    return findings, repeatable
 
   def _replies(self, todo: Mapping[str, Candidate]) -> dict[str, dict[str, Reply]]:
-    """The replies to all that is asked of each row, by name."""
+    """Asks all questions about each row and returns the replies by row key and by name of the question."""
     replies: dict[str, dict[str, Reply]] = {key: {} for key in todo}
     waiting, changed = 0, threading.Condition()
 
@@ -185,43 +192,43 @@ class Verifier:
       return {"gold": lambda done: self._ask_gold(problem.id, problem.answer or "", done)} if self._config.gold else {}
     if not self._config.programs:
       return {}
-    asked = {"empty": lambda done: self._code.run(problem.tests, "", done)}
+    questions = {"empty": lambda done: self._code.run(problem.tests, "", done)}
     if reference is not None:
       for name in ("first", "second"):
-        asked[name] = lambda done: self._code.run(problem.tests, reference, done)
-    return asked
+        questions[name] = lambda done: self._code.run(problem.tests, reference, done)
+    return questions
 
   def _ask_gold(self, id: str, gold: str, done: Any) -> None:
     value = read_value(gold, MAX_GOLD)
     if isinstance(value, Opaque):
       return done(Reply(0, f"not read as a value: {value.why}: {gold}", 0.0))
-    if _prose(value) > MAX_PROSE:
+    if _prose_words(value) > MAX_PROSE:
       return done(Reply(0, f"prose, which a right answer would have to repeat word for word: {gold}", 0.0))
     response = f"</think> <answer>\\boxed{{{gold}}}</answer>"
     self._math.submit(ScoreRequest(id, "", response, True, "math", gold), done)
 
 
-def _finding(asked: Mapping[str, Reply]) -> Finding:
-  if "gold" in asked:
-    reply = asked["gold"]
+def _finding(replies: Mapping[str, Reply]) -> Finding:
+  if "gold" in replies:
+    reply = replies["gold"]
     return Finding() if reply.correct else Finding("gold", reply.reason)
   for name in ("first", "second"):
-    if name in asked and not asked[name].correct:
-      return Finding("reference_fails", asked[name].reason)
-  if "empty" in asked and asked["empty"].correct:
-    return Finding("empty_program_passes", f"{asked['empty'].reason} by a program without a line")
+    if name in replies and not replies[name].correct:
+      return Finding("reference_fails", replies[name].reason)
+  if "empty" in replies and replies["empty"].correct:
+    return Finding("empty_program_passes", f"{replies['empty'].reason} by a program without a line")
   return Finding()
 
 
-def _prose(value: Value) -> int:
-  """How many words of plain language a gold answer consists of."""
+def _prose_words(value: Value) -> int:
+  """Returns the number of words of plain language in a gold answer."""
   if isinstance(value, Words):
     return len(value.text.split())
-  return sum(map(_prose, value.items)) if isinstance(value, (Many, Ordered)) else 0
+  return sum(map(_prose_words, value.items)) if isinstance(value, (Many, Ordered)) else 0
 
 
-def _lasts(reply: Reply) -> bool:
-  """Whether another time would say the same: not where a clock or the machine decided."""
+def _is_repeatable(reply: Reply) -> bool:
+  """Returns true if another run would give the same reply, that is, if neither a clock nor the machine decided it."""
   return reply.correct is not None and "took" not in reply.reason and "worker" not in reply.reason
 
 

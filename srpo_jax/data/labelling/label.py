@@ -2,19 +2,20 @@
 
     python -m srpo_jax.curate label --model DIR --input DATASET --out DATASET2
 
-Samples responses to every row with the sampler, the prompt and the rewards of training, and writes the rows with
+Samples responses to every row with the sampler, the prompt and the rewards of training. Writes every row with its old
+fields and these:
 
-    pass_rate   correct responses among those judged; also as pass@1, with pass@4 and pass@16 (unbiased)
+    pass_rate   fraction of correct responses among those judged; equals pass@1; pass@4 and pass@16 are added (unbiased)
     difficulty  unsolved (0), hard (up to 0.25), medium (up to 0.75), easy (below 1) or solved (1)
     rollouts    {n: judged, n_correct, n_truncated, n_unjudged}
 
-and every field that they had. A difficulty of the set's own moves to `original_difficulty`. A row whose responses could
-not be judged, whose prompt is too long or whose tests cannot be used stays without a label.
+A difficulty that is not from an earlier labelling moves to `original_difficulty`. A row stays without a label if its
+responses could not be judged, its prompt is too long or its tests cannot be used.
 
-The results so far are kept in OUT.parts. Started again, it resumes from there and gives the same bytes. On several
-hosts, start it on each with --host I --hosts N; when all are done, once with --merge.
+OUT.parts holds the results so far. The same command resumes from there and gives the same bytes. To use several hosts,
+run it on each host with --host I --hosts N. When all hosts are done, run it once with --merge.
 
-The settings of training come from --config (fields by --config.section.field=value).
+The settings of training come from --config. --config.section.field=value overrides a field.
 """
 
 from collections.abc import Sequence
@@ -24,9 +25,9 @@ from srpo_jax.utils.errors import run_cli
 
 
 def main(args: Sequence[str]) -> None:
-  """Labels as the command line says."""
+  """Labels a data set according to command-line arguments."""
   options, overrides = read_options(args, __doc__ or "")
-  from srpo_jax.data.labelling.work import label_rows  # imported late: --help does not wait for JAX
+  from srpo_jax.data.labelling.work import label_rows  # imported late, so that --help does not wait for JAX
 
   label_rows(options, overrides)
 

@@ -1,4 +1,4 @@
-"""Command line of `curate label`."""
+"""Command-line options of `curate label`."""
 
 import argparse
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def read_options(args: Sequence[str], doc: str) -> tuple[argparse.Namespace, list[str]]:
-  """Returns the flags and the overrides of the config.
+  """Returns the parsed options and the overrides of the config.
 
   Raises:
-    InputError: a wrong flag, or no --model where one is needed.
+    InputError: an option is wrong, or --model is missing without --merge.
   """
   parser = ArgumentParser("curate label", doc)
   flags.add(parser, "--input", required=True, help="Data set: records folder, .jsonl, .parquet or module:function.")
@@ -33,21 +33,21 @@ def read_options(args: Sequence[str], doc: str) -> tuple[argparse.Namespace, lis
     "--format",
     choices=("auto", "records", "jsonl"),
     default="auto",
-    help="Form of --out (auto: that of --input).",
+    help="Form of --out (auto: same as --input).",
   )
   parser.add_argument("--version", help="Version of a records folder. Default: the input's, or 1.0.0.")
   parser.add_argument(
     "--batch-rows",
     type=whole(0),
     default=0,
-    help="Number of rows sampled together (0: twice as many as fill the slots).",
+    help="Number of rows sampled together (0: twice as many as fill the rollout slots).",
   )
   parser.add_argument(
-    "--host", type=whole(0), help="Number of this host, from 0. Default: jax.process_index() of a pod, or 0."
+    "--host", type=whole(0), help="Index of this host, from 0. Default: jax.process_index() on a pod, else 0."
   )
-  parser.add_argument("--hosts", type=whole(1), help="Number of hosts. Default: jax.process_count() of a pod, or 1.")
+  parser.add_argument("--hosts", type=whole(1), help="Number of hosts. Default: jax.process_count() on a pod, else 1.")
   parser.add_argument(
-    "--merge", action="store_true", help="Merge of the labels of all hosts into --out, without sampling."
+    "--merge", action="store_true", help="Merge of the labels of all hosts into --out. Nothing is sampled."
   )
   options, overrides = parser.parse_known_args(args)
   if options.model is None and not options.merge:
@@ -57,10 +57,10 @@ def read_options(args: Sequence[str], doc: str) -> tuple[argparse.Namespace, lis
 
 
 def label_config(options: argparse.Namespace, overrides: Sequence[str]) -> "Config":
-  """Returns the config of training with the command line's own values in place."""
+  """Returns the config of training with the values of the command line filled in."""
   own = {
     "model.path": options.model,
-    "train.steps": 1,  # nothing is trained, but a config must have an end
+    "train.steps": 1,  # nothing is trained, but a config must set its length
     "data.train": options.input,
     "rollout.temperature": options.temperature,
     "rollout.max_new_tokens": options.max_new_tokens,

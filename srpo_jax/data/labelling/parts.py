@@ -1,10 +1,10 @@
-"""What a labelling has found so far, on disk: one folder for all hosts, one file a host.
+"""Results of an unfinished labelling on disk: one folder for all hosts, one file per host.
 
-    OUTPUT.parts/settings.json            what the labels depend on; another value is refused
-    OUTPUT.parts/host_00000_of_00002.jsonl    a line a finished batch of rows
+    OUT.parts/settings.json                   settings that the labels depend on; other settings are refused
+    OUT.parts/host_00000_of_00002.jsonl       one line per finished batch of rows
 
-The rows are dealt to hosts by batch, batch b to host b mod hosts, so that what is sampled together, and with it every
-bit of the labels, does not depend on how many hosts there are or on where one was stopped.
+Host b mod hosts labels batch b. The rows that are sampled together, and thus every bit of the labels, do not depend on
+the number of hosts or on where one was stopped.
 """
 
 import contextlib
@@ -22,9 +22,9 @@ from srpo_jax.utils.errors import InputError
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Tally:
-  """The responses to one row."""
+  """Counts of the responses to a row."""
 
-  n: int = 0  # judged
+  n: int = 0  # judged responses
   n_correct: int = 0
   n_truncated: int = 0
   n_unjudged: int = 0
@@ -32,7 +32,7 @@ class Tally:
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-  """The folder of a labelling: `rows` rows in batches of `batch_rows`, dealt to `hosts` hosts."""
+  """Folder of a labelling with `rows` rows in batches of `batch_rows`, distributed over `hosts` hosts."""
 
   folder: Path
   rows: int
@@ -43,21 +43,25 @@ class Parts:
     return -(-self.rows // self.batch_rows)
 
   def batch(self, number: int) -> range:
-    """The row indices of a batch."""
+    """Returns the row indices of a batch."""
     return range(number * self.batch_rows, min(self.rows, (number + 1) * self.batch_rows))
 
   def of_host(self, host: int) -> range:
-    """The batches of a host."""
+    """Returns the numbers of the batches that belong to a host."""
     return range(host, self.batches(), self.hosts)
 
   def left(self, host: int) -> list[int]:
-    """The batches of a host that are not finished."""
+    """Returns the numbers of a host's batches that are not finished."""
     done = self.read(host)
     return [number for number in self.of_host(host) if number not in done]
 
   @contextlib.contextmanager
   def open(self, host: int) -> Iterator["Part"]:
-    """The file of one host, locked: a line that a kill cut short is taken off."""
+    """Opens and locks the file of a host. Removes a last line that a kill cut short.
+
+    Raises:
+      InputError: another process holds the lock, or a line is not of this labelling.
+    """
     file = self._file(host)
     with file.with_suffix(".lock").open("w") as lock:
       try:
@@ -70,10 +74,10 @@ class Parts:
         yield Part(stream)
 
   def read(self, host: int) -> dict[int, list[Tally]]:
-    """The finished batches of a host.
+    """Returns the finished batches of a host, by number.
 
     Raises:
-      InputError: naming the file and the line that is not of this labelling.
+      InputError: a line is not of this labelling. The message names the file and the line.
     """
     file = self._file(host)
     found: dict[int, list[Tally]] = {}
@@ -92,10 +96,10 @@ class Parts:
     return found
 
   def merged(self) -> list[Tally]:
-    """What was found on every row.
+    """Returns the tally of every row.
 
     Raises:
-      InputError: naming the first host whose rows are not all there.
+      InputError: a host has not labelled all its rows. The message names the first such host.
     """
     found: dict[int, list[Tally]] = {}
     for host in range(self.hosts):
@@ -112,19 +116,19 @@ class Parts:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-  """An open file of one host."""
+  """Open file of a host."""
 
   stream: IO[str]
 
   def add(self, batch: int, tallies: Sequence[Tally]) -> None:
-    """Writes a finished batch; it outlives a kill from here on."""
+    """Writes a finished batch and syncs it to disk, so that it survives a kill."""
     self.stream.write(_line(batch, tallies))
     self.stream.flush()
     os.fsync(self.stream.fileno())
 
 
 def is_parts(folder: Path) -> bool:
-  """Whether a folder is that of a labelling, perhaps of one killed while it began."""
+  """Returns true if a folder belongs to a labelling, possibly one that was killed while it started."""
   return folder.is_dir() and (
     (folder / "settings.json").is_file() or all(file.name.startswith("settings.") for file in folder.iterdir())
   )

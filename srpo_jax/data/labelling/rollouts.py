@@ -1,4 +1,4 @@
-"""Samples and judges the responses that labels are made of, as in training but with random keys of their own."""
+"""Samples and judges the responses for labels, as in training but with separate random keys."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +17,9 @@ from srpo_jax.types import Problem
 class Labeller:
   """Counts how often a policy solves each row.
 
-  Raises InputError, before hours of sampling, for a bad row, a model folder that is not one, or a tokenizer that is not
-  the model's own.
+  Raises:
+    InputError: a row is bad, the folder does not hold a model, or the tokenizer does not belong to the model. It is
+      raised by the constructor, before hours of sampling.
   """
 
   def __init__(self, config: Config, scorer: Scorer, problems: Sequence[Problem], samples: int):
@@ -30,7 +31,7 @@ class Labeller:
     self._params = policy.load(config)
 
   def tallies(self, ids: Sequence[str]) -> list[Tally]:
-    """Returns the outcomes of some rows; an empty tally for a row that cannot be labelled."""
+    """Returns the tallies of the rows with these ids. The tally of a row that cannot be labelled is empty."""
     prompts = [self._prompts[id_] for id_ in ids if id_ in self._prompts]
     if not prompts:
       return [Tally()] * len(ids)

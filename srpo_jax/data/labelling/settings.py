@@ -1,4 +1,4 @@
-"""The config fields that sampled and judged responses depend on, as the settings of a resumable job."""
+"""Settings of a resumable job: the config fields that sampled and judged responses depend on."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +21,6 @@ JUDGED_BY = (
 def config_settings(config: Config, names: Sequence[str]) -> dict[str, Any]:
   """Returns the values of the named config fields, and the prompt instruction of each domain."""
   flat = flatten(config)
-  # A folder that was started before judges existed names none.
+  # Folders from before reward.judges existed do not record it, so an empty value is left out.
   values = {f"config.{name}": flat[name] for name in names if name != "reward.judges" or flat[name]}
   return values | {f"config.prompt.{domain}": text for domain, text in config.prompt.items()}

@@ -1,4 +1,4 @@
-"""Work of `curate label`: samples, judges, keeps what is found, and writes the labelled rows."""
+"""Runs `curate label`: samples and judges responses, stores the tallies, and writes the labelled rows."""
 
 import argparse
 import dataclasses
@@ -47,11 +47,12 @@ def label_rows(options: argparse.Namespace, overrides: Sequence[str]) -> None:
   """Labels a data set, or this host's part of it, or merges the parts of all hosts.
 
   Args:
-    options: as `options.read_options` returns them.
+    options: options as returned by `options.read_options`.
     overrides: `--config.section.field=value` arguments.
 
   Raises:
-    InputError: a place that cannot be written, other settings than those of an unfinished labelling, or a bad row.
+    InputError: the output cannot be written, the settings differ from those of an unfinished labelling, or a row is
+      bad.
   """
   parts_folder = options.out.with_name(options.out.name + ".parts")
   _check_output(options.out, options.input, parts_folder)
@@ -70,11 +71,15 @@ def label_rows(options: argparse.Namespace, overrides: Sequence[str]) -> None:
   if hosts == 1:
     write_labelled(options, problems, rows, parts.merged())
   else:
-    print(f"the rows of host {host} of {hosts} are labelled; when all are: --merge")
+    print(f"the rows of host {host} of {hosts} are labelled; when all hosts are done, run once with --merge")
 
 
 def _place(options: argparse.Namespace) -> tuple[int, int]:
-  """Returns the number of this host and the number of hosts. Raises InputError for a number that is not one of them."""
+  """Returns the index of this host and the number of hosts.
+
+  Raises:
+    InputError: the index is not in range.
+  """
   pod = (jax.process_index(), jax.process_count()) if jax.distributed.is_initialized() else (0, 1)
   host, hosts = (a if a is not None else b for a, b in zip((options.host, options.hosts), pod, strict=True))
   if not 0 <= host < hosts:
@@ -83,19 +88,19 @@ def _place(options: argparse.Namespace) -> tuple[int, int]:
 
 
 def _check_output(output: Path, source: Path, parts: Path) -> None:
-  """Raises InputError for a place that cannot be written, or that holds something else."""
+  """Raises InputError if the output cannot be written, or if its place holds something else."""
   if output.resolve() == source.resolve():
-    raise InputError(f"--out: expected another place than --input, found {output}")
+    raise InputError(f"--out: expected a place other than --input, got {output}")
   if not output.parent.is_dir():
-    raise InputError(f"--out: expected an existing folder, found {output.parent}")
+    raise InputError(f"--out: expected an existing folder, got {output.parent}")
   if output.exists() and not parts.is_dir():
-    raise InputError(f"{output}: is there already, and no {parts.name} of a labelling that wrote it")
+    raise InputError(f"{output}: already exists, and {parts.name} of a labelling that wrote it is missing")
   if parts.exists() and not is_parts(parts):
-    raise InputError(f"{parts}: expected the folder of a labelling, or nothing")
+    raise InputError(f"{parts}: expected the folder of a labelling or a new path, got something else")
 
 
 def _settings(config: Config, options: argparse.Namespace, batch_rows: int, hosts: int) -> dict[str, Any]:
-  """Returns the settings that a labelling can only be resumed under."""
+  """Returns the settings that must stay the same for a labelling to resume."""
   return config_settings(config, SETTINGS) | {
     "--samples": options.samples,
     "--batch-rows": batch_rows,
@@ -107,7 +112,7 @@ def _settings(config: Config, options: argparse.Namespace, batch_rows: int, host
 def _label(
   config: Config, problems: Sequence[Problem], samples: int, parts: Parts, host: int, settings: dict[str, Any]
 ) -> None:
-  """Samples and judges the batches of a host that are not done yet."""
+  """Samples and judges the unfinished batches of a host."""
   if parts.folder.is_dir():
     claim(parts.folder, settings)
     if not parts.left(host):
@@ -115,7 +120,7 @@ def _label(
   enable_compilation_cache()
   with on_mesh(make_mesh(**dataclasses.asdict(config.mesh))), build_scorer(config) as scorer:
     labeller = Labeller(config, scorer, problems, samples)
-    claim(parts.folder, settings)  # not before every row was seen to be good
+    claim(parts.folder, settings)  # only after Labeller has checked every row
     ids = column(problems, "id")
     with parts.open(host) as part:
       left = parts.left(host)
@@ -138,7 +143,7 @@ def _label(
 
 
 def _merge_parts(options: argparse.Namespace, folder: Path) -> None:
-  """Writes the data set from the parts of all hosts."""
+  """Writes the data set from the results of all hosts."""
   settings = read_settings(folder)
   kinds = {"config.data.format": str, "config.data.limit": int, "--input": str, "--batch-rows": int, "--hosts": int}
   for name, kind in kinds.items():
@@ -148,7 +153,7 @@ def _merge_parts(options: argparse.Namespace, folder: Path) -> None:
     str(options.input), format=settings["config.data.format"], limit=settings["config.data.limit"]
   )
   if rows_digest(problems) != settings["--input"]:
-    raise InputError(f"{options.input}: not the rows that {folder} was made of")
+    raise InputError(f"{options.input}: not the rows that {folder} was made from")
   parts = Parts(folder, len(problems), settings["--batch-rows"], settings["--hosts"])
   check_writable(options, rows)
   write_labelled(options, problems, rows, parts.merged())

@@ -1,4 +1,4 @@
-"""Labelled rows: the labels of a row, the checks before hours of sampling, and the data set that is written."""
+"""Adds labels to rows, checks before sampling that the rows can be written, and writes the labelled data set."""
 
 import argparse
 import dataclasses
@@ -33,13 +33,13 @@ def labelled(row: Row, tally: Tally) -> dict[str, Any]:
 
 
 def check_writable(options: argparse.Namespace, rows: Sequence[Row]) -> None:
-  """Raises InputError for anything that would stop the writing, before hours of sampling."""
+  """Raises InputError for anything that would prevent writing. Called before hours of sampling."""
   records = to_records(options, rows)
   if records:
     check_target(options.out)
     check_version(options.out, options.version or "1.0.0")
   elif options.out.is_dir():
-    raise InputError(f"{options.out}: expected a file, or nothing, where the JSON Lines are to be written")
+    raise InputError(f"{options.out}: expected a file or a new path for JSON Lines, got a folder")
   if isinstance(rows, Records):
     return
   for index, row in enumerate(rows):
@@ -53,12 +53,12 @@ def check_writable(options: argparse.Namespace, rows: Sequence[Row]) -> None:
 
 
 def to_records(options: argparse.Namespace, rows: Sequence[Row]) -> bool:
-  """Returns true if the rows are written as records rather than as JSON Lines."""
+  """Returns true if the rows are written as records, false if as JSON Lines."""
   return options.format == "records" or (options.format == "auto" and isinstance(rows, Records))
 
 
 def label_counts(tallies: Sequence[Tally]) -> Counter[str]:
-  """Returns the number of rows of each label that occurs."""
+  """Returns the number of rows per label, for labels that occur."""
   names = Counter(label(t.n_correct / t.n) if t.n else UNLABELLED for t in tallies)
   return Counter({name: names[name] for name in (*LABELS, UNLABELLED) if names[name]})
 
@@ -66,7 +66,7 @@ def label_counts(tallies: Sequence[Tally]) -> Counter[str]:
 def write_labelled(
   options: argparse.Namespace, problems: Sequence[Problem], rows: Sequence[Row], tallies: Sequence[Tally]
 ) -> None:
-  """Writes the labelled rows in the form that was asked for."""
+  """Writes the labelled rows as records or JSON Lines, and prints the number of rows per label."""
 
   def found() -> Iterator[dict[str, Any]]:
     return (labelled(row, tally) for row, tally in zip(rows, tallies, strict=False))

@@ -1,4 +1,4 @@
-"""Small curations: a config with evaluation sets of its own, run by the entry point."""
+"""Fixtures that run small curations through the entry point."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.helpers.curation import EVAL_SETS
 
 @pytest.fixture(autouse=True)
 def own_caches(tmp_path, monkeypatch):
-  """What one test verified or loaded is not known to another."""
+  """Gives every test its own caches, so that no test sees what another verified or loaded."""
   import datasets
 
   monkeypatch.setenv("SRPO_CACHE", str(tmp_path / "cache"))
@@ -17,7 +17,7 @@ def own_caches(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(tmp_path):
-  """Runs `python -m srpo_jax.curate` in this process on small files, one worker."""
+  """Runs `srpo_jax.curate` in this process, on small files and with one worker."""
 
   def call(output, *flags, **paths):
     arguments = [

@@ -1,4 +1,4 @@
-"""The entry point on whole sets: counts, side files, resuming, the same bytes, and what is wrong with an input."""
+"""Tests of the entry point on whole sets: counts, side files, resuming, equal bytes and errors about bad input."""
 
 import filecmp
 import json
@@ -30,7 +30,7 @@ def gsm(question, answer="1"):
   return {"question": question, "answer": f"work\n#### {answer}"}
 
 
-# Each row, and the stage and rule that drop it.
+# Rows, each with the (stage, rule) that drops it, or None for a row that is kept.
 GSM8K = [
   (gsm("Tom has 3 apples and buys 5 more of them. How many apples does he have now?", "8"), None),
   (gsm("Ann has 3 apples &amp; eats one. How many are left? See https://example.org/x", "2"), None),
@@ -63,7 +63,7 @@ MBPP = [
 
 @pytest.fixture
 def sets(tmp_path):
-  """Files of the two sets and of an evaluation set."""
+  """Files of two sources and a flag that names the file of an evaluation set."""
   return {
     "gsm8k": lines(tmp_path / "train.jsonl", [row for row, _ in GSM8K]),
     "mbpp": lines(tmp_path / "mbpp.jsonl", [row for row, _ in MBPP]),
@@ -81,7 +81,7 @@ def assert_same(one: Path, other: Path) -> None:
   assert filecmp.cmpfiles(one, other, names, shallow=False) == (names, [], [])
 
 
-def test_every_row_is_kept_or_stands_in_a_side_file(run, sets, tmp_path):
+def test_every_row_is_kept_or_listed_in_a_side_file(run, sets, tmp_path):
   flag = sets.pop("flag")
   output = run(tmp_path / "out", flag, "--config.verify.min_tier=unsafe", **sets)
   dropped = {
@@ -110,13 +110,13 @@ def test_every_row_is_kept_or_stands_in_a_side_file(run, sets, tmp_path):
   assert str(tmp_path) not in card + (output / "curation.json").read_text()
 
 
-def test_reference_programs_reach_no_output(run, sets, tmp_path):
+def test_no_output_holds_a_reference_program(run, sets, tmp_path):
   output = run(tmp_path / "out", "--config.verify.min_tier=unsafe", mbpp=sets["mbpp"])
   found = [name for name in files(output) if "return x + 3" in (output / name).read_bytes().decode("latin-1")]
   assert found == []
 
 
-def test_two_runs_give_the_same_bytes_whatever_the_shards_and_workers(run, sets, tmp_path):
+def test_bytes_do_not_depend_on_shards_and_workers(run, sets, tmp_path):
   flag = sets.pop("flag")
   one = run(tmp_path / "one", flag, "--config.verify.min_tier=unsafe", **sets)
   other = run(
@@ -130,7 +130,7 @@ def test_two_runs_give_the_same_bytes_whatever_the_shards_and_workers(run, sets,
   assert_same(one, other)
 
 
-def test_run_again_it_finds_itself_done_and_another_config_is_refused(run, sets, tmp_path, monkeypatch):
+def test_a_finished_curation_is_not_run_again_and_another_config_is_refused(run, sets, tmp_path, monkeypatch):
   output = run(tmp_path / "out", gsm8k=sets["gsm8k"])
   before = {name: (output / name).stat().st_mtime_ns for name in files(output)}
   monkeypatch.setattr(pipeline, "_run_shards", lambda *a: pytest.fail("curated again"))
@@ -141,7 +141,7 @@ def test_run_again_it_finds_itself_done_and_another_config_is_refused(run, sets,
 
 
 @pytest.mark.parametrize("at", ["process", "without_duplicates", "verified", "write_card"])
-def test_a_curation_that_broke_off_goes_on_and_ends_the_same(run, sets, tmp_path, monkeypatch, at):
+def test_an_interrupted_curation_resumes_to_the_same_result(run, sets, tmp_path, monkeypatch, at):
   whole = run(tmp_path / "whole", "--config.work.shard_rows=4", gsm8k=sets["gsm8k"])
   module = {"process": shards, "write_card": pipeline}.get(at, survivors)
   real, calls = getattr(module, at), []
@@ -169,7 +169,7 @@ shards_process = shards.process
 
 
 @pytest.mark.slow
-def test_a_killed_curation_goes_on_and_leaves_no_process(tmp_path):
+def test_a_killed_curation_resumes_and_leaves_no_process(tmp_path):
   rows = [
     gsm(f"Tom has {n} apples and buys {n % 7} more of them on day {n % 11}. How many has he?", str(n))
     for n in range(15_000)
@@ -225,7 +225,7 @@ def test_dapo_eurus_and_generic_rows_with_repeats(run, tmp_path):
   assert "1 code rows of eurus have no reference program" in (output / "card.md").read_text()
 
 
-def test_lines_end_at_line_feeds_alone_and_rows_of_any_type_break_nothing(run, tmp_path):
+def test_only_line_feeds_end_lines_and_rows_of_any_type_break_nothing(run, tmp_path):
   odd = [
     json.dumps(gsm("What is 1\u2028plus\x85 3 on day 2?", "4"), ensure_ascii=False),
     "\ufeff" + json.dumps(gsm("What is 2 plus 5 on day 1?", "7")) + "\r",
@@ -246,7 +246,7 @@ def test_lines_end_at_line_feeds_alone_and_rows_of_any_type_break_nothing(run, t
   assert {row["index"] for row in dropped if row["source"] == "mbpp"} >= {2, 3, 4}
 
 
-def test_bytes_that_are_no_utf8_cost_their_row_alone(run, tmp_path):
+def test_invalid_utf8_costs_only_its_row(run, tmp_path):
   (tmp_path / "g.jsonl").write_bytes(
     b'{"question": "caf\xe9", "answer": "#### 1"}\n' + json.dumps(gsm("Why 3 or 4?")).encode()
   )
@@ -256,7 +256,7 @@ def test_bytes_that_are_no_utf8_cost_their_row_alone(run, tmp_path):
   assert dropped["row"] == '{"question": "caf\\xe9", "answer": "#### 1"}'
 
 
-def test_published_sources_have_their_names_on_the_hub():
+def test_the_published_config_gives_every_source_its_path():
   from configs.curate import PUBLISHED, get_config
 
   config = get_config("published")
@@ -265,7 +265,7 @@ def test_published_sources_have_their_names_on_the_hub():
     get_config("mine")
 
 
-def test_ids_that_repeat_are_made_distinct(run, tmp_path):
+def test_repeated_ids_are_made_distinct(run, tmp_path):
   rows = [{"id": "same", "problem": f"What is the sum of {n} and {n + 3}?", "answer": str(2 * n + 3)} for n in range(3)]
   output = run(tmp_path / "out", math=lines(tmp_path / "m.jsonl", rows))
   records = Records(output / "records")
@@ -312,22 +312,22 @@ eval column|rule|format|where|unknown field|jaccard|version|generic|nothing left
 
 
 @pytest.mark.parametrize("case", CASES.replace("\n", "|").split("|"))
-def test_bad_input_is_one_line_that_names_it(run, tmp_path, case):
+def test_bad_input_raises_an_error_that_names_it(run, tmp_path, case):
   flags, message = bad_inputs(tmp_path)[case]
   with pytest.raises(InputError, match=message):
     run(tmp_path / "out", *flags)
   assert not (tmp_path / "out/curation.json").exists()
 
 
-def test_a_folder_with_other_things_is_left_alone(run, sets, tmp_path):
+def test_a_folder_with_other_files_is_refused_and_kept(run, sets, tmp_path):
   (tmp_path / "out").mkdir()
   (tmp_path / "out/thesis.txt").write_text("years of work")
-  with pytest.raises(InputError, match="out: not empty, and not a curation that was begun"):
+  with pytest.raises(InputError, match="out: not empty, and not an unfinished curation"):
     run(tmp_path / "out", gsm8k=sets["gsm8k"])
   assert files(tmp_path / "out") == ["thesis.txt"]
 
 
-def test_the_command_line_ends_with_one_line_and_status_2(tmp_path):
+def test_the_command_prints_one_error_line_and_exits_with_status_2(tmp_path):
   arguments = [
     sys.executable,
     "-m",
@@ -344,7 +344,7 @@ def test_no_tensorflow_is_imported():
   assert subprocess.run([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": os.getcwd()}).returncode == 0
 
 
-def test_label_hands_over(monkeypatch):
+def test_label_passes_its_arguments_on(monkeypatch):
   import types
 
   import srpo_jax

@@ -1,4 +1,4 @@
-"""Repeats are found, near ones too, and problems that differ in a number or an answer are not repeats."""
+"""Tests that exact and near-duplicates are found, and that another number or answer makes another problem."""
 
 import random
 
@@ -27,7 +27,7 @@ def repeats(*rows: tuple[str, str]) -> list[int]:
   return find(prints(*rows), 0.8).of.tolist()
 
 
-def test_exact_repeats_whatever_the_case_and_spacing():
+def test_exact_duplicates_ignore_case_and_spacing():
   assert repeats(
     (TEXT, "72"), (TEXT.upper(), "72"), ("Another question about 5 things?", "5"), (f" {TEXT}\n", "72")
   ) == [-1, 0, -1, 0]
@@ -35,24 +35,24 @@ def test_exact_repeats_whatever_the_case_and_spacing():
   assert repeats(("Find $x+2$.", "1"), ("Find $x-2$.", "1")) == [-1, -1]
 
 
-def test_a_near_repeat_has_the_same_numbers_and_answer():
+def test_near_duplicates_have_the_same_numbers_and_answer():
   near = TEXT.replace("altogether", "in all")
   assert repeats((TEXT, "72"), (near, "72")) == [-1, 0]
   assert repeats((TEXT, "72"), (near, "73")) == [-1, -1]
   story = " ".join(f"On a day in {month} it rained." for month in ("June", "July", "August", "September", "October"))
-  long = f"{story} {TEXT}"  # one word of it is little
+  long = f"{story} {TEXT}"  # long enough that one changed word keeps the similarity high
   assert repeats((long, "72"), (long.replace("friends", "pals"), "72")) == [-1, 0]
   assert repeats((long, "72"), (long.replace("48", "50"), "72")) == [-1, -1]
   assert find(prints((TEXT, "72"), (near, "72")), 0.0).of.tolist() == [-1, -1]
 
 
-def test_near_repeats_have_the_same_operators():
+def test_near_duplicates_have_the_same_operators():
   text = "Let $x$ and $y$ be the two whole numbers from 1 to 9 with $x+y=9$ and the largest product. Find it at once"
   assert repeats((text, "20"), (text.replace("at once", "soon"), "20")) == [-1, 0]
   assert repeats((text, "20"), (text.replace("x+y", "x*y").replace("at once", "soon"), "20")) == [-1, -1]
 
 
-def test_near_repeats_of_a_task_have_the_same_tests():
+def test_near_duplicates_of_a_task_have_the_same_tests():
   def found(*tests: str) -> list[int]:
     task = "brackets is a string of {}. Write a function that says whether every opening bracket has a closing one"
     questions = [task.format("( and )"), task.format("< and >")]
@@ -64,7 +64,7 @@ def test_near_repeats_of_a_task_have_the_same_tests():
   assert found("assert f('()')", "assert f('()')") == [-1, 0]
 
 
-def test_a_chain_leads_to_its_first():
+def test_a_chain_of_duplicates_leads_to_its_first_row():
   second = TEXT.replace("altogether", "in all")
   assert repeats(
     (TEXT, "72"), (second, "72"), (second + " ", "72"), (second.replace("clips in May", "clips in June"), "72")
@@ -99,12 +99,12 @@ def test_agrees_with_jaccard_of_every_pair():
 def test_minhash_estimates_jaccard_across_blocks():
   rng = np.random.default_rng(0)
   a = rng.integers(0, 1 << 63, 4000, np.uint64)
-  b = np.concatenate([a[:3000], rng.integers(0, 1 << 63, 1000, np.uint64)])  # 3000 of 5000: 0.6
+  b = np.concatenate([a[:3000], rng.integers(0, 1 << 63, 1000, np.uint64)])  # 3000 shared of 5000 in all: 0.6
   signature = minhash(np.concatenate([a, b]), np.repeat(np.arange(2, dtype=np.int32), 4000), 3)
   assert abs((signature[0] == signature[1]).mean() - 0.6) < 0.2
   assert (signature[2] == 0xFFFFFFFF).all()
-  alone = minhash(b, np.zeros(len(b), np.int32), 1)
-  assert (alone[0] == signature[1]).all()
+  single = minhash(b, np.zeros(len(b), np.int32), 1)
+  assert (single[0] == signature[1]).all()
 
 
 def test_conflicting_groups():
@@ -113,11 +113,11 @@ def test_conflicting_groups():
   assert conflicting(prints()) == []
 
 
-def test_nothing_of_nothing():
+def test_empty_input():
   assert find(prints(), 0.8).of.tolist() == []
   assert gram_hashes(*packed([]), 3)[0].size == 0
 
 
 @pytest.mark.parametrize("answer", ["72", "$72$", "72.0", "\\left(72\\right)"])
-def test_spellings_of_an_answer_are_no_conflict_or_are_settled_later(answer):
+def test_only_uncommon_spellings_of_an_answer_conflict(answer):
   assert len(conflicting(prints((TEXT, "72"), (TEXT, answer)))) == (answer == "\\left(72\\right)")

@@ -1,4 +1,4 @@
-"""Noise of markup goes; what a question says stays."""
+"""Tests that noise of markup is removed and the content of a question stays."""
 
 import pytest
 
@@ -32,7 +32,7 @@ from srpo_jax.data.curation.normalise import normalise
 )  # fmt: skip
 def test_math(text, expected, changes):
   assert normalise(text, "math") == (expected, changes)
-  assert normalise(expected, "math") == (expected, ())  # nothing is taken twice
+  assert normalise(expected, "math") == (expected, ())  # a second pass changes nothing
 
 
 @pytest.mark.parametrize(

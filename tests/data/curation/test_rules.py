@@ -1,4 +1,4 @@
-"""Each rule hits what it is for, and lets pass what only sounds like it."""
+"""Tests that each rule matches its kind of question and passes questions with similar wording."""
 
 import dataclasses
 
@@ -58,7 +58,7 @@ MATH = {
     "It is $\\_\\_\\_\\_$.",
   ],
 }
-HONEST = [
+HARMLESS = [
   "A function satisfies (i) $f(1)=2$; (ii) $f(x+y)=f(x)f(y)$. Find $f(5)$.",
   "Suppose (a) $x>1$ and (b) $y<2$ are whole. Find the least $x-y$.",
   "The number $\\underline{A}\\,\\underline{B}$ is 5 more than $\\underline{B}\\,\\underline{A}$. Find $A$.",
@@ -83,13 +83,13 @@ RULES = RulesConfig(
 
 
 @pytest.mark.parametrize(("rule", "text"), [(rule, text) for rule, texts in MATH.items() for text in texts])
-def test_math_rule_hits(rule, text):
+def test_math_rule_matches(rule, text):
   name, matched = math_rules.first_rule(text, tuple(math_rules.RULES))
   assert name == rule and matched in text
 
 
-@pytest.mark.parametrize("text", HONEST)
-def test_math_rules_let_honest_questions_pass(text):
+@pytest.mark.parametrize("text", HARMLESS)
+def test_math_rules_pass_questions_with_similar_wording(text):
   assert math_rules.first_rule(text, tuple(math_rules.RULES)) is None
 
 
@@ -105,7 +105,7 @@ def test_hints_never_hide_a_match():
     assert all(function(text) for text in texts)
 
 
-def test_real_questions_that_only_sound_like_it_pass(data_dir):
+def test_math_rules_pass_all_questions_of_gsm8k(data_dir):
   import json
 
   questions = [json.loads(line)["question"] for line in (data_dir / "gsm8k_test.jsonl").read_text().splitlines()]
@@ -143,7 +143,7 @@ CODE = [
 
 
 @pytest.mark.parametrize(("rule", "candidate"), CODE)
-def test_code_rule_hits(rule, candidate):
+def test_code_rule_matches(rule, candidate):
   found = screened(candidate, RULES, 2)
   assert isinstance(found, Drop) and (found.stage, found.rule) == ("code_rules", rule) and found.matched
 
@@ -165,7 +165,7 @@ def test_code_rule_hits(rule, candidate):
     code("Print any number of stars.", tests=STDIN),
   ],
 )  # fmt: skip
-def test_code_rules_let_honest_tasks_pass(candidate):
+def test_code_rules_pass_tasks_with_similar_wording(candidate):
   assert screened(candidate, RULES, 2) is candidate
 
 

@@ -1,4 +1,4 @@
-"""Gold answers and reference programs are run, and remembered."""
+"""Tests that gold answers and reference programs are run and that findings are cached."""
 
 import pytest
 
@@ -48,7 +48,7 @@ def test_programs(verify):
 
 def test_a_reference_that_passes_once_fails(tmp_path, monkeypatch):
   with Verifier(CONFIG, tmp_path / "v.sqlite") as verifier:
-    passes = iter([True, False])  # as a program with a race or a random choice would
+    passes = iter([True, False])  # like a program with a race or a random choice
 
     def run(tests, program, done):
       done(Reply(int(next(passes)) if program else 0, "played", 0.0))
@@ -57,7 +57,7 @@ def test_a_reference_that_passes_once_fails(tmp_path, monkeypatch):
     assert [finding.rule for _, finding in verifier.verify(iter([code("flaky")]))] == ["reference_fails"]
 
 
-def test_what_was_verified_is_not_asked_again(tmp_path, monkeypatch):
+def test_cached_rows_are_not_verified_again(tmp_path, monkeypatch):
   cache = tmp_path / "verified.sqlite"
   rows = [math("72"), code("def f(x):\n  return x + 1"), math("\\frac{1}{")]
   with Verifier(CONFIG, cache) as verifier:
@@ -67,7 +67,7 @@ def test_what_was_verified_is_not_asked_again(tmp_path, monkeypatch):
     assert [finding for _, finding in verifier.verify(iter(rows))] == before
 
 
-def test_a_verdict_belongs_to_its_content(tmp_path):
+def test_rows_of_different_content_have_different_keys(tmp_path):
   with Verifier(CONFIG, tmp_path / "v.sqlite") as verifier:
     keys = {
       verifier._key(row)
@@ -76,7 +76,7 @@ def test_a_verdict_belongs_to_its_content(tmp_path):
   assert len(keys) == 5
 
 
-def test_what_a_clock_decided_is_asked_twice_and_not_kept(tmp_path, monkeypatch):
+def test_a_timeout_is_judged_twice_and_not_cached(tmp_path, monkeypatch):
   with Verifier(CONFIG, tmp_path / "v.sqlite") as verifier:
     asked = []
 
@@ -89,14 +89,14 @@ def test_what_a_clock_decided_is_asked_twice_and_not_kept(tmp_path, monkeypatch)
     assert verifier._cache.get([verifier._key(math("72"))]) == {}
 
 
-def test_a_machine_that_cannot_judge_drops_no_row(tmp_path, monkeypatch):
+def test_rows_that_cannot_be_judged_raise_and_are_not_dropped(tmp_path, monkeypatch):
   with Verifier(CONFIG, tmp_path / "v.sqlite") as verifier:
     monkeypatch.setattr(verifier, "_replies", lambda todo: {k: {"gold": Reply(None, "no worker", 0.0)} for k in todo})
     with pytest.raises(TrainingError, match="row s/0: could not be verified: no worker"):
       list(verifier.verify(iter([math("72")])))
 
 
-def test_a_file_that_is_no_cache_is_named(tmp_path):
+def test_a_file_that_is_not_a_cache_is_named(tmp_path):
   (tmp_path / "v.sqlite").write_text("not a database, but long enough to be looked at as one " * 20)
   with pytest.raises(InputError, match=r"v.sqlite: not a cache of verified rows"):
     Verifier(CONFIG, tmp_path / "v.sqlite")

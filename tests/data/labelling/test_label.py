@@ -1,4 +1,4 @@
-"""Labelling a data set: every number against the log of the verdicts, after kills and on several hosts too."""
+"""Tests labels against the log of verdicts, also after kills and on several hosts."""
 
 import json
 import os
@@ -75,7 +75,7 @@ def read(file: Path):
 
 @pytest.fixture(scope="module")
 def whole(model, tmp_path_factory):
-  """(labelled rows, verdicts by row id) of one uninterrupted run."""
+  """File of labelled rows and verdicts by row id, of one uninterrupted run."""
   folder = tmp_path_factory.mktemp("whole")
   write_rows(folder / "rows.jsonl", ROWS)
   with pytest.MonkeyPatch.context() as patch:
@@ -89,7 +89,7 @@ def whole(model, tmp_path_factory):
   return folder / "out.jsonl", verdicts
 
 
-def test_labels_are_what_the_verdicts_say(whole):
+def test_labels_agree_with_the_verdicts(whole):
   output, verdicts = whole
   found = read(output)
   assert [row["id"] for row in found] == [row["id"] for row in ROWS]
@@ -112,12 +112,12 @@ def test_labels_are_what_the_verdicts_say(whole):
     assert after["difficulty"] == next(name for bound, name in bounds if rate <= bound)
     labels.add(after["difficulty"])
     unjudged += after["rollouts"]["n_unjudged"]
-  assert len(labels) >= 3 and unjudged  # the toy shows something of everything
+  assert len(labels) >= 3 and unjudged  # the toy model gives several labels, and some responses without a verdict
   responses = [response for of_row in verdicts.values() for response, _, _ in of_row.values()]
-  assert len(set(responses)) > len(responses) / 2  # draws differ from sample to sample
+  assert len(set(responses)) > len(responses) / 2  # samples of a row differ
 
 
-def test_pass_at_k_by_hand():
+def test_pass_at_k_matches_hand_calculation():
   row = labelled({"id": "a", "difficulty": "Level 5"}, Tally(n=16, n_correct=2, n_truncated=3, n_unjudged=1))
   assert row == {
     "id": "a",
@@ -129,15 +129,15 @@ def test_pass_at_k_by_hand():
     "pass@16": 1.0,
     "rollouts": {"n": 16, "n_correct": 2, "n_truncated": 3, "n_unjudged": 1},
   }
-  again = labelled(row, Tally(4, 4, 0, 0))  # by a later model
+  again = labelled(row, Tally(4, 4, 0, 0))  # a second labelling, by a later model
   assert (again["original_difficulty"], again["difficulty"], again["pass_rate"]) == ("Level 5", "solved", 1.0)
   assert again["pass@4"] == 1.0 and again["pass@16"] is None
   none = labelled({"id": "a"}, Tally())
   assert none["difficulty"] is None and none["pass_rate"] is None and "original_difficulty" not in none
 
 
-def test_a_killed_labelling_goes_on_to_the_same_bytes(model, whole, source, log, tmp_path):
-  """Killed in the third of five batches, and again in the fourth."""
+def test_a_killed_labelling_resumes_to_the_same_bytes(model, whole, source, log, tmp_path):
+  """Kills a labelling in the third of five batches and again in the fourth, then resumes it."""
   output = tmp_path / "out.jsonl"
   command = [sys.executable, "-m", "srpo_jax.data.labelling.label", *arguments(model, source, output)]
   for kill_at, finished in ((2 * SAMPLES * 2 + 3, 2), (SAMPLES * 2 + 1, 3)):
@@ -146,18 +146,18 @@ def test_a_killed_labelling_goes_on_to_the_same_bytes(model, whole, source, log,
     (part,) = (tmp_path / "out.jsonl.parts").glob("*.jsonl")
     assert [row["batch"] for row in read(part)] == list(range(finished))
   with part.open("a") as stream:
-    stream.write('{"batch": 3, "rows": [[5')  # a line that a kill cut short
+    stream.write('{"batch": 3, "rows": [[5')  # simulates a line cut short by a kill
   log.unlink()
   main(arguments(model, source, output))
   assert output.read_bytes() == whole[0].read_bytes()
-  assert {id_.split("/")[0] for id_, *_ in read(log)} == {"q6", "q7", "q8"}  # nothing finished is repeated
+  assert {id_.split("/")[0] for id_, *_ in read(log)} == {"q6", "q7", "q8"}  # finished batches are not repeated
   log.unlink()
   output.unlink()
-  main(arguments(model, source, output))  # nothing is left to sample
+  main(arguments(model, source, output))  # the parts are complete, so nothing is sampled
   assert output.read_bytes() == whole[0].read_bytes() and not log.exists()
 
 
-def test_two_hosts_give_what_one_gives(model, whole, source, log, tmp_path):
+def test_two_hosts_give_the_same_bytes_as_one(model, whole, source, log, tmp_path):
   output = tmp_path / "out.jsonl"
   main(arguments(model, source, output, "--host=1", "--hosts=2"))
   assert {id_.split("/")[0] for id_, *_ in read(log)} == {"q2", "q3", "q6", "q7"}  # batches 1 and 3
@@ -194,16 +194,16 @@ def test_records_in_records_out(model, whole, log, tmp_path):
   ]
 
 
-def test_a_callables_rows_become_native(model, whole, log, tmp_path):
+def test_rows_of_a_callable_become_native(model, whole, log, tmp_path):
   main(arguments(model, "tests.helpers.label_plugins:rows", tmp_path / "out", "--format=records", "--version=1.2.3"))
   found = Records(tmp_path / "out")
   assert found.version == "1.2.3"
   assert [row["original_difficulty"] for row in found] == [f"Level {i}" for i in range(9)]
-  # the same prompts, keys and weights: the same labels as of the file
+  # equal prompts, keys and weights give the labels of the file
   assert found.column("pass_rate") == [row["pass_rate"] for row in read(whole[0])]
 
 
-def test_rows_that_cannot_be_labelled_stay_without(model, log, tmp_path, capsys):
+def test_rows_that_cannot_be_labelled_get_no_label(model, log, tmp_path, capsys):
   odd = [
     ROWS[0],
     {"id": "long", "domain": "math", "question": "x " * 3000, "answer": "1", "difficulty": "Level 1"},
@@ -229,17 +229,17 @@ def test_rows_that_cannot_be_labelled_stay_without(model, log, tmp_path, capsys)
   assert not list(tmp_path.glob("none.out*"))
 
 
-def test_responses_that_are_never_judged_give_no_label(model, source, log, tmp_path):
+def test_unjudged_responses_give_no_label(model, source, log, tmp_path):
   main(arguments(model, source, tmp_path / "out.jsonl", reward="tests.helpers.label_plugins:never_judged"))
   rows = read(tmp_path / "out.jsonl")
-  for row in rows:  # a truncated response is wrong without a judge
+  for row in rows:  # truncated responses count as wrong without a judge
     seen = row["rollouts"]
     assert seen["n"] == seen["n_truncated"] and seen["n_unjudged"] + seen["n"] == SAMPLES
     assert (row["difficulty"], row["pass_rate"]) == ((None, None) if seen["n"] == 0 else ("unsolved", 0.0))
   assert any(row["difficulty"] is None for row in rows)
 
 
-def test_the_seed_and_the_temperature_count(model, whole, source, log, tmp_path):
+def test_seed_and_temperature_change_the_responses(model, whole, source, log, tmp_path):
   def responses(*more):
     shutil.rmtree(tmp_path / "out.jsonl.parts", ignore_errors=True)
     (tmp_path / "out.jsonl").unlink(missing_ok=True)
@@ -256,7 +256,7 @@ def test_the_seed_and_the_temperature_count(model, whole, source, log, tmp_path)
 
 
 @pytest.mark.parametrize(
-  "more, told",
+  "more, message",
   [
     (["--samples=6"], r"--samples \(5 there, 6 here\)"),
     (["--temperature=0.9"], r"config\.rollout\.temperature \(1\.0 there, 0\.9 here\)"),
@@ -267,12 +267,12 @@ def test_the_seed_and_the_temperature_count(model, whole, source, log, tmp_path)
     (["--config.reward.validator=json", "--batch-rows=3"], r"reward\.validator.*--batch-rows"),
   ],
 )
-def test_other_settings_on_the_same_output_are_refused(model, whole, log, tmp_path, more, told):
+def test_other_settings_on_the_same_output_are_refused(model, whole, log, tmp_path, more, message):
   for name in ("rows.jsonl", "out.jsonl"):
     shutil.copy(whole[0].with_name(name), tmp_path / name)
   shutil.copytree(whole[0].with_name("out.jsonl.parts"), tmp_path / "out.jsonl.parts")
   before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
-  with pytest.raises(InputError, match=told):
+  with pytest.raises(InputError, match=message):
     main(arguments(model, tmp_path / "rows.jsonl", tmp_path / "out.jsonl", *more))
   assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
 
@@ -302,7 +302,7 @@ def test_other_rows_and_another_model_are_refused(model, whole, log, tmp_path):
     "nonsense",
   ],
 )
-def test_a_spoiled_part_is_named(model, whole, log, tmp_path, line):
+def test_a_corrupt_part_is_named(model, whole, log, tmp_path, line):
   shutil.copy(whole[0].with_name("rows.jsonl"), tmp_path / "rows.jsonl")
   shutil.copytree(whole[0].with_name("out.jsonl.parts"), tmp_path / "out.jsonl.parts")
   (part,) = (tmp_path / "out.jsonl.parts").glob("host*.jsonl")
@@ -312,7 +312,7 @@ def test_a_spoiled_part_is_named(model, whole, log, tmp_path, line):
   assert part.read_text() == line + "\n"
 
 
-def test_of_hosts_that_start_at_once_one_set_of_settings_stands(tmp_path):
+def test_only_one_set_of_settings_wins_when_hosts_start_together(tmp_path):
   folder = tmp_path / "parts"
 
   def start(seed: int) -> str | None:
@@ -322,24 +322,24 @@ def test_of_hosts_that_start_at_once_one_set_of_settings_stands(tmp_path):
       return str(error)[:200]
 
   with ThreadPoolExecutor(8) as pool:
-    told = list(pool.map(start, [seed % 2 for seed in range(40)]))
-  stands = read_settings(folder)["seed"]
-  for seed, error in enumerate(told):
-    expected = None if seed % 2 == stands else f"seed ({stands} there, {seed % 2} here)"
+    errors = list(pool.map(start, [seed % 2 for seed in range(40)]))
+  winner = read_settings(folder)["seed"]
+  for seed, error in enumerate(errors):
+    expected = None if seed % 2 == winner else f"seed ({winner} there, {seed % 2} here)"
     assert error is None if expected is None else expected in error
   assert [file.name for file in folder.iterdir()] == ["settings.json"]
-  (folder / "settings.json").rename(folder / "settings.abc.partial")  # killed while it began
+  (folder / "settings.json").rename(folder / "settings.abc.partial")  # simulates a kill while the labelling started
   assert is_parts(folder)
 
 
-def test_spoiled_settings_are_named(source, log, tmp_path):
+def test_corrupt_settings_are_named(source, log, tmp_path):
   (tmp_path / "out.jsonl.parts").mkdir()
   (tmp_path / "out.jsonl.parts" / "settings.json").write_text('{"--hosts": "two"}')
   with pytest.raises(InputError, match=r"settings\.json: field config\.data\.format"):
     main([f"--input={source}", f"--out={tmp_path / 'out.jsonl'}", "--merge"])
 
 
-def test_rows_that_could_not_be_written_are_told_before_anything_is_sampled(model, log, tmp_path):
+def test_unwritable_rows_are_refused_before_sampling(model, log, tmp_path):
   write_rows(tmp_path / "in.jsonl", [ROWS[0], ROWS[1] | {"licence": 3}])
   with pytest.raises(InputError, match=r"in\.jsonl: row 1: field licence"):
     main(arguments(model, tmp_path / "in.jsonl", tmp_path / "out", "--format=records"))
@@ -348,24 +348,24 @@ def test_rows_that_could_not_be_written_are_told_before_anything_is_sampled(mode
   assert not log.exists() and not list(tmp_path.glob("out*"))
 
 
-def test_what_is_there_is_not_written_over(model, source, log, tmp_path):
+def test_existing_files_are_not_overwritten(model, source, log, tmp_path):
   (tmp_path / "mine.jsonl").write_text("keep")
   (tmp_path / "other.parts").mkdir()
   (tmp_path / "other.parts" / "notes").write_text("keep")
-  for output, told in (
-    (tmp_path / "mine.jsonl", "is there already"),
+  for output, message in (
+    (tmp_path / "mine.jsonl", "already exists"),
     (tmp_path / "other", "expected the folder of a labelling"),
-    (source, "another place than --input"),
+    (source, "a place other than --input"),
     (tmp_path / "no" / "out", "expected an existing folder"),
   ):
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
       main(arguments(model, source, output))
   assert (tmp_path / "mine.jsonl").read_text() == "keep" and read(source) == ROWS
   assert not (tmp_path / "mine.jsonl.parts").exists()
 
 
 @pytest.mark.parametrize(
-  "more, told",
+  "more, message",
   [
     (["--samples=0"], "--samples"),
     (["--batch-rows=-1"], "--batch-rows"),
@@ -381,22 +381,22 @@ def test_what_is_there_is_not_written_over(model, source, log, tmp_path):
     (["--input=/nowhere.jsonl"], r"/nowhere\.jsonl: no such file"),
   ],
 )
-def test_bad_arguments(model, source, log, tmp_path, more, told):
-  with pytest.raises(InputError, match=told):
+def test_bad_arguments(model, source, log, tmp_path, more, message):
+  with pytest.raises(InputError, match=message):
     main(arguments(model, source, tmp_path / "out.jsonl", *more))
   assert not list(tmp_path.glob("out*"))
 
 
 @pytest.mark.parametrize(
-  "row, told",
+  "row, message",
   [
     ({"id": "x", "domain": "poetry", "question": "?", "answer": "1"}, "poetry"),
     ({"id": "x", "domain": "math", "question": "?"}, r"in\.jsonl:2: field answer"),
     ({"id": "q0", "domain": "math", "question": "?", "answer": "1"}, r"in\.jsonl:2: field id"),
   ],
 )
-def test_a_bad_row_is_told_before_anything_is_sampled(model, log, tmp_path, row, told):
+def test_a_bad_row_is_refused_before_sampling(model, log, tmp_path, row, message):
   write_rows(tmp_path / "in.jsonl", [ROWS[0], row])
-  with pytest.raises(InputError, match=told):
+  with pytest.raises(InputError, match=message):
     main(arguments(model, tmp_path / "in.jsonl", tmp_path / "out.jsonl"))
   assert not log.exists() and not list(tmp_path.glob("out*"))
