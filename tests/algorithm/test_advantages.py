@@ -1,4 +1,4 @@
-"""Advantages against hand-worked numbers."""
+"""Advantages compared with values worked by hand."""
 
 import numpy as np
 import pytest

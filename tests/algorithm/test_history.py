@@ -1,4 +1,4 @@
-"""History resampling and epochs against hand-worked cases."""
+"""History resampling and epochs compared with cases worked by hand."""
 
 import json
 

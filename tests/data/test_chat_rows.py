@@ -1,4 +1,4 @@
-"""Rows in the layout of DAPO-Math-17k, Eurus-2-RL-Data and DeepScaleR."""
+"""Conversion of rows in the layout of DAPO-Math-17k, Eurus-2-RL-Data and DeepScaleR."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Rows of MBPP, HumanEval and LiveCodeBench become problems whose tests can be run."""
+"""Conversion of MBPP, HumanEval and LiveCodeBench rows to problems with runnable tests."""
 
 import base64
 import json
@@ -146,7 +146,7 @@ def doubled() -> list:
   ],
 )
 def test_rows_that_would_break_or_fill_the_reader_are_refused(fields, words):
-  """The memory of a process of its own is bounded: what is not refused at once ends it."""
+  """Reads the row in a separate process with bounded memory, which a row that is not refused at once would kill."""
   script = """
 import resource, sys
 from srpo_jax.data.sources import ADAPTERS
@@ -165,7 +165,7 @@ except InputError as error:
 
 
 def test_the_pickle_that_is_refused_would_have_run():
-  """The oracle of the test above: an ordinary unpickler calls what the pickle names."""
+  """Shows that the refusal of such pickles is needed: an ordinary unpickler calls the function that a pickle names."""
 
   class Harmless:
     def __reduce__(self):

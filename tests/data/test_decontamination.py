@@ -1,4 +1,4 @@
-"""An evaluation item is found in a training question whatever stands around it; other questions pass."""
+"""Detection of evaluation items in training questions, with any text around them. Other questions pass."""
 
 import json
 import random
@@ -15,7 +15,7 @@ WORDS = [f"{a}{b}" for a in ("alp", "bet", "gam", "del", "eps", "zet") for b in 
 
 
 def by_definition(item: str, question: str) -> bool:
-  """Whether a question leaks an item, word for word as the rule is stated."""
+  """Applies the rule exactly as stated. Returns True if a question leaks an item."""
   wanted, there = words(item), words(question)
   if len(wanted) < SHORT:
     return wanted == there
@@ -25,7 +25,7 @@ def by_definition(item: str, question: str) -> bool:
 
 
 def renamed(text: str, seed: int) -> str:
-  """Every identifier of one letter renamed, in formulas and in the text; capitals stay capitals."""
+  """Renames every identifier of one letter in formulas and in the text. Capitals stay capitals."""
   letters = list(string.ascii_lowercase)
   random.Random(seed).shuffle(letters)
   table = dict(zip(string.ascii_lowercase, letters, strict=True))

@@ -1,4 +1,4 @@
-"""Prompts as tokens."""
+"""Encoding of prompts and the choice of usable rows."""
 
 import numpy as np
 import pytest

@@ -1,10 +1,10 @@
-"""The prompt, letter by letter."""
+"""Exact text of the prompt."""
 
 import pytest
 
 from srpo_jax.data.prompts import DEFAULT_INSTRUCTIONS, format_prompt, template_parts
 
-# Written out a second time on purpose: released weights are evaluated with exactly this text.
+# A second copy of the text on purpose, since released weights are evaluated with exactly this text.
 EXPECTED = (
   "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The assistant "
   "first thinks about the reasoning process in the mind and then provides the user with the answer. The reasoning "

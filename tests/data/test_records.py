@@ -1,4 +1,4 @@
-"""Records folders: what goes in comes out, by TFDS too, without TensorFlow; damage is told, never read."""
+"""Records folders: rows come back unchanged without TensorFlow and through TFDS. Damage is reported, never read."""
 
 import json
 import pickle
@@ -153,7 +153,7 @@ def test_threads_and_pickles(tmp_path):
 
 
 def test_rows_are_read_one_by_one_from_an_iterator(tmp_path):
-  """Rows are not gathered: each is let go before the next but a few is asked for."""
+  """Checks that rows are not collected. At most three rows are alive at once."""
   alive, most, lock = [0], [0], threading.Lock()
 
   class Row(dict):
@@ -227,13 +227,13 @@ def test_bad_arguments(tmp_path, changes, told):
 def test_ours_is_replaced_and_others_folders_are_refused(tmp_path):
   target = tmp_path / "set"
   target.mkdir()
-  write(target)  # into an empty folder
+  write(target)  # the folder is empty
   write(target, many(3))
   assert len(Records(target)) == 3
   assert [file.name for file in tmp_path.iterdir()] == ["set"]
   with pytest.raises(InputError, match="row 3"):
     write(target, [*many(3), {}])
-  assert len(Records(target)) == 3  # as it was
+  assert len(Records(target)) == 3  # unchanged
   mine = tmp_path / "mine"
   mine.mkdir()
   (mine / "notes.txt").write_text("keep")
@@ -285,7 +285,7 @@ def cut(file: Path) -> None:
 
 
 def spoil(file: Path) -> None:
-  """Flips a bit in each of many places."""
+  """Flips one bit in every 97th byte, starting at byte 64."""
   data = bytearray(file.read_bytes())
   for at in range(64, len(data), 97):
     data[at] ^= 0x10

@@ -1,4 +1,4 @@
-"""A question becomes the same words however it is set, spaced or lettered."""
+"""Normalised words of a question do not depend on its typesetting, spacing or variable names."""
 
 import numpy as np
 import pytest
