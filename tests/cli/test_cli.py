@@ -1,4 +1,4 @@
-"""The entry points as commands: what they write, and one line with exit status 2 for whatever is wrong."""
+"""The entry points run as commands: their output, and one line with exit status 2 for every error."""
 
 import json
 import subprocess
@@ -87,7 +87,7 @@ def test_a_place_that_cannot_be_written_is_named(talkative, tmp_path):
   source.write_text('{"text": "a"}\n')
   done = call("logprobs", "--model", str(talkative), "--input", str(source), "--out", "/no/such/folder/out.jsonl")
   assert done.returncode == 2
-  last = done.stderr.splitlines()[-1]  # libtpu, where it is installed, says before that here is no TPU
+  last = done.stderr.splitlines()[-1]  # if libtpu is installed, it first reports that there is no TPU
   assert last.startswith("error: /no/such/folder/out.jsonl") and "No such" in last
 
 

@@ -1,4 +1,4 @@
-"""Where sets are found, by which window, and what is said of those that are not."""
+"""Sources of evaluation sets, windows of contest dates, and errors for sets that cannot be opened."""
 
 import datetime
 import gzip
@@ -75,7 +75,7 @@ def test_a_folder_as_the_hub_has_it_and_originals_of_sets(tmp_path):
 
 @pytest.fixture
 def hub(monkeypatch):
-  """(repository or files, subset, split) of what is asked of the hub; it answers with `rows`."""
+  """Stands in for the hub. It records (repository or files, subset, split) of each call and returns `rows`."""
   asked = types.SimpleNamespace(calls=[], rows=[])
 
   def load(path, subset=None, *, split, data_files=None):
@@ -87,11 +87,11 @@ def hub(monkeypatch):
 
 
 def test_a_name_without_a_file_is_read_from_the_hub(hub, tmp_path):
-  # As MATH-500 has its rows.
+  # Columns of MATH-500.
   hub.rows = [{"problem": "1+1?", "solution": "", "answer": "2", "subject": "Algebra", "level": 5, "unique_id": "a/1"}]
   (problem,) = open_sets(["math500"], tmp_path)[0].problems
   assert (problem.id, problem.answer, problem.difficulty, problem.source) == ("a/1", "2", "Level 5", "math/Algebra")
-  # AMC's columns would be taken for GSM8K's.
+  # Columns of AMC, which would be detected as the format of GSM8K.
   hub.rows = [{"id": 7, "question": "1+1?", "answer": "2", "url": ""}]
   (problem,) = open_sets(["amc23"], None)[0].problems
   assert (problem.id, problem.question, problem.answer) == ("7", "1+1?", "2")
@@ -140,7 +140,7 @@ def test_the_window_takes_both_its_days(tmp_path, first, last, kept):
   write(tmp_path / "lcb.jsonl", [contest(n, date) for n, date in enumerate(DATES)])
   window = Window(first and day(first), last and day(last))
   assert ids(["lcb"], tmp_path, window=window) == [[f"q{n}" for n in kept]]
-  assert ids(["lcb"], tmp_path, window=window, limit=1) == [[f"q{kept[0]}"]]  # of the window's rows
+  assert ids(["lcb"], tmp_path, window=window, limit=1) == [[f"q{kept[0]}"]]  # the limit counts the rows in the window
 
 
 def test_dates_of_parquet_are_dates(tmp_path):
@@ -166,7 +166,7 @@ def test_what_a_window_cannot_be_applied_to_is_named(tmp_path):
     write(tmp_path / "lcb.jsonl", [contest(0, "2024-11-01"), contest(1, date)])
     with pytest.raises(InputError, match=rf"lcb\.jsonl:2: field contest_date: expected a date .* got {shown}"):
       open_sets(["lcb"], tmp_path, window=window)
-  write(tmp_path / "lcb.jsonl", [contest(0, None)])  # LiveCodeBench's rows must have one
+  write(tmp_path / "lcb.jsonl", [contest(0, None)])  # rows of LiveCodeBench must have a date
   with pytest.raises(InputError, match=r"lcb\.jsonl:1: field contest_date"):
     open_sets(["lcb"], tmp_path, window=window)
   write(tmp_path / "lcb.jsonl", [contest(0, "2020-01-01")])

@@ -1,4 +1,4 @@
-"""What imports say on standard error, in a process of its own."""
+"""Output of imports on standard error, each in a separate process."""
 
 import subprocess
 import sys

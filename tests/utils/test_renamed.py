@@ -1,4 +1,4 @@
-"""Files and command lines of earlier versions mean what they meant."""
+"""Files and command lines of earlier versions, which keep their meaning."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ OLD_BUILD = "srpo_jax.warmup:tiny_base"
 
 
 def old_values():
-  """A config as versions before the renames wrote it."""
+  """Returns the values of a config as written by versions before the renames."""
   raw = tiny.get_config("staged").to_dict()
   raw["reward"]["limit_s"] = raw["reward"].pop("timeout_s")
   raw["reward"]["mix_weight"] = raw["reward"].pop("language_penalty")
