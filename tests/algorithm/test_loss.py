@@ -51,13 +51,13 @@ def test_denominator_counts_all_tokens_of_the_whole_batch():
   assert float(loss([1.0, 1.0], [1.0, 0.0], n=10)[0]) == pytest.approx(-0.1)
 
 
-def test_tokens_out_of_the_loss_add_nothing_whatever_they_hold():
+def test_tokens_outside_the_loss_add_nothing_whatever_they_hold():
   inputs = make_inputs([[-1.0, np.inf, -1.0]], [[-1.0, -np.inf, np.nan]], [[3.0, 5.0, 7.0]], [[True, False, False]], 1)
   value, clipped = policy_loss(inputs, clip_low=LOW, clip_high=HIGH)
   assert (float(value), int(clipped.sum())) == (-3.0, 0)
 
 
-def test_on_policy_gradient_is_that_of_advantage_times_logprob():
+def test_on_policy_gradient_equals_that_of_advantage_times_logprob():
   logprob, advantage = jnp.array([[-0.5, -2.0, -1.0]]), np.array([[1.0, -2.0, 0.0]], np.float32)
 
   def on_policy(logprob):

@@ -137,7 +137,7 @@ def fired_at(means):
   return next(counts, None)
 
 
-def test_retiring_easy_prompts_alone_does_not_fire_the_plateau():
+def test_merely_retiring_easy_prompts_does_not_fire_the_plateau():
   def learning(epoch):
     return 0.2 + 0.03 * epoch
 

@@ -86,14 +86,14 @@ def test_the_bootstrap_finds_the_quantiles_of_every_resample():
         assert low - 1e-9 <= bound <= high + 1e-9, (level, column)
 
 
-def test_the_interval_is_that_of_the_normal_where_problems_are_many():
+def test_the_interval_is_normal_for_many_problems():
   values = np.random.default_rng(1).random((2000, 1))
   (found,) = estimates(values)
   half = 1.96 * values.std() / np.sqrt(2000)
   np.testing.assert_allclose([found.value - found.low, found.high - found.value], half, rtol=0.05)
 
 
-def test_an_interval_is_a_matter_of_the_seed_alone():
+def test_an_interval_depends_only_on_the_seed():
   values = np.random.default_rng(2).random((50, 3))
   assert estimates(values) == estimates(values) != estimates(values, seed=1)
   (alone,), (first, *_) = estimates(values[:, :1]), estimates(values)  # all columns use the same resamples

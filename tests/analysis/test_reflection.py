@@ -72,7 +72,7 @@ def test_phrases(kind, text, found):
     "",
   ],
 )
-def test_what_is_no_phrase(text):
+def test_texts_without_a_phrase(text):
   assert {kind: phrases(kind, text) for kind in KINDS} == {kind: [] for kind in KINDS}
 
 
@@ -169,7 +169,7 @@ def test_rates():
   assert rates["reflection/code_frac_correct"] == 1.0 and rates["reflection/code_frac_wrong"] == 0.0
 
 
-def test_what_a_step_logs():
+def test_metrics_of_a_step():
   """Checks that the rates count only the response's text and tokens, and that verdicts decide correct and wrong."""
 
   def group(domain, *responses):

@@ -120,7 +120,7 @@ def test_export_is_loaded_by_transformers(workdir, talkative, tmp_path):
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "nan", "inf"])
-def test_export_wants_a_size_of_shards(tmp_path, size):
+def test_export_requires_a_positive_shard_size(tmp_path, size):
   with pytest.raises(InputError, match="--max-shard-gb: expected a positive number"):
     export.main([f"--workdir={tmp_path}", f"--out={tmp_path / 'out'}", f"--max-shard-gb={size}"])
 

@@ -56,7 +56,7 @@ def test_a_variant_that_is_unknown():
     load_config("configs/tiny.py:stagd")
 
 
-def test_choices_are_those_of_the_code_that_takes_them():
+def test_choices_match_the_code_that_takes_them():
   """Compares the choices in config.py with the code. config.py repeats them to avoid importing JAX and the judges."""
   stated = {
     f"{kind.name}.{entry.name}": entry.metadata["spec"].choices

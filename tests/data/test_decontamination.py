@@ -64,14 +64,14 @@ def test_half_of_the_grams_leaks_and_one_less_does_not():
   assert not index.find([" ".join(WORDS[:13])])  # 6 grams
 
 
-def test_a_short_item_leaks_by_all_its_words_alone():
+def test_a_short_item_leaks_only_by_all_its_words():
   index = Index([EvalItem("set", "0", "What is $x + 1$ when $x = 2$?")])
   assert set(
     index.find(["what is $y+1$ when $y=2$", "Tell me: what is $x+1$ when $x=2$?", "what is $y+1$ when $y=3$"])
   ) == {0}
 
 
-def test_the_item_of_which_most_stands_there_is_named():
+def test_the_item_with_the_largest_share_is_named():
   index = Index([EvalItem("a", "0", " ".join(WORDS[:20])), EvalItem("b", "7", " ".join(WORDS[5:20]))])
   leak = index.find([" ".join(WORDS[5:20])])[0]
   assert (leak.eval_set, leak.item_id, leak.share) == ("b", "7", 1.0)

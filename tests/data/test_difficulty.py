@@ -76,7 +76,7 @@ def test_labels(rate, expected):
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.1, float("nan")])
-def test_no_label_of_no_rate(rate):
+def test_no_label_outside_0_to_1(rate):
   with pytest.raises(InputError, match="pass_rate"):
     label(rate)
 
@@ -136,7 +136,7 @@ def test_rows_without_a_label():
   assert select(labels, ids, keep={}, max_unsolved=0.24, seed=0).tolist() == [True, True, True, False]
 
 
-def test_selection_depends_on_seed_and_id_alone():
+def test_selection_depends_only_on_seed_and_id():
   labels, ids = rows(medium=40, unsolved=40)
   first = select(labels, ids, keep={"medium": 0.5}, max_unsolved=0.3, seed=1)
   assert (first == select(labels, ids, keep={"medium": 0.5}, max_unsolved=0.3, seed=1)).all()
@@ -152,7 +152,7 @@ def test_selection_depends_on_seed_and_id_alone():
 
 
 @pytest.mark.parametrize(
-  "changes, told",
+  "changes, message",
   [
     ({"keep": {"tough": 1.0}}, r"keep\.tough"),
     ({"keep": {"hard": 1.5}}, r"keep\.hard"),
@@ -160,6 +160,6 @@ def test_selection_depends_on_seed_and_id_alone():
     ({"max_unsolved": -0.1}, "max_unsolved"),
   ],
 )
-def test_bad_arguments(changes, told):
-  with pytest.raises(InputError, match=told):
+def test_bad_arguments(changes, message):
+  with pytest.raises(InputError, match=message):
     select(["hard"], ["a"], **({"keep": {}, "max_unsolved": 0.3, "seed": 0} | changes))

@@ -28,6 +28,6 @@ def test_an_empty_instruction_leaves_no_gap():
   assert "answer here </answer>. User: Why?\nAssistant: <think>" in format_prompt("Why?", "")
 
 
-def test_default_instructions_name_what_the_format_reward_wants():
+def test_default_instructions_name_the_form_of_the_format_reward():
   assert "\\boxed{}" in DEFAULT_INSTRUCTIONS["math"]
   assert "```python" in DEFAULT_INSTRUCTIONS["code"]

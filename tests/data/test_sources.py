@@ -46,7 +46,7 @@ def test_gsm8k_numbers(tail, answer):
 
 
 @pytest.mark.parametrize("tail", ["", "five", "1,23", "1 2", "12,", "-", ".", "$5", "5."])
-def test_gsm8k_refuses_what_is_not_a_number(tail):
+def test_gsm8k_refuses_an_answer_that_is_not_a_number(tail):
   with pytest.raises(InputError, match="field answer: expected one number after '####'"):
     adapt({"question": "Q", "answer": f"so #### {tail}"})
 

@@ -54,7 +54,7 @@ def test_every_figure():
   assert (found["pass@1"]["low"], found["pass@1"]["high"]) == (0.0, 1.0)
 
 
-def test_votes_are_of_mathematics_alone():
+def test_only_mathematics_has_votes():
   assert not any("majority" in name for name in figures(table("d"), 2))
   both = figures(table("abd"), 2)
   assert both["majority@2"]["value"] == pytest.approx((1 + 0.5) / 2)  # only a and b vote
@@ -63,7 +63,7 @@ def test_votes_are_of_mathematics_alone():
   assert "majority@1" not in both["by"]["code"]
 
 
-def test_levels_stand_from_easy_to_hard():
+def test_levels_are_listed_from_easy_to_hard():
   rows = [
     {"prompt_id": level, "domain": "code", "difficulty": level, "sample": 0, "correct": 0, "format": 1,
      "truncated": False, "n_tokens": 1, "language_mix": 0}

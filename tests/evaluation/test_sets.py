@@ -111,15 +111,15 @@ def test_a_name_without_a_file_is_read_from_the_hub(hub, tmp_path):
   ]
 
 
-def test_a_hub_out_of_reach_is_one_line_that_says_what_would_help(monkeypatch, tmp_path):
+def test_an_unreachable_hub_is_one_line_that_says_how_to_help(monkeypatch, tmp_path):
   def load(*_, **__):
     raise ConnectionError("no route\nto host")
 
   monkeypatch.setattr(datasets, "load_dataset", load)
-  told = r"--sets: aime24: HuggingFaceH4/aime_2024 cannot be loaded: ConnectionError: no route to host; "
-  with pytest.raises(InputError, match=told + rf"--data {tmp_path} has no aime24\.jsonl or \.parquet"):
+  message = r"--sets: aime24: HuggingFaceH4/aime_2024 cannot be loaded: ConnectionError: no route to host; "
+  with pytest.raises(InputError, match=message + rf"--data {tmp_path} has no aime24\.jsonl or \.parquet"):
     open_sets(["aime24"], tmp_path)
-  with pytest.raises(InputError, match=told + r"without --data, where aime24\.jsonl"):
+  with pytest.raises(InputError, match=message + r"without --data, where aime24\.jsonl"):
     open_sets(["aime24"], None)
 
 
@@ -136,7 +136,7 @@ DATES = ["2024-09-30T23:59:00", "2024-10-01T00:00:00", "2024-11-15", "2024-12-31
   ("first", "last", "kept"),
   [("2024-10-01", "2024-12-31", [1, 2, 3]), ("2024-12-31", None, [3, 4]), (None, "2024-10-01", [0, 1])],
 )
-def test_the_window_takes_both_its_days(tmp_path, first, last, kept):
+def test_the_window_includes_both_its_days(tmp_path, first, last, kept):
   write(tmp_path / "lcb.jsonl", [contest(n, date) for n, date in enumerate(DATES)])
   window = Window(first and day(first), last and day(last))
   assert ids(["lcb"], tmp_path, window=window) == [[f"q{n}" for n in kept]]
@@ -157,7 +157,7 @@ def test_sets_without_dates_are_taken_whole_beside_one_with(tmp_path):
   assert [(len(set_.problems), set_.window) for set_ in sets] == [(1, Window()), (1, window)]
 
 
-def test_what_a_window_cannot_be_applied_to_is_named(tmp_path):
+def test_sets_that_a_window_cannot_be_applied_to_are_named(tmp_path):
   window = Window(day("2024-10-01"), None)
   write(tmp_path / "aime24.jsonl", [MATH])
   with pytest.raises(InputError, match="--from, --to: no set of aime24 has rows with a contest_date"):
@@ -175,7 +175,7 @@ def test_what_a_window_cannot_be_applied_to_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ("specs", "told"),
+  ("specs", "message"),
   [
     (["aime25"], rf"--sets: aime25: expected one of {', '.join(NAMED)}, a file"),
     (["{}/none.jsonl"], r"none\.jsonl: no such file"),
@@ -186,11 +186,11 @@ def test_what_a_window_cannot_be_applied_to_is_named(tmp_path):
     (["{}/a"], "a cannot be loaded: EmptyDatasetError"),
   ],
 )
-def test_what_is_wrong_is_named(tmp_path, specs, told):
+def test_an_error_is_named(tmp_path, specs, message):
   (tmp_path / "a").mkdir()
   write(tmp_path / "empty.jsonl", [])
   write(tmp_path / "bad.jsonl", [MATH, {"problem": "?"}])
-  with pytest.raises(InputError, match=told):
+  with pytest.raises(InputError, match=message):
     open_sets([spec.format(tmp_path) for spec in specs], None)
 
 

@@ -54,7 +54,7 @@ def test_either_answer_may_be_the_gold_one(scorer):
     assert cast(scorer, "9", texts)[1] == [1, 1]
 
 
-def test_who_does_not_vote(scorer):
+def test_responses_that_do_not_vote(scorer):
   texts = ["3", " no </think> answer", " hm </think> <answer> \\boxed{1} \\boxed{2} </answer>", "4", "3"]
   answers, numbers = cast(scorer, "4", texts, truncated={4})
   assert answers == ["3", None, None, "4", None]

@@ -71,7 +71,7 @@ def test_old_names_on_the_command_line(monkeypatch):
   assert curate["verify"]["timeout_s"] == 2.0
 
 
-def test_work_begun_by_an_earlier_version_goes_on(tmp_path):
+def test_work_begun_by_an_earlier_version_continues(tmp_path):
   (tmp_path / "settings.json").write_text('{"config.reward.limit_s": 4.0, "--samples": 2}')
   settings = {"config.reward.timeout_s": 4.0, "--samples": 2}
   claim(tmp_path, settings)

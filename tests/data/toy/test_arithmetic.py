@@ -140,7 +140,7 @@ def test_canonical_keys(one, other, same):
 @pytest.mark.parametrize(
   "text", ["", "3+", "3/4", "x+1", "3.0+1", "-3+1", "2**3", "f(1)", "True+1", "1 if 1 else 2", "'a'*3"]
 )
-def test_what_is_no_expression_is_refused(text):
+def test_text_that_is_not_an_expression_is_refused(text):
   with pytest.raises(InputError, match="expected whole numbers, "):
     canonical(text)
 
@@ -213,7 +213,7 @@ def test_malformed_traces_break_the_form_in_four_ways():
   assert min(forms.values()) > len(texts) / 5
 
 
-def test_the_mix_decides_what_is_drawn():
+def test_the_mix_decides_the_kinds_drawn():
   rng = np.random.default_rng(0)
   expressions = [expression_of(p) for p in ALL["train"]]
   for e in expressions[:200]:

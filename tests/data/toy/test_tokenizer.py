@@ -101,7 +101,7 @@ def test_typical_pieces_are_single_tokens(tokenizer, piece):
   assert len(tokenizer.encode(piece)) == 1
 
 
-def test_the_parts_of_a_sample_are_encoded_as_they_are_alone(tokenizer):
+def test_the_parts_of_a_sample_are_encoded_as_they_are_separately(tokenizer):
   """Checks that encoding a text gives the tokens of its parts, as the sampler emits them one by one."""
   rng = np.random.default_rng(0)
   lengths = Counter()
