@@ -84,7 +84,7 @@ def io_tests(truth: Any, field: str) -> dict[str, Any]:
     if not isinstance(function, str):
       raise InputError(f"field {field}.fn_name: expected the name of a function, found {_shown(function)}")
     if not all(isinstance(arguments, list) for arguments in inputs):
-      raise InputError(f"field {field}.inputs: expected a list of arguments a case")
+      raise InputError(f"field {field}.inputs: expected a list of arguments for each case")
     wrapped = all(isinstance(output, list) and len(output) == 1 for output in outputs)
     cases = [
       {"args": arguments, "expected": output[0] if wrapped else output}
@@ -98,10 +98,10 @@ def io_tests(truth: Any, field: str) -> dict[str, Any]:
 def _last_user_message(prompt: Any) -> str:
   if not isinstance(prompt, Sequence) or isinstance(prompt, (str, bytes)):
     raise InputError(f"field prompt: expected a list of chat messages, found {_shown(prompt)}")
-  spoken = [m for m in prompt if isinstance(m, Mapping) and m.get("role") == "user"]
-  if not spoken or not is_text(spoken[-1].get("content")) or not spoken[-1]["content"].strip():
-    raise InputError(f"field prompt: expected a message of the user with text, found {_shown(prompt)}")
-  return spoken[-1]["content"]
+  user_messages = [m for m in prompt if isinstance(m, Mapping) and m.get("role") == "user"]
+  if not user_messages or not is_text(user_messages[-1].get("content")) or not user_messages[-1]["content"].strip():
+    raise InputError(f"field prompt: expected a user message with text, found {_shown(prompt)}")
+  return user_messages[-1]["content"]
 
 
 def _ground_truth(row: Row) -> Any:

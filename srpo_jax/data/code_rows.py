@@ -164,7 +164,7 @@ def _check_body(test: str, entry_point: str) -> list[str]:
       try:
         return imports + [ast.unparse(renamed.visit(statement)) for statement in node.body]
       except RecursionError:
-        raise InputError("field test: expected expressions that are not nested too deep") from None
+        raise InputError("field test: expected expressions that are not nested too deeply") from None
   raise InputError("field test: expected a function check(candidate)")
 
 
@@ -229,7 +229,7 @@ def _check_pickle(data: bytes) -> None:
     if count > MAX_STEPS:
       raise pickle.UnpicklingError(f"it has more than {MAX_STEPS} steps")
     if step.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= int(argument or 0) <= count:
-      raise pickle.UnpicklingError(f"it remembers a value as number {argument} at step {count}")
+      raise pickle.UnpicklingError(f"it stores a value as memo number {argument} at step {count}")
 
 
 class _StrUnpickler(pickle.Unpickler):

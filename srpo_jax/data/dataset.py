@@ -80,7 +80,7 @@ def open_problems(
   if not is_records(spec):
     return load_problems(spec, format=format, limit=limit, kwargs=kwargs)
   if format not in ("auto", "native"):
-    raise InputError(f"{spec}: data format {format!r}: a records folder is native")
+    raise InputError(f"{spec}: data format {format!r}: expected auto or native for a records folder")
   if kwargs:
     raise InputError(f"{spec}: data kwargs ({', '.join(kwargs)}) are for a module:function only")
   if limit < 0:

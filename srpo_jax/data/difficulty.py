@@ -102,7 +102,7 @@ def select(
   """
   _check(keep, max_unsolved)
   if len(labels) != len(ids):
-    raise ValueError(f"{len(labels)} labels of {len(ids)} ids")
+    raise ValueError(f"labels: expected one for each of {len(ids)} ids, got {len(labels)}")
   rows: dict[str, list[int]] = {name: [] for name in (*LABELS, UNLABELLED)}
   for index, name in enumerate(labels):
     rows[name if name in LABELS else UNLABELLED].append(index)

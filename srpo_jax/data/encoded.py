@@ -39,10 +39,10 @@ def load_tokenizer(folder: str | Path) -> Any:
 
 
 def stop_tokens(folder: str | Path, tokenizer: Any) -> tuple[int, ...]:
-  """Returns the ids that end a response: the tokenizer's EOS and those of generation_config.json, sorted.
+  """Returns the sorted ids that end a response: the tokenizer's EOS and the EOS ids of generation_config.json.
 
   Raises:
-    InputError: neither names an EOS token, or generation_config.json names something that is not a token id.
+    InputError: neither has an EOS token, or generation_config.json has a value that is not a token id.
   """
   file = Path(folder) / "generation_config.json"
   eos = read_json(file).get("eos_token_id") if file.is_file() else None

@@ -88,7 +88,7 @@ def as_json(field: str, value: Any) -> str:
   try:
     return json.dumps(value, separators=(",", ":"))
   except (TypeError, ValueError, RecursionError) as error:
-    raise InputError(f"field {field}: expected what JSON can hold: {one_line(error)}") from None
+    raise InputError(f"field {field}: expected a JSON value: {one_line(error)}") from None
 
 
 def _extra(row: Mapping[str, Any]) -> dict[str, Any]:

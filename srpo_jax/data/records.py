@@ -59,9 +59,11 @@ class Records(Sequence[dict[str, Any]]):
     self._index = read_index(self.folder)
     if len(self._index) != self._n:
       raise InputError(f"{self.folder}: damaged: {INDEX} has {len(self._index)} rows, expected {self._n}")
-    twice = first_repeated(self._index["id"])
-    if twice:
-      raise InputError(f"{self.folder}: record {twice[1]}: field id: {twice[2]!r} is already that of record {twice[0]}")
+    repeated = first_repeated(self._index["id"])
+    if repeated:
+      raise InputError(
+        f"{self.folder}: record {repeated[1]}: field id: {repeated[2]!r} is already the id of record {repeated[0]}"
+      )
 
   @property
   def version(self) -> str:

@@ -41,12 +41,14 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     raise InputError(f"{folder}: no such folder, expected a data set with {INFO}")
   for file in (INFO, METADATA, INDEX, "features.json"):
     if not (folder / file).is_file():
-      raise InputError(f"{folder}: no {file}, expected a data set as srpo_jax writes it")
+      raise InputError(f"{folder}: no {file}, expected a data set written by srpo_jax")
   metadata = read_json(folder / METADATA)
   kinds = {"layout": int, "name": str, "n": int, "sha256": str, "shard_bytes": list}
   for field, kind in kinds.items():
     if type(metadata.get(field)) is not kind:
-      raise InputError(f"{folder}: {METADATA}: field {field}: expected {kind.__name__}, not a data set of ours")
+      raise InputError(
+        f"{folder}: {METADATA}: field {field}: expected {kind.__name__} in a data set written by srpo_jax"
+      )
   if metadata["layout"] != LAYOUT:
     raise InputError(f"{folder}: {METADATA}: layout {metadata['layout']}, expected {LAYOUT}")
   return metadata

@@ -99,11 +99,11 @@ def write_records(
 def check_target(folder: Path) -> None:
   """Raises InputError if `write_records` would refuse to write to a folder."""
   if not folder.parent.is_dir():
-    raise InputError(f"{folder}: expected an existing folder {folder.parent} to put it in")
+    raise InputError(f"{folder}: expected an existing folder {folder.parent}")
   if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-    raise InputError(f"{folder}: expected a folder, or nothing, where the data set is to be written")
+    raise InputError(f"{folder}: expected a folder or a path that does not exist yet")
   if folder.is_dir() and any(folder.iterdir()) and not is_ours(folder):
-    raise InputError(f"{folder}: not empty and not a data set of ours, nothing was written")
+    raise InputError(f"{folder}: not empty and not a data set written by srpo_jax, nothing was written")
 
 
 def check_version(folder: Path, version: str) -> None:
@@ -187,9 +187,9 @@ def _write(partial: Path, examples: Iterator[dict[str, Any]], folder: Path, name
       index.write_table(pa.Table.from_pylist(waiting, INDEX_SCHEMA))
   if not shards.lengths:
     raise InputError(f"{folder}: expected at least one row to write, found none")
-  twice = first_repeated(read_index(partial)["id"])
-  if twice:
-    raise InputError(f"{folder}: row {twice[1]}: field id: {twice[2]!r} is already the id of row {twice[0]}")
+  repeated = first_repeated(read_index(partial)["id"])
+  if repeated:
+    raise InputError(f"{folder}: row {repeated[1]}: field id: {repeated[2]!r} is already the id of row {repeated[0]}")
   sizes = shards.name(name)
   return _Written(sum(shards.lengths), digest.hexdigest(), tuple(shards.lengths), sizes, total)
 

@@ -257,7 +257,7 @@ def _json_value(field: str, value: Any) -> Any:
   try:
     return json.loads(json.dumps(value))
   except (TypeError, ValueError, RecursionError) as error:
-    raise InputError(f"field {field}: expected what JSON can hold: {' '.join(str(error).split())[:200]}") from None
+    raise InputError(f"field {field}: expected a JSON value: {' '.join(str(error).split())[:200]}") from None
 
 
 def _pass_rate(row: Row) -> float | None:

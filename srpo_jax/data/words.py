@@ -52,7 +52,7 @@ def words(text: str) -> list[str]:
     text = _MATH.sub(_spaced_products, text)
     if "\\" in text or "~" in text:
       text = _SYMBOLS.sub(f" {SYMBOL} ", _TEXT.sub(r" \1 ", LAYOUT.sub(" ", text)))
-  text = _CAPITALS.sub(_apart, text)
+  text = _CAPITALS.sub(_spaced, text)
   found = _ASCII_WORD.findall(text.lower()) if text.isascii() else _WORD.findall(text.casefold())
   return [word if len(word) > 1 or not _is_letter(word) else SYMBOL for word in found]
 
@@ -71,10 +71,10 @@ def _spaced_products(match: re.Match[str]) -> str:
 
 
 def _products(text: str) -> str:
-  return _LETTERS.sub(_apart, text)
+  return _LETTERS.sub(_spaced, text)
 
 
-def _apart(match: re.Match[str]) -> str:
+def _spaced(match: re.Match[str]) -> str:
   return " ".join(match.group())
 
 

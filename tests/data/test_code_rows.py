@@ -133,8 +133,8 @@ def doubled() -> list:
 @pytest.mark.parametrize(
   ("fields", "words"),
   [
-    ({"private_test_cases": sent(b"\x80\x04\x8c\x01ar\xff\xff\xff\x7f.")}, "remembers a value as number 2147483647"),
-    ({"private_test_cases": sent(b"\x80\x04\x8c\x02[]p4000000000\n.")}, "remembers a value as number 4000000000"),
+    ({"private_test_cases": sent(b"\x80\x04\x8c\x01ar\xff\xff\xff\x7f.")}, "stores a value as memo number 2147483647"),
+    ({"private_test_cases": sent(b"\x80\x04\x8c\x02[]p4000000000\n.")}, "stores a value as memo number 4000000000"),
     ({"private_test_cases": sent(b"\x80\x04" + b"N0" * 600_000 + b"N.")}, "more than 1000000 steps"),
     ({"private_test_cases": sent(pickle.dumps(doubled()))}, "expected a list of objects"),
     ({"private_test_cases": packed("[" * 100_000)}, "field private_test_cases: expected JSON"),

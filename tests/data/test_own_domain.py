@@ -80,7 +80,7 @@ def test_built_in_domains_have_no_extra_fields(tmp_path):
 
 @pytest.mark.parametrize(
   ("fields", "message"),
-  [({"odd": {1, 2}}, "field odd: expected what JSON can hold"), ({"tests": [1]}, "field tests: expected an object")],
+  [({"odd": {1, 2}}, "field odd: expected a JSON value"), ({"tests": [1]}, "field tests: expected an object")],
 )
 def test_fields_that_no_judge_could_be_sent_are_named(fields, message, monkeypatch):
   monkeypatch.setitem(globals(), "odd_rows", lambda: [ROWS[0] | fields])

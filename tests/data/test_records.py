@@ -305,7 +305,7 @@ def spoil(file: Path) -> None:
     ("features.json", cut, "TFDS"),
     ("metadata.json", Path.unlink, "no metadata.json"),
     ("metadata.json", cut, "not JSON"),
-    ("metadata.json", lambda f: f.write_text("{}"), "not a data set of ours"),
+    ("metadata.json", lambda f: f.write_text("{}"), "expected int in a data set written by srpo_jax"),
     ("metadata.json", lambda f: f.write_text(f.read_text().replace('"n": 300', '"n": 301')), "expected 301"),
     (INDEX, Path.unlink, "no index.parquet"),
     (INDEX, cut, "index.parquet"),

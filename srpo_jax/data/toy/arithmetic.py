@@ -69,7 +69,7 @@ def heldout_problems() -> tuple[Problem, ...]:
 
 
 def _problem(expression: str, difficulty: str, rng: np.random.Generator) -> Problem:
-  expression = _turned(expression, rng)
+  expression = _maybe_swapped(expression, rng)
   return Problem(
     id=ID_PREFIX + expression,
     domain="math",
@@ -123,7 +123,7 @@ def _take_turns(kinds: Iterable[Sequence[str]]) -> list[str]:
   return [expression for turn in rounds for expression in turn if expression is not None]
 
 
-def _turned(expression: str, rng: np.random.Generator) -> str:
+def _maybe_swapped(expression: str, rng: np.random.Generator) -> str:
   """Swaps the operands of a sum or product with probability 1/2 if both are equally long."""
   parts = split_node(parse(expression))
   assert parts is not None

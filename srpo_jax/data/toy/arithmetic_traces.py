@@ -149,7 +149,7 @@ def _work(node: ast.expr, note: Note) -> tuple[str, int]:
 
 def _operand(node: ast.expr) -> int:
   if isinstance(node, ast.BinOp):
-    raise InputError(f"expression {ast.unparse(node)!r}: expected a number in its place")
+    raise InputError(f"expression {ast.unparse(node)!r}: expected a number")
   return number_of(node)
 
 
@@ -163,7 +163,7 @@ def _one_operation(a: int, op: str, b: int, note: Note) -> tuple[str, int]:
     result = note(APPLY[op](a, b))
     return f"{a}{op}{b}={result}", result
   if a > 99 or b > (9 if op == "*" else 99):
-    raise InputError(f"{a}{op}{b}: expected operands of at most two digits, the second factor of one")
+    raise InputError(f"{a}{op}{b}: expected operands of at most two digits, and a second factor of one digit")
   steps, answer = {"+": _add, "-": _subtract, "*": _multiply}[op](a, b, note)
   return f"{a}{op}{b}: {', '.join(steps)}", answer
 
