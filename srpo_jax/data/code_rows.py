@@ -26,7 +26,7 @@ DEFINE, COMPLETE, START = "\nDefine:", "Complete this function:\n\n", "\n\nStart
 MAX_UNPACKED = 512 << 20  # bytes of the private cases of one LiveCodeBench row
 MAX_STEPS = 1_000_000  # opcodes of a pickle; a pickled text takes five
 # LiveCodeBench's own harness runs these imports before every program, in this order. `builtins` follows `math` so that
-# `pow` is the built-in again. Its starter code uses List without importing it.
+# `pow` is the built-in again. The imports are needed because the starter code uses List without importing it.
 _MODULES = (
   *("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics", "itertools"),
   *("functools", "operator", "io", "sys", "json"),
@@ -152,7 +152,7 @@ def _signature(program: str, name: str) -> str | None:
 
 
 def _check_body(test: str, entry_point: str) -> list[str]:
-  """Returns the module's imports and the statements of `check`, with `candidate` renamed to the entry point."""
+  """Returns the imports and the statements of `check`, with its parameter renamed to the entry point."""
   try:
     body = _parse(test).body
   except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -194,7 +194,7 @@ def _unpacked(text: str, field: str) -> Any:
   """Unpacks JSON from base64, zlib and pickle. The pickle may hold only plain values.
 
   Raises:
-    InputError: text that is not packed so, a pickle that is not plain, or more than MAX_UNPACKED bytes.
+    InputError: text that is not packed this way, a pickle that is not plain, or more than MAX_UNPACKED bytes.
   """
   try:
     unzip = zlib.decompressobj()

@@ -33,7 +33,7 @@ class RecordProblems(Sequence[Problem]):
 
   Args of the constructor:
     folder: records folder that `records_writer.write_records` wrote.
-    limit: number of records to keep from the start; 0 for all.
+    limit: largest number of records to use, from the start; 0 for all.
 
   Raises InputError that names the folder and, if a record is damaged, the record.
   """
@@ -128,7 +128,7 @@ def load_problems(
       `module:function`, a callable that returns an iterable of `Problem` or of rows.
     format: name of an adapter in `sources.ADAPTERS`, or "auto". With "auto", the columns of the first row decide for a
       file, and the rows of a callable are native.
-    limit: number of rows to read; 0 for all.
+    limit: largest number of rows to read; 0 for all.
     kwargs: keyword arguments for the callable.
 
   Returns:

@@ -69,7 +69,7 @@ def label(pass_rate: float) -> str:
 
 
 def row_label(difficulty: str | None, pass_rate: float | None) -> str | None:
-  """Returns the label of a row's measured pass rate. Without a rate it returns a difficulty that is a label, else None.
+  """Returns the label of a row: that of its measured pass rate, or else its difficulty if it is a label, or else None.
 
   A measured rate comes first because difficulties such as "Level 5" come from the data set and say nothing about a
   policy.
@@ -133,7 +133,7 @@ def _check(keep: Mapping[str, float], max_unsolved: float) -> None:
 
 
 def _exact(share: float) -> Fraction:
-  """Returns the decimal value as written. The binary value of 0.3 is slightly smaller, which would lose a row."""
+  """Returns the decimal value as written. The binary value of 0.3 is slightly smaller and would lose a row."""
   return Fraction(repr(float(share)))
 
 

@@ -31,7 +31,7 @@ class TraceMix:
 
 
 THINK_END, ANSWER, BOX, BOX_END, ANSWER_END = " </think>", " <answer>", "\\boxed{", "}", "</answer>"
-# Every guess opens with it. With the default mix it is the likeliest first token, so greedy decoding of a base guesses.
+# Every guess opens with HASTY. In the default mix it is the likeliest first token, so a base model guesses when greedy.
 HASTY = " easy."
 # Texts that the tokenizer makes one token each.
 TRACE_PIECES = (
