@@ -1,4 +1,4 @@
-"""Adapters that convert the rows of public data sets to a `Problem`, by format and its columns:
+"""Adapters that convert the rows of public data sets to a `Problem`. Formats and their columns:
 
     native  domain, question, and answer (math) or tests (code); id, difficulty, pass_rate, source optional; in a
             user-defined domain every other field is kept for its judge

@@ -39,7 +39,7 @@ def test_pass_at_k_is_the_share_of_subsets_with_a_correct_one():
 
 
 def test_pass_at_k_is_unbiased():
-  """Checks that the mean over binomial c is the true 1 - (1 - p)^k. The mean of 1 - (1 - c / n)^k is not."""
+  """Checks that the mean over binomial c is the true 1 - (1 - p)^k. The plain 1 - (1 - c / n)^k is biased."""
   n, k, p = 10, 4, 0.2
   chance = [math.comb(n, c) * p**c * (1 - p) ** (n - c) for c in range(n + 1)]
   assert sum(q * pass_at_k(n, c, k) for c, q in enumerate(chance)) == pytest.approx(1 - (1 - p) ** k, rel=1e-12)
