@@ -1,9 +1,10 @@
-r"""Adapter for rows whose prompt is a list of chat messages: DAPO-Math-17k, Eurus-2-RL-Data, others of their layout.
+r"""Adapter for rows whose prompt is a list of chat messages: DAPO-Math-17k, Eurus-2-RL-Data and similar sets.
 
 Columns: data_source, prompt ([{role, content}]), ability, reward_model ({ground_truth, style}), extra_info ({index}).
-The last user message is the question, wrapped in instructions about the form of an answer, which are taken off: the
-project's own prompt gives those. Of code rows, ground_truth is JSON text of {inputs, outputs} (standard input) or
-{inputs, outputs, fn_name} (calls).
+
+The last user message is the question, wrapped in instructions about the form of the answer. The adapter removes these
+instructions because the project's own prompt gives them. In code rows, ground_truth is the JSON text of an object:
+{inputs, outputs} for programs on standard input, {inputs, outputs, fn_name} for function calls.
 """
 
 import json
@@ -16,7 +17,7 @@ from srpo_jax.types import Problem
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import is_text
 
-# How the two sets wrap their questions. Blanks vary between copies.
+# The instructions that the two sets put around their questions. Blanks vary between copies.
 _BEFORE = re.compile(
   r"\A\s*Solve the following math problem step by step\. The last line of your response should be of the form\s+"
   r"Answer: \$?Answer \(without quotes\) where \$?Answer is the answer to the problem\.\s*",
@@ -33,7 +34,13 @@ MAX_TRUTH = 64 << 20  # characters of one row's tests
 
 
 def from_chat(row: Row, fallback_id: str) -> Problem:
-  """A math row with its answer, or a code row (ability `code...`) with its tests; `data_source` becomes the source."""
+  """Converts a row to a math problem with its answer or, if `ability` begins with "code", to a code problem with tests.
+
+  `data_source` becomes the problem's source.
+
+  Raises:
+    InputError: names the malformed field.
+  """
   question = _AFTER.sub("", _BEFORE.sub("", _last_user_message(row.get("prompt"))))
   if not question.strip():
     raise InputError("field prompt: expected a question, found nothing but instructions about the answer's form")
@@ -50,10 +57,17 @@ def from_chat(row: Row, fallback_id: str) -> Problem:
 
 
 def io_tests(truth: Any, field: str) -> dict[str, Any]:
-  """Tests out of {inputs, outputs[, fn_name]}, as JSON text or as an object.
+  """Converts {inputs, outputs[, fn_name]}, given as JSON text or as an object, to the tests of a problem.
 
-  Inputs and outputs of calls are a list of arguments and a value, which some sets wrap in a list of one: where every
-  output of a row is such a list, it is taken as a wrapping. Lists of lines on standard input or output are joined.
+  With fn_name, an input is a list of arguments and an output is a value. Some sets wrap each value in a list of one
+  element. If every output of a row is such a list, the lists are unwrapped. Without fn_name, an input or output may be
+  a list of lines, which are joined.
+
+  Args:
+    field: name of the field for error messages.
+
+  Raises:
+    InputError: names the malformed field.
   """
   data = _parsed(truth, field)
   if not isinstance(data, Mapping):
@@ -70,7 +84,7 @@ def io_tests(truth: Any, field: str) -> dict[str, Any]:
     if not isinstance(function, str):
       raise InputError(f"field {field}.fn_name: expected the name of a function, found {_shown(function)}")
     if not all(isinstance(arguments, list) for arguments in inputs):
-      raise InputError(f"field {field}.inputs: expected a list of arguments a case")
+      raise InputError(f"field {field}.inputs: expected a list of arguments for each case")
     wrapped = all(isinstance(output, list) and len(output) == 1 for output in outputs)
     cases = [
       {"args": arguments, "expected": output[0] if wrapped else output}
@@ -84,10 +98,10 @@ def io_tests(truth: Any, field: str) -> dict[str, Any]:
 def _last_user_message(prompt: Any) -> str:
   if not isinstance(prompt, Sequence) or isinstance(prompt, (str, bytes)):
     raise InputError(f"field prompt: expected a list of chat messages, found {_shown(prompt)}")
-  spoken = [m for m in prompt if isinstance(m, Mapping) and m.get("role") == "user"]
-  if not spoken or not is_text(spoken[-1].get("content")) or not spoken[-1]["content"].strip():
-    raise InputError(f"field prompt: expected a message of the user with text, found {_shown(prompt)}")
-  return spoken[-1]["content"]
+  user_messages = [m for m in prompt if isinstance(m, Mapping) and m.get("role") == "user"]
+  if not user_messages or not is_text(user_messages[-1].get("content")) or not user_messages[-1]["content"].strip():
+    raise InputError(f"field prompt: expected a user message with text, found {_shown(prompt)}")
+  return user_messages[-1]["content"]
 
 
 def _ground_truth(row: Row) -> Any:
@@ -109,7 +123,7 @@ def _answer(truth: Any) -> str:
 
 
 def _id(row: Row, fallback_id: str) -> str:
-  """`extra_info.index` where it is a name of its own (DAPO: a UUID); a bare number repeats from split to split."""
+  """Returns `extra_info.index` if it is a unique name (a UUID in DAPO). A bare number recurs in other splits."""
   index = row["extra_info"].get("index") if isinstance(row.get("extra_info"), Mapping) else None
   name = _text(index)
   return name if name and not name.isdigit() else fallback_id

@@ -1,6 +1,6 @@
-"""Adapters for rows of code data sets: MBPP, HumanEval and LiveCodeBench, to this project's tests.
+"""Adapters for the rows of MBPP, HumanEval and LiveCodeBench, whose tests they convert to the form used here.
 
-No question shows a test: what a prompt tells, a policy can write down instead of solving the problem.
+No question shows a test. Otherwise a policy could write down the expected values instead of solving the problem.
 """
 
 import ast
@@ -24,9 +24,9 @@ from srpo_jax.utils.errors import InputError
 
 DEFINE, COMPLETE, START = "\nDefine:", "Complete this function:\n\n", "\n\nStart from:\n\n"
 MAX_UNPACKED = 512 << 20  # bytes of the private cases of one LiveCodeBench row
-MAX_STEPS = 1_000_000  # of a pickle; a pickled text takes five
-# What LiveCodeBench's own harness imports before every program, in its order (`pow` is that of builtins again): its
-# starter code says List without importing it.
+MAX_STEPS = 1_000_000  # opcodes of a pickle; a pickled text takes five
+# LiveCodeBench's own harness runs these imports before every program, in this order. `builtins` follows `math` so that
+# `pow` is the built-in again. The imports are needed because the starter code uses List without importing it.
 _MODULES = (
   *("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics", "itertools"),
   *("functools", "operator", "io", "sys", "json"),
@@ -36,9 +36,12 @@ PRELUDE += f"\nimport {', '.join(_MODULES)}"
 
 
 def from_mbpp(row: Row, fallback_id: str) -> Problem:
-  """A row of MBPP: task_id, prompt (or text), code, test_list; test_imports or test_setup_code optional.
+  """Converts a row of MBPP: task_id, prompt (or text), code, test_list; test_imports and test_setup_code are optional.
 
-  The reference program gives the signature that the question states, and is not kept.
+  The question states the signature of the reference program. The program itself is not kept.
+
+  Raises:
+    InputError: names the malformed field.
   """
   code = _text(row, "code")
   cases = [*_texts(row, "test_imports"), *_texts(row, "test_list")]
@@ -60,7 +63,11 @@ def from_mbpp(row: Row, fallback_id: str) -> Problem:
 
 
 def from_humaneval(row: Row, fallback_id: str) -> Problem:
-  """A row of HumanEval: task_id, prompt, entry_point, test (a function `check(candidate)`)."""
+  """Converts a row of HumanEval: task_id, prompt, entry_point, test (a function `check(candidate)`).
+
+  Raises:
+    InputError: names the malformed field.
+  """
   entry_point = _text(row, "entry_point")
   return Problem(
     id=_text(row, "task_id") if row.get("task_id") is not None else fallback_id,
@@ -72,11 +79,14 @@ def from_humaneval(row: Row, fallback_id: str) -> Problem:
 
 
 def from_livecodebench(row: Row, fallback_id: str) -> Problem:
-  """A row of LiveCodeBench: question_content, starter_code, public_test_cases, private_test_cases, metadata.
+  """Converts a row of LiveCodeBench: question_content, starter_code, public_test_cases, private_test_cases, metadata.
 
-  Cases are JSON text, the private ones perhaps packed (base64, zlib, pickle of a str). All of a row's cases are of one
-  kind: stdin, or calls of `metadata.func_name`, a method of `Solution` where the starter code has that class. Programs
-  are run after the PRELUDE.
+  The cases are JSON text. The private ones may be packed (base64, zlib, pickle of a str). All cases of a row have the
+  same type. They are either texts on standard input or calls of `metadata.func_name`, which is a method of `Solution`
+  if the starter code has that class. Programs run after the PRELUDE.
+
+  Raises:
+    InputError: names the malformed field.
   """
   cases = _cases(row, "public_test_cases") + _cases(row, "private_test_cases")
   if not cases:
@@ -93,7 +103,7 @@ def from_livecodebench(row: Row, fallback_id: str) -> Problem:
   elif kinds == {"functional"}:
     tests = {"type": "function", "entry_point": _entry_point(row, starter), "cases": [_call(c) for c in cases]}
   else:
-    raise InputError(f"field public_test_cases: expected testtype stdin or functional alone, found {_shown(kinds)}")
+    raise InputError(f"field public_test_cases: expected only testtype stdin or functional, found {_shown(kinds)}")
   question = _text(row, "question_content")
   return Problem(
     id=str(row.get("question_id") or fallback_id),
@@ -105,18 +115,18 @@ def from_livecodebench(row: Row, fallback_id: str) -> Problem:
   )
 
 
-# What the adapters put around a question.
+# The text that the adapters put around a question.
 _FRAMES = re.compile(rf"\A{re.escape(COMPLETE)}|{re.escape(DEFINE)}\n    def .*\Z|{re.escape(START)}.*\Z", re.DOTALL)
 
 
 def bare_question(question: str) -> str:
-  """The question as its data set has it, without what an adapter added: what sets are compared by."""
+  """Removes the text that an adapter added. Data sets are compared by their bare questions."""
   return _FRAMES.sub("", question)
 
 
 def _parse(text: str) -> ast.Module:
   with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # about the style of others' programs
+    warnings.simplefilter("ignore")  # warnings about the style of a data set's programs
     return ast.parse(text)
 
 
@@ -129,7 +139,7 @@ def _defined(code: str) -> list[str]:
 
 
 def _signature(program: str, name: str) -> str | None:
-  """`name(parameters)` as a program defines it; None where it does not."""
+  """Returns the function's `name(parameters)` as defined in a program, or None if the program does not define it."""
   try:
     body = _parse(program).body
   except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -142,7 +152,7 @@ def _signature(program: str, name: str) -> str | None:
 
 
 def _check_body(test: str, entry_point: str) -> list[str]:
-  """The statements of `check`, the candidate under its own name."""
+  """Returns the imports and the statements of `check`, with its parameter renamed to the entry point."""
   try:
     body = _parse(test).body
   except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -154,7 +164,7 @@ def _check_body(test: str, entry_point: str) -> list[str]:
       try:
         return imports + [ast.unparse(renamed.visit(statement)) for statement in node.body]
       except RecursionError:
-        raise InputError("field test: expected expressions that are not nested too deep") from None
+        raise InputError("field test: expected expressions that are not nested too deeply") from None
   raise InputError("field test: expected a function check(candidate)")
 
 
@@ -181,7 +191,11 @@ def _cases(row: Row, field: str) -> list[dict[str, Any]]:
 
 
 def _unpacked(text: str, field: str) -> Any:
-  """JSON out of base64, zlib and pickle, of which nothing but a str may come."""
+  """Unpacks JSON from base64, zlib and pickle. The pickle may hold only plain values.
+
+  Raises:
+    InputError: text that is not packed this way, a pickle that is not plain, or more than MAX_UNPACKED bytes.
+  """
   try:
     unzip = zlib.decompressobj()
     data = unzip.decompress(base64.b64decode(text, validate=True), MAX_UNPACKED)
@@ -194,32 +208,32 @@ def _unpacked(text: str, field: str) -> Any:
     raise
   except (binascii.Error, zlib.error, pickle.UnpicklingError, ValueError, EOFError, MemoryError) as error:
     raise InputError(f"field {field}: expected JSON, or it packed by pickle, zlib and base64: {error}") from None
-  except Exception as error:  # a damaged pickle fails in any way it likes
+  except Exception as error:  # a damaged pickle can raise anything
     raise InputError(f"field {field}: expected a pickle of a str, found {type(error).__name__}") from None
 
 
 def _json(text: str | bytes) -> Any:
-  """Raises ValueError for text that is not JSON, or nested too deep to be read."""
+  """Parses JSON. Raises ValueError for text that is not JSON or is nested too deeply to be read."""
   try:
     return json.loads(text)
   except RecursionError:
-    raise ValueError("nested too deep") from None
+    raise ValueError("nested too deeply") from None
 
 
 def _check_pickle(data: bytes) -> None:
   """Raises UnpicklingError for a pickle that would take far more memory or time than its size.
 
-  An unpickler makes a table as long as the largest number that is to be remembered: ten bytes can ask for 32 GiB.
+  An unpickler's memo table is as long as the largest memo number in the pickle, so ten bytes can ask for 32 GiB.
   """
   for count, (step, argument, _) in enumerate(pickletools.genops(data)):
     if count > MAX_STEPS:
       raise pickle.UnpicklingError(f"it has more than {MAX_STEPS} steps")
     if step.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= int(argument or 0) <= count:
-      raise pickle.UnpicklingError(f"it remembers a value as number {argument} at step {count}")
+      raise pickle.UnpicklingError(f"it stores a value as memo number {argument} at step {count}")
 
 
 class _StrUnpickler(pickle.Unpickler):
-  """Reads plain values; a pickle that names any class or function is refused before anything of it is called."""
+  """Reads plain values. It refuses a pickle that names a class or a function before it calls any."""
 
   def find_class(self, module: str, name: str) -> Any:
     raise pickle.UnpicklingError(f"it names {module}.{name}")
@@ -242,7 +256,7 @@ def _entry_point(row: Row, starter: str) -> str:
 
 
 def _call(case: Mapping[str, Any]) -> dict[str, Any]:
-  """A case of a function: each line of the input is an argument in JSON, the output is the value in JSON."""
+  """Converts a case of a function. Each line of the input is an argument in JSON. The output is the value in JSON."""
   try:
     arguments = [_json(line) for line in _case_text(case, "input").split("\n") if line.strip()]
     return {"args": arguments, "expected": _json(_case_text(case, "output"))}
@@ -276,5 +290,5 @@ _SHORT.maxstring = _SHORT.maxother = 80
 
 
 def _shown(value: Any) -> str:
-  text = _SHORT.repr(value)  # bounded: lists that hold one another twice are short to write and endless to show
+  text = _SHORT.repr(value)  # bounded, since nested lists that share elements can be huge when printed
   return text if len(text) <= 60 else text[:57] + "..."

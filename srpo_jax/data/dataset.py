@@ -1,4 +1,4 @@
-"""Loads a data set: a file, a records folder or a user's own callable, to checked problems with distinct ids."""
+"""Loads data sets from files, records folders and users' callables as checked problems with distinct ids."""
 
 import inspect
 import itertools
@@ -22,20 +22,20 @@ from srpo_jax.utils.paths import local_copy
 JSON_LINES = (".jsonl", ".json-lines")
 FILES = (*JSON_LINES, ".json", ".jsonl.gz", ".json.gz", ".parquet")
 
-# Where a row stands, for messages ("train.jsonl:7"), and the row.
+# (place, row). The place names the row in messages, for example "train.jsonl:7".
 PlacedRow = tuple[str, Any]
 
-SetProblems = tuple[str, Sequence[Problem]]  # the spec of a set, and its problems
+SetProblems = tuple[str, Sequence[Problem]]  # (spec of a set, its problems)
 
 
 class RecordProblems(Sequence[Problem]):
-  """The problems of a records folder by record index, each read when it is asked for.
+  """Lazy sequence of the problems in a records folder, by record index.
 
   Args of the constructor:
-    folder: that `records.write_records` made.
-    limit: the first so many alone; 0 for all.
+    folder: records folder that `records_writer.write_records` wrote.
+    limit: largest number of records to use, from the start; 0 for all.
 
-  Raises InputError that names the folder, and the record where one is spoiled.
+  Raises InputError that names the folder and, if a record is damaged, the record.
   """
 
   def __init__(self, folder: str | Path, limit: int = 0):
@@ -43,7 +43,7 @@ class RecordProblems(Sequence[Problem]):
     self._n = min(limit or len(self.records), len(self.records))
 
   def column(self, field: str) -> list[Any]:
-    """The id, domain, difficulty or pass_rate of every problem, without reading the problems."""
+    """Returns the id, domain, difficulty or pass_rate of every problem without reading the problems."""
     return self.records.column(field)[: self._n]
 
   def __len__(self) -> int:
@@ -72,15 +72,15 @@ class RecordProblems(Sequence[Problem]):
 def open_problems(
   spec: str, *, format: str = "auto", limit: int = 0, kwargs: Mapping[str, Any] | None = None
 ) -> Sequence[Problem]:
-  """Opens what `spec` names by record index: lazily where it is a records folder, else as `load_problems` does.
+  """Opens the problems of `spec`, lazily if it is a records folder. Other specs are loaded as by `load_problems`.
 
-  Args and errors are those of `load_problems`. The ids of all problems are distinct; `column` has them without reading
+  Arguments and errors are the same as in `load_problems`. All ids are distinct. `column` returns them without reading
   the problems.
   """
   if not is_records(spec):
     return load_problems(spec, format=format, limit=limit, kwargs=kwargs)
   if format not in ("auto", "native"):
-    raise InputError(f"{spec}: data format {format!r}: a records folder is native")
+    raise InputError(f"{spec}: data format {format!r}: expected auto or native for a records folder")
   if kwargs:
     raise InputError(f"{spec}: data kwargs ({', '.join(kwargs)}) are for a module:function only")
   if limit < 0:
@@ -89,16 +89,17 @@ def open_problems(
 
 
 def open_problem_sets(specs: str, *, format: str = "auto", limit: int = 0) -> list[SetProblems]:
-  """Opens each of the comma-separated `specs`. Arguments and errors are those of `open_problems`."""
+  """Opens each of the comma-separated `specs`. Arguments and errors are the same as in `open_problems`."""
   return [(spec, open_problems(str(local_copy(spec)), format=format, limit=limit)) for spec in names(specs)]
 
 
 def open_rows(
   spec: str, *, format: str = "auto", limit: int = 0, kwargs: Mapping[str, Any] | None = None
 ) -> tuple[Sequence[Problem], Sequence[Mapping[str, Any]]]:
-  """The problems as `open_problems` gives them, and by the same index rows of the native schema that make them.
+  """Returns the problems of `open_problems` and, at the same indices, their rows in the native schema.
 
-  A native row keeps the fields that no problem has; of another format the problem's own fields are given.
+  A row in the native format keeps the fields that a problem does not have. A row in another format gets only the
+  fields of its problem. Arguments and errors are the same as in `load_problems`.
   """
   if is_records(spec):
     lazy = open_problems(spec, format=format, limit=limit, kwargs=kwargs)
@@ -113,28 +114,28 @@ def open_rows(
 
 
 def column(problems: Sequence[Problem], field: str) -> list[Any]:
-  """The id, domain, difficulty or pass_rate of every problem; of a records folder without reading it."""
+  """Returns the id, domain, difficulty or pass_rate of every problem. It reads no record of a records folder."""
   return problems.column(field) if isinstance(problems, RecordProblems) else [getattr(p, field) for p in problems]
 
 
 def load_problems(
   spec: str, *, format: str = "auto", limit: int = 0, kwargs: Mapping[str, Any] | None = None
 ) -> tuple[Problem, ...]:
-  """Loads the problems that `spec` names, in their order.
+  """Loads the problems of `spec` in order.
 
   Args:
-    spec: a file ending in one of FILES (JSON: a row a line, or an array of rows), a records folder, or
+    spec: a file with an ending in FILES (JSON files hold one row a line or an array of rows), a records folder, or
       `module:function`, a callable that returns an iterable of `Problem` or of rows.
-    format: the adapter's name (`sources.ADAPTERS`), or "auto": a file's is told from the columns of its first row, a
-      callable's rows are native.
-    limit: read the first `limit` rows only; 0 for all.
+    format: name of an adapter in `sources.ADAPTERS`, or "auto". With "auto", the columns of the first row decide for a
+      file, and the rows of a callable are native.
+    limit: largest number of rows to read; 0 for all.
     kwargs: keyword arguments for the callable.
 
   Returns:
-    At least one problem. A row without an id gets `<stem>-<row index, 6 digits>`; the stem of a callable is its name.
+    At least one problem. A row without an id gets `<stem>-<row index, 6 digits>`. The stem of a callable is its name.
 
   Raises:
-    InputError: one line that names the file and the line (or the row) and what was expected there.
+    InputError: one line with the file, the line or row, and the expected content.
   """
   if is_records(spec):
     return tuple(open_problems(spec, format=format, limit=limit, kwargs=kwargs))
@@ -144,7 +145,7 @@ def load_problems(
 def _load(
   spec: str, format: str, limit: int, kwargs: Mapping[str, Any]
 ) -> tuple[tuple[Problem, ...], list[Mapping[str, Any]], str]:
-  """The problems of a file or a callable, the rows that they were made of, and the adapter's name."""
+  """Returns the problems of a file or a callable, the rows they come from, and the adapter's name."""
   if format != "auto" and format not in sources.ADAPTERS:
     raise InputError(f"data format {format!r}: expected one of auto, {', '.join(sources.ADAPTERS)}")
   if limit < 0:
@@ -160,14 +161,15 @@ def _load(
 def as_problems(
   placed: Iterable[PlacedRow], *, stem: str, format: str = "auto"
 ) -> tuple[tuple[Problem, ...], list[Mapping[str, Any]], str]:
-  """The problems of rows with their places, the rows that they were made of, and the adapter's name.
+  """Converts rows to problems. Returns the problems, the rows they come from, and the adapter's name.
 
   Args:
-    stem: of the ids of rows without one.
-    format: the adapter's name, or "auto": told from the columns of the first row.
+    placed: the rows with their places.
+    stem: stem of the ids given to rows without one.
+    format: the adapter's name, or "auto" to choose it by the columns of the first row.
 
   Raises:
-    InputError: naming the place.
+    InputError: names the place of a malformed row or of a repeated id.
   """
   raw: list[Mapping[str, Any]] = []
   problems: list[Problem] = []
@@ -190,7 +192,7 @@ def as_problems(
 
 
 def placed_rows(spec: str) -> tuple[str, Iterator[PlacedRow], bool]:
-  """The rows that `spec` names as they stand, the stem for ids, and whether they are native. See `load_problems`."""
+  """Returns the stem for ids, the unconverted rows of `spec`, and True if they are native. See `load_problems`."""
   if not is_records(spec):
     return _open(spec, {})
   rows = Records(spec)
@@ -198,17 +200,17 @@ def placed_rows(spec: str) -> tuple[str, Iterator[PlacedRow], bool]:
 
 
 def file_stem(path: Path) -> str:
-  """A file's name without its ending; of test.jsonl.gz without both."""
+  """Returns a file's name without its ending. It removes both endings of test.jsonl.gz."""
   return next((path.name.removesuffix(ending) for ending in FILES if path.name.endswith(ending)), path.stem)
 
 
 def set_name(spec: str) -> str:
-  """Returns the name of a set in eval.jsonl: the function of module:function, else the file's stem."""
+  """Returns the name of a set in eval.jsonl. It is the function of module:function, or else the file's stem."""
   return spec.rpartition(":")[2] if plugins.is_callable_spec(spec) else file_stem(Path(spec))
 
 
 def _open(spec: str, kwargs: Mapping[str, Any]) -> tuple[str, Iterator[PlacedRow], bool]:
-  """The stem for ids, the rows, and whether they come from a user's callable."""
+  """Returns the stem for ids, the rows, and True if a user's callable made them."""
   path = Path(spec)
   if plugins.is_callable_spec(spec) and not path.exists():
     return spec.rpartition(":")[2], _callable_rows(spec, kwargs), True
@@ -255,5 +257,5 @@ def _callable_rows(spec: str, kwargs: Mapping[str, Any]) -> Iterator[PlacedRow]:
 
 
 def _as_row(row: Any) -> Any:
-  """A user's own Problem goes through the checks of every other row."""
+  """Converts a user's Problem to a row, so that it is checked like any other row."""
   return sources.as_row(row) if isinstance(row, Problem) else row

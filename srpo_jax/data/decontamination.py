@@ -1,10 +1,10 @@
-"""Finds training questions that give an evaluation item away.
+"""Finds training questions that leak an evaluation item.
 
-Questions are compared by their normalised words (`words.py`). An item of at least `SHORT` words is leaked by a
-training question in which at least half of the item's distinct 8-grams stand; a shorter item by one whose words are
-exactly the item's. The share is of the ITEM's grams, so whatever a question wraps around an item does not hide it.
+Questions are compared by their normalised words (`words.py`). A training question leaks an item of at least `SHORT`
+words if it contains at least half of the item's distinct 8-grams. It leaks a shorter item if its words are exactly the
+item's words. The share is taken of the ITEM's grams, so text around an item in a question does not hide it.
 
-The index holds the evaluation sets alone, some megabytes; training questions stream past it.
+The index holds only the evaluation sets, a few megabytes. Training questions are streamed past it.
 """
 
 import dataclasses
@@ -17,8 +17,8 @@ from srpo_jax.data.words import gram_hashes, word_hashes, words
 from srpo_jax.utils.errors import InputError
 
 GRAM = 8  # words
-SHORT = 12  # words: below this an item has too few grams to go by
-SHARE = 0.5  # of the item's distinct grams
+SHORT = 12  # words; an item with fewer has too few grams for a meaningful share
+SHARE = 0.5  # smallest share of the item's distinct grams that counts as a leak
 _FILTER_BITS = 22
 
 
@@ -33,7 +33,7 @@ class EvalItem:
 
 @dataclasses.dataclass(frozen=True)
 class Leak:
-  """What a training question gives away: the item, the share of its grams found, and the longest run of them."""
+  """An item that a training question leaks, the share of its grams found there, and the longest shared run of words."""
 
   eval_set: str
   item_id: str
@@ -42,10 +42,14 @@ class Leak:
 
 
 class Index:
-  """The evaluation items to compare with."""
+  """Index of the evaluation items, by the hashes of their 8-grams."""
 
   def __init__(self, items: Iterable[EvalItem]):
-    """Raises InputError where an item has no word at all: nothing could ever match it."""
+    """Indexes the items.
+
+    Raises:
+      InputError: an item without a word, since nothing could ever match it.
+    """
     self._items = list(items)
     texts = [words(item.question) for item in self._items]
     for item, text in zip(self._items, texts, strict=True):
@@ -60,7 +64,7 @@ class Index:
       np.unique(np.stack([grams, owners.astype(np.uint64)]), axis=1) if len(grams) else np.empty((2, 0), np.uint64)
     )
     self._grams, self._owners = pairs[0], pairs[1].astype(np.int64)
-    self._sizes = np.bincount(self._owners, minlength=len(self._items))  # distinct grams an item
+    self._sizes = np.bincount(self._owners, minlength=len(self._items))  # distinct grams of each item
     self._filter = np.zeros(1 << _FILTER_BITS, bool)
     self._filter[_low_bits(self._grams)] = True
 
@@ -68,11 +72,14 @@ class Index:
     return len(self._items)
 
   def leaks(self, texts: Sequence[Sequence[str]], hashes: np.ndarray, starts: np.ndarray) -> dict[int, Leak]:
-    """The texts that leak an item, by their number, each with the item it holds most of.
+    """Finds the texts that leak an item.
 
     Args:
       texts: the words of each training question.
-      hashes, starts: the same words as `words.gram_hashes` takes them.
+      hashes, starts: the same words in the form that `words.gram_hashes` takes.
+
+    Returns:
+      Index of each leaking text -> the leak of the item with the largest share.
     """
     found = {
       number: Leak(self._items[item].eval_set, self._items[item].id, 1.0, " ".join(text))
@@ -89,7 +96,7 @@ class Index:
     return found
 
   def find(self, questions: Sequence[str]) -> dict[int, Leak]:
-    """`leaks` for questions as text."""
+    """Like `leaks`, for questions given as text."""
     texts = [words(question) for question in questions]
     return self.leaks(texts, *packed(texts))
 
@@ -107,7 +114,7 @@ class Index:
 
 
 def packed(texts: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
-  """Texts as word hashes one after the other, uint64 [word], and where each begins, int64 [text + 1]."""
+  """Returns the concatenated word hashes of texts, uint64 [word], and the bounds of the texts, int64 [text + 1]."""
   flat = [word for text in texts for word in text]
   return word_hashes(flat), np.cumsum([0, *map(len, texts)], dtype=np.int64)
 
@@ -121,7 +128,7 @@ def _low_bits(hashes: np.ndarray) -> np.ndarray:
 
 
 def _longest_run(text: Sequence[str], item: Sequence[str]) -> str:
-  """The longest run of words that stands in both."""
+  """Returns the longest run of words that both contain."""
   best_end = best = 0
   previous = [0] * (len(item) + 1)
   for end, word in enumerate(text, start=1):

@@ -1,7 +1,7 @@
-"""How hard a problem is for a policy: pass@k, the label of a pass rate, and which rows to train on by it.
+"""Difficulty of problems for a policy: pass@k, labels of pass rates, and the choice of rows to train on.
 
-pass@k is the chance that at least one of k responses is correct. Of n judged responses with c correct, the unbiased
-estimator (Chen et al., arXiv 2107.03374, eq. 1) is the share of the k-subsets that hold a correct one:
+pass@k is the chance that at least one of k responses is correct. With n judged responses of which c are correct, the
+unbiased estimator (Chen et al., arXiv 2107.03374, eq. 1) is the share of k-subsets that contain a correct response:
 
     pass@k = 1 - C(n - c, k) / C(n, k)
 """
@@ -19,11 +19,11 @@ from srpo_jax.utils.errors import InputError
 LABELS = ("unsolved", "hard", "medium", "easy", "solved")
 UNLABELLED = "unlabelled"
 EASIEST_FIRST = ("solved", "easy", "medium", "hard", "unsolved")
-HARD, MEDIUM = 0.25, 0.75  # the largest pass rates that these labels take
+HARD, MEDIUM = 0.25, 0.75  # the largest pass rates with these labels
 
 
 def difficulty_rank(name: str) -> tuple[int, str]:
-  """Returns the sort key that lists difficulties from solved to unsolved, and other names after them by alphabet.
+  """Returns a sort key that orders difficulties from solved to unsolved, then all other names alphabetically.
 
   >>> sorted(["hard", "Level 5", "easy", "medium"], key=difficulty_rank)
   ['easy', 'medium', 'hard', 'Level 5']
@@ -33,15 +33,18 @@ def difficulty_rank(name: str) -> tuple[int, str]:
 
 
 def pass_at_k(n: int, c: int, k: int) -> float | None:
-  """The unbiased estimate of pass@k; None where fewer than k responses were judged.
+  """Returns the unbiased estimate of pass@k, or None if fewer than k responses were judged.
 
   >>> pass_at_k(4, 1, 2)  # of the 6 pairs, 3 hold the correct one
   0.5
 
   Args:
-    n: judged responses.
-    c: correct ones among them.
-    k: responses that one draws, at least 1.
+    n: number of judged responses.
+    c: number of correct responses among them.
+    k: number of responses drawn, at least 1.
+
+  Raises:
+    ValueError: c outside 0 to n, or k below 1.
   """
   if not 0 <= c <= n or k < 1:
     raise ValueError(f"pass@{k} of {c} correct in {n}: expected 0 <= correct <= n and k >= 1")
@@ -51,10 +54,10 @@ def pass_at_k(n: int, c: int, k: int) -> float | None:
 
 
 def label(pass_rate: float) -> str:
-  """unsolved (0), hard (up to 0.25), medium (up to 0.75), easy (below 1) or solved (1).
+  """Returns the label of a pass rate: unsolved (0), hard (up to 0.25), medium (up to 0.75), easy (below 1), solved (1).
 
   Raises:
-    InputError: not a share.
+    InputError: a pass rate outside 0 to 1.
   """
   if not 0 <= pass_rate <= 1:
     raise InputError(f"pass_rate {pass_rate}: expected a number from 0 to 1")
@@ -66,9 +69,10 @@ def label(pass_rate: float) -> str:
 
 
 def row_label(difficulty: str | None, pass_rate: float | None) -> str | None:
-  """The label of a row: of its measured pass rate, else its difficulty where that is a label, else None.
+  """Returns the label of a row: that of its measured pass rate, or else its difficulty if it is a label, or else None.
 
-  Sets have difficulties of their own ("Level 5"), which say nothing of a policy; a measured rate outranks them.
+  A measured rate comes first because difficulties such as "Level 5" come from the data set and say nothing about a
+  policy.
   """
   if pass_rate is not None:
     return label(pass_rate)
@@ -78,26 +82,27 @@ def row_label(difficulty: str | None, pass_rate: float | None) -> str | None:
 def select(
   labels: Sequence[str | None], ids: Sequence[str], *, keep: Mapping[str, float], max_unsolved: float, seed: int
 ) -> Bool[np.ndarray, " rows"]:
-  """Which rows to train on.
+  """Chooses the rows to train on.
 
-  Which of a label's rows stay is decided by a hash of (seed, id), so it does not depend on the order of the rows.
+  A hash of (seed, id) decides which rows of a label stay, so the choice does not depend on the order of the rows.
 
   Args:
-    labels: of each row; None or a text that is no label counts as `unlabelled`.
-    ids: of each row, distinct.
-    keep: label -> the share of its rows that stays, to the nearest row: 0 filters it, 1 (and an absent label) keeps it.
-    max_unsolved: the largest share of unsolved rows among those that stay; 1 for no cap.
-    seed: of the hash.
+    labels: label of each row; None or any other text counts as `unlabelled`.
+    ids: id of each row; all distinct.
+    keep: label -> share of its rows to keep, rounded to the nearest row. 0 removes the label. 1 keeps all of its rows,
+      and so does leaving the label out.
+    max_unsolved: largest share of unsolved rows among the rows that stay; 1 for no cap.
+    seed: seed of the hash.
 
   Returns:
-    True for each row that stays; perhaps for none.
+    Mask of the rows that stay. It may be all False.
 
   Raises:
     InputError: an unknown label in `keep`, or a share out of range.
   """
   _check(keep, max_unsolved)
   if len(labels) != len(ids):
-    raise ValueError(f"{len(labels)} labels of {len(ids)} ids")
+    raise ValueError(f"labels: expected one for each of {len(ids)} ids, got {len(labels)}")
   rows: dict[str, list[int]] = {name: [] for name in (*LABELS, UNLABELLED)}
   for index, name in enumerate(labels):
     rows[name if name in LABELS else UNLABELLED].append(index)
@@ -128,7 +133,7 @@ def _check(keep: Mapping[str, float], max_unsolved: float) -> None:
 
 
 def _exact(share: float) -> Fraction:
-  """The decimal that was meant: 0.3 in binary is a little less, which would cost a row."""
+  """Returns the decimal value as written. The binary value of 0.3 is slightly smaller and would lose a row."""
   return Fraction(repr(float(share)))
 
 

@@ -1,4 +1,4 @@
-"""Names of rows by their content."""
+"""Digests of rows by their content."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from srpo_jax.types import Problem
 
 
 def rows_digest(problems: Sequence[Problem]) -> str:
-  """Returns a name of the rows, made of the fields that their rollouts depend on."""
+  """Returns a SHA-256 digest of the fields on which the rollouts of the rows depend."""
   digest = hashlib.sha256()
   for problem in problems:
     tests = None if problem.tests is None else dict(problem.tests)

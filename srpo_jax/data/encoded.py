@@ -1,4 +1,4 @@
-"""Problems as the token prompts that the model is given."""
+"""Encoding of problems as token prompts for the model."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from srpo_jax.utils.jsonl import read_json
 
 @dataclasses.dataclass(frozen=True)
 class Prompt:
-  """A problem with its prompt."""
+  """A problem with its prompt as text and as tokens."""
 
   problem: Problem
   text: str
@@ -25,20 +25,24 @@ class Prompt:
 
 
 def load_tokenizer(folder: str | Path) -> Any:
-  """The tokenizer of a Hugging Face folder."""
+  """Loads the tokenizer of a Hugging Face folder.
+
+  Raises:
+    InputError: no tokenizer.json, or a tokenizer that cannot be loaded.
+  """
   if not (Path(folder) / "tokenizer.json").is_file():
     raise InputError(f"{folder}: no tokenizer.json, expected the tokenizer of a Hugging Face folder")
   try:
     return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-  except Exception as error:  # transformers raises what its parsers raise
+  except Exception as error:  # transformers passes on any exception of its parsers
     raise InputError(f"{folder}: the tokenizer cannot be loaded ({type(error).__name__}: {error})") from error
 
 
 def stop_tokens(folder: str | Path, tokenizer: Any) -> tuple[int, ...]:
-  """Returns the ids that end a response: the tokenizer's EOS and those of generation_config.json, sorted.
+  """Returns the sorted ids that end a response: the tokenizer's EOS and the EOS ids of generation_config.json.
 
   Raises:
-    InputError: neither names an EOS token, or generation_config.json names something that is not a token id.
+    InputError: neither has an EOS token, or generation_config.json has a value that is not a token id.
   """
   file = Path(folder) / "generation_config.json"
   eos = read_json(file).get("eos_token_id") if file.is_file() else None
@@ -51,9 +55,9 @@ def stop_tokens(folder: str | Path, tokenizer: Any) -> tuple[int, ...]:
 
 
 def encode_prompt(problem: Problem, instructions: Mapping[str, str], tokenizer: Any) -> Prompt:
-  """A problem in the prompt template, with the instruction of its domain.
+  """Puts a problem into the prompt template with the instruction of its domain and encodes it.
 
-  A domain of a user's own may have none.
+  A user-defined domain may have no instruction.
 
   Raises:
     InputError: a built-in domain without an instruction.

@@ -1,4 +1,4 @@
-"""Adapter for a data set of any layout: the config names the columns that hold what the native schema wants."""
+"""Adapter for a data set of any layout. The config names the column of each field of the native schema."""
 
 import functools
 import json
@@ -14,12 +14,12 @@ FIELDS = ("id", "domain", "question", "answer", "tests", "difficulty", "pass_rat
 
 
 def generic(columns: Mapping[str, str], domain: str) -> Callable[[Row, str], Problem]:
-  """An adapter that reads each field of the native schema from the column that `columns` gives it.
+  """Returns an adapter that reads each field of the native schema from its column in `columns`.
 
   Args:
-    columns: field -> column; a dot goes into an object, `reward_model.ground_truth`. Tests may be JSON text, in the
-      native form or as {inputs, outputs[, fn_name]}.
-    domain: of every row, where no column gives it.
+    columns: field -> column. A dot selects a field of an object, as in `reward_model.ground_truth`. The column of the
+      tests may hold JSON text. The tests may be in the native form or be {inputs, outputs[, fn_name]}.
+    domain: domain of every row if no column has it.
 
   Raises:
     InputError: an unknown field, or no column for the question.
@@ -44,7 +44,7 @@ def _adapt(columns: Mapping[str, str], domain: str, row: Row, fallback_id: str) 
 
 
 def lookup(row: Row, column: str) -> Any:
-  """The value of a column, or None. A column whose own name has dots comes before a path."""
+  """Returns the value of a column, or None if it is absent. A column with dots in its name takes precedence."""
   if column in row:
     return row[column]
   value: Any = row

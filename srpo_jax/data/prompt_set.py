@@ -1,6 +1,7 @@
-"""Problems as prompts, by id: one look at every row decides which are used; each is read and encoded when asked for.
+"""Prompts of problems, by id.
 
-So a data set may be larger than memory, and a history index speaks of record indices.
+The constructor reads every row once to decide which rows can be used. A prompt is read and encoded again on each
+access. A data set may therefore be larger than memory, and a history index refers to record indices.
 """
 
 import dataclasses
@@ -25,7 +26,7 @@ BATCH = 1024  # rows in memory at once
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-  """Which rows a difficulty lets through: see `difficulty.select`."""
+  """Arguments of `difficulty.select`, which chooses rows by difficulty."""
 
   keep: Mapping[str, float]
   max_unsolved: float
@@ -33,13 +34,15 @@ class Selection:
 
 
 class PromptSet(Mapping[str, Prompt]):
-  """The prompts of the rows that can be used, in their order.
+  """Prompts of the usable rows, in row order.
 
   Attributes:
-    refused: record index -> why it is not used.
-    domains: domain -> its ids.
+    refused: record index -> reason why the row is not used.
+    domains: domain -> ids of its prompts.
     record: id -> record index.
-    longest, largest_id: tokens of the longest prompt, and the largest token id of all.
+    longest: number of tokens of the longest prompt.
+    largest_id: largest token id in any prompt.
+    digests: domain -> hash of its prompts and of the data that decide whether a response is correct.
   """
 
   def __init__(
@@ -54,16 +57,20 @@ class PromptSet(Mapping[str, Prompt]):
     packages: Sequence[str] = (),
     selection: Selection | None = None,
   ):
-    """Looks at every row.
+    """Reads and checks every row.
 
     Args:
-      name: of the set, for messages.
+      name: name of the set for messages.
+      problems: the rows, possibly lazy.
+      instructions: domain -> instruction in the prompt.
+      tokenizer: Hugging Face tokenizer.
+      max_tokens: largest number of tokens in a prompt; rows with longer prompts are not used.
       check: raises an InputError for a problem that the rewards cannot judge.
-      packages: what programs may import beside the standard library.
+      packages: packages that programs may import besides the standard library.
+      selection: choice of rows by difficulty; None uses all rows.
 
     Raises:
-      InputError: a row of a domain without an instruction or a judge, a gold answer that cannot be used, or no row that
-        can be used.
+      InputError: a domain without an instruction or a judge, an unusable gold answer, or no usable row.
     """
     self.name = name
     self._problems, self._instructions, self._tokenizer = problems, instructions, tokenizer
@@ -99,7 +106,7 @@ class PromptSet(Mapping[str, Prompt]):
     if not chosen.any():
       raise InputError(f"{self.name}: config.data.keep leaves none of {len(ids)} rows")
     if not chosen.all():
-      logging.info("%s: %d of %d rows are left by difficulty", self.name, chosen.sum(), len(ids))
+      logging.info("%s: %d of %d rows are left after selection by difficulty", self.name, chosen.sum(), len(ids))
     return chosen
 
   def _add(self, index: int, prompt: Prompt, digests: dict[str, Any]) -> None:
@@ -131,17 +138,17 @@ class PromptSet(Mapping[str, Prompt]):
 
 
 class PromptSets(Mapping[str, Prompt]):
-  """The prompts of several sets by id, for training."""
+  """Prompts of several sets by id, for training."""
 
   def __init__(self, sets: Sequence[PromptSet]):
     self.sets = tuple(sets)
     self._set_of = {id_: set_ for set_ in sets for id_ in set_}
 
   def domains(self) -> dict[str, list[str]]:
-    """Returns domain -> the ids of all sets.
+    """Returns domain -> its ids in all sets.
 
     Raises:
-      InputError: an id is in two sets. History and random keys identify a prompt by its id.
+      InputError: an id is in two sets. The history and the random keys identify a prompt by its id.
     """
     first_in: dict[str, str] = {}
     for set_ in self.sets:
@@ -156,7 +163,7 @@ class PromptSets(Mapping[str, Prompt]):
     return domains
 
   def digests(self) -> dict[str, str]:
-    """Returns domain -> hash of its prompts and of what decides whether a response to them is correct."""
+    """Returns domain -> hashes of its prompts and of the data that decide whether a response is correct."""
     digests: dict[str, list[str]] = {}
     for set_ in self.sets:
       for domain, digest in set_.digests.items():

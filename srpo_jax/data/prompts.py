@@ -1,4 +1,4 @@
-"""The text a base model is given: the SRPO template around one question."""
+"""The SRPO prompt template, which makes the text given to a base model from one question."""
 
 PROMPT_TEMPLATE = (
   "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. "
@@ -15,16 +15,16 @@ DEFAULT_INSTRUCTIONS = {
 
 
 def template_parts() -> tuple[str, str, str]:
-  """The template's fixed text: before the instruction, between it and the question, and after the question."""
+  """Returns the fixed text of the template before the instruction, between it and the question, and after both."""
   before, rest = PROMPT_TEMPLATE.split("{instruction}")
   between, after = rest.split("{question}")
   return before, between, after
 
 
 def format_prompt(question: str, instruction: str) -> str:
-  """Puts a question into the template; the completion goes on after the `<think>` that ends it.
+  """Puts a question and an instruction into the template. The template ends in `<think>`, where the completion starts.
 
-  Both texts are inserted as they are, whatever braces they hold. An empty instruction leaves no gap behind.
+  Both texts are inserted unchanged, including any braces. An empty instruction leaves no extra blank.
   """
   before, between, after = template_parts()
   # str.format would read the braces of LaTeX as fields, and str.replace could find "{question}" in an instruction.

@@ -1,8 +1,8 @@
-"""The record of a row in a data set, as bytes and back.
+"""Serialization of rows as records and back.
 
-A record is a tf.train.Example of a row of this project's own schema (`sources.from_native`). A field that is None is
-absent from its record; TFDS gives None for it. `tests` is JSON text. `extra` is JSON text too, of the fields outside
-the schema. `pass_rate` is a float32 for other readers. A number that it does not hold exactly stands in `extra` too.
+A record is a tf.train.Example of a row in the native schema (`sources.from_native`). A field that is None is absent
+from the record, and TFDS returns None for it. `tests` and `extra` are JSON text. `extra` holds the fields outside the
+schema. `pass_rate` is a float32 for other readers. If float32 does not hold the number exactly, `extra` holds it too.
 """
 
 import json
@@ -22,7 +22,7 @@ FIELDS = (*TEXTS, "tests", "pass_rate")
 
 
 def features() -> tfds.features.FeaturesDict:
-  """The fields of a record as TFDS describes them."""
+  """Returns the TFDS description of a record's fields."""
   text, optional = tfds.features.Text, ("answer", "difficulty", "source", "licence", "tests", "extra")
   return tfds.features.FeaturesDict(
     {name: text() for name in ("id", "domain", "question")}
@@ -32,10 +32,10 @@ def features() -> tfds.features.FeaturesDict:
 
 
 def example_of(row: Mapping[str, Any], fallback_id: str) -> dict[str, Any]:
-  """The fields of the record of a row, None for those to leave out.
+  """Returns the fields of a row's record. Fields to leave out are None.
 
   Raises:
-    InputError: names the field that is malformed.
+    InputError: names the malformed field.
   """
   problem = from_native(row, fallback_id)
   licence = row.get("licence")
@@ -53,7 +53,7 @@ def example_of(row: Mapping[str, Any], fallback_id: str) -> dict[str, Any]:
   }
 
 
-# TFDS's own serializer makes the same bytes, and its parser the same values, at a third of the speed.
+# TFDS's own serializer and parser give the same bytes and the same values at a third of the speed.
 def record_of(example: Mapping[str, Any]) -> bytes:
   given = {field: _feature(value) for field, value in example.items() if value is not None}
   record = tf_example_pb2.Example(features=tf_feature_pb2.Features(feature=given))
@@ -77,22 +77,22 @@ def row_of(found: Mapping[str, tf_feature_pb2.Feature]) -> dict[str, Any]:
 
 
 def _text_of(found: Mapping[str, tf_feature_pb2.Feature], field: str) -> str | None:
-  if field not in found:  # a look-up alone would add it
+  if field not in found:  # a plain look-up would add the field to the protobuf map
     return None
   (value,) = found[field].bytes_list.value
   return value.decode()
 
 
 def as_json(field: str, value: Any) -> str:
-  """A field's value as JSON text. Raises InputError that names the field where JSON cannot hold it."""
+  """Returns a field's value as JSON text. Raises InputError with the field's name if JSON cannot represent it."""
   try:
     return json.dumps(value, separators=(",", ":"))
   except (TypeError, ValueError, RecursionError) as error:
-    raise InputError(f"field {field}: expected what JSON can hold: {one_line(error)}") from None
+    raise InputError(f"field {field}: expected a JSON value: {one_line(error)}") from None
 
 
 def _extra(row: Mapping[str, Any]) -> dict[str, Any]:
-  """The fields outside the schema, each of them seen to be JSON."""
+  """Returns the fields outside the schema. Raises InputError for one that JSON cannot represent."""
   extra = {key: value for key, value in row.items() if key not in FIELDS}
   for key, value in extra.items():
     if not is_text(key):

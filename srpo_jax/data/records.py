@@ -1,4 +1,4 @@
-"""Data sets on disk by record index, read without TensorFlow. `records_folder` lists the files."""
+"""Reader of data sets on disk by record index, without TensorFlow. `records_folder` lists the files."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,16 +25,16 @@ BATCH = 1024  # rows that iteration reads at once
 
 
 class Records(Sequence[dict[str, Any]]):
-  """The rows of a data set by record index, read when they are asked for.
+  """Lazy sequence of the rows of a data set, by record index.
 
-  A row has every field of `FIELDS`, None where its record has none, and those that the written row had besides.
-  Threads may share one; a pickled copy opens the folder anew.
+  A row has every field of `record.FIELDS` and the extra fields of the row as written. A field without a value is None.
+  Threads may share one instance. A pickled copy opens the folder again.
 
   Args of the constructor:
-    folder: that `write_records` made.
+    folder: folder that `records_writer.write_records` wrote.
 
-  Raises InputError that names the folder where it is another, or damaged: at once where a file is missing or cut, at
-  the access where a record is spoiled. An index out of range is an IndexError.
+  Raises InputError with the folder's name if another program wrote the folder or if it is damaged. The constructor
+  detects a missing or truncated file. A damaged record raises on access. An index out of range raises IndexError.
   """
 
   def __init__(self, folder: str | Path):
@@ -52,16 +52,18 @@ class Records(Sequence[dict[str, Any]]):
       self._info = builder.info
       self._source = builder.as_data_source(split=SPLIT).data_source
       shard_count = len(builder.info.splits[SPLIT].shard_lengths)
-    except Exception as error:  # TFDS raises what its parsers raise
+    except Exception as error:  # TFDS passes on any exception of its parsers
       raise InputError(f"{self.folder}: not a data set that TFDS can open: {one_line(error)}") from error
     if (len(self._source), shard_count) != (self._n, len(metadata["shard_bytes"])):
-      raise InputError(f"{self.folder}: damaged: {INFO} tells of {len(self._source)} records, expected {self._n}")
+      raise InputError(f"{self.folder}: damaged: {INFO} lists {len(self._source)} records, expected {self._n}")
     self._index = read_index(self.folder)
     if len(self._index) != self._n:
       raise InputError(f"{self.folder}: damaged: {INDEX} has {len(self._index)} rows, expected {self._n}")
-    twice = first_repeated(self._index["id"])
-    if twice:
-      raise InputError(f"{self.folder}: record {twice[1]}: field id: {twice[2]!r} is already that of record {twice[0]}")
+    repeated = first_repeated(self._index["id"])
+    if repeated:
+      raise InputError(
+        f"{self.folder}: record {repeated[1]}: field id: {repeated[2]!r} is already the id of record {repeated[0]}"
+      )
 
   @property
   def version(self) -> str:
@@ -76,7 +78,7 @@ class Records(Sequence[dict[str, Any]]):
     return self._info.redistribution_info.license
 
   def column(self, field: str) -> list[Any]:
-    """A field of every row without reading the records: id, domain, difficulty or pass_rate."""
+    """Returns the id, domain, difficulty or pass_rate of every row without reading the records."""
     if field not in INDEX_SCHEMA.names:
       raise KeyError(f"{field}: expected one of {', '.join(INDEX_SCHEMA.names)}")
     return self._index[field].to_pylist()
@@ -98,12 +100,12 @@ class Records(Sequence[dict[str, Any]]):
       yield from self.rows(range(start, min(start + BATCH, self._n)))
 
   def rows(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-    """The rows at some indices, each from 0 and below the length, read together."""
+    """Reads the rows at the given indices in one call. Each index is at least 0 and below the length."""
     if not indices:
       return []
     try:
       found = self._source.__getitems__(indices)
-    except Exception as error:  # of the reader's C++ side
+    except Exception as error:  # the reader's C++ code can raise anything
       where = f"record {indices[0]}" if len(indices) == 1 else f"records {indices[0]} to {indices[-1]}"
       raise InputError(f"{self.folder}: damaged: {where} cannot be read: {one_line(error)}") from error
     return [self._decoded(record, index) for record, index in zip(found, indices, strict=True)]
@@ -111,7 +113,7 @@ class Records(Sequence[dict[str, Any]]):
   def _decoded(self, record: bytes, index: int) -> dict[str, Any]:
     try:
       return row_of(tf_example_pb2.Example.FromString(record).features.feature)
-    except Exception as error:  # whatever a spoiled record makes of itself
+    except Exception as error:  # a damaged record can raise anything
       raise InputError(f"{self.folder}: damaged: record {index} is not a row: {one_line(error)}") from error
 
   def __reduce__(self) -> tuple[Any, ...]:

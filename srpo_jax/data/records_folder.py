@@ -1,11 +1,11 @@
-"""The files of a data set on disk: a TFDS data set in ArrayRecord form.
+"""Files of a data set on disk, which is a TFDS data set in ArrayRecord form.
 
-    FOLDER/NAME-train.array_record-00000-of-00001   records, each a tf.train.Example compressed by itself
-    FOLDER/features.json  dataset_info.json         what TFDS reads: tfds.builder_from_directory(FOLDER)
+    FOLDER/NAME-train.array_record-00000-of-00001   records, each a separately compressed tf.train.Example
+    FOLDER/features.json  dataset_info.json         read by TFDS: tfds.builder_from_directory(FOLDER)
     FOLDER/metadata.json                            sizes of the shards, hash of the records
     FOLDER/index.parquet                            id, domain, difficulty, pass_rate by record index
 
-`record` says what a record holds, `records` reads the folder and `records_writer` makes it.
+`record` defines the content of a record, `records` reads the folder and `records_writer` writes it.
 """
 
 from pathlib import Path
@@ -20,29 +20,35 @@ from srpo_jax.utils.jsonl import read_json
 
 SPLIT = "train"
 INFO, INDEX, METADATA = "dataset_info.json", "index.parquet", "metadata.json"
-LAYOUT = 1  # of the records, so that a later one can be told apart
+LAYOUT = 1  # version of the record layout, so that readers can recognize a later one
 INDEX_SCHEMA = pa.schema(
   [("id", pa.string()), ("domain", pa.string()), ("difficulty", pa.string()), ("pass_rate", pa.float64())]
 )
 
 
 def is_records(path: str | Path) -> bool:
-  """Whether a path is a folder with a TFDS data set in it."""
+  """Returns True if a path is a folder with a TFDS data set."""
   return (Path(path) / INFO).is_file()
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
-  """Our own mark of a whole folder, its fields checked."""
+  """Reads and checks metadata.json, which `write_records` writes last to mark a complete folder.
+
+  Raises:
+    InputError: a missing folder or file, or metadata that `write_records` did not write.
+  """
   if not folder.is_dir():
     raise InputError(f"{folder}: no such folder, expected a data set with {INFO}")
   for file in (INFO, METADATA, INDEX, "features.json"):
     if not (folder / file).is_file():
-      raise InputError(f"{folder}: no {file}, expected a data set as srpo_jax writes it")
+      raise InputError(f"{folder}: no {file}, expected a data set written by srpo_jax")
   metadata = read_json(folder / METADATA)
   kinds = {"layout": int, "name": str, "n": int, "sha256": str, "shard_bytes": list}
   for field, kind in kinds.items():
     if type(metadata.get(field)) is not kind:
-      raise InputError(f"{folder}: {METADATA}: field {field}: expected {kind.__name__}, not a data set of ours")
+      raise InputError(
+        f"{folder}: {METADATA}: field {field}: expected {kind.__name__} in a data set written by srpo_jax"
+      )
   if metadata["layout"] != LAYOUT:
     raise InputError(f"{folder}: {METADATA}: layout {metadata['layout']}, expected {LAYOUT}")
   return metadata
@@ -72,7 +78,7 @@ def read_index(folder: Path) -> pa.Table:
 
 
 def first_repeated(ids: pa.ChunkedArray) -> tuple[int, int, str] | None:
-  """The first two places of an id that stands twice, and the id."""
+  """Returns the first two indices of a repeated id and the id, or None if all ids are distinct."""
   if pc.count_distinct(ids).as_py() == len(ids):
     return None
   first: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Data sets on disk by record index, written without TensorFlow. `records_folder` lists the files."""
+"""Writer of data sets on disk, without TensorFlow. `records_folder` lists the files."""
 
 import contextlib
 import dataclasses
@@ -33,17 +33,17 @@ from srpo_jax.data.records_folder import (
 from srpo_jax.utils.errors import InputError, one_line
 
 SHARD_ROWS = 100_000
-INDEX_ROWS = 16_384  # rows of the index in memory at once while it is written
+INDEX_ROWS = 16_384  # rows of the index held in memory before they are written
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")
 
 
 @dataclasses.dataclass(frozen=True)
 class RecordsInfo:
-  """What was written."""
+  """Size and hash of a written data set."""
 
-  n: int  # records
-  sha256: str  # of the records in their order, whatever the shards
+  n: int  # number of records
+  sha256: str  # hash of the records in order, independent of the shards
 
 
 def write_records(
@@ -56,23 +56,24 @@ def write_records(
   licence: str = "",
   shard_rows: int = SHARD_ROWS,
 ) -> RecordsInfo:
-  """Writes rows of the native schema as a data set; the same rows give the same bytes.
+  """Writes rows of the native schema as a data set. The same rows give the same bytes.
 
-  The folder appears whole or not at all. One that `write_records` made is replaced; any other that is not empty is
-  refused. Memory does not grow with the rows, but for 20 bytes and the id of each.
+  The folder appears complete or not at all. A folder that `write_records` wrote earlier is replaced. Any other folder
+  that is not empty is refused. Memory grows only by 20 bytes and the id for each row.
 
   Args:
-    folder: to make, in a folder that exists.
-    rows: each as `sources.from_native` takes it, and stored as that reads it; a row without an id gets
-      `<name>-<index, 6 digits>`. Other fields may hold anything that JSON can.
-    name: of the data set: small letters, digits and underscores.
-    version: three numbers, as 1.0.0.
-    licence: of the whole set; a row's own stands in its field `licence`.
-    shard_rows: records a file at most.
+    folder: folder to create. Its parent exists.
+    rows: rows for `sources.from_native`, stored as it reads them. A row without an id gets `<name>-<index, 6 digits>`.
+      Other fields may hold any JSON value.
+    name: name of the data set, in small letters, digits and underscores.
+    version: three numbers, such as 1.0.0.
+    description: description of the data set in dataset_info.json.
+    licence: licence of the whole set. A row may have its own in its field `licence`.
+    shard_rows: largest number of records in a file.
 
   Raises:
-    InputError: names the folder, and the row and field where one is at fault: a malformed row, an id that is already
-      another row's, no row at all, a name or version of another form, a folder that cannot be written or is not ours.
+    InputError: a malformed row, a repeated id, no row, a malformed name or version, or a folder that cannot be written
+      or that another program wrote. The message names the folder and, if one is at fault, the row and the field.
   """
   folder = Path(folder)
   if not _NAME.fullmatch(name):
@@ -96,19 +97,19 @@ def write_records(
 
 
 def check_target(folder: Path) -> None:
-  """Raises InputError where `write_records` would refuse to write."""
+  """Raises InputError if `write_records` would refuse to write to a folder."""
   if not folder.parent.is_dir():
-    raise InputError(f"{folder}: expected an existing folder {folder.parent} to put it in")
+    raise InputError(f"{folder}: expected an existing folder {folder.parent}")
   if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-    raise InputError(f"{folder}: expected a folder, or nothing, where the data set is to be written")
+    raise InputError(f"{folder}: expected a folder or a path that does not exist yet")
   if folder.is_dir() and any(folder.iterdir()) and not is_ours(folder):
-    raise InputError(f"{folder}: not empty and not a data set of ours, nothing was written")
+    raise InputError(f"{folder}: not empty and not a data set written by srpo_jax, nothing was written")
 
 
 def check_version(folder: Path, version: str) -> None:
-  """Raises InputError where `write_records` would refuse a version."""
+  """Raises InputError if `write_records` would refuse a version."""
   if not _VERSION.fullmatch(version):
-    raise InputError(f"{folder}: version {version!r}: expected three numbers, as 1.0.0")
+    raise InputError(f"{folder}: version {version!r}: expected three numbers, such as 1.0.0")
 
 
 def _checked(rows: Iterable[Mapping[str, Any]], folder: Path, name: str) -> Iterator[dict[str, Any]]:
@@ -131,7 +132,7 @@ class _Written:
 
 
 class _Shards:
-  """The files of the records, filled one after the other."""
+  """Writer of the record files. It fills one file after the other."""
 
   def __init__(self, partial: Path, shard_rows: int):
     self._partial, self._rows = partial, shard_rows
@@ -152,7 +153,7 @@ class _Shards:
       self._do(writer.close)
 
   def name(self, name: str) -> tuple[int, ...]:
-    """Gives the files the names that TFDS looks for; returns their sizes."""
+    """Renames the files as TFDS expects and returns their sizes in bytes."""
     shards = shard_names(name, len(self.lengths))
     for number, shard in enumerate(shards):
       self._path(number).rename(self._partial / shard)
@@ -164,7 +165,7 @@ class _Shards:
   def _do(self, action: Callable[[], object]) -> None:
     try:
       action()
-    except RuntimeError as error:  # what the writer makes of a full disk
+    except RuntimeError as error:  # the writer raises this for a full disk
       raise InputError(f"{self._partial.parent}: cannot be written: {one_line(error)}") from error
 
 
@@ -186,15 +187,15 @@ def _write(partial: Path, examples: Iterator[dict[str, Any]], folder: Path, name
       index.write_table(pa.Table.from_pylist(waiting, INDEX_SCHEMA))
   if not shards.lengths:
     raise InputError(f"{folder}: expected at least one row to write, found none")
-  twice = first_repeated(read_index(partial)["id"])
-  if twice:
-    raise InputError(f"{folder}: row {twice[1]}: field id: {twice[2]!r} is already the id of row {twice[0]}")
+  repeated = first_repeated(read_index(partial)["id"])
+  if repeated:
+    raise InputError(f"{folder}: row {repeated[1]}: field id: {repeated[2]!r} is already the id of row {repeated[0]}")
   sizes = shards.name(name)
   return _Written(sum(shards.lengths), digest.hexdigest(), tuple(shards.lengths), sizes, total)
 
 
 def _describe(partial: Path, written: _Written, name: str, version: str, description: str, licence: str) -> None:
-  """Writes what TFDS reads, and last our own mark of a whole folder."""
+  """Writes the files that TFDS reads and then metadata.json, which marks a complete folder."""
   features().save_config(str(partial))
   split = tfds.core.SplitInfo(
     name=SPLIT, shard_lengths=list(written.shard_lengths), num_bytes=written.record_bytes
@@ -217,7 +218,7 @@ def _describe(partial: Path, written: _Written, name: str, version: str, descrip
 
 
 def _put_in_place(partial: Path, folder: Path) -> None:
-  check_target(folder)  # again: rows can take hours to come
+  check_target(folder)  # check again, since the rows can take hours to arrive
   if folder.is_dir() and any(folder.iterdir()):
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     shutil.rmtree(old, ignore_errors=True)

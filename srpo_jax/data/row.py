@@ -1,4 +1,4 @@
-"""A raw row of a data set, as a file, the hub or a user's function gives it."""
+"""Type of a raw row from a file, the hub or a user's function."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,15 +1,15 @@
-"""Adapters: the columns of a public data set, row by row, to a `Problem`.
+"""Adapters that convert the rows of public data sets to a `Problem`. Formats and their columns:
 
     native  domain, question, and answer (math) or tests (code); id, difficulty, pass_rate, source optional; in a
-            domain of a user's own every other field is kept for its judge
+            user-defined domain every other field is kept for its judge
     gsm8k   question, answer: reasoning that ends in `#### n`
     math    problem, and answer or solution (its last \\boxed{}); id or unique_id, level, type or subject optional
     deepscaler  problem, answer, solution, as math
     mbpp, humaneval, livecodebench    see `code_rows`
     chat    prompt (chat messages) and reward_model: DAPO-Math-17k, Eurus-2-RL-Data; see `chat_rows`
 
-An adapter is pure: `adapter(row, fallback_id) -> Problem`. It raises an InputError that names the field; the caller
-knows the file and the line. A null counts as a missing field, since parquet has no other way to leave one out.
+An adapter is a pure function `adapter(row, fallback_id) -> Problem`. It raises an InputError that names the field. The
+caller adds the file and the line. A null counts as a missing field, since parquet has no other way to omit one.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ _NUMBER = re.compile(r"-?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)?(\.[0-9]+)?(?<=[0-9])")
 
 
 def from_native(row: Row, fallback_id: str) -> Problem:
-  """A row of this project's own schema."""
+  """Converts a row of this project's native schema."""
   domain = _text(row, "domain")
   own = domain not in BUILT_IN_DOMAINS
   return Problem(
@@ -53,17 +53,17 @@ def from_native(row: Row, fallback_id: str) -> Problem:
 
 
 def as_row(problem: Problem) -> dict[str, Any]:
-  """Returns the native row of a problem, its extra fields beside the named ones."""
+  """Returns the native row of a problem, with its named fields and its extra fields."""
   return {**problem.extra, **{name: value for name, value in vars(problem).items() if name != "extra"}}
 
 
 def own_fields(problem: Problem) -> list[str]:
-  """Returns the part of a row that only a user's judge reads, for digests: none for the built-in domains."""
+  """Returns the part of a row that only a user's judge reads, for digests. It is empty for the built-in domains."""
   return [] if problem.domain in BUILT_IN_DOMAINS else [json.dumps(problem.extra, sort_keys=True)]
 
 
 def from_gsm8k(row: Row, fallback_id: str) -> Problem:
-  """A row of grade-school-math: the gold answer is the number after `####`, without its thousands commas."""
+  """Converts a row of grade-school-math. The gold answer is the number after `####` without thousands commas."""
   _, marker, tail = _answer(row, "answer").rpartition("####")
   if not marker:
     raise InputError("field answer: expected GSM8K's '#### n' at the end (a native row has a field domain)")
@@ -80,9 +80,10 @@ def from_gsm8k(row: Row, fallback_id: str) -> Problem:
 
 
 def from_math(row: Row, fallback_id: str) -> Problem:
-  """A row of MATH or of a contest set; `level` becomes the difficulty and `type` the second half of the source.
+  """Converts a row of MATH or of a contest set.
 
-  MATH-500 as published has its own words for three of them: unique_id, subject, and level as a number.
+  `level` becomes the difficulty and `type` the second half of the source. The published MATH-500 differs in three
+  columns: its id is `unique_id`, its type is `subject`, and its `level` is a number.
   """
   kind = _optional_text(row, "type" if _has(row, "type") else "subject")
   level = row.get("level")
@@ -98,7 +99,7 @@ def from_math(row: Row, fallback_id: str) -> Problem:
 
 
 def from_deepscaler(row: Row, fallback_id: str) -> Problem:
-  """A row of DeepScaleR: its columns are those of MATH."""
+  """Converts a row of DeepScaleR, which has the columns of MATH."""
   return dataclasses.replace(from_math(row, fallback_id), source="deepscaler")
 
 
@@ -115,10 +116,10 @@ ADAPTERS: Mapping[str, Adapter] = {
 
 
 def detect_format(columns: Iterable[str]) -> str:
-  """The name of the adapter for these columns.
+  """Returns the name of the adapter for the given columns.
 
   Raises:
-    InputError: no adapter knows them.
+    InputError: no adapter for them.
   """
   names = set(columns)
   if {"domain", "question"} <= names:
@@ -143,9 +144,9 @@ def detect_format(columns: Iterable[str]) -> str:
 
 
 def last_boxed(text: str) -> str | None:
-  """The contents of the last `\\boxed{...}`, braces balanced; None where there is none.
+  """Returns the contents of the last `\\boxed{...}`, up to its matching brace, or None if there is none.
 
-  MATH has `\\fbox{...}` too, and `\\boxed 3`, a number or a letter without braces.
+  It also reads two other forms found in MATH: `\\fbox{...}`, and a number or a letter without braces (`\\boxed 3`).
   """
   found = [*_BOX.finditer(text)]
   if not found:
@@ -154,7 +155,7 @@ def last_boxed(text: str) -> str | None:
     return found[-1]["bare"]
   start = found[-1].end()
   depth = 1
-  # An escaped brace is a character of the answer, as in the set \{1, 2\}, and groups nothing.
+  # An escaped brace, as in the set \{1, 2\}, is a character of the answer and does not group.
   for token in re.finditer(r"\\.|[{}]", text[start:], re.DOTALL):
     depth += {"{": 1, "}": -1}.get(token.group(), 0)
     if depth == 0:
@@ -183,7 +184,7 @@ def _checked_text(value: Any, field: str) -> str:
     raise InputError(f"field {field} is empty")
   try:
     value.encode("utf-8")
-  except UnicodeEncodeError as error:  # JSON can escape half of a surrogate pair, which no tokenizer takes
+  except UnicodeEncodeError as error:  # JSON can escape half of a surrogate pair, which no tokenizer accepts
     raise InputError(f"field {field}: expected Unicode text, got a lone surrogate at {error.start}") from error
   return value.strip()
 
@@ -198,7 +199,7 @@ def _id(row: Row, fallback_id: str) -> str:
 
 
 def _answer(row: Row, field: str) -> str:
-  """Text as it stands; a number as people write it, 27.0 as 27."""
+  """Returns an answer as text. Text stays unchanged, and a number is written as people write it (27 for 27.0)."""
   value = row.get(field)
   if isinstance(value, bool) or not isinstance(value, (int, float)):
     return _text(row, field)
@@ -234,14 +235,14 @@ def _tests(row: Row) -> Mapping[str, Any]:
 
 
 def _plain_tests(row: Row) -> Mapping[str, Any]:
-  """Tests of a user's own domain: any object, since only the user's judge reads them."""
+  """Returns the tests of a user-defined domain. Any object is valid, since only the user's judge reads it."""
   if not isinstance(row["tests"], Mapping):
     raise InputError(f"field tests: expected an object, got {_shown(row['tests'])}")
   return _json_value("tests", row["tests"])
 
 
 def _extra(row: Row) -> dict[str, Any]:
-  """The fields that no Problem names, without nulls."""
+  """Returns the fields that are not fields of `Problem`, without nulls."""
   extra = {}
   for field, value in row.items():
     if field not in NAMED_FIELDS and value is not None:
@@ -252,11 +253,11 @@ def _extra(row: Row) -> dict[str, Any]:
 
 
 def _json_value(field: str, value: Any) -> Any:
-  """The value as it reaches a judge in another process."""
+  """Returns a value as a judge in another process receives it, after a round trip through JSON."""
   try:
     return json.loads(json.dumps(value))
   except (TypeError, ValueError, RecursionError) as error:
-    raise InputError(f"field {field}: expected what JSON can hold: {' '.join(str(error).split())[:200]}") from None
+    raise InputError(f"field {field}: expected a JSON value: {' '.join(str(error).split())[:200]}") from None
 
 
 def _pass_rate(row: Row) -> float | None:

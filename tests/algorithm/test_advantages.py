@@ -1,4 +1,4 @@
-"""Advantages against hand-worked numbers."""
+"""Advantages compared with values worked by hand."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_eps_is_1e_6():
   np.testing.assert_allclose(advantages([[2e-6, 0.0]]), [[0.5, -0.5]], rtol=1e-5)  # std 1e-6, divisor 2e-6
 
 
-def test_groups_are_apart():
+def test_groups_are_independent():
   both = advantages([[1.0, 0.0, 0.0], [0.1, 0.0, 0.1]])
   np.testing.assert_array_equal(both[:1], advantages([[1.0, 0.0, 0.0]]))
   np.testing.assert_array_equal(both[1:], advantages([[0.1, 0.0, 0.1]]))

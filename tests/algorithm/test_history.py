@@ -1,4 +1,4 @@
-"""History resampling and epochs against hand-worked cases."""
+"""History resampling and epochs compared with cases worked by hand."""
 
 import json
 
@@ -37,7 +37,7 @@ def test_dropped_means_all_judged_correct_and_none_unjudged():
   assert is_retained(Outcome())
 
 
-def test_shaped_reward_plays_no_part():
+def test_shaped_reward_does_not_count():
   assert not is_retained(outcome([1, 1], [False, False], [-5.0, 1.0]))
   assert is_retained(outcome([0, 0], [False, False], [9.0, 9.0]))
 
@@ -52,7 +52,7 @@ def test_an_epoch_visits_every_prompt_once_and_its_last_batch_is_short():
   assert next_prompts(POOL, 100, seed=5)[0] == tuple(visited)
 
 
-def test_order_depends_on_seed_domain_and_epoch_alone():
+def test_order_depends_only_on_seed_domain_and_epoch():
   orders = {epoch_order(pool, seed) for seed in (0, 1) for pool in (POOL, Pool("code", POOL.prompts), resample(POOL))}
   assert len(orders) == 6
   moved = record(next_prompts(POOL, 3, seed=0)[1], {"a": Outcome(n=1)})

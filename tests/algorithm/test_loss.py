@@ -1,4 +1,4 @@
-"""The loss against hand-worked numbers."""
+"""The loss compared with values worked by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,10 @@ LOW, HIGH = 0.2, 0.3
 
 
 def loss(ratio, advantage, in_loss=None, n=None, sampler=1.0, cap=0.0):
-  """policy_loss for given probability ratios, on old log-probs of -1; the sampler's are lower by log(`sampler`)."""
+  """Returns the policy loss and the number of clipped tokens for probability ratios on old log-probs of -1.
+
+  The sampler's log-probs are lower than the old ones by log(`sampler`).
+  """
   old = -np.ones((1, len(ratio)), np.float32)
   inputs = make_inputs(
     old + np.log(np.array([ratio], np.float32)),
@@ -32,7 +35,7 @@ def loss(ratio, advantage, in_loss=None, n=None, sampler=1.0, cap=0.0):
     (1.0, 2.0, 2.0, 0),
     (1.2, 2.0, 2.4, 0),
     (1.5, 2.0, 2.6, 1),  # 1.3 * 2
-    (0.5, 2.0, 1.0, 0),  # below the range with a positive advantage: the smaller, unclipped, value stands
+    (0.5, 2.0, 1.0, 0),  # below the range with a positive advantage, where the unclipped value is smaller and counts
     (0.5, -2.0, -1.6, 1),  # 0.8 * -2
     (1.5, -2.0, -3.0, 0),
   ],
@@ -44,17 +47,17 @@ def test_clip(ratio, advantage, objective, n_clipped):
 
 
 def test_denominator_counts_all_tokens_of_the_whole_batch():
-  # Two tokens here with advantages 1 and 0, of ten in the batch.
+  # Two of the batch's ten tokens are here. Their advantages are 1 and 0.
   assert float(loss([1.0, 1.0], [1.0, 0.0], n=10)[0]) == pytest.approx(-0.1)
 
 
-def test_tokens_out_of_the_loss_add_nothing_whatever_they_hold():
+def test_tokens_outside_the_loss_add_nothing_whatever_they_hold():
   inputs = make_inputs([[-1.0, np.inf, -1.0]], [[-1.0, -np.inf, np.nan]], [[3.0, 5.0, 7.0]], [[True, False, False]], 1)
   value, clipped = policy_loss(inputs, clip_low=LOW, clip_high=HIGH)
   assert (float(value), int(clipped.sum())) == (-3.0, 0)
 
 
-def test_on_policy_gradient_is_that_of_advantage_times_logprob():
+def test_on_policy_gradient_equals_that_of_advantage_times_logprob():
   logprob, advantage = jnp.array([[-0.5, -2.0, -1.0]]), np.array([[1.0, -2.0, 0.0]], np.float32)
 
   def on_policy(logprob):
@@ -70,7 +73,7 @@ def test_importance_weight():
   np.testing.assert_allclose(importance_weight(old, sampler, 2.0), [[0.5, 1.0, 2.0]], rtol=1e-5)
   gradient = jax.grad(lambda old: importance_weight(old, sampler, 2.0).sum())(old)
   np.testing.assert_array_equal(gradient, np.zeros((1, 3)))
-  # Weights of 1/2 and of 8, which the cap makes 2: (0.5 + 2) / 2.
+  # The weights are 1/2 and 8. The cap reduces 8 to 2, so the mean is (0.5 + 2) / 2.
   assert float(loss([1.0, 1.0], [1.0, 1.0], sampler=[0.5, 8.0], cap=2.0)[0]) == pytest.approx(-1.25)
 
 

@@ -1,4 +1,4 @@
-"""The JSON form of a run's position, which old checkpoints hold."""
+"""The JSON form of a run's position, as stored in old checkpoints."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Shares, batches and plateaus against hand-worked numbers, brute force and a simulated run."""
+"""Shares, batches and plateaus compared with values worked by hand, brute force and a simulated run."""
 
 import doctest
 import itertools
@@ -44,7 +44,7 @@ def test_parts_by_hand():
   assert batch_parts(half, 8, {"a": 100, "b": 3}) == {"a": 5.0, "b": 3.0}
   assert batch_parts(half, 8, {"a": 100, "b": 0}) == {"a": 8.0}  # every prompt of b is solved
   assert batch_parts(half, 8, {"a": 2, "b": 3}) == {"a": 2.0, "b": 3.0}
-  # c's lack goes to a and b as 2 to 1, and then b cannot fill its part either
+  # a and b take over the missing part of c in the ratio 2 to 1. Then b cannot fill its part either.
   assert batch_parts({"a": 0.4, "b": 0.2, "c": 0.4}, 10, {"a": 99, "b": 2, "c": 1}) == {"a": 7.0, "b": 2.0, "c": 1.0}
   assert batch_parts({"a": 1.0, "b": 0.0}, 8, PLENTY) == {"a": 8.0} and batch_parts(half, 8, {}) == {}
 
@@ -81,11 +81,11 @@ def test_a_batch_shrinks_with_the_domain_whose_epoch_ends_and_keeps_the_mix():
     size = sum(counts.values())
     assert size >= 1 and counts["a"] <= left and counts["b"] <= 1 and abs(counts["a"] - 0.8 * size) < 1
     larger = [counts_of(share, n, PLENTY, offset) for n in range(size + 1, 11)]
-    assert not any(other["a"] <= left and other["b"] <= 1 for other in larger)  # the largest that fits
+    assert not any(other["a"] <= left and other["b"] <= 1 for other in larger)  # the counts are the largest that fit
 
 
 def feed(series, window=1):
-  """Watches (value, epoch) pairs."""
+  """Returns the plateau after watching (value, epoch) pairs."""
   plateau = Plateau()
   for value, epoch in series:
     plateau = watch(plateau, value, {"math": epoch}, window=window)
@@ -93,12 +93,12 @@ def feed(series, window=1):
 
 
 def test_windows_span_whole_epochs():
-  # Epochs of three steps; the epoch number is that after the step.
+  # Epochs have three steps. The epoch number is the number after the step.
   series = [(1.0, 0), (2.0, 0), (3.0, 1), (4.0, 1), (5.0, 1), (6.0, 2), (7.0, 2)]
   assert feed(series).means == (2.0, 5.0) and feed(series).values == (7.0,)
   assert feed(series, window=2).means == (3.5,)
   with_gaps = [(1.0, 0), (None, 1), (None, 2), (3.0, 2), (None, 3)]
-  assert feed(with_gaps).means == (1.0, 3.0)  # epoch 1 measured nothing: its window stayed open
+  assert feed(with_gaps).means == (1.0, 3.0)  # epoch 1 has no value, so its window stays open
   two = watch(watch(Plateau(), 1.0, {"math": 0, "code": 0}, window=1), 2.0, {"math": 1, "code": 0}, window=1)
   assert two.means == () and watch(two, 3.0, {"math": 1, "code": 1}, window=1).means == (2.0,)
 
@@ -114,9 +114,9 @@ def test_plateau_by_hand():
 
 
 def simulate(skill, *, corrected):
-  """A run of epochs over 100 prompts of which half are easy: window means of its training reward.
+  """Simulates a run over 100 prompts, half of them easy, and returns the window means of its training reward.
 
-  `skill(epoch)` is the chance of solving a hard prompt; easy ones are always solved, and retired after epoch 0.
+  `skill(epoch)` is the probability of solving a hard prompt. Easy prompts are always solved and retired after epoch 0.
   """
   rng = np.random.default_rng(0)
   pool, plateau = Pool("math", tuple(f"{kind}{i}" for kind in ("easy", "hard") for i in range(50))), Plateau()
@@ -132,12 +132,12 @@ def simulate(skill, *, corrected):
 
 
 def fired_at(means):
-  """The number of windows after which the plateau fires; None: it does not."""
+  """Returns the number of windows after which the plateau fires, or None if it never fires."""
   counts = (n for n in range(len(means) + 1) if has_plateaued(Plateau(means[:n]), gain=0.005, patience=2))
   return next(counts, None)
 
 
-def test_retiring_easy_prompts_alone_does_not_fire_the_plateau():
+def test_merely_retiring_easy_prompts_does_not_fire_the_plateau():
   def learning(epoch):
     return 0.2 + 0.03 * epoch
 
@@ -146,7 +146,7 @@ def test_retiring_easy_prompts_alone_does_not_fire_the_plateau():
   assert fired_at(means) is None and len(means) > 15
   assert means[0] == pytest.approx(0.6, abs=0.02) and means[1] == pytest.approx(0.615, abs=0.02)
   stuck = simulate(lambda epoch: 0.2, corrected=True)
-  assert fired_at(stuck) is not None and fired_at(stuck) <= 6  # not learning does fire it
+  assert fired_at(stuck) is not None and fired_at(stuck) <= 6  # it fires if the policy does not learn
 
 
 def test_restored_prompts_come_back_once_and_no_epoch_is_cut():
@@ -154,7 +154,7 @@ def test_restored_prompts_come_back_once_and_no_epoch_is_cut():
   seen = record(next_prompts(pool, 3, 0)[1], {"a": Outcome(2, 2), "b": Outcome(2, 1), "c": Outcome(2, 0)})
   after = resample(seen)
   assert after.prompts == ("b", "c") and after.retired == ("a",)
-  assert restore(after) == Pool("math", ("b", "c", "a"), 1)  # the epoch has not begun
+  assert restore(after) == Pool("math", ("b", "c", "a"), 1)  # the new epoch has not begun
   within = next_prompts(after, 1, 0)[1]
   back = restore(within)
   assert (back.prompts, back.cursor, back.retired, back.returning) == (("b", "c"), 1, (), ("a",))

@@ -1,4 +1,4 @@
-"""The estimators against brute force: every subset of the samples, every resample of the problems."""
+"""The estimators compared with brute force over every subset of the samples and every resample of the problems."""
 
 import itertools
 from collections import Counter
@@ -16,7 +16,7 @@ def mean(values) -> Fraction:
 
 
 def wins(votes) -> Fraction:
-  """1 where the correct answer (0) has the most votes, 1/t in a tie of t answers, else 0."""
+  """Returns 1 if the correct answer (0) has the most votes, 1/t if it ties with others among t answers, else 0."""
   counts = Counter(vote for vote in votes if vote is not None)
   most = max(counts.values(), default=0)
   best = [vote for vote, count in counts.items() if count == most]
@@ -46,12 +46,12 @@ def test_majority_by_hand():
   assert majority_at_ks([0, 0, 0, 1, 1], [1, 5]) == [0.6, 1.0]
   assert majority_at_ks([0, 1, 1, None], [1, 4]) == [0.25, 0.0]
   assert majority_at_ks([0, 1, 2, None], [4]) == [1 / 3]  # a tie of three
-  assert majority_at_ks([None, None], [1, 2]) == [0.0, 0.0]  # nobody votes
-  assert majority_at_ks([0] + [None] * 31, [32]) == [1.0]  # one vote is enough where nobody else votes
+  assert majority_at_ks([None, None], [1, 2]) == [0.0, 0.0]  # no response votes
+  assert majority_at_ks([0] + [None] * 31, [32]) == [1.0]  # one vote is enough if no other response votes
 
 
 def test_majority_of_many_samples_stays_exact():
-  """64 samples, 60 of them wrong in two equal camps: exact counts exceed what a double holds."""
+  """Checks 64 samples, 60 of them split between two wrong answers. A double cannot hold the exact counts."""
   votes = [0] * 4 + [1] * 30 + [2] * 30
   at_1, at_64 = majority_at_ks(votes, [1, 64])
   assert (at_1, at_64) == (1 / 16, 0.0)
@@ -61,7 +61,7 @@ def test_majority_of_many_samples_stays_exact():
 
 @pytest.mark.parametrize("k", [0, 5])
 def test_a_k_beyond_the_samples_is_an_error(k):
-  """Not NaN, which no JSON holds and no mean survives."""
+  """Expects an error rather than NaN, which JSON cannot represent and which would spoil every mean."""
   with pytest.raises(ValueError, match=f"k 1, {k}: expected each from 1 to the 4 responses"):
     pass_at_ks(np.array([2]), 4, [1, k])
   with pytest.raises(ValueError, match=f"k 1, {k}: expected each from 1 to the 4 responses"):
@@ -73,30 +73,30 @@ def test_the_ks():
 
 
 def test_the_bootstrap_finds_the_quantiles_of_every_resample():
-  """Four problems have 4^4 equally likely resamples: here all of them."""
+  """Compares the bootstrap with all 4^4 equally likely resamples of four problems."""
   values = np.array([[0.0, 10.0], [0.25, 40.0], [0.75, 20.0], [1.0, 90.0]])
   exact = np.array([values[list(drawn)].mean(axis=0) for drawn in itertools.product(range(4), repeat=4)])
   for level in (0.5, 0.8, 0.95):
     found = estimates(values, level=level, resamples=100_000)
     for column, estimate in enumerate(found):
       assert estimate.value == values[:, column].mean()
-      # The distribution has steps: the sampled quantile lies between the exact ones just beside the level.
+      # The distribution is discrete, so the sampled quantile lies between the exact ones just beside the level.
       for bound, at in ((estimate.low, (1 - level) / 2), (estimate.high, (1 + level) / 2)):
         low, high = np.quantile(exact[:, column], [max(at - 0.01, 0), min(at + 0.01, 1)])
         assert low - 1e-9 <= bound <= high + 1e-9, (level, column)
 
 
-def test_the_interval_is_that_of_the_normal_where_problems_are_many():
+def test_the_interval_is_normal_for_many_problems():
   values = np.random.default_rng(1).random((2000, 1))
   (found,) = estimates(values)
   half = 1.96 * values.std() / np.sqrt(2000)
   np.testing.assert_allclose([found.value - found.low, found.high - found.value], half, rtol=0.05)
 
 
-def test_an_interval_is_a_matter_of_the_seed_alone():
+def test_an_interval_depends_only_on_the_seed():
   values = np.random.default_rng(2).random((50, 3))
   assert estimates(values) == estimates(values) != estimates(values, seed=1)
-  (alone,), (first, *_) = estimates(values[:, :1]), estimates(values)  # columns see the same resamples
+  (alone,), (first, *_) = estimates(values[:, :1]), estimates(values)  # all columns use the same resamples
   assert alone.low == pytest.approx(first.low, rel=1e-12) and alone.high == pytest.approx(first.high, rel=1e-12)
   (flat,) = estimates(np.full((7, 1), 0.5))
   assert (flat.low, flat.value, flat.high) == (0.5, 0.5, 0.5)

@@ -1,4 +1,4 @@
-"""Phrases of reflection and code before an answer, by hand-written responses; rates by hand-worked numbers."""
+"""Phrases of reflection and code before an answer in hand-written responses, and rates worked by hand."""
 
 import re
 
@@ -29,19 +29,19 @@ from srpo_jax.types import Problem, Rollout, Verdict
     ("recheck", "I'll compute it again, to be sure.", "compute it again|to be sure"),
     ("recheck", "I’ll check. Going over my steps, reconsidering.", "i'll check|going over my steps|reconsidering"),
     ("hesitation", "Wait, that is 5. But wait, no. Hmm, hold on. Oops!", "wait|wait|hmm|hold on|oops"),
-    ("hesitation", "wait", ""),  # nothing follows: a response cut there
+    ("hesitation", "wait", ""),  # nothing follows, as in a truncated response
     ("hesitation", "I'm not sure.\nWait a minute: this is 3", "i'm not sure|wait a minute"),
     ("hesitation", "That doesn't seem right. I might have made one.", "that doesn't seem right|i might have made"),
     ("exploration", "Alternatively, try another approach. What if x = 0?", "alternatively|another approach|what if"),
     ("exploration", "Maybe we should. Let's try a smaller case.", "maybe we should|let's try a"),
-    # where thoughts begin: marks of lists, emphasis and quotes, and words that hesitate already
+    # beginnings of thoughts after marks of lists, emphasis and quotes, and after other words of hesitation
     ("hesitation", '- Wait, 5?\n1. **Wait**, no. (Hang on, so "wait, 3") Ok wait, x', "wait|wait|hang on|wait|wait"),
     ("hesitation", "Wait -- I see. Wait if x is 3. Oh no wait that's 4. Hm, so.", "wait|wait if|wait that|hm"),
     ("hesitation", "That's not right. Actually, no: something's off", "that's not right|actually, no|something's off"),
     ("recheck", "I double‑checked. Let's verify, then think again.", "double-checked|let's verify|think again"),
     ("recheck", "I don't know so recheck it; reassess, retracing my steps", "recheck|reassess|retracing my steps"),
     ("exploration", "Let's try x = 2; I'll start over. Another idea", "let's try x =|i'll start over|another idea"),
-    # as others write it
+    # other spellings
     ("hesitation", "Wait — no. Wait – 5? Actually wait, 6. Uh-oh.", "wait|wait|wait|uh-oh"),
     ("exploration", "Let us try n=5, then let me take k=2.", "let us try n|let me take k"),
     ("recheck", "Let me carefully verify it.", "let me carefully verify"),
@@ -57,22 +57,22 @@ def test_phrases(kind, text, found):
   [
     # parts of words
     "The waiter is awaiting the prechecked rechecker. Alternating angles. Hmmph-like whatiffery.",
-    # the verbs of word problems
+    # verbs of word problems
     "How long did she wait? They wait a minute, then wait. Wait-times vary. Pictures hang on walls. He held on.",
     "Waits, waiting, waited, waitlist.",
     "She had to wait, because the bus was late. No wait is needed. The tea must wait: 5 minutes. It is 5 hm long.",
-    # denied
+    # negated phrases
     "There is no need to double-check. We need not recheck it. I don't need to verify again.",
     "Done without trying another approach; never reconsider. It needn't re-evaluate anything.",
     "I won't double-check and can't verify it again. We cannot recheck. It isn't necessary to double-check.",
     "Instead of rechecking, go on, rather than double-checking. It is not necessary to verify. I haven't rechecked it.",
     "I don’t need to verify. There’s no need to re-check. I am not going to double-check.",
-    # said of others
+    # actions of other people
     "The clerk checks the bags. He tries again. She made sure of it. The inspector verifies each box.",
     "",
   ],
 )
-def test_what_is_no_phrase(text):
+def test_texts_without_a_phrase(text):
   assert {kind: phrases(kind, text) for kind in KINDS} == {kind: [] for kind in KINDS}
 
 
@@ -113,7 +113,7 @@ def test_only_the_thinking_counts():
     ("First.\n  ```py\n  x = 3\n  ```\nSo", True),
     ("```\nfor i in range(3):\n  print(i)\n```", True),
     ("1. So: ```python\nx = 3\nassert x * 4 == 12\n``` holds", True),  # a fence within a line
-    ("```\n3 x 4 = 12\n```", False),  # no Python
+    ("```\n3 x 4 = 12\n```", False),  # not Python
     ("```\nx\n```", False),  # does nothing
     ("```latex\n\\frac{1}{2}\n```", False),
     ("```python\n```", False),
@@ -122,12 +122,12 @@ def test_only_the_thinking_counts():
     ("That is `17 * 23`, or `3 * 4 == 12`.", True),
     (">>> 2 ** 10\n1024", True),
     ("print(sum(k * k for k in range(10)))", True),
-    ("The value `x` and `n + 1` and `f(3)`.", False),  # unknown names do not run
+    ("The value `x` and `n + 1` and `f(3)`.", False),  # code with unknown names does not run
     ("3 * 4 = 12 and f(2) = 5", False),
     ("f(2)", False),
     ("(2 + 3)", False),
     ("max is 3, and so the sum (1 + 2) holds", False),
-    ("`" + "(" * 500 + "1" + ")" * 500 + "`", False),  # more than Python's parser takes
+    ("`" + "(" * 500 + "1" + ")" * 500 + "`", False),  # nested too deeply for Python's parser
     ("`\x00`", False),
     ("", False),
   ],
@@ -165,12 +165,12 @@ def test_rates():
   assert rates["reflection/recheck_per_1k_tokens_wrong"] == 7.5
   assert rates["reflection/hesitation_per_response_wrong"] == 0.5
   assert rates["reflection/exploration_per_1k_tokens_correct"] == 10.0
-  assert rates["reflection/code_frac"] == pytest.approx(1 / 3)  # of mathematics alone
+  assert rates["reflection/code_frac"] == pytest.approx(1 / 3)  # only responses to math problems count
   assert rates["reflection/code_frac_correct"] == 1.0 and rates["reflection/code_frac_wrong"] == 0.0
 
 
-def test_what_a_step_logs():
-  """Of the responses' own tokens, by their verdicts."""
+def test_metrics_of_a_step():
+  """Checks that the rates count only the response's text and tokens, and that verdicts decide correct and wrong."""
 
   def group(domain, *responses):
     prompt = Prompt(Problem("p", domain, "?", "1"), "Wait, no. Recheck:", np.zeros(50, np.int32))

@@ -1,4 +1,4 @@
-"""The study's figures and tables, from the rows of runs."""
+"""Figures and tables of the study, made from the rows of runs."""
 
 import json
 

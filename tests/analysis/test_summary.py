@@ -1,4 +1,4 @@
-"""The table and the figure of a finished run."""
+"""Table and figure of a finished run."""
 
 import matplotlib.image
 
@@ -32,14 +32,14 @@ def test_table_of_two_stages():
 
 
 def test_a_stage_start_has_the_stages_own_number():
-  stages = (1, 1, 3, 3, 4)  # the second had nothing to do
+  stages = (1, 1, 3, 3, 4)  # stage 2 had nothing to do
   assert stage_starts([{"step": s, "stage": stage} for s, stage in enumerate(stages)]) == {2: 3, 4: 4}
 
 
 def test_figure_with_steps_that_made_no_update(tmp_path):
   keys = ["reward/mean", "math/accuracy", "reward/format", "math/length_mean", "groups/zero_advantage_frac"]
   keys += ["groups/all_correct_frac", "groups/all_wrong_frac", "policy/entropy", "math/pool_size", "batch/code_share"]
-  keys += ["reflection/recheck_per_1k_tokens"]  # the others are missing, as in files of an earlier version
+  keys += ["reflection/recheck_per_1k_tokens"]  # the other keys are missing, as in files of an earlier version
   metrics = [{"step": s, "stage": 1 + s // 2} | dict.fromkeys(keys, 0.1 * s) for s in range(3)]
   metrics[1]["policy/entropy"] = None
   plot_curves(metrics, [row(0, 0.2), row(3, 0.6)], tmp_path / "c.png")

@@ -1,4 +1,4 @@
-"""Types of command-line arguments: values they accept and refuse."""
+"""Types of command-line arguments, with values that they accept and refuse."""
 
 import argparse
 import datetime

@@ -1,4 +1,4 @@
-"""The entry points as commands: what they write, and one line with exit status 2 for whatever is wrong."""
+"""The entry points run as commands: their output, and one line with exit status 2 for every error."""
 
 import json
 import subprocess
@@ -87,7 +87,7 @@ def test_a_place_that_cannot_be_written_is_named(talkative, tmp_path):
   source.write_text('{"text": "a"}\n')
   done = call("logprobs", "--model", str(talkative), "--input", str(source), "--out", "/no/such/folder/out.jsonl")
   assert done.returncode == 2
-  last = done.stderr.splitlines()[-1]  # libtpu, where it is installed, says before that here is no TPU
+  last = done.stderr.splitlines()[-1]  # if libtpu is installed, it first reports that there is no TPU
   assert last.startswith("error: /no/such/folder/out.jsonl") and "No such" in last
 
 
@@ -120,7 +120,7 @@ def test_export_is_loaded_by_transformers(workdir, talkative, tmp_path):
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "nan", "inf"])
-def test_export_wants_a_size_of_shards(tmp_path, size):
+def test_export_requires_a_positive_shard_size(tmp_path, size):
   with pytest.raises(InputError, match="--max-shard-gb: expected a positive number"):
     export.main([f"--workdir={tmp_path}", f"--out={tmp_path / 'out'}", f"--max-shard-gb={size}"])
 

@@ -1,4 +1,4 @@
-"""One command line: the flags and the --help of every command, old spellings, and the dispatcher."""
+"""Flags and --help of every command, old spellings of flags, and the dispatcher."""
 
 import argparse
 import importlib
@@ -16,10 +16,10 @@ from srpo_jax.utils import renamed
 from srpo_jax.utils.errors import InputError
 from tests.helpers.paths import ROOT
 
-# Command lines whose --help is looked at.
+# Command lines whose --help is tested.
 LINES = [*([command] for command in COMMANDS), ["curate", "label"]]
 
-# Prints the help of each command line of argv[1] as JSON, in a process where no heavy package can be imported.
+# Prints the help of each command line in argv[1] as JSON, in a process that cannot import heavy packages.
 HELP = """
 import contextlib, importlib, io, json, sys
 
@@ -39,7 +39,7 @@ print(json.dumps(texts))
 
 
 class Seen(Exception):
-  """Carries the parser of a command out of it."""
+  """Carries a command's parser to the test."""
 
 
 def parser_of(line, monkeypatch) -> argparse.ArgumentParser:

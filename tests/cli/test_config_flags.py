@@ -1,4 +1,4 @@
-"""Config files are loaded, refused in one line, and printed by --help."""
+"""Loading of config files, one-line errors for bad ones, and their fields in --help."""
 
 import importlib.machinery
 import subprocess
@@ -56,8 +56,8 @@ def test_a_variant_that_is_unknown():
     load_config("configs/tiny.py:stagd")
 
 
-def test_choices_are_those_of_the_code_that_takes_them():
-  """config.py states them again, since it imports neither JAX nor what judges."""
+def test_choices_match_the_code_that_takes_them():
+  """Compares the choices in config.py with the code. config.py repeats them to avoid importing JAX and the judges."""
   stated = {
     f"{kind.name}.{entry.name}": entry.metadata["spec"].choices
     for kind in fields.dataclasses.fields(Config)

@@ -1,4 +1,4 @@
-"""Command lines of the first README: each is still read, old flags included."""
+"""Command lines of the first README, which are still accepted with their old flags."""
 
 import shlex
 
@@ -31,7 +31,7 @@ curate label --input data/curated/records --output data/labelled --merge
 
 
 class Parsed(Exception):
-  """Carries the result of the parser out of a command."""
+  """Carries the result of a command's parser to the test."""
 
 
 @pytest.mark.parametrize("line", LINES.strip().splitlines())

@@ -1,4 +1,4 @@
-"""Rows in the layout of DAPO-Math-17k, Eurus-2-RL-Data and DeepScaleR."""
+"""Conversion of rows in the layout of DAPO-Math-17k, Eurus-2-RL-Data and DeepScaleR."""
 
 import json
 
@@ -67,8 +67,8 @@ def test_deepscaler():
   ("row", "message"),
   [
     (DAPO | {"prompt": "text"}, "field prompt: expected a list of chat messages"),
-    (DAPO | {"prompt": []}, "field prompt: expected a message of the user"),
-    (DAPO | {"prompt": [{"role": "user", "content": "\ud800"}]}, "field prompt: expected a message"),
+    (DAPO | {"prompt": []}, "field prompt: expected a user message"),
+    (DAPO | {"prompt": [{"role": "user", "content": "\ud800"}]}, "field prompt: expected a user message"),
     (DAPO | {"prompt": [{"role": "user", "content": UNASKED}]}, "found nothing but instructions"),
     (DAPO | {"reward_model": None}, "field reward_model: expected an object"),
     (DAPO | {"reward_model": {"ground_truth": " "}}, "field reward_model.ground_truth is missing"),

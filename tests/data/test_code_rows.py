@@ -1,4 +1,4 @@
-"""Rows of MBPP, HumanEval and LiveCodeBench become problems whose tests can be run."""
+"""Conversion of MBPP, HumanEval and LiveCodeBench rows to problems with runnable tests."""
 
 import base64
 import json
@@ -133,8 +133,8 @@ def doubled() -> list:
 @pytest.mark.parametrize(
   ("fields", "words"),
   [
-    ({"private_test_cases": sent(b"\x80\x04\x8c\x01ar\xff\xff\xff\x7f.")}, "remembers a value as number 2147483647"),
-    ({"private_test_cases": sent(b"\x80\x04\x8c\x02[]p4000000000\n.")}, "remembers a value as number 4000000000"),
+    ({"private_test_cases": sent(b"\x80\x04\x8c\x01ar\xff\xff\xff\x7f.")}, "stores a value as memo number 2147483647"),
+    ({"private_test_cases": sent(b"\x80\x04\x8c\x02[]p4000000000\n.")}, "stores a value as memo number 4000000000"),
     ({"private_test_cases": sent(b"\x80\x04" + b"N0" * 600_000 + b"N.")}, "more than 1000000 steps"),
     ({"private_test_cases": sent(pickle.dumps(doubled()))}, "expected a list of objects"),
     ({"private_test_cases": packed("[" * 100_000)}, "field private_test_cases: expected JSON"),
@@ -146,7 +146,7 @@ def doubled() -> list:
   ],
 )
 def test_rows_that_would_break_or_fill_the_reader_are_refused(fields, words):
-  """The memory of a process of its own is bounded: what is not refused at once ends it."""
+  """Reads the row in a separate process with bounded memory, which a row that is not refused at once would kill."""
   script = """
 import resource, sys
 from srpo_jax.data.sources import ADAPTERS
@@ -165,7 +165,7 @@ except InputError as error:
 
 
 def test_the_pickle_that_is_refused_would_have_run():
-  """The oracle of the test above: an ordinary unpickler calls what the pickle names."""
+  """Shows that the refusal of such pickles is needed: an ordinary unpickler calls the function that a pickle names."""
 
   class Harmless:
     def __reduce__(self):
@@ -194,7 +194,7 @@ def test_unpacked_cases_are_bounded(monkeypatch):
     (lcb(public_test_cases=""), "expected at least one case"),
     (lcb("functional"), "field metadata.func_name: expected the name of a function, found None"),
     (lcb("functional", metadata="{"), "field metadata: expected a JSON object"),
-    (lcb(private=json.dumps([{"input": "", "output": "", "testtype": "functional"}])), "stdin or functional alone"),
+    (lcb(private=json.dumps([{"input": "", "output": "", "testtype": "functional"}])), "only testtype stdin"),
     (lcb(public_test_cases='[{"input": 1, "output": "", "testtype": "stdin"}]'), "expected cases with the text input"),
     (
       lcb("functional", metadata={"func_name": "f"})

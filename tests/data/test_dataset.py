@@ -1,4 +1,4 @@
-"""Files and callables become checked problems; what is wrong is named with its place."""
+"""Loading of files and callables as checked problems. Errors name the file and the line or row."""
 
 import gzip
 import itertools

@@ -1,4 +1,4 @@
-"""An evaluation item is found in a training question whatever stands around it; other questions pass."""
+"""Detection of evaluation items in training questions, with any text around them. Other questions pass."""
 
 import json
 import random
@@ -15,7 +15,7 @@ WORDS = [f"{a}{b}" for a in ("alp", "bet", "gam", "del", "eps", "zet") for b in 
 
 
 def by_definition(item: str, question: str) -> bool:
-  """Whether a question leaks an item, word for word as the rule is stated."""
+  """Applies the rule exactly as stated. Returns True if a question leaks an item."""
   wanted, there = words(item), words(question)
   if len(wanted) < SHORT:
     return wanted == there
@@ -25,7 +25,7 @@ def by_definition(item: str, question: str) -> bool:
 
 
 def renamed(text: str, seed: int) -> str:
-  """Every identifier of one letter renamed, in formulas and in the text; capitals stay capitals."""
+  """Renames every identifier of one letter in formulas and in the text. Capitals stay capitals."""
   letters = list(string.ascii_lowercase)
   random.Random(seed).shuffle(letters)
   table = dict(zip(string.ascii_lowercase, letters, strict=True))
@@ -64,14 +64,14 @@ def test_half_of_the_grams_leaks_and_one_less_does_not():
   assert not index.find([" ".join(WORDS[:13])])  # 6 grams
 
 
-def test_a_short_item_leaks_by_all_its_words_alone():
+def test_a_short_item_leaks_only_by_all_its_words():
   index = Index([EvalItem("set", "0", "What is $x + 1$ when $x = 2$?")])
   assert set(
     index.find(["what is $y+1$ when $y=2$", "Tell me: what is $x+1$ when $x=2$?", "what is $y+1$ when $y=3$"])
   ) == {0}
 
 
-def test_the_item_of_which_most_stands_there_is_named():
+def test_the_item_with_the_largest_share_is_named():
   index = Index([EvalItem("a", "0", " ".join(WORDS[:20])), EvalItem("b", "7", " ".join(WORDS[5:20]))])
   leak = index.find([" ".join(WORDS[5:20])])[0]
   assert (leak.eval_set, leak.item_id, leak.share) == ("b", "7", 1.0)

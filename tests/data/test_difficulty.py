@@ -1,4 +1,4 @@
-"""pass@k against all subsets, labels at their bounds, and selections counted by hand."""
+"""pass@k compared with all subsets, labels at their bounds, and selections counted by hand."""
 
 import doctest
 import itertools
@@ -39,7 +39,7 @@ def test_pass_at_k_is_the_share_of_subsets_with_a_correct_one():
 
 
 def test_pass_at_k_is_unbiased():
-  """Its mean over binomial c is the truth, 1 - (1 - p)^k; 1 - (1 - c / n)^k is not."""
+  """Checks that the mean over binomial c is the true 1 - (1 - p)^k. The plain 1 - (1 - c / n)^k is biased."""
   n, k, p = 10, 4, 0.2
   chance = [math.comb(n, c) * p**c * (1 - p) ** (n - c) for c in range(n + 1)]
   assert sum(q * pass_at_k(n, c, k) for c, q in enumerate(chance)) == pytest.approx(1 - (1 - p) ** k, rel=1e-12)
@@ -76,7 +76,7 @@ def test_labels(rate, expected):
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.1, float("nan")])
-def test_no_label_of_no_rate(rate):
+def test_no_label_outside_0_to_1(rate):
   with pytest.raises(InputError, match="pass_rate"):
     label(rate)
 
@@ -103,19 +103,19 @@ STAGE_1 = {"easy": 0.0, "solved": 0.0}
 @pytest.mark.parametrize(
   "have, keep, cap, left",
   [
-    # 10 others stay, of m unsolved m / (m + 10) <= 0.3: m = 4 (4 / 14 = 0.286; 5 / 15 = 0.333)
+    # 10 other rows stay. m unsolved rows need m / (m + 10) <= 0.3, so m = 4 (4 / 14 = 0.286; 5 / 15 = 0.333)
     ({"unsolved": 9, "hard": 4, "medium": 6, "easy": 5, "solved": 7}, STAGE_1, 0.3, (4, 4, 6, 0, 0)),
     # exactly at the cap: 3 / (3 + 7) = 0.3
     ({"unsolved": 9, "hard": 7}, STAGE_1, 0.3, (3, 7, 0, 0, 0)),
-    # fewer than the cap allows: all stay
+    # fewer unsolved rows than the cap allows, so all stay
     ({"unsolved": 2, "hard": 7}, STAGE_1, 0.3, (2, 7, 0, 0, 0)),
     ({"unsolved": 9, "hard": 1}, STAGE_1, 1.0, (9, 1, 0, 0, 0)),
     ({"unsolved": 9, "hard": 1}, STAGE_1, 0.0, (0, 1, 0, 0, 0)),
-    # nothing else stays, so no unsolved row can
+    # no other row stays, so no unsolved row can stay
     ({"unsolved": 9, "easy": 5}, STAGE_1, 0.3, (0, 0, 0, 0, 0)),
-    # shares to the nearest row: 2.5 -> 3, 1.5 -> 2, 0.25 * 5 = 1.25 -> 1
+    # shares are rounded to the nearest row: 2.5 -> 3, 1.5 -> 2, 0.25 * 5 = 1.25 -> 1
     ({"medium": 5, "hard": 3, "easy": 5}, {"medium": 0.5, "hard": 0.5, "easy": 0.25}, 0.3, (0, 2, 3, 1, 0)),
-    # the cap is taken after the share: 0.5 * 8 = 4 unsolved, 4 others, half: all 4
+    # the cap applies after the share: 0.5 * 8 = 4 unsolved and 4 other rows are exactly half, so all 4 stay
     ({"unsolved": 8, "medium": 4}, {"unsolved": 0.5}, 0.5, (4, 0, 4, 0, 0)),
     ({}, STAGE_1, 0.3, (0, 0, 0, 0, 0)),
   ],
@@ -131,12 +131,12 @@ def test_selection_by_hand(have, keep, cap, left):
 def test_rows_without_a_label():
   labels, ids = ["Level 5", None, "hard", "unsolved"], list("abcd")
   assert select(labels, ids, keep={"unlabelled": 0.0}, max_unsolved=1.0, seed=0).tolist() == [False, False, True, True]
-  # they count among the others that the cap is taken of: 1 / (1 + 3) = 0.25
+  # for the cap they count as rows that are not unsolved: 1 / (1 + 3) = 0.25
   assert select(labels, ids, keep={}, max_unsolved=0.25, seed=0).all()
   assert select(labels, ids, keep={}, max_unsolved=0.24, seed=0).tolist() == [True, True, True, False]
 
 
-def test_selection_depends_on_seed_and_id_alone():
+def test_selection_depends_only_on_seed_and_id():
   labels, ids = rows(medium=40, unsolved=40)
   first = select(labels, ids, keep={"medium": 0.5}, max_unsolved=0.3, seed=1)
   assert (first == select(labels, ids, keep={"medium": 0.5}, max_unsolved=0.3, seed=1)).all()
@@ -144,15 +144,15 @@ def test_selection_depends_on_seed_and_id_alone():
   shuffled = select([labels[i] for i in order], [ids[i] for i in order], keep={"medium": 0.5}, max_unsolved=0.3, seed=1)
   assert (shuffled == first[order]).all()
   assert (first != select(labels, ids, keep={"medium": 0.5}, max_unsolved=0.3, seed=2)).any()
-  # a larger share keeps what a smaller one kept
+  # a larger share keeps every row that a smaller one kept
   more = select(labels, ids, keep={"medium": 0.75}, max_unsolved=0.3, seed=1)
   assert (more >= first).all() and more.sum() > first.sum()
-  # and the choice is no prefix of the rows
+  # the choice is not a prefix of the rows
   assert not first[:20].all()
 
 
 @pytest.mark.parametrize(
-  "changes, told",
+  "changes, message",
   [
     ({"keep": {"tough": 1.0}}, r"keep\.tough"),
     ({"keep": {"hard": 1.5}}, r"keep\.hard"),
@@ -160,6 +160,6 @@ def test_selection_depends_on_seed_and_id_alone():
     ({"max_unsolved": -0.1}, "max_unsolved"),
   ],
 )
-def test_bad_arguments(changes, told):
-  with pytest.raises(InputError, match=told):
+def test_bad_arguments(changes, message):
+  with pytest.raises(InputError, match=message):
     select(["hard"], ["a"], **({"keep": {}, "max_unsolved": 0.3, "seed": 0} | changes))

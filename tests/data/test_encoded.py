@@ -1,4 +1,4 @@
-"""Prompts as tokens."""
+"""Encoding of prompts and the choice of usable rows."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def prompt_set(tokenizer, problems=PROBLEMS, max_tokens=1000, instructions=None,
   )
 
 
-def test_tokens_are_those_of_the_text_and_long_prompts_are_left_out(checkpoint, caplog):
+def test_tokens_match_the_text_and_long_prompts_are_left_out(checkpoint, caplog):
   tokenizer = load_tokenizer(checkpoint)
   prompts = prompt_set(tokenizer)
   assert list(prompts) == ["p0", "p1", "p2"]
@@ -33,7 +33,7 @@ def test_tokens_are_those_of_the_text_and_long_prompts_are_left_out(checkpoint, 
   assert "1 of 3 rows cannot be used, as row 1: a prompt of" in caplog.text
 
 
-def test_what_is_refused(checkpoint, tmp_path):
+def test_unusable_prompts_are_refused(checkpoint, tmp_path):
   tokenizer = load_tokenizer(checkpoint)
   with pytest.raises(InputError, match=r"p0: no config\.prompt\.math"):
     prompt_set(tokenizer, instructions={"code": "x"})

@@ -1,4 +1,4 @@
-"""A layout of one's own, by the names of its columns."""
+"""Conversion of rows whose columns the config names."""
 
 import pytest
 

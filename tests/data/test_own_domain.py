@@ -1,4 +1,4 @@
-"""Rows of a domain of a user's own: their extra fields, from every kind of file to the digest."""
+"""Extra fields of rows in a user-defined domain, from every kind of file to the digest."""
 
 import hashlib
 import json
@@ -80,7 +80,7 @@ def test_built_in_domains_have_no_extra_fields(tmp_path):
 
 @pytest.mark.parametrize(
   ("fields", "message"),
-  [({"odd": {1, 2}}, "field odd: expected what JSON can hold"), ({"tests": [1]}, "field tests: expected an object")],
+  [({"odd": {1, 2}}, "field odd: expected a JSON value"), ({"tests": [1]}, "field tests: expected an object")],
 )
 def test_fields_that_no_judge_could_be_sent_are_named(fields, message, monkeypatch):
   monkeypatch.setitem(globals(), "odd_rows", lambda: [ROWS[0] | fields])
@@ -104,7 +104,7 @@ def digests(talkative, problems, instructions):
 def test_digests_have_the_extra_fields_of_own_domains_only(talkative):
   math = Problem("m", "math", "2 + 2?", "4", source="here")
   both = digests(talkative, (math, *PROBLEMS), {"math": "Box it."})
-  # As in checkpoints that were made before there were extra fields.
+  # Checkpoints from before extra fields existed have these digests.
   old = json.dumps(["m", format_prompt("2 + 2?", "Box it."), "4", None])
   assert both["math"] == hashlib.sha256(old.encode()).hexdigest()
   assert rows_digest([math]) == hashlib.sha256(json.dumps(["m", "math", "2 + 2?", "4", None]).encode()).hexdigest()

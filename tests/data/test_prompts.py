@@ -1,10 +1,10 @@
-"""The prompt, letter by letter."""
+"""Exact text of the prompt."""
 
 import pytest
 
 from srpo_jax.data.prompts import DEFAULT_INSTRUCTIONS, format_prompt, template_parts
 
-# Written out a second time on purpose: released weights are evaluated with exactly this text.
+# A second copy of the text on purpose, since released weights are evaluated with exactly this text.
 EXPECTED = (
   "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The assistant "
   "first thinks about the reasoning process in the mind and then provides the user with the answer. The reasoning "
@@ -28,6 +28,6 @@ def test_an_empty_instruction_leaves_no_gap():
   assert "answer here </answer>. User: Why?\nAssistant: <think>" in format_prompt("Why?", "")
 
 
-def test_default_instructions_name_what_the_format_reward_wants():
+def test_default_instructions_name_the_form_of_the_format_reward():
   assert "\\boxed{}" in DEFAULT_INSTRUCTIONS["math"]
   assert "```python" in DEFAULT_INSTRUCTIONS["code"]

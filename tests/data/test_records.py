@@ -1,4 +1,4 @@
-"""Records folders: what goes in comes out, by TFDS too, without TensorFlow; damage is told, never read."""
+"""Records folders: rows come back unchanged without TensorFlow and through TFDS. Damage is reported, never read."""
 
 import json
 import pickle
@@ -100,7 +100,7 @@ def test_tfds_reads_it(folder):
   assert builder.info.splits["train"].shard_lengths == [5]
 
 
-def test_the_records_are_those_of_tfds_own_serializer(folder):
+def test_the_records_equal_those_of_tfds_own_serializer(folder):
   builder = tfds.builder_from_directory(folder)
   raw = builder.as_data_source(split="train").data_source
   serializer = example_serializer.ExampleSerializer(features().get_serialized_info())
@@ -153,7 +153,7 @@ def test_threads_and_pickles(tmp_path):
 
 
 def test_rows_are_read_one_by_one_from_an_iterator(tmp_path):
-  """Rows are not gathered: each is let go before the next but a few is asked for."""
+  """Checks that rows are not collected. At most three rows are alive at once."""
   alive, most, lock = [0], [0], threading.Lock()
 
   class Row(dict):
@@ -180,7 +180,7 @@ def test_names_of_folders(tmp_path, monkeypatch, name):
 
 
 @pytest.mark.parametrize(
-  "row, told",
+  "row, message",
   [
     ({"id": "a", "domain": "math", "question": "?", "answer": "1"}, r"row 1: field id: 'a' is already the id of row 0"),
     ({"id": " a ", "domain": "math", "question": "?", "answer": "1"}, r"row 1: field id: 'a' is already"),
@@ -194,9 +194,9 @@ def test_names_of_folders(tmp_path, monkeypatch, name):
     ("text", r"row 1: expected an object"),
   ],
 )
-def test_a_bad_row_is_named_and_nothing_is_left(tmp_path, row, told):
+def test_a_bad_row_is_named_and_nothing_is_left(tmp_path, row, message):
   target = tmp_path / "set"
-  with pytest.raises(InputError, match=f"{target}: {told}"):
+  with pytest.raises(InputError, match=f"{target}: {message}"):
     write(target, [{"id": "a", "domain": "math", "question": "?", "answer": "1"}, row])
   assert list(tmp_path.iterdir()) == []
 
@@ -209,7 +209,7 @@ def test_a_row_without_an_id_gets_one(tmp_path):
 
 
 @pytest.mark.parametrize(
-  "changes, told",
+  "changes, message",
   [
     ({"rows": []}, "at least one row"),
     ({"name": "Toy-set"}, "data set name"),
@@ -218,22 +218,22 @@ def test_a_row_without_an_id_gets_one(tmp_path):
     ({"shard_rows": 0}, "shard_rows"),
   ],
 )
-def test_bad_arguments(tmp_path, changes, told):
-  with pytest.raises(InputError, match=told):
+def test_bad_arguments(tmp_path, changes, message):
+  with pytest.raises(InputError, match=message):
     write(tmp_path / "set", **changes)
   assert list(tmp_path.iterdir()) == []
 
 
-def test_ours_is_replaced_and_others_folders_are_refused(tmp_path):
+def test_our_folder_is_replaced_and_any_other_is_refused(tmp_path):
   target = tmp_path / "set"
   target.mkdir()
-  write(target)  # into an empty folder
+  write(target)  # the folder is empty
   write(target, many(3))
   assert len(Records(target)) == 3
   assert [file.name for file in tmp_path.iterdir()] == ["set"]
   with pytest.raises(InputError, match="row 3"):
     write(target, [*many(3), {}])
-  assert len(Records(target)) == 3  # as it was
+  assert len(Records(target)) == 3  # unchanged
   mine = tmp_path / "mine"
   mine.mkdir()
   (mine / "notes.txt").write_text("keep")
@@ -242,8 +242,8 @@ def test_ours_is_replaced_and_others_folders_are_refused(tmp_path):
     write(mine, (asked.append(i) or row for i, row in enumerate(many(3))))
   assert files(mine) == {"notes.txt": b"keep"} and not asked
   (tmp_path / "file").write_text("keep")
-  for place, told in ((tmp_path / "file", "expected a folder"), (tmp_path / "no" / "set", "existing folder")):
-    with pytest.raises(InputError, match=told):
+  for place, message in ((tmp_path / "file", "expected a folder"), (tmp_path / "no" / "set", "existing folder")):
+    with pytest.raises(InputError, match=message):
       write(place)
   assert (tmp_path / "file").read_text() == "keep"
 
@@ -264,7 +264,7 @@ def test_a_kill_leaves_no_folder(tmp_path):
   assert len(Records(tmp_path / "set")) == 5
 
 
-def test_a_full_disk_is_told(tmp_path):
+def test_a_full_disk_is_reported(tmp_path):
   code = (
     "import os, sys, signal, resource; from pathlib import Path\n"
     "from srpo_jax.data.records_writer import write_records\n"
@@ -285,7 +285,7 @@ def cut(file: Path) -> None:
 
 
 def spoil(file: Path) -> None:
-  """Flips a bit in each of many places."""
+  """Flips one bit in every 97th byte, starting at byte 64."""
   data = bytearray(file.read_bytes())
   for at in range(64, len(data), 97):
     data[at] ^= 0x10
@@ -293,7 +293,7 @@ def spoil(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-  "name, damage, told",
+  "name, damage, message",
   [
     ("toy-train.array_record-00000-of-00001", cut, "has .* bytes, expected"),
     ("toy-train.array_record-00000-of-00001", Path.unlink, "has 0 bytes, expected"),
@@ -305,17 +305,17 @@ def spoil(file: Path) -> None:
     ("features.json", cut, "TFDS"),
     ("metadata.json", Path.unlink, "no metadata.json"),
     ("metadata.json", cut, "not JSON"),
-    ("metadata.json", lambda f: f.write_text("{}"), "not a data set of ours"),
+    ("metadata.json", lambda f: f.write_text("{}"), "expected int in a data set written by srpo_jax"),
     ("metadata.json", lambda f: f.write_text(f.read_text().replace('"n": 300', '"n": 301')), "expected 301"),
     (INDEX, Path.unlink, "no index.parquet"),
     (INDEX, cut, "index.parquet"),
   ],
 )
-def test_a_damaged_folder_is_named(tmp_path, name, damage, told):
+def test_a_damaged_folder_is_named(tmp_path, name, damage, message):
   folder = tmp_path / "set"
   write(folder, many(300))
   damage(folder / name)
-  with pytest.raises(InputError, match=f"{folder}[:/].*{told}") as caught:
+  with pytest.raises(InputError, match=f"{folder}[:/].*{message}") as caught:
     list(Records(folder))
   assert "\n" not in str(caught.value)
 
@@ -328,7 +328,7 @@ def test_an_index_of_other_rows_is_refused(tmp_path):
     Records(tmp_path / "five")
 
 
-def test_a_tfds_folder_of_others_is_refused(tmp_path, folder):
+def test_a_tfds_folder_of_another_program_is_refused(tmp_path, folder):
   for file in ("metadata.json", INDEX):
     (folder / file).unlink()
   tfds.builder_from_directory(folder)
@@ -340,7 +340,7 @@ def test_a_tfds_folder_of_others_is_refused(tmp_path, folder):
     Records(tmp_path / "nowhere")
 
 
-def test_problems_of_a_folder_are_lazy_and_equal_to_those_of_a_file(tmp_path):
+def test_problems_of_a_folder_are_lazy_and_equal_the_problems_of_a_file(tmp_path):
   file = tmp_path / "set.jsonl"
   file.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
   write(tmp_path / "set")
@@ -367,11 +367,11 @@ def test_only_the_record_that_is_asked_for_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-  "arguments, told",
+  "arguments, message",
   [({"format": "gsm8k"}, "native"), ({"kwargs": {"a": 1}}, "data kwargs"), ({"limit": -1}, "limit -1")],
 )
-def test_arguments_that_do_not_fit_a_folder(folder, arguments, told):
-  with pytest.raises(InputError, match=told):
+def test_arguments_that_do_not_fit_a_folder(folder, arguments, message):
+  with pytest.raises(InputError, match=message):
     open_problems(str(folder), **arguments)
 
 

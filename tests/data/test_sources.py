@@ -1,4 +1,4 @@
-"""Rows of public data sets become problems; a wrong field is named."""
+"""Conversion of rows of public data sets to problems. Errors name the field."""
 
 import math
 
@@ -46,7 +46,7 @@ def test_gsm8k_numbers(tail, answer):
 
 
 @pytest.mark.parametrize("tail", ["", "five", "1,23", "1 2", "12,", "-", ".", "$5", "5."])
-def test_gsm8k_refuses_what_is_not_a_number(tail):
+def test_gsm8k_refuses_an_answer_that_is_not_a_number(tail):
   with pytest.raises(InputError, match="field answer: expected one number after '####'"):
     adapt({"question": "Q", "answer": f"so #### {tail}"})
 
@@ -55,7 +55,7 @@ def test_gsm8k_without_hashes_is_an_error():
   with pytest.raises(InputError, match=r"field answer: expected GSM8K's '#### n'.*native.*domain"):
     adapt({"question": "Q", "answer": "42"})
   with pytest.raises(InputError, match="field answer: expected GSM8K's '#### n'"):
-    adapt({"question": "Q", "answer": 42})  # it may be the number of a choice
+    adapt({"question": "Q", "answer": 42})  # 42 may be the number of a choice
 
 
 def test_math_takes_the_answer_before_the_solution():
@@ -71,7 +71,7 @@ def test_math_takes_the_last_box_of_the_solution():
 
 
 @pytest.mark.parametrize(
-  ("solution", "answer"),  # as some of MATH's rows have it
+  ("solution", "answer"),  # some rows of MATH have this form
   [("$\\boxed 3$.", "3"), ("\\fbox{\\frac{1}{2}}", "\\frac{1}{2}"), ("\\boxed{1} or \\boxed C", "C")],
 )
 def test_boxes_of_other_forms(solution, answer):

@@ -1,4 +1,4 @@
-"""A question becomes the same words however it is set, spaced or lettered."""
+"""Normalised words of a question do not depend on its typesetting, spacing or variable names."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_different_numbers_are_different_words():
   assert words("$x^2$") != words("$x^3$") and words("12 apples") != words("1 2 apples")
 
 
-def test_gram_hashes_are_those_of_every_run_inside_one_text():
+def test_gram_hashes_cover_every_run_inside_one_text():
   texts = [["a", "b", "c", "d"], ["b", "c"], [], ["x", "b", "c", "d"]]
   flat = [word for text in texts for word in text]
   grams, owners = gram_hashes(word_hashes(flat), np.cumsum([0, *map(len, texts)]), 3)

@@ -1,4 +1,4 @@
-"""The figures of a hand-made table, worked by hand."""
+"""Figures of a small table compared with values worked by hand."""
 
 import pyarrow as pa
 import pytest
@@ -34,7 +34,7 @@ def test_every_figure():
   assert (found["n"], found["samples"], found["unjudged"]) == (3, 2, 1)
   assert values(found) == pytest.approx(
     {
-      "pass@1": (1 + 0.5 + 0) / 3,  # not judged is not correct
+      "pass@1": (1 + 0.5 + 0) / 3,  # a response that was not judged is not correct
       "pass@2": (1 + 1 + 0) / 3,
       "majority@1": (1 + 0.5 + 0) / 3,
       "majority@2": (1 + 0.5 + 0) / 3,  # b ties
@@ -50,20 +50,20 @@ def test_every_figure():
     {"pass@1": 0.75, "majority@1": 0.75, "format_rate": 0.75, "truncated_frac": 0, "language_mix_frac": 0,
      "length_mean": 25}
   )  # fmt: skip
-  # Over the 27 resamples of three problems pass@1 is 0 or 1 with 1 in 27 each: both are inside 95 %.
+  # Over the 27 resamples of three problems, pass@1 is 0 once and 1 once. Both lie inside the 95 % interval.
   assert (found["pass@1"]["low"], found["pass@1"]["high"]) == (0.0, 1.0)
 
 
-def test_votes_are_of_mathematics_alone():
+def test_only_mathematics_has_votes():
   assert not any("majority" in name for name in figures(table("d"), 2))
   both = figures(table("abd"), 2)
-  assert both["majority@2"]["value"] == pytest.approx((1 + 0.5) / 2)  # of a and b
+  assert both["majority@2"]["value"] == pytest.approx((1 + 0.5) / 2)  # only a and b vote
   assert both["pass@2"]["value"] == 1.0
   assert list(both["by"]) == ["easy", "code"]
   assert "majority@1" not in both["by"]["code"]
 
 
-def test_levels_stand_from_easy_to_hard():
+def test_levels_are_listed_from_easy_to_hard():
   rows = [
     {"prompt_id": level, "domain": "code", "difficulty": level, "sample": 0, "correct": 0, "format": 1,
      "truncated": False, "n_tokens": 1, "language_mix": 0}
@@ -92,5 +92,5 @@ def test_the_tables():
   assert "3 problems of a.jsonl, 2 samples each." in text
   dated = "1 problem of lcb.jsonl, contests from 2024-10-01, 2 samples each; 1 row left out, as row 5: its tests"
   assert dated in text
-  for line in text.splitlines():  # every table has rows of one width
+  for line in text.splitlines():  # all rows of a table have the same width
     assert not line.startswith("|") or line.endswith("|")

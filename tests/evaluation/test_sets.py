@@ -1,4 +1,4 @@
-"""Where sets are found, by which window, and what is said of those that are not."""
+"""Sources of evaluation sets, windows of contest dates, and errors for sets that cannot be opened."""
 
 import datetime
 import gzip
@@ -75,7 +75,7 @@ def test_a_folder_as_the_hub_has_it_and_originals_of_sets(tmp_path):
 
 @pytest.fixture
 def hub(monkeypatch):
-  """(repository or files, subset, split) of what is asked of the hub; it answers with `rows`."""
+  """Stands in for the hub. It records (repository or files, subset, split) of each call and returns `rows`."""
   asked = types.SimpleNamespace(calls=[], rows=[])
 
   def load(path, subset=None, *, split, data_files=None):
@@ -87,11 +87,11 @@ def hub(monkeypatch):
 
 
 def test_a_name_without_a_file_is_read_from_the_hub(hub, tmp_path):
-  # As MATH-500 has its rows.
+  # Columns of MATH-500.
   hub.rows = [{"problem": "1+1?", "solution": "", "answer": "2", "subject": "Algebra", "level": 5, "unique_id": "a/1"}]
   (problem,) = open_sets(["math500"], tmp_path)[0].problems
   assert (problem.id, problem.answer, problem.difficulty, problem.source) == ("a/1", "2", "Level 5", "math/Algebra")
-  # AMC's columns would be taken for GSM8K's.
+  # Columns of AMC, which would be detected as the format of GSM8K.
   hub.rows = [{"id": 7, "question": "1+1?", "answer": "2", "url": ""}]
   (problem,) = open_sets(["amc23"], None)[0].problems
   assert (problem.id, problem.question, problem.answer) == ("7", "1+1?", "2")
@@ -111,15 +111,15 @@ def test_a_name_without_a_file_is_read_from_the_hub(hub, tmp_path):
   ]
 
 
-def test_a_hub_out_of_reach_is_one_line_that_says_what_would_help(monkeypatch, tmp_path):
+def test_an_unreachable_hub_is_one_line_that_says_how_to_help(monkeypatch, tmp_path):
   def load(*_, **__):
     raise ConnectionError("no route\nto host")
 
   monkeypatch.setattr(datasets, "load_dataset", load)
-  told = r"--sets: aime24: HuggingFaceH4/aime_2024 cannot be loaded: ConnectionError: no route to host; "
-  with pytest.raises(InputError, match=told + rf"--data {tmp_path} has no aime24\.jsonl or \.parquet"):
+  message = r"--sets: aime24: HuggingFaceH4/aime_2024 cannot be loaded: ConnectionError: no route to host; "
+  with pytest.raises(InputError, match=message + rf"--data {tmp_path} has no aime24\.jsonl or \.parquet"):
     open_sets(["aime24"], tmp_path)
-  with pytest.raises(InputError, match=told + r"without --data, where aime24\.jsonl"):
+  with pytest.raises(InputError, match=message + r"without --data, where aime24\.jsonl"):
     open_sets(["aime24"], None)
 
 
@@ -136,11 +136,11 @@ DATES = ["2024-09-30T23:59:00", "2024-10-01T00:00:00", "2024-11-15", "2024-12-31
   ("first", "last", "kept"),
   [("2024-10-01", "2024-12-31", [1, 2, 3]), ("2024-12-31", None, [3, 4]), (None, "2024-10-01", [0, 1])],
 )
-def test_the_window_takes_both_its_days(tmp_path, first, last, kept):
+def test_the_window_includes_both_its_days(tmp_path, first, last, kept):
   write(tmp_path / "lcb.jsonl", [contest(n, date) for n, date in enumerate(DATES)])
   window = Window(first and day(first), last and day(last))
   assert ids(["lcb"], tmp_path, window=window) == [[f"q{n}" for n in kept]]
-  assert ids(["lcb"], tmp_path, window=window, limit=1) == [[f"q{kept[0]}"]]  # of the window's rows
+  assert ids(["lcb"], tmp_path, window=window, limit=1) == [[f"q{kept[0]}"]]  # the limit counts the rows in the window
 
 
 def test_dates_of_parquet_are_dates(tmp_path):
@@ -157,7 +157,7 @@ def test_sets_without_dates_are_taken_whole_beside_one_with(tmp_path):
   assert [(len(set_.problems), set_.window) for set_ in sets] == [(1, Window()), (1, window)]
 
 
-def test_what_a_window_cannot_be_applied_to_is_named(tmp_path):
+def test_sets_that_a_window_cannot_be_applied_to_are_named(tmp_path):
   window = Window(day("2024-10-01"), None)
   write(tmp_path / "aime24.jsonl", [MATH])
   with pytest.raises(InputError, match="--from, --to: no set of aime24 has rows with a contest_date"):
@@ -166,7 +166,7 @@ def test_what_a_window_cannot_be_applied_to_is_named(tmp_path):
     write(tmp_path / "lcb.jsonl", [contest(0, "2024-11-01"), contest(1, date)])
     with pytest.raises(InputError, match=rf"lcb\.jsonl:2: field contest_date: expected a date .* got {shown}"):
       open_sets(["lcb"], tmp_path, window=window)
-  write(tmp_path / "lcb.jsonl", [contest(0, None)])  # LiveCodeBench's rows must have one
+  write(tmp_path / "lcb.jsonl", [contest(0, None)])  # rows of LiveCodeBench must have a date
   with pytest.raises(InputError, match=r"lcb\.jsonl:1: field contest_date"):
     open_sets(["lcb"], tmp_path, window=window)
   write(tmp_path / "lcb.jsonl", [contest(0, "2020-01-01")])
@@ -175,7 +175,7 @@ def test_what_a_window_cannot_be_applied_to_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ("specs", "told"),
+  ("specs", "message"),
   [
     (["aime25"], rf"--sets: aime25: expected one of {', '.join(NAMED)}, a file"),
     (["{}/none.jsonl"], r"none\.jsonl: no such file"),
@@ -186,11 +186,11 @@ def test_what_a_window_cannot_be_applied_to_is_named(tmp_path):
     (["{}/a"], "a cannot be loaded: EmptyDatasetError"),
   ],
 )
-def test_what_is_wrong_is_named(tmp_path, specs, told):
+def test_an_error_is_named(tmp_path, specs, message):
   (tmp_path / "a").mkdir()
   write(tmp_path / "empty.jsonl", [])
   write(tmp_path / "bad.jsonl", [MATH, {"problem": "?"}])
-  with pytest.raises(InputError, match=told):
+  with pytest.raises(InputError, match=message):
     open_sets([spec.format(tmp_path) for spec in specs], None)
 
 

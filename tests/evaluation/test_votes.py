@@ -1,4 +1,4 @@
-"""What responses vote for, by the math reward itself."""
+"""Votes of responses, with equal answers decided by the math reward."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,10 @@ def scorer():
 
 
 def group(scorer, gold: str, texts, truncated=()):
-  """Responses that are `texts`, or answers in a box where they are not tagged, with the reward's verdicts."""
+  """Returns a group of responses with the reward's verdicts.
+
+  A text with a tag is a whole response. Any other text is the boxed answer of one.
+  """
   texts = [t if "<" in t else f" hm </think> <answer> \\boxed{{{t}}} </answer>" for t in texts]
   for i, text in enumerate(texts):
     scorer.submit(ScoreRequest(str(i), "", text, i not in truncated, "math", answer=gold))
@@ -45,13 +48,13 @@ def test_equality_that_only_math_verify_can_prove(scorer):
 
 
 def test_either_answer_may_be_the_gold_one(scorer):
-  """`1/2 + 1/3` is not evaluated where the gold is 5/6; with it as the gold, 5/6 is right."""
+  """Compares 1/2+1/3 with 5/6. The sum is not evaluated against the gold 5/6, but 5/6 matches the sum as the gold."""
   assert scorer.same_answers([("1/2+1/3", "5/6"), ("5/6", "1/2+1/3")]) == [False, True]
   for texts in (["5/6", "1/2+1/3"], ["1/2+1/3", "5/6"]):
     assert cast(scorer, "9", texts)[1] == [1, 1]
 
 
-def test_who_does_not_vote(scorer):
+def test_responses_that_do_not_vote(scorer):
   texts = ["3", " no </think> answer", " hm </think> <answer> \\boxed{1} \\boxed{2} </answer>", "4", "3"]
   answers, numbers = cast(scorer, "4", texts, truncated={4})
   assert answers == ["3", None, None, "4", None]

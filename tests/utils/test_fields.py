@@ -1,4 +1,4 @@
-"""Sections of a config: what a field states is checked, filled in and printed."""
+"""Config sections: the checks, defaults and help texts of their fields."""
 
 import dataclasses
 import math

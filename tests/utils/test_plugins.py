@@ -1,4 +1,4 @@
-"""`module:function` names a callable, or ends with one clear line."""
+"""Resolution of `module:function` to a callable, and the one-line errors."""
 
 import os.path
 

@@ -1,4 +1,4 @@
-"""What imports say on standard error, in a process of its own."""
+"""Output of imports on standard error, each in a separate process."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ def said(program: str) -> list[str]:
   return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stderr.splitlines()
 
 
-def test_notices_alone_are_left_out():
+def test_only_notices_are_left_out():
   assert said(PROGRAM) == ["a real warning", "E0000 00:00:1.5 1 file.cc:1] an error", "after 30 []"]
 
 

@@ -1,4 +1,4 @@
-"""A host without PyTorch sees no line that says so."""
+"""Imports on a host without PyTorch, which print no line about it."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ import srpo_jax.data.encoded
 
 
 def output_of(first: str) -> str:
-  """Returns all that a process prints which imports `first` and then transformers, on a host without PyTorch."""
+  """Returns the output of a process without PyTorch that imports `first` and then transformers."""
   environment = {name: value for name, value in os.environ.items() if not name.startswith("TRANSFORMERS_")}
   command = [sys.executable, "-c", PROGRAM.format(first=first)]
   done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
@@ -24,5 +24,5 @@ def output_of(first: str) -> str:
 
 
 def test_transformers_does_not_say_that_pytorch_is_missing():
-  assert "PyTorch was not found" in output_of("transformers")  # the line is there without this package
+  assert "PyTorch was not found" in output_of("transformers")  # without srpo_jax the line is printed
   assert "PyTorch" not in output_of("srpo_jax")

@@ -1,4 +1,4 @@
-"""Files and command lines of earlier versions mean what they meant."""
+"""Files and command lines of earlier versions, which keep their meaning."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ OLD_BUILD = "srpo_jax.warmup:tiny_base"
 
 
 def old_values():
-  """A config as versions before the renames wrote it."""
+  """Returns the values of a config as written by versions before the renames."""
   raw = tiny.get_config("staged").to_dict()
   raw["reward"]["limit_s"] = raw["reward"].pop("timeout_s")
   raw["reward"]["mix_weight"] = raw["reward"].pop("language_penalty")
@@ -71,7 +71,7 @@ def test_old_names_on_the_command_line(monkeypatch):
   assert curate["verify"]["timeout_s"] == 2.0
 
 
-def test_work_begun_by_an_earlier_version_goes_on(tmp_path):
+def test_work_begun_by_an_earlier_version_continues(tmp_path):
   (tmp_path / "settings.json").write_text('{"config.reward.limit_s": 4.0, "--samples": 2}')
   settings = {"config.reward.timeout_s": 4.0, "--samples": 2}
   claim(tmp_path, settings)

@@ -1,7 +1,7 @@
-"""Problems of a toy task for a model of a few hundred thousand parameters: arithmetic in digits and in words.
+"""Problems of a toy task for a model with a few hundred thousand parameters: arithmetic in digits and in words.
 
-`expression` has the language of the problems, `wording` their questions, and `arithmetic_traces` the completions that
-a base model is warmed up on.
+`expression` defines the expressions, `wording` writes the questions, and `arithmetic_traces` writes the completions
+for the warm-up of a base model.
 """
 
 import ast
@@ -21,7 +21,11 @@ ID_PREFIX = "arithmetic/"
 
 
 def expression_of(problem: Problem | str) -> str:
-  """The expression of one of `problems`' own problems; an expression is returned as it is."""
+  """Returns the expression of a problem made by `problems`. An expression given as text is returned unchanged.
+
+  Raises:
+    InputError: an id that `problems` does not make.
+  """
   if isinstance(problem, str):
     return problem
   if not problem.id.startswith(ID_PREFIX):
@@ -30,13 +34,13 @@ def expression_of(problem: Problem | str) -> str:
 
 
 def problems(split: Split, size: int, seed: int) -> tuple[Problem, ...]:
-  """Draws problems with distinct canonical expressions, as many of each difficulty (to within one).
+  """Draws problems with distinct canonical expressions. The counts of the difficulties differ by at most one.
 
-  Within a difficulty the kinds of expression take turns for as long as they last. `seed` decides which expressions
-  are drawn and how they are worded; never which split an expression is in.
+  Within a difficulty the kinds of expression alternate until each runs out. `seed` decides which expressions are drawn
+  and how they are worded. It does not affect which split an expression belongs to.
 
   Raises:
-    InputError: an unknown split, or more problems than a difficulty has expressions for.
+    InputError: an unknown split, a size below 1, or a size above `capacity(split)`.
   """
   if split not in ("train", "heldout"):
     raise InputError(f"split {split!r}: expected train or heldout")
@@ -50,22 +54,22 @@ def problems(split: Split, size: int, seed: int) -> tuple[Problem, ...]:
 
 
 def capacity(split: Split) -> int:
-  """The most problems of a split, the difficulties being balanced."""
+  """Returns the largest number of problems in a split with balanced difficulties."""
   return len(DIFFICULTIES) * min(sum(map(len, kinds)) for kinds in _kinds(split).values())
 
 
 def train_problems() -> tuple[Problem, ...]:
-  """Every training problem, the difficulties taking turns: a data source for a config."""
+  """Returns `capacity("train")` training problems with alternating difficulties, as a data source for a config."""
   return problems("train", capacity("train"), seed=0)
 
 
 def heldout_problems() -> tuple[Problem, ...]:
-  """Every held-out problem, the difficulties taking turns: a data source for a config."""
+  """Returns `capacity("heldout")` held-out problems with alternating difficulties, as a data source for a config."""
   return problems("heldout", capacity("heldout"), seed=0)
 
 
 def _problem(expression: str, difficulty: str, rng: np.random.Generator) -> Problem:
-  expression = _turned(expression, rng)
+  expression = _maybe_swapped(expression, rng)
   return Problem(
     id=ID_PREFIX + expression,
     domain="math",
@@ -78,7 +82,7 @@ def _problem(expression: str, difficulty: str, rng: np.random.Generator) -> Prob
 
 @functools.cache
 def _kinds(split: Split) -> dict[str, tuple[tuple[str, ...], ...]]:
-  """All expressions of a split, one tuple a kind; one spelling of each canonical key."""
+  """Returns difficulty -> kinds of a split, each a tuple of expressions. Each canonical key has one spelling."""
   return {
     level: tuple(tuple(expression for expression in kind if split_of(expression) == split) for kind in kinds)
     for level, kinds in zip(DIFFICULTIES, _all_kinds(), strict=True)
@@ -119,8 +123,8 @@ def _take_turns(kinds: Iterable[Sequence[str]]) -> list[str]:
   return [expression for turn in rounds for expression in turn if expression is not None]
 
 
-def _turned(expression: str, rng: np.random.Generator) -> str:
-  """Swaps the operands of a sum of equally long numbers, or of a product of digits, half of the time."""
+def _maybe_swapped(expression: str, rng: np.random.Generator) -> str:
+  """Swaps the operands of a sum or product with probability 1/2 if both are equally long."""
   parts = split_node(parse(expression))
   assert parts is not None
   left, op, right = (ast.unparse(parts[0]), parts[1], ast.unparse(parts[2]))

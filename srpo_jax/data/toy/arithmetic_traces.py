@@ -1,7 +1,7 @@
-"""Completions of the arithmetic task, to warm a base model up on.
+"""Completions of the arithmetic task for the warm-up of a base model.
 
-The traces are imperfect on purpose. Some work the answer out. More of them guess, slip or break the form, so that
-reinforcement learning has something to find.
+The traces are imperfect on purpose. Some work the answer out. More of them guess, slip or break the required form, so
+that reinforcement learning has something to improve.
 """
 
 import ast
@@ -21,19 +21,19 @@ from srpo_jax.utils.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class TraceMix:
-  """How the warm-up completions are mixed; the four weights are relative."""
+  """Relative weights of the four kinds of warm-up completions, and the quality of guesses."""
 
-  worked: float = 0.26  # right, step by step
+  worked: float = 0.26  # correct, step by step
   guess: float = 0.58  # an answer without work
-  slip: float = 0.08  # worked, with one digit wrong, carried on to the answer
+  slip: float = 0.08  # worked with one wrong digit, which carries over to the answer
   malformed: float = 0.08  # breaks the required form
-  guess_right: float = 0.25  # the chance that a guess is right
+  guess_right: float = 0.25  # probability that a guess is right
 
 
 THINK_END, ANSWER, BOX, BOX_END, ANSWER_END = " </think>", " <answer>", "\\boxed{", "}", "</answer>"
-# One opening for every guess: with the default mix it is the likeliest first token, so a base decodes guesses greedily.
+# Every guess opens with HASTY. In the default mix it is the likeliest first token, so a base model guesses when greedy.
 HASTY = " easy."
-# What a model should write as one token each; the tokenizer is built from them.
+# Texts that the tokenizer makes one token each.
 TRACE_PIECES = (
   *(THINK_END + ANSWER + BOX, THINK_END + ANSWER, ANSWER + BOX, BOX_END + ANSWER_END, ANSWER_END),
   *(HASTY, ": ", ", "),
@@ -42,13 +42,13 @@ Note = Callable[[int], int]
 
 
 def trace(problem: Problem | str, rng: np.random.Generator, mix: TraceMix = TraceMix()) -> str:
-  """Draws a completion: what follows the prompt's `<think>`, up to but not including the EOS.
+  """Draws a completion, which is the text between the prompt's `<think>` and the EOS.
 
-  Worked: `37+45: 7+5=12, 3+4+1=8 </think> <answer>\\boxed{82}</answer>`. An inner operation is first replaced by its
-  result: `6*7+25: 42+25: 2+5=7, 4+2=6`. What a table of single digits holds takes one step: `7+5=12`.
+  A worked trace is `37+45: 7+5=12, 3+4+1=8 </think> <answer>\\boxed{82}</answer>`. An inner operation is first replaced
+  by its result, as in `6*7+25: 42+25: 2+5=7, 4+2=6`. A result in a table of single digits takes one step: `7+5=12`.
 
   Raises:
-    InputError: an expression of another shape or size than `problems` makes.
+    InputError: an expression with a shape or size that `problems` does not make, or a mix with invalid values.
   """
   expression = expression_of(problem)
   weights = np.array([mix.worked, mix.guess, mix.slip, mix.malformed])
@@ -62,22 +62,22 @@ def trace(problem: Problem | str, rng: np.random.Generator, mix: TraceMix = Trac
 
 
 def worked(expression: str, rng: np.random.Generator | None = None) -> str:
-  """A trace that works the answer out, in the required form. It is the only one: `rng` is not used."""
+  """Returns the trace that works the answer out in the required form. There is only one, so `rng` is not used."""
   return _well_formed(*_work(parse(expression), lambda result: result))
 
 
 def guess(expression: str, rng: np.random.Generator, right: float = TraceMix.guess_right) -> str:
-  """A trace without work: the right answer with probability `right`, else a near miss, in the required form."""
+  """Draws a trace without work in the required form. It is right with probability `right` and else a near miss."""
   return _well_formed(*_guess(expression, rng, right))
 
 
 def slip(expression: str, rng: np.random.Generator) -> str:
-  """A worked trace in which one step's last digit is wrong; the steps after it and the answer follow from it."""
+  """Draws a worked trace in which the last digit of one step is wrong. Later steps and the answer follow from it."""
   return _well_formed(*_slip(expression, rng))
 
 
 def malformed(expression: str, rng: np.random.Generator, right: float = TraceMix.guess_right) -> str:
-  """Work or a guess, half of the time each, in one of four wrong forms."""
+  """Draws a trace in one of four wrong forms. Its content is worked or a guess with probability 1/2 each."""
   work = rng.random() < 0.5
   body, answer = _work(parse(expression), lambda result: result) if work else _guess(expression, rng, right)
   boxed = f"{ANSWER}{BOX}{answer}{BOX_END}{ANSWER_END}"
@@ -108,7 +108,7 @@ def _slip(expression: str, rng: np.random.Generator) -> tuple[str, int]:
   n_steps = _count_steps(node)
   while True:
     body, answer = _work(node, _wrong_once(int(rng.integers(n_steps)), int(rng.integers(1, 10))))
-    # A wrong first result can be smaller than what is then taken from it: draw another slip.
+    # A wrong first result can be smaller than the number subtracted from it. Then draw another slip.
     if answer >= 0:
       return body, answer
 
@@ -125,13 +125,13 @@ def _count_steps(node: ast.expr) -> int:
 
 
 def _wrong_once(step: int, shift: int) -> Note:
-  """Passes every result on but that of one step, whose last digit it shifts."""
+  """Returns a function that shifts the last digit of one step's result and passes the other results on unchanged."""
   steps = itertools.count()
   return lambda result: result // 10 * 10 + (result + shift) % 10 if next(steps) == step else result
 
 
 def _work(node: ast.expr, note: Note) -> tuple[str, int]:
-  """The steps of a worked trace and the answer that they lead to; every step's result passes through `note`."""
+  """Returns the steps of a worked trace and their answer. The result of every step passes through `note`."""
   parts = split_node(node)
   if parts is None:
     raise InputError(f"expression {ast.unparse(node)!r}: expected one or two operations")
@@ -149,12 +149,12 @@ def _work(node: ast.expr, note: Note) -> tuple[str, int]:
 
 def _operand(node: ast.expr) -> int:
   if isinstance(node, ast.BinOp):
-    raise InputError(f"expression {ast.unparse(node)!r}: expected a number in its place")
+    raise InputError(f"expression {ast.unparse(node)!r}: expected a number")
   return number_of(node)
 
 
 def _is_fact(a: int, op: str, b: int) -> bool:
-  """Whether a table of single digits, and of differences up to 18-9, holds the result."""
+  """Returns True if the result is in a table of single digits and of differences up to 18-9."""
   return b < 10 and (0 <= a - b < 10 and a < 19 if op == "-" else a < 10)
 
 
@@ -163,7 +163,7 @@ def _one_operation(a: int, op: str, b: int, note: Note) -> tuple[str, int]:
     result = note(APPLY[op](a, b))
     return f"{a}{op}{b}={result}", result
   if a > 99 or b > (9 if op == "*" else 99):
-    raise InputError(f"{a}{op}{b}: expected operands of at most two digits, the second factor of one")
+    raise InputError(f"{a}{op}{b}: expected operands of at most two digits, and a second factor of one digit")
   steps, answer = {"+": _add, "-": _subtract, "*": _multiply}[op](a, b, note)
   return f"{a}{op}{b}: {', '.join(steps)}", answer
 

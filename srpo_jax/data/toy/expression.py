@@ -18,12 +18,12 @@ APPLY: dict[str, Callable[[int, int], int]] = {"+": operator.add, "-": operator.
 
 
 def evaluate(expression: str) -> int:
-  """The value of an expression."""
+  """Returns the value of an expression."""
   return _evaluate(parse(expression))
 
 
 def canonical(expression: str) -> str:
-  """A key that two expressions share when only the order of terms or factors tells them apart.
+  """Returns a key that is the same for expressions that differ only in the order of terms or factors.
 
   >>> canonical("45+37-26") == canonical("37-26+45"), canonical("8*(4+3)"), canonical("45-37") == canonical("37-45")
   (True, '(+3+4)*8', False)
@@ -32,7 +32,7 @@ def canonical(expression: str) -> str:
 
 
 def split_of(expression: str) -> Split:
-  """Which split an expression belongs to: a hash of its canonical key decides, so no seed or size can move it."""
+  """Returns the split of an expression. It depends only on a hash of the canonical key, never on a seed or size."""
   digest = hashlib.sha256(canonical(expression).encode()).digest()
   return "heldout" if int.from_bytes(digest[:8], "big") % 100 < HELDOUT_PERCENT else "train"
 

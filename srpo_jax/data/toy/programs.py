@@ -1,8 +1,8 @@
-"""A toy code task for a model of a few hundred thousand parameters: one-line functions, with tests as MBPP has them.
+"""A toy code task for a model with a few hundred thousand parameters: one-line functions with tests as in MBPP.
 
     Write f(x): multiply x by 3, then add 4.        assert f(2) == 10 ...
 
-`problems` makes the questions, `trace` writes completions to warm a base model up on, imperfect on purpose.
+`problems` makes the questions. `trace` writes the completions for the warm-up of a base model, imperfect on purpose.
 """
 
 import dataclasses
@@ -20,34 +20,34 @@ Split = Literal["train", "heldout"]
 
 ID_PREFIX = "function/"
 HELDOUT_PERCENT = 30
-TEST_INPUTS = (0, 1, 2, 5, 10, 13)  # no two functions of `_all` agree on all of these
+TEST_INPUTS = (0, 1, 2, 5, 10, 13)  # any two functions of `_all` differ on at least one of these
 
 _APPLY = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b}
 _WORDS = {"+": "add {}", "-": "subtract {}", "*": "multiply by {}"}
 
-Steps = tuple[tuple[str, int], ...]  # (operator, number), done in order
+Steps = tuple[tuple[str, int], ...]  # (operator, number), applied in order
 
-# What a model should see, or write, as one token each; the tokenizer is built from them.
+# Texts that the tokenizer makes one token each.
 FENCE, HEAD, FENCE_END = "```python\n", "def f(x):\n    return ", "\n```"
-HASTY = " sure."  # the opening of a completion without thought
+HASTY = " sure."  # opening of a completion without thought
 PIECES = (HASTY, "Write f(x): start from x, ", "add ", "subtract ", "multiply by ", FENCE, HEAD, FENCE_END)
 
 
 @dataclasses.dataclass(frozen=True)
 class TraceMix:
-  """How the warm-up completions are mixed; the four weights are relative."""
+  """Relative weights of the four kinds of warm-up completions."""
 
   right: float = 0.22
-  hasty: float = 0.58  # the first step alone, unless there is no other
+  hasty: float = 0.58  # only the first step, which is right if there is no second
   slip: float = 0.12  # one operator or number is wrong
   malformed: float = 0.08  # right, but without the fence
 
 
 def problems(split: Split, size: int, seed: int) -> tuple[Problem, ...]:
-  """Draws problems of distinct functions, those of one step and of two in turn for as long as they last.
+  """Draws problems with distinct functions. Functions of one step and of two alternate until one kind runs out.
 
   Raises:
-    InputError: an unknown split, or more problems than there are functions.
+    InputError: an unknown split, a size below 1, or a size above `capacity(split)`.
   """
   if split not in ("train", "heldout"):
     raise InputError(f"split {split!r}: expected train or heldout")
@@ -61,28 +61,28 @@ def problems(split: Split, size: int, seed: int) -> tuple[Problem, ...]:
 
 
 def capacity(split: Split) -> int:
-  """The number of problems of a split."""
+  """Returns the number of problems in a split."""
   return sum(split_of(steps) == split for n in (1, 2) for steps in _all(n))
 
 
 def train_programs() -> tuple[Problem, ...]:
-  """Every training problem: a data source for a config."""
+  """Returns every training problem, as a data source for a config."""
   return problems("train", capacity("train"), seed=0)
 
 
 def heldout_programs() -> tuple[Problem, ...]:
-  """Every held-out problem: a data source for a config."""
+  """Returns every held-out problem, as a data source for a config."""
   return problems("heldout", capacity("heldout"), seed=0)
 
 
 def split_of(steps: Steps) -> Split:
-  """Which split a function belongs to: a hash decides, so no seed or size can move it."""
+  """Returns the split of a function. It depends only on a hash of the function, never on a seed or size."""
   digest = hashlib.sha256(expression(steps).encode()).digest()
   return "heldout" if int.from_bytes(digest[:8], "big") % 100 < HELDOUT_PERCENT else "train"
 
 
 def expression(steps: Steps) -> str:
-  """The function's value in Python, as `(x + 3) * 4`."""
+  """Returns the Python expression of the function's value, such as `(x + 3) * 4`."""
   text = "x"
   for place, (operator, number) in enumerate(steps):
     text = f"({text}) {operator} {number}" if operator == "*" and place else f"{text} {operator} {number}"
@@ -90,10 +90,10 @@ def expression(steps: Steps) -> str:
 
 
 def trace(problem: Problem, rng: np.random.Generator, mix: TraceMix = TraceMix()) -> str:
-  """Draws a completion: what follows the prompt's `<think>`, up to but not including the EOS.
+  """Draws a completion, which is the text between the prompt's `<think>` and the EOS.
 
   Raises:
-    InputError: a problem that `problems` did not make, or weights that are none.
+    InputError: a problem that `problems` did not make, a negative weight, or weights that are all 0.
   """
   steps = _steps_of(problem)
   weights = np.array([mix.right, mix.hasty, mix.slip, mix.malformed])
@@ -117,7 +117,7 @@ def _slipped(steps: Steps, rng: np.random.Generator) -> Steps:
 
 
 def _all(count: int) -> Iterator[Steps]:
-  """The functions of so many steps, each meaning once: `x + 2 + 3` is `x + 5`, which has one step."""
+  """Yields all functions with `count` steps. No function appears twice: `x + 2 + 3` is `x + 5`, which has one step."""
   if count == 1:
     yield from (((operator, number),) for operator in "+-" for number in range(2, 61))
     yield from ((("*", number),) for number in range(2, 31))

@@ -1,10 +1,10 @@
-"""A tokenizer for the tiny demo: a byte-level BPE in Hugging Face form, as small as its task allows.
+"""A tokenizer for the tiny demo: a byte-level BPE in Hugging Face form, as small as the toy tasks allow.
 
-Any UTF-8 text round-trips, for the 256 bytes are tokens. The fixed text of the SRPO template and the phrases of the
-toy tasks are one token each. They are added tokens, which are cut out before BPE sees the text, and not merges:
-transformers splits the text of any model of type qwen2 with Qwen's own pattern, whatever tokenizer.json says, and no
-merge can cross the words that it makes. So no token straddles a piece's edge either, and what is sampled after
-`<think>` is tokenized as the encoder would.
+Any UTF-8 text round-trips because each of the 256 bytes is a token. The fixed text of the SRPO template and the phrases
+of the toy tasks are one token each. They are added tokens, which are cut out before BPE sees the text. They cannot be
+merges: for a model of type qwen2, transformers splits the text with Qwen's own pattern, whatever tokenizer.json says,
+and no merge crosses the resulting words. As a consequence no token crosses the edge of a phrase, and the tokens sampled
+after `<think>` are the tokens that the encoder gives for the same text.
 """
 
 import json
@@ -18,13 +18,13 @@ from srpo_jax.data.toy import arithmetic_traces, programs, wording
 EOS = "<|endoftext|>"  # as in the Qwen2.5 base models
 PAD = "<|pad|>"
 
-# As in the Qwen2.5 tokenizer, so that a folder with and one without a config.json of type qwen2 give the same ids.
+# Pattern of the Qwen2.5 tokenizer, so that a folder gives the same ids with and without a config.json of type qwen2.
 _QWEN2_PATTERN = (
   r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
-# Merges for everyday English, "_" for a space: the pairs that BPE training finds first in grade-school word problems.
-# They shorten such prompts by a third, and fill the vocabulary up to 384; the toy tasks need none of them.
+# Merges for everyday English, with "_" for a space. They are the first pairs that BPE training finds in grade-school
+# word problems. They shorten such prompts by a third and fill the vocabulary up to 384. The toy tasks do not need them.
 _ENGLISH_MERGES = """
   _|t h|e _|a i|n e|s a|n _|s _|o _|m _t|he e|r _|c r|e _|h _|p _|w _|b _|f _o|f _|d _t|o i|s a|r o|n o|w l|l a|s a|t
   e|n o|r c|h o|u e|d in|g _|H a|l _|e _|in t|s a|y _|g _|he an|y i|t _|l _m|any _t|h i|c _f|or _|n _|$ _c|o _H|ow e|t
@@ -33,13 +33,13 @@ _ENGLISH_MERGES = """
 
 
 def build_tokenizer(directory: str | Path) -> Path:
-  """Writes tokenizer.json and tokenizer_config.json into a directory, the same bytes every time.
+  """Writes tokenizer.json and tokenizer_config.json into a directory. The bytes are the same every time.
 
-  `transformers.AutoTokenizer.from_pretrained` loads the result. Every digit is a token of its own. EOS and PAD are
-  different ids, the last two of the vocabulary.
+  `transformers.AutoTokenizer.from_pretrained` loads the result. Every digit is one token. EOS and PAD have different
+  ids, which are the last two of the vocabulary.
 
   Returns:
-    The directory, made if it was not there.
+    The directory, which is created if it does not exist.
   """
   directory = Path(directory)
   directory.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def build_tokenizer(directory: str | Path) -> Path:
 
 
 def pieces() -> tuple[str, ...]:
-  """The phrases that are one token each, wherever they stand."""
+  """Returns the phrases that are one token each, wherever they occur."""
   before, between, after = prompts.template_parts()
   template = (before, *(text + between for text in prompts.DEFAULT_INSTRUCTIONS.values()), after)
   task = (
@@ -79,13 +79,13 @@ def _tokenizer() -> Tokenizer:
   byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
   tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
   tokenizer.decoder = decoders.ByteLevel()
-  # A number word must not be cut out of a longer one: "one" stays inside "money".
+  # A number word must not be cut out of a longer word: "one" stays inside "money".
   tokenizer.add_tokens([AddedToken(piece, normalized=False, single_word=piece.isalpha()) for piece in pieces()])
   tokenizer.add_special_tokens([EOS, PAD])
   return tokenizer
 
 
 def _english_merges() -> list[tuple[str, str]]:
-  # Byte-level BPE spells a space as this letter, and the other ASCII characters used here as themselves.
+  # Byte-level BPE writes a space as this letter and the other ASCII characters used here unchanged.
   left_right = (entry.replace("_", "\u0120").split("|") for entry in _ENGLISH_MERGES.split())
   return [(left, right) for left, right in left_right]

@@ -1,4 +1,4 @@
-"""The wording of the arithmetic task's questions, in symbols, digits and words."""
+"""Questions of the arithmetic task, worded in symbols, digits and words."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ _UNITS = (
 )
 _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 NUMBER_WORDS = (*_UNITS, *_TENS)
-# What a model should see as one piece each; the tokenizer is built from them.
+# Texts that the tokenizer makes one token each.
 QUESTION_PIECES = (
   *("What is ", "Compute ", "Add ", "Subtract ", "Multiply "),
   *(" plus ", " minus ", " times ", " and ", " from ", " by "),
@@ -33,7 +33,13 @@ _SYMBOLIC = ("What is {}?", "Compute {}.")
 
 
 def phrase(expression: str, rng: np.random.Generator) -> str:
-  """Words an expression as a question: in symbols, in words with digits, or in words throughout, a third each."""
+  """Words an expression as a question.
+
+  The question is in symbols, in words with digits, or in words only, with probability 1/3 each.
+
+  Raises:
+    InputError: an expression with an unknown shape.
+  """
   numbers = [str(number_of(node)) for node in numbers_of(parse(expression))]
   shape = expression
   for name, number in zip("abc", numbers, strict=False):
@@ -49,7 +55,7 @@ def phrase(expression: str, rng: np.random.Generator) -> str:
 
 
 def number_words(number: int) -> str:
-  """A number from 0 to 99 in English: 37 is thirty-seven."""
+  """Returns a number from 0 to 99 in English words: 37 is thirty-seven."""
   if number < 20:
     return _UNITS[number]
   tens, unit = divmod(number, 10)

@@ -1,4 +1,4 @@
-"""The arithmetic task: right answers, disjoint splits, and traces that are what their names say."""
+"""The arithmetic task: correct answers, disjoint splits, and traces that match their names."""
 
 import itertools
 import os
@@ -22,7 +22,7 @@ FORM = re.compile(r"([^<>]*\S[^<>]*)</think>\s*<answer>\s*\\boxed\{(\d+)\}\s*</a
 
 
 def spellings(expression):
-  """Every reordering of an expression's operands, by hand for the three patterns that there are."""
+  """Returns every reordering of an expression's operands, with separate rules for each pattern of expressions."""
   if match := re.fullmatch(r"\((\d+)([+-])(\d+)\)\*(\d+)", expression):
     a, op, b, c = match.groups()
     sums = {f"{a}{op}{b}", f"{b}+{a}" if op == "+" else f"{a}-{b}"}
@@ -34,7 +34,7 @@ def spellings(expression):
 
 
 def answer_by_words(question):
-  """Reads a question with nothing but the number words and the verbs, and works it out."""
+  """Works out the answer to a question from only its number words and verbs."""
   units = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9}
   units |= {"ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16}
   units |= {"seventeen": 17, "eighteen": 18, "nineteen": 19}
@@ -140,7 +140,7 @@ def test_canonical_keys(one, other, same):
 @pytest.mark.parametrize(
   "text", ["", "3+", "3/4", "x+1", "3.0+1", "-3+1", "2**3", "f(1)", "True+1", "1 if 1 else 2", "'a'*3"]
 )
-def test_what_is_no_expression_is_refused(text):
+def test_text_that_is_not_an_expression_is_refused(text):
   with pytest.raises(InputError, match="expected whole numbers, "):
     canonical(text)
 
@@ -188,7 +188,7 @@ def test_a_slip_is_one_false_step_and_a_wrong_answer():
     body, answer = FORM.fullmatch(text).groups()
     assert answer != problem.answer
     false = [s for s in re.findall(r"[\d+*()-]+=\d+", body) if not eval(s.replace("=", "=="))]
-    # A slip in the inner operation has no '=': it shows as a wrong number in the second part of the chain.
+    # A slip in the inner operation has no '='. It appears as a wrong number in the second part of the chain.
     rewritten = re.match(r"\(?(\d+[+*-]\d+)\)?[+*-]\d+: (\d+)", body)
     assert len(false) + bool(rewritten and eval(rewritten[1]) != int(rewritten[2])) == 1, text
 
@@ -213,7 +213,7 @@ def test_malformed_traces_break_the_form_in_four_ways():
   assert min(forms.values()) > len(texts) / 5
 
 
-def test_the_mix_decides_what_is_drawn():
+def test_the_mix_decides_the_kinds_drawn():
   rng = np.random.default_rng(0)
   expressions = [expression_of(p) for p in ALL["train"]]
   for e in expressions[:200]:

@@ -1,4 +1,4 @@
-"""The toy code task: its tests tell its functions apart, and its traces are what they say."""
+"""The toy code task: its tests distinguish its functions, and its traces match their names."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def test_traces_are_right_wrong_or_malformed_as_the_sandbox_sees_them():
     found = scorer.collect()
   for name, correct in (("right", {1}), ("hasty", {0, 1}), ("slip", {0}), ("malformed", {1})):
     assert {v.correct for id, v in found.items() if id.endswith(name)} == correct, name
-  for problem in problems("train", 40, 0):  # a first step is enough only where there is no second
+  for problem in problems("train", 40, 0):  # the first step is enough only if there is no second
     assert found[f"{problem.id} hasty"].correct == (problem.difficulty == "easy")
 
 

@@ -1,4 +1,4 @@
-"""The demo's tokenizer: exact, short, the same bytes every time, and loaded alike beside a Qwen2 config."""
+"""The demo's tokenizer: lossless, short, the same bytes every time, and the same ids beside a Qwen2 config."""
 
 import json
 import os
@@ -20,7 +20,7 @@ TEXTS = [
   " ",
   "  two  spaces \n\n\t tab\r\n",
   "naïve café: 漢字かな한국어 Привет عربى 👩‍👩‍👧 \U0001f600",
-  "they're x'rest",  # Qwen's pattern cuts 're off, where the merges alone would join e and s
+  "they're x'rest",  # Qwen's pattern splits 're off; without it the merges would join e and s
   "money someone sixteenth seventy-seven, then add nothing: 12,345.67",
   "</think><answer>\\boxed{\\frac{1}{2}}</answer> User: hi\nAssistant: <think>",
   "\x00\x01\x7f control and \ufeff mark and e\u0301 (a letter and its accent)",
@@ -40,7 +40,7 @@ def tokenizer(folder):
 
 @pytest.fixture(scope="module")
 def beside_config(tmp_path_factory):
-  """As in a model's folder, where transformers replaces the class by the one of the model's type."""
+  """Loads the tokenizer from a model's folder, where transformers uses the tokenizer class of the model type."""
   folder = build_tokenizer(tmp_path_factory.mktemp("model"))
   (folder / "config.json").write_text(json.dumps({"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]}))
   return AutoTokenizer.from_pretrained(folder)
@@ -101,8 +101,8 @@ def test_typical_pieces_are_single_tokens(tokenizer, piece):
   assert len(tokenizer.encode(piece)) == 1
 
 
-def test_the_parts_of_a_sample_are_encoded_as_they_are_alone(tokenizer):
-  """What the sampler emits token by token is what the encoder makes of the same text."""
+def test_the_parts_of_a_sample_are_encoded_as_they_are_separately(tokenizer):
+  """Checks that encoding a text gives the tokens of its parts, as the sampler emits them one by one."""
   rng = np.random.default_rng(0)
   lengths = Counter()
   for problem in arithmetic.problems("train", 600, 0):
