@@ -122,7 +122,7 @@ def test_a_checkpoint_that_was_not_cut_by_layer_is_read_too(base, saved, tmp_pat
   ("change", "words"),
   [
     ({"hidden_size": 128}, r"embed is float32\[40000, 256\], expected float32\[40000, 128\]"),
-    ({"tie_word_embeddings": True}, "head is in the checkpoint alone"),
+    ({"tie_word_embeddings": True}, "head is only in the checkpoint"),
     ({"num_hidden_layers": 5}, r"expected float32\[5, "),
   ],
 )
