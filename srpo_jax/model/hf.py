@@ -137,9 +137,9 @@ def weight_files(folder: str | Path) -> dict[str, Path]:
     for file in set(files.values()):
       names = set(_tensor_names(file))
       for name in (name for name, at in files.items() if at == file and name not in names):
-        raise InputError(f"{file}: no tensor {name}, which {INDEX_FILE} says is there")
+        raise InputError(f"{file}: no tensor {name}, but {INDEX_FILE} lists it in this file")
     if (folder / SINGLE_FILE).is_file() and folder / SINGLE_FILE not in files.values():
-      raise InputError(f"{folder}: {SINGLE_FILE}, and {INDEX_FILE} of other files: expected one model's weights")
+      raise InputError(f"{folder}: has {SINGLE_FILE} and an {INDEX_FILE} of other files, expected one model's weights")
     return files
   file = folder / SINGLE_FILE
   if not file.is_file():
@@ -216,7 +216,7 @@ def _check_tensors(folder: str | Path, config: Qwen2Config) -> dict[str, Path]:
   for file in sorted(set(files.values())):
     for name in _tensor_names(file):
       if files.get(name) != file:
-        raise InputError(f"{file}: tensor {name} is not what {INDEX_FILE} says is there")
+        raise InputError(f"{file}: tensor {name} is here, but {INDEX_FILE} does not list it in this file")
   for name in files:
     if name not in table:
       raise InputError(f"{files[name]}: unknown tensor {name}, expected only tensors of Qwen2 with this config.json")
