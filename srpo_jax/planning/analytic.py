@@ -146,7 +146,7 @@ def programs(config: Config, shape: Qwen2Config, work: Workload, *, lanes: int =
 
 
 def divides(shape: Qwen2Config, d: int, f: int, t: int) -> bool:
-  """Returns True if a mesh divides the model evenly. Key/value heads fewer than `t` are copied, so they may differ."""
+  """Returns True if a mesh divides the model evenly. Fewer key/value heads than `t` are copied and always fit."""
   c = shape
   kv = c.num_key_value_heads
   return all(n % t == 0 for n in (c.num_attention_heads, c.vocab_size, c.intermediate_size)) and (
@@ -165,7 +165,7 @@ def meshes(shape: Qwen2Config, chips: int) -> list[tuple[int, int, int]]:
 
 
 def rows_for(config: Config, ways: int) -> list[int]:
-  """Returns the micro-batch rows to try: one, two or four per model replica's share of rows, and the config's own.
+  """Returns the micro-batch rows to try: 1, 2 and 4 times `ways`, and the config's own number if `ways` divides it.
 
   Args:
     ways: parts that the rows are split into (data x fsdp).

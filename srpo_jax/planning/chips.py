@@ -109,7 +109,7 @@ def tpu_devices(topology: Topology) -> list[Any]:
   devices = list(found.devices)
   if len(devices) != topology.chips:
     raise InputError(
-      f"--topology: {topology.name}: has {len(devices)} devices, expected one per chip, {topology.chips}"
+      f"--topology: {topology.name}: has {len(devices)} devices, expected {topology.chips}, one per chip"
     )
   return devices
 
