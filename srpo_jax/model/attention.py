@@ -14,7 +14,7 @@ chip holds 128 of the 1,024 slots and, at tensor 8, one key/value head. A slot h
 of cache and 7.6 GiB of weights. The slots in flight have prompts of 200 tokens and lognormal responses (mean 2,500,
 sigma 0.8, cut at 10,240). The last column is the CPU time of a whole compilation.
 
-    decoding by                cache per step     temporaries  compiled in
+    decoding by                cache read/step    temporaries  compiled in
     XLA over everything        44 GiB             7.7 GiB (a)  39 s (512 slots)
     XLA over buckets           44 GiB (b)
     pages, layers unrolled     10 GiB             0.7 GiB      161 s
@@ -101,14 +101,14 @@ def over_heads(
   """Runs `kernel` on each device's own rows and heads, because XLA cannot split a kernel by itself."""
   groups = q.shape[2] // k.shape[2]
 
-  def own(q: Array, k: Array, v: Array, segments: Array) -> Array:
+  def on_shard(q: Array, k: Array, v: Array, segments: Array) -> Array:
     heads, kv_heads = q.shape[2], k.shape[2]
     if heads != kv_heads * groups:
       k, v = (jnp.take(x, kv_heads_read(heads, kv_heads, groups), axis=2) for x in (k, v))
     return kernel(q, k, v, segments)
 
   queries, keys = (("batch", "length", heads, "head_dim") for heads in ("heads", "kv_heads"))
-  return on_own_shards(own, (q, k, v, segments), (queries, keys, keys, ("batch", "length")), result=queries)
+  return on_own_shards(on_shard, (q, k, v, segments), (queries, keys, keys, ("batch", "length")), result=queries)
 
 
 def kv_heads_read(heads: int, kv_heads: int, groups: int) -> Int[Array, " n"]:
@@ -197,12 +197,12 @@ def stacked_attention(
 
   cores, groups = target_device().num_cores or 1, q.shape[1] // k.shape[2]
 
-  def own(q: Array, k: Array, v: Array, length: Array, layer: Array) -> Array:
+  def on_shard(q: Array, k: Array, v: Array, length: Array, layer: Array) -> Array:
     read = kv_heads_read(q.shape[1], k.shape[2], groups)
     return paged_attention(q, k, v, length, layer, read, cores=cores)
 
   axes = (QUERIES, STACKED_CACHE, STACKED_CACHE, ("batch",), ())
-  return on_own_shards(own, (q, k, v, length, layer), axes, result=QUERIES)
+  return on_own_shards(on_shard, (q, k, v, length, layer), axes, result=QUERIES)
 
 
 def bucket(needed: int, positions: int) -> int | None:

@@ -41,7 +41,9 @@ class Slot(NamedTuple):
       while held < size:  # the heads and the features of each are one stored axis
         features, many = inner.pop(0)
         if len(features) < many:
-          raise ValueError(f"{self.path}: {part} of {self.shape} cuts an axis that is stored inside another")
+          raise ValueError(
+            f"{self.path}: {part} of {self.shape} cuts an axis that is stored inside another, expected all of it"
+          )
         at, held = range(at.start * many, at.stop * many), held * many
       joined.append(at)
     return tuple(joined[::-1] if self.transposed else joined)

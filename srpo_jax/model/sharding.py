@@ -123,7 +123,7 @@ def partition(
   if missing:
     raise ValueError(f"the mesh has the axes {', '.join(sizes)}, not {', '.join(sorted(missing))}")
   if len(set(used)) < len(used):
-    raise ValueError(f"axes {axes} lie on the mesh axes {', '.join(used)}: two on one, expected each once")
+    raise ValueError(f"axes {axes} use the mesh axes {', '.join(used)}, expected each mesh axis once")
   spec: list[tuple[str, ...] | None] = []
   for axis, part, length in zip(axes, parts, shape, strict=True):
     ways = math.prod(sizes[mesh_axis] for mesh_axis in part)
@@ -160,7 +160,7 @@ def on_own_shards(
     return function(*arrays)
   specs = tuple(partition(a, x.shape, mesh.shape) for a, x in zip(axes, arrays, strict=True))
   whole = partition(result, arrays[0].shape, mesh.shape)
-  # JAX cannot check along which axes a kernel's result varies.
+  # A kernel does not declare along which axes its result varies, so JAX cannot check them.
   return jax.shard_map(function, in_specs=specs, out_specs=whole, check_vma=False)(*arrays)
 
 
@@ -176,7 +176,7 @@ def axes_of(path: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[str | None, 
     return ()
   names = [key.key for key in path if isinstance(key, jax.tree_util.DictKey)]
   if not names or names[-1] not in PARAM_AXES:
-    raise ValueError(f"no axes are known of {jax.tree_util.keystr(path)}, expected a parameter's name")
+    raise ValueError(f"no axes are known for {jax.tree_util.keystr(path)}, expected a parameter's name")
   return ("layer",) * ("layers" in names) + PARAM_AXES[names[-1]]
 
 
@@ -197,7 +197,7 @@ def param_shardings(tree: Any, mesh: Mesh | AbstractMesh | None, rules: Rules = 
     InputError: the model does not divide over the mesh. The message names the leaf.
   """
 
-  def of(path: tuple[Any, ...], leaf: Any) -> jax.sharding.Sharding:
+  def sharding_of(path: tuple[Any, ...], leaf: Any) -> jax.sharding.Sharding:
     if mesh is None:
       return jax.sharding.SingleDeviceSharding(jax.devices()[0])
     try:
@@ -205,4 +205,4 @@ def param_shardings(tree: Any, mesh: Mesh | AbstractMesh | None, rules: Rules = 
     except InputError as error:
       raise InputError(f"{error} ({jax.tree_util.keystr(path)})") from None
 
-  return jax.tree_util.tree_map_with_path(of, tree)
+  return jax.tree_util.tree_map_with_path(sharding_of, tree)

@@ -127,4 +127,4 @@ def cudnn_flops(eqn: Any) -> float:
   query, key = eqn.invars[0].aval.shape, eqn.invars[1].aval.shape
   products = 5 if "bwd" in eqn.primitive.name else 2
   batch, queries, heads, dim = query
-  return products * 2.0 * batch * heads * queries * key[1] * dim / 2  # causal: half
+  return products * 2.0 * batch * heads * queries * key[1] * dim / 2  # the causal half

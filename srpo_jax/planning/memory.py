@@ -77,12 +77,12 @@ def phases(programs: Mapping[str, Program]) -> list[Phase]:
   sizes = residents(programs)
   sampled = "serving weights" if "serving weights" in sizes else "weights"  # without a copy, the trainer's weights
   found = []
-  for name, there in RESIDENTS.items():
+  for name, alive in RESIDENTS.items():
     program = programs.get(name)
     if program is None or not program.memory:
       continue
     always = [part for part in ("reference",) if part in sizes]
-    held = {part: sizes.get(part, 0) for part in (*there, *always)}
+    held = {part: sizes.get(part, 0) for part in (*alive, *always)}
     counted = [sampled if part == "serving weights" else part for part in COUNTED[name]]
     own = program.total - sum(sizes.get(part, 0) for part in counted)
     found.append(Phase(name, held, max(0, own)))

@@ -85,21 +85,21 @@ def estimate(programs: dict[str, Program], work: Workload, shape: Qwen2Config, c
   micro = sum(rows_tokens) / largest  # runs of the compiled shape with the same total of tokens
   steps = work.rollouts.steps / chunk
 
-  def of(phase: str, name: str, runs: float, on: int = chips) -> Roofline:
+  def bound(phase: str, name: str, runs: float, on: int = chips) -> Roofline:
     return roofline(phase, programs[name], chip, on, runs=runs)
 
   found = [
-    *([of("reshard", "reshard", 1)] if "reshard" in programs else []),
-    of("prefill", "prefill", work.prompts, mesh.tensor),  # one row, which every replica of `tensor` chips computes
-    of("insert", "insert", work.inserts),
-    of("decode", "generate", steps),
-    of("zero gradients", "zeros", updates),
-    of("forward and backward", "accumulate", micro),
-    of("optimizer", "apply", updates),
+    *([bound("reshard", "reshard", 1)] if "reshard" in programs else []),
+    bound("prefill", "prefill", work.prompts, mesh.tensor),  # one row, which every replica of `tensor` chips computes
+    bound("insert", "insert", work.inserts),
+    bound("decode", "generate", steps),
+    bound("zero gradients", "zeros", updates),
+    bound("forward and backward", "accumulate", micro),
+    bound("optimizer", "apply", updates),
   ]
   if "log-probs" in programs:
     policies = (updates > 1) + ("reference" in programs)  # policies that give log-probs before the first update
-    found.insert(-3, of("old log-probs", "log-probs", policies * micro))
+    found.insert(-3, bound("old log-probs", "log-probs", policies * micro))
   seconds = sum(phase.seconds for phase in found)
   at = {phase.phase: phase.seconds for phase in found}
   rollout_s = at["prefill"] + at["insert"] + at["decode"]

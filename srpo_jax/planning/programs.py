@@ -184,7 +184,7 @@ def compile_step(
   compile_ = Compiler(tell, fill)
   place = _placement(mesh)
 
-  def go() -> None:
+  def compile_all() -> None:
     learner = build_learner(config, shape)
     params = place(hf.param_shapes(shape, jnp.dtype(config.model.param_dtype)), params=True)
     for part in (
@@ -197,10 +197,10 @@ def compile_step(
         continue
 
   if mesh is None:
-    go()
+    compile_all()
   else:
     with jax.set_mesh(mesh):
-      go()
+      compile_all()
   return compile_.done
 
 
@@ -244,17 +244,17 @@ def _rollout(
   # On one device and in the same dtype, load_params copies nothing.
   serving = params if same and one_device else compile_("reshard", engine._reshard, params)
   state = compile_("cache", engine._init)
-  ask = {
+  request = {
     "length": place(np.int32(1)),
     "key": place(jax.eval_shape(lambda: jax.random.key(0))),
     "max_new_tokens": place(np.int32(1)),
     "temperature": place(np.float32(1)),
   }
-  usual = min(round_up(prompt, config.rollout.prompt_bucket), engine.max_prompt)
+  padded = min(round_up(prompt, config.rollout.prompt_bucket), engine.max_prompt)
   prefix = None
-  for name, length in (("prefill", usual), ("prefill longest", engine.max_prompt)):
+  for name, length in (("prefill", padded), ("prefill longest", engine.max_prompt)):
     tokens = place(jax.ShapeDtypeStruct((length,), jnp.int32))
-    prefix = compile_(name, engine._prefill, serving, tokens=tokens, **ask)
-  some = place(jax.ShapeDtypeStruct((engine.group,), jnp.int32))
-  compile_("insert", engine._insert, prefix, state, some, some)
+    prefix = compile_(name, engine._prefill, serving, tokens=tokens, **request)
+  indices = place(jax.ShapeDtypeStruct((engine.group,), jnp.int32))
+  compile_("insert", engine._insert, prefix, state, indices, indices)
   compile_("generate", engine._generate, serving, state=state, while_trips=engine.chunk)

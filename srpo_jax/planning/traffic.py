@@ -57,8 +57,8 @@ class Counter:
   def __init__(self, module: Module, *, while_trips: int | None = None, fill: float = 1.0):
     """
     Args:
-      while_trips: trip count of loops whose end depends on data. A limit in a loop's condition takes precedence. None
-        allows no loop whose end depends on data without such a limit.
+      while_trips: trip count of loops whose end depends on data. If the condition of such a loop also has a limit, the
+        limit counts instead. None raises ValueError at a loop that needs it.
       fill: fraction of the cache's positions in use, for kernels that read only those.
     """
     self.module, self.while_trips, self.fill = module, while_trips, fill

@@ -1,4 +1,4 @@
-"""Work of one training step for a stated distribution of response lengths. This runs no program.
+"""Work of one training step for a stated distribution of response lengths, found without running a program.
 
 Lengths follow a lognormal distribution and are cut at the limit. The sampler's schedule over slots and the trainer's
 packing are then simulated with only these lengths.

@@ -37,7 +37,7 @@ def relative(got, expected):
     pytest.param(300, 4, 4, 128, marks=pytest.mark.slow),
   ],
 )
-def test_splash_is_xla_forward_and_backward(length, heads, kv_heads, dim):
+def test_splash_equals_xla_forward_and_backward(length, heads, kv_heads, dim):
   segments = hostile_segments(length)
   qkv = random_qkv(4, length, heads, kv_heads, dim)
   expected = output_and_gradients(xla_attention, *qkv, segments)
@@ -47,7 +47,7 @@ def test_splash_is_xla_forward_and_backward(length, heads, kv_heads, dim):
   assert jnp.isfinite(everywhere).all()
 
 
-def test_splash_in_bf16_errs_as_xla_does():
+def test_splash_in_bf16_is_as_accurate_as_xla():
   """Scores and statistics in bf16 would have several times the error of rounding inputs and results."""
   segments = hostile_segments(128)
   q, k, v = random_qkv(4, 128, 2, 1, 64, jnp.bfloat16)
@@ -155,7 +155,7 @@ def test_on_a_gpu_no_position_past_the_bucket_is_read():
     np.testing.assert_allclose(chunks(np.nan), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("rows", [slice(0, 4), slice(2, 4)], ids=["packed and left-padded", "one sequence a row"])
+@pytest.mark.parametrize("rows", [slice(0, 4), slice(2, 4)], ids=["packed and left-padded", "one sequence per row"])
 def test_arguments_for_cudnn_give_the_result_of_xla(monkeypatch, rows):
   """Passes the arguments for cuDNN to the XLA implementation of the same function, because cuDNN needs a GPU."""
   asked = []
@@ -175,8 +175,8 @@ def test_arguments_for_cudnn_give_the_result_of_xla(monkeypatch, rows):
   assert ["mask"] in asked and ["is_causal", "key_value_seq_lengths", "query_seq_lengths"] in asked
 
 
-def test_the_program_for_a_gpu_holds_cudnns_kernels(monkeypatch):
-  """Lowers without a GPU and finds cuDNN's forward and backward kernels, by lengths and by mask, and no XLA scores."""
+def test_the_program_for_a_gpu_has_cudnns_kernels(monkeypatch):
+  """The program, lowered without a GPU, has cuDNN's kernels for lengths and for masks, and no scores of XLA."""
   monkeypatch.setattr(fused_attention_stablehlo, "check_cudnn_version", lambda: 91_100)
   monkeypatch.setattr(fused_attention_stablehlo, "check_compute_capability", lambda capability: True)
   q, k, v = random_qkv(2, 96, 4, 2, 64, jnp.bfloat16)
@@ -192,7 +192,7 @@ def test_the_program_for_a_gpu_holds_cudnns_kernels(monkeypatch):
   assert "PADDING_CAUSAL" in program and "96x96xf32" not in program
 
 
-def test_one_sequence_a_row_makes_no_mask(monkeypatch):
+def test_rows_of_one_sequence_make_no_mask(monkeypatch):
   """A result that uses the mask becomes NaN. Rows of one sequence stay finite, so they do not use it."""
   by_xla = jax.nn.dot_product_attention
 
@@ -294,6 +294,6 @@ def test_decoding_by_kernels_over_one_cache_of_all_layers():
     pytest.param([2, 2, 2], 8, 2, marks=pytest.mark.slow),  # a device has only its own key/value heads
   ],
 )
-def test_kernels_on_eight_devices_are_xla_on_one(mesh, heads, kv_heads):
+def test_kernels_on_eight_devices_equal_xla_on_one(mesh, heads, kv_heads):
   found = on_eight_devices("attention", mesh=mesh, heads=heads, kv_heads=kv_heads)
   assert found["splash"] < 1e-5 and found["paged"] < 0.01, found

@@ -47,8 +47,8 @@ def test_serving_gathers_weights_only_over_fsdp():
   ("axes", "shape", "error", "message"),
   [
     (("batch", "time"), (6, 5), ValueError, "unknown axis 'time'"),
-    (("heads", "mlp"), (8, 8), ValueError, "two on one"),
-    (("batch", "embed"), (6, 6), ValueError, "two on one"),
+    (("heads", "mlp"), (8, 8), ValueError, "expected each mesh axis once"),
+    (("batch", "embed"), (6, 6), ValueError, "expected each mesh axis once"),
     (("batch",), (6, 5), ValueError, "shape"),
     (("batch", "length"), (8, 5), InputError, "config.mesh: data x fsdp is 6, which does not divide batch of size 8"),
     (("heads", "head_dim"), (14, 8), InputError, "tensor is 4, which does not divide heads of size 14"),
@@ -124,7 +124,7 @@ def test_a_step_on_every_mesh_of_eight_equals_that_on_one(tied, layers, kv_heads
 
 @pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["no-op", "per micro-batch"])
-def test_a_wrong_step_would_be_seen(wrong):
+def test_check_step_detects_a_wrong_step(wrong):
   found = on_eight_devices("step", shapes=[(2, 2, 2)], tied=True, wrong=wrong)
   with pytest.raises(AssertionError):
     check_step(found, layers=2)

@@ -72,7 +72,7 @@ def test_training_runs_the_splash_kernels_and_has_no_scores(mesh):
 
 
 @pytest.mark.slow  # 10 s
-def test_scores_would_be_seen(mesh, monkeypatch):
+def test_scores_would_be_detected(mesh, monkeypatch):
   monkeypatch.setattr(attention, "_row_kernel", lambda q: None)
   program = gradient_program(mesh)
   assert has_scores(program) and not kernels(program)
@@ -95,5 +95,5 @@ def test_decoding_runs_the_paged_kernel_and_copies_neither_cache_nor_weights(fsd
   assert not made
   sizes = compiled.memory_analysis()
   assert sizes.alias_size_in_bytes >= 2 * 2 * math.prod(held)  # k and v are updated in place
-  weights = sum(x.size for x in jax.tree.leaves(shapes(LARGE)["layers"])) * 2 // tensor  # bytes on a device: bf16
+  weights = sum(x.size for x in jax.tree.leaves(shapes(LARGE)["layers"])) * 2 // tensor  # bytes on a device, in bf16
   assert sizes.temp_size_in_bytes < weights / 2  # a copy of the weights or of the cache would take more

@@ -28,7 +28,7 @@ SMALL = [
 ]
 
 
-def test_a_cpu_config_is_explained_and_nothing_is_trained(tmp_path, capsys, monkeypatch):
+def test_a_cpu_config_is_planned_without_training(tmp_path, capsys, monkeypatch):
   monkeypatch.setenv("SRPO_CACHE", str(tmp_path))
   plan.main([*SMALL, f"--json={tmp_path / 'plan.json'}"])
   printed = capsys.readouterr().out

@@ -35,9 +35,9 @@ def cudnn_attention(
   one_each = jnp.all(segments == jnp.where(at < lengths[:, None], segments[:, :1], 0))
 
   def by_lengths(q: Array, k: Array, v: Array) -> Array:
-    some = jnp.maximum(lengths, 1)  # at least 1, or the softmax of a row of padding would be over nothing
+    nonzero = jnp.maximum(lengths, 1)  # at least 1, or the softmax of a row of padding would be over nothing
     return jax.nn.dot_product_attention(
-      q, k, v, is_causal=True, query_seq_lengths=some, key_value_seq_lengths=some, implementation="cudnn"
+      q, k, v, is_causal=True, query_seq_lengths=nonzero, key_value_seq_lengths=nonzero, implementation="cudnn"
     )
 
   def by_mask(q: Array, k: Array, v: Array) -> Array:
