@@ -50,8 +50,8 @@ def draw(
     top_p: below 1, draws only from the nucleus. It is a Python number, and at 1 nothing is compiled for it.
 
   Returns:
-    Tokens, and their log-probabilities within the nucleus. Those of greedy slots are at temperature 1, all others at
-    the slot's temperature.
+    Tokens [S], and their log-probabilities [S] within the nucleus. Those of greedy slots are at temperature 1, all
+    others at the slot's temperature.
   """
   slots, vocab = logits.shape
   greedy = temperature == 0

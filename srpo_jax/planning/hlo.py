@@ -40,10 +40,12 @@ class Instruction:
 
   @property
   def bytes(self) -> float:
+    """Bytes of the result."""
     return sum(piece.bytes for piece in self.shape)
 
   @property
   def hbm_bytes(self) -> float:
+    """Bytes of the result that lie in HBM."""
     return sum(piece.bytes for piece in self.shape if piece.hbm)
 
   def attribute(self, name: str) -> str | None:

@@ -27,6 +27,7 @@ class Roofline:
 
   @property
   def seconds(self) -> float:
+    """Least time of the phase, its largest term."""
     return max(self.flops_s, self.hbm_s, self.ici_s)
 
   @property

@@ -31,6 +31,7 @@ class Candidate:
 
   @property
   def flags(self) -> str:
+    """Command-line flags that select this candidate."""
     c = self.config
     values = {**{f"mesh.{k}": v for k, v in dataclasses.asdict(c.mesh).items()}, "rollout.slots": c.rollout.slots}
     values["train.micro_batch"] = c.train.micro_batch

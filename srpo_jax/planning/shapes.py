@@ -47,6 +47,7 @@ def published_shape(name: str) -> Qwen2Config | None:
 
 
 def known_names() -> str:
+  """Returns the names of the published models, for error messages."""
   return ", ".join(f"Qwen/Qwen2.5-{size}" for size in _PUBLISHED) + " (or Math, Coder, Instruct)"
 
 

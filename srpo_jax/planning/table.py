@@ -57,6 +57,7 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
 
 
 def gib(n: float) -> str:
+  """Formats bytes as GiB, without the unit."""
   return f"{n / GIB:.2f}" if n >= GIB or not n else f"{n / GIB:.2g}"
 
 
@@ -65,6 +66,7 @@ def _parameters(n: int) -> str:
 
 
 def seconds(s: float) -> str:
+  """Formats seconds to about three digits, without the unit."""
   return f"{s:,.0f}" if s >= 100 else f"{s:.1f}" if s >= 1 else f"{s:.3f}"
 
 

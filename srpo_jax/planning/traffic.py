@@ -66,6 +66,7 @@ class Counter:
     self.reads = functools.cache(self._reads)
 
   def total(self) -> Traffic:
+    """Returns the traffic of one run of the module."""
     return self.computation(self.module.entry)
 
   def _computation(self, name: str) -> Traffic:
@@ -283,5 +284,6 @@ def group_size(text: str, devices: int) -> int:
 
 
 def to_json(traffic: Traffic) -> dict[str, object]:
+  """Returns HBM bytes, and count and received bytes of each kind of collective."""
   kinds = {k: {"count": c, "bytes": b} for k, (c, b) in traffic.collectives.items()}
   return json.loads(json.dumps({"hbm_bytes": traffic.hbm, "collectives": kinds}))
