@@ -1,11 +1,11 @@
 """Autoregressive decoding in pure JAX: prefill a prompt once, insert it into slots, generate chunks for all slots.
 
 Every slot holds one response with its own length, limit, temperature and key. A drawn token waits in the state until
-the next step emits it and feeds it to the model, so the first token, drawn from the prefill's logits when the prompt is
-inserted, takes the same path as all others.
+the next step emits it and feeds it to the model. The first token is drawn from the prefill's logits at the insert, so
+it takes the same path as all others.
 
-On a mesh the slots are split over `data` and `fsdp`, heads and vocabulary over `tensor`; a prefilled prompt and what
-the host reads (tokens, log-probs) are whole on every device along the slots.
+On a mesh the slots are split over `data` and `fsdp`, and heads and vocabulary over `tensor`. A prefilled prompt and the
+arrays that the host reads (tokens, log-probs) are not split over `data` and `fsdp`: each device has all slots of them.
 
 Axes: S slots, L layers, N key/value heads, P positions of a padded prompt, T positions of the cache, D features of a
 head, V vocabulary, K tokens of a chunk, G slots of an insert.
@@ -35,29 +35,29 @@ from srpo_jax.utils.arrays import Array
 
 
 class Prefix(NamedTuple):
-  """A prefilled prompt and what its request asks for."""
+  """Prefilled prompt with the settings of its request."""
 
   k: Float[Array, " L N P D"]
   v: Float[Array, " L N P D"]
   logits: Float[Array, " V"]  # of the token after the prompt
   length: Int[Array, ""]  # prompt tokens; positions from here on are padding
-  key: Key[Array, ""]  # of the prompt; samples fold in their number
+  key: Key[Array, ""]  # the prompt's key; each sample folds in its number
   max_new_tokens: Int[Array, ""]  # most tokens to generate
   temperature: Float[Array, ""]
 
 
-# One array a layer; for the paged kernel one of all layers, whose T and D are those of `page_shape`.
+# One array per layer, or for the paged kernel one array of all layers with T and D from `page_shape`.
 Cache = list[Float[Array, " S N T D"]] | Float[Array, " S L N T D"]
 
 
 class DecodeState(NamedTuple):
-  """All slots."""
+  """State of all slots."""
 
   k: Cache
   v: Cache
   length: Int[Array, " S"]  # positions of the cache in use
   token: Int[Array, " S"]  # drawn, not yet emitted
-  logprob: Float[Array, " S"]  # of that token
+  logprob: Float[Array, " S"]  # of `token`
   emitted: Int[Array, " S"]  # tokens of the response so far
   max_new_tokens: Int[Array, " S"]
   temperature: Float[Array, " S"]
@@ -67,15 +67,15 @@ class DecodeState(NamedTuple):
 
 
 class Chunk(NamedTuple):
-  """What one `generate` call emitted."""
+  """Tokens emitted by one `generate` call."""
 
   tokens: Int[Array, " S K"]
-  valid: Bool[Array, " S K"]  # a slot's tokens lie at the front; the rest is unset
+  valid: Bool[Array, " S K"]  # True for the emitted tokens, which come first; the other entries are unset
   lengths: Int[Array, " S"]  # tokens of the response so far
 
 
 def split_slots(state: DecodeState) -> DecodeState:
-  """The state as it lies on the mesh."""
+  """Returns the state with its arrays sharded over the mesh."""
 
   def cache(x: Array) -> Array:
     return constrain(x, *(STACKED_CACHE if x.ndim == 5 else CACHE))
@@ -85,7 +85,13 @@ def split_slots(state: DecodeState) -> DecodeState:
 
 
 def init_state(config: Qwen2Config, slots: int, positions: int, chunk: int, dtype: Any = jnp.float32) -> DecodeState:
-  """Empty slots. `positions` bounds prompt + response of each (the caches may be a little longer)."""
+  """Returns empty slots.
+
+  Args:
+    positions: most tokens of a prompt and its response together; the caches may be a little longer.
+    chunk: tokens per slot of one `generate` call.
+    dtype: type of the cache.
+  """
   layers, kv_heads, dim = config.num_hidden_layers, config.num_key_value_heads, config.head_dim
 
   def empty() -> Cache:
@@ -120,7 +126,7 @@ def prefill(
   *,
   dtype: Any = jnp.float32,
 ) -> Prefix:
-  """Runs a right-padded prompt of `length` tokens once."""
+  """Runs a right-padded prompt of `length` tokens through the model once."""
   at = jnp.arange(tokens.shape[0])[None]
   segments = (at < length).astype(jnp.int32)
 
@@ -136,7 +142,7 @@ def prefill(
 def insert(
   prefix: Prefix, state: DecodeState, slots: Int[Array, " G"], samples: Int[Array, " G"], *, top_p: float = 1.0
 ) -> DecodeState:
-  """Puts a prompt into several slots; each draws its own first token. Slot numbers out of range are skipped."""
+  """Puts a prompt into several slots, each of which draws its own first token. Skips slot numbers out of range."""
   keys = jax.vmap(lambda sample: jax.random.fold_in(prefix.key, sample))(samples)
   group = slots.shape[0]
   token, logprob = draw(
@@ -172,16 +178,19 @@ def insert(
 
 
 def _visible(state: DecodeState) -> Int[Array, " S"]:
-  """Positions that a slot's new token sees, its own included; nothing reads what a slot at rest computes."""
+  """Returns the number of positions that each slot's new token sees, including its own.
+
+  An inactive slot gets 1, since nothing reads its result.
+  """
   return jnp.where(state.active, state.length + 1, 1)
 
 
 def _append(cache: Float[Array, " S *layer N T D"], at: Int[Array, " S"], new: Array, *layer: Array) -> Array:
-  """The cache with `new` [S, N, D] at position `at` of each slot (of one layer, where it holds all).
+  """Returns the cache with `new` [S, N, D] at position `at` of each slot, in one layer if the cache holds all layers.
 
-  By vmap, not by an index of slots: then each device knows that it writes its own slots, and gathers no other's. In a
-  cache of all layers each head has an index of its own: written as one window, two heads on a TPU had the whole cache
-  copied to another layout and back at every layer.
+  Uses vmap instead of an index over slots. This way each device knows that it writes only its own slots and gathers no
+  others. In a cache of all layers each head has its own index. When two heads were written as one window on a TPU, XLA
+  copied the whole cache to another layout and back at every layer.
   """
   dim = new.shape[-1]
 
@@ -195,7 +204,7 @@ def _append(cache: Float[Array, " S *layer N T D"], at: Int[Array, " S"], new: A
 def _unrolled(
   layers: list[Params], config: Qwen2Config, seen: int | None, x: Float[Array, " S 1 M"], state: DecodeState
 ) -> tuple[Array, Cache, Cache]:
-  """All blocks, one after the other, over a cache of one array a layer; its first `seen` positions are read."""
+  """Applies all blocks one after the other over a cache of one array per layer, of which it reads `seen` positions."""
   k_cache, v_cache = list(state.k), list(state.v)
 
   def attend(q: Array, k: Array, v: Array, layer: int) -> tuple[Array, None]:
@@ -212,7 +221,7 @@ def _unrolled(
 def _scanned(
   layers: Params, config: Qwen2Config, x: Float[Array, " S 1 M"], state: DecodeState
 ) -> tuple[Array, Cache, Cache]:
-  """All blocks by one loop over stacked weights and a cache of all layers; neither is copied (see attention.py)."""
+  """Applies all blocks in one loop over stacked weights and a cache of all layers, uncopied (see attention.py)."""
 
   def one(carry: tuple[Array, Cache, Cache], given: tuple[Params, Array]) -> tuple[tuple[Array, Cache, Cache], None]:
     x, k_cache, v_cache = carry
@@ -244,10 +253,10 @@ def generate(
 ) -> tuple[DecodeState, Chunk]:
   """Emits up to K tokens in every active slot, in one compiled loop that ends early when no slot is active.
 
-  A slot stops at a stop token, which it emits, or after its max_new_tokens.
+  A slot stops after it emits a stop token or reaches its max_new_tokens.
 
   Args:
-    seen: positions of a cache that are read at all, K more than the longest active slot has or more; None: all.
+    seen: number of cache positions to read, at least K more than the longest active slot holds; None reads all.
   """
   slots, chunk = state.logprobs.shape
   if isinstance(state.k, list):
@@ -268,7 +277,7 @@ def generate(
     stopped = jnp.isin(state.token, jnp.array(stop_tokens, jnp.int32)) | (emitted >= state.max_new_tokens)
     active = state.active & ~stopped
     logits, k, v = forward(state.token, state)
-    # A draw wants the whole distribution: gathering it once is cheaper than the steps of a search across devices.
+    # A draw needs the whole distribution. Gathering it once is cheaper than the steps of a search across devices.
     token, logprob = draw(constrain(logits, "batch", None), uniforms(state.key, emitted), state.temperature, top_p)
     state = state._replace(
       k=k,

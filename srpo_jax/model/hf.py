@@ -1,7 +1,7 @@
-"""Qwen2 checkpoints in Hugging Face form, read.
+"""Reader of Qwen2 checkpoints in Hugging Face form.
 
 Reading checks that the folder and the table of tensors (`hf_tensors`) name the same tensors with the same shapes.
-`hf_export` writes such folders: import then export gives the stored bits back.
+`hf_export` writes such folders. An import followed by an export gives the stored bits back.
 """
 
 import json
@@ -23,7 +23,7 @@ from srpo_jax.utils.jsonl import read_json
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
 CPU_ALIGNMENT = 64
-# What travels with the weights unchanged: everything a tokenizer or generation may need.
+# Files copied unchanged with the weights: everything that a tokenizer or generation may need.
 COMPANION_FILES = (
   "config.json",
   "generation_config.json",
@@ -38,10 +38,10 @@ COMPANION_FILES = (
 
 
 def read_config(folder: str | Path) -> Qwen2Config:
-  """The model's shape from FOLDER/config.json.
+  """Reads the model's shape from FOLDER/config.json.
 
   Raises:
-    InputError: no such file, another architecture, or a field that is missing or not supported.
+    InputError: the file is missing, the architecture is not Qwen2, or a field is missing or not supported.
   """
   raw, file = read_raw_config(folder), Path(folder) / "config.json"
   if raw.get("model_type") != "qwen2":
@@ -94,7 +94,11 @@ def read_config(folder: str | Path) -> Qwen2Config:
 
 
 def read_raw_config(folder: str | Path) -> dict[str, Any]:
-  """FOLDER/config.json as it stands."""
+  """Returns FOLDER/config.json as stored.
+
+  Raises:
+    InputError: the file is missing.
+  """
   file = Path(folder) / "config.json"
   if not file.is_file():
     raise InputError(f"{file}: no such file, expected the config.json of a Hugging Face Qwen2 folder")
@@ -102,7 +106,10 @@ def read_raw_config(folder: str | Path) -> dict[str, Any]:
 
 
 def stored_dtype(folder: str | Path) -> str:
-  """The dtype name that config.json states for the weights; the weights' own, else float32, where it states none."""
+  """Returns the name of the weights' dtype as stated in config.json.
+
+  If config.json states none, returns the dtype of the stored weights, or float32 if the folder holds no weights.
+  """
   raw = read_raw_config(folder)
   stated = raw.get("dtype") or raw.get("torch_dtype")
   if stated is None and any(Path(folder).glob("*.safetensors")):
@@ -113,7 +120,12 @@ def stored_dtype(folder: str | Path) -> str:
 
 
 def weight_files(folder: str | Path) -> dict[str, Path]:
-  """Tensor name -> the safetensors file that holds it."""
+  """Returns tensor name -> the safetensors file that holds it.
+
+  Raises:
+    InputError: a file is missing or unreadable, the index is malformed or names a tensor that its file does not hold,
+      or the folder has both a single file and an index of other files.
+  """
   folder = Path(folder)
   index = folder / INDEX_FILE
   if index.is_file():
@@ -125,9 +137,9 @@ def weight_files(folder: str | Path) -> dict[str, Path]:
     for file in set(files.values()):
       names = set(_tensor_names(file))
       for name in (name for name, at in files.items() if at == file and name not in names):
-        raise InputError(f"{file}: no tensor {name}, which {INDEX_FILE} says is there")
+        raise InputError(f"{file}: no tensor {name}, but {INDEX_FILE} lists it in this file")
     if (folder / SINGLE_FILE).is_file() and folder / SINGLE_FILE not in files.values():
-      raise InputError(f"{folder}: {SINGLE_FILE}, and {INDEX_FILE} of other files: expected one model's weights")
+      raise InputError(f"{folder}: has {SINGLE_FILE} and an {INDEX_FILE} of other files, expected one model's weights")
     return files
   file = folder / SINGLE_FILE
   if not file.is_file():
@@ -146,23 +158,24 @@ def _tensor_names(file: Path) -> list[str]:
 
 
 def param_shapes(config: Qwen2Config, dtype: Any = jnp.float32) -> Params:
-  """The tree of the parameters, of shapes alone."""
+  """Returns the tree of the parameters with only shapes and `dtype`, no values."""
   shapes = jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
   return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), shapes)
 
 
 def load_params(folder: str | Path, config: Qwen2Config, dtype: Any = jnp.float32, *, shardings: Any = None) -> Params:
-  """The parameters of a Hugging Face folder as our tree, cast to `dtype`.
+  """Loads the parameters of a Hugging Face folder as our tree, cast to `dtype`.
 
-  Every header is checked before a weight is read. Then each leaf is made device by device, of the slices of the stored
-  tensors that the device holds: a host reads what its own devices need, and beside their arrays its memory holds a
-  block of BLOCK_BYTES, mapped and copied, and, where devices have their own memory, one device's part of a leaf.
+  Every header is checked before a weight is read. Each leaf is then built device by device from the slices of the
+  stored tensors that the device holds, so a host reads only what its own devices need. Beside the arrays of its
+  devices, a host's memory holds one block of BLOCK_BYTES (mapped and copied). If devices have their own memory, it also
+  holds one device's part of a leaf.
 
   Args:
-    shardings: of each leaf, in a tree like the parameters'; None: the default device.
+    shardings: sharding of each leaf, in a tree like the parameters'; None puts all leaves on the default device.
 
   Raises:
-    InputError: naming the tensor that is unknown, missing, of another shape or dtype, or not in its file.
+    InputError: a tensor is unknown, missing, of another shape or dtype, or not in its file. The message names it.
   """
   files = _check_tensors(folder, config)
   wanted = param_shapes(config, jnp.dtype(dtype))
@@ -196,17 +209,17 @@ def load_params(folder: str | Path, config: Qwen2Config, dtype: Any = jnp.float3
 
 
 def _check_tensors(folder: str | Path, config: Qwen2Config) -> dict[str, Path]:
-  """`weight_files`, after a look at every header; no weight is read."""
+  """Returns `weight_files` after checking the header of every file. Reads no weight."""
   table, files = tensor_table(config), weight_files(folder)
   if config.tie_word_embeddings:
     table[TIED_HEAD] = table[EMBEDDING]
   for file in sorted(set(files.values())):
     for name in _tensor_names(file):
       if files.get(name) != file:
-        raise InputError(f"{file}: tensor {name} is not what {INDEX_FILE} says is there")
+        raise InputError(f"{file}: tensor {name} is here, but {INDEX_FILE} does not list it in this file")
   for name in files:
     if name not in table:
-      raise InputError(f"{files[name]}: unknown tensor {name}, expected those of Qwen2 with this config.json")
+      raise InputError(f"{files[name]}: unknown tensor {name}, expected only tensors of Qwen2 with this config.json")
   for name in tensor_table(config):
     if name not in files:
       raise InputError(f"{folder}: missing tensor {name}")
@@ -222,7 +235,7 @@ def _check_tensors(folder: str | Path, config: Qwen2Config) -> dict[str, Path]:
 
 
 def _check_tied_head(files: Mapping[str, Path], config: Qwen2Config, sharding: jax.sharding.Sharding | None) -> None:
-  """Refuses a stored head that is not the embedding, in what this host's devices hold of it."""
+  """Raises InputError if a stored head differs from the embedding. Compares the parts that this host's devices hold."""
   for rows, columns in _local_parts((config.vocab_size, config.hidden_size), sharding):
     for block in row_blocks(rows, 4 * config.hidden_size):
       embed, head = (_read(files[name], name, (block, columns)) for name in (EMBEDDING, TIED_HEAD))
@@ -231,10 +244,10 @@ def _check_tied_head(files: Mapping[str, Path], config: Qwen2Config, sharding: j
 
 
 def _read_into(out: np.ndarray, file: Path, name: str, slot: Slot, part: Part) -> None:
-  """Fills `out` with that part of our form of a tensor, block by block of the rows that are stored.
+  """Fills `out` with a part of a tensor in our form, one block of stored rows at a time.
 
-  Columns are taken one row after the other through the mapped file: a quarter of the time, or less, of copying whole
-  rows and cutting them, with the page cache cold or warm; the disk gives whole pages either way.
+  Columns are taken row by row through the mapped file. This takes at most a quarter of the time of copying whole rows
+  and cutting them, with the page cache cold or warm. The disk delivers whole pages either way.
   """
   rows, *columns = slot.stored_part(part)
   for block in row_blocks(rows, 4 * math.prod(slot.stored_shape[1:])):
@@ -242,13 +255,16 @@ def _read_into(out: np.ndarray, file: Path, name: str, slot: Slot, part: Part) -
 
 
 def _read(file: Path, name: str, part: Part) -> np.ndarray:
-  """A part of a stored tensor. The file is open for this alone: while it is, the pages read count as our memory."""
+  """Reads a part of a stored tensor.
+
+  Opens the file only for this read, because the pages read count as our memory while it is open.
+  """
   with safe_open(file, framework="numpy") as handle:
     return handle.get_slice(name)[tuple(slice(at.start, at.stop) for at in part)]
 
 
 def _local_parts(shape: tuple[int, ...], sharding: jax.sharding.Sharding | None) -> dict[Part, list[jax.Device | None]]:
-  """The parts of an array that this host's devices hold, each with those devices; None is the default device."""
+  """Returns the parts of an array on this host, each with the devices that hold it. None is the default device."""
   if sharding is None:
     return {tuple(map(range, shape)): [None]}
   parts: dict[Part, list[jax.Device | None]] = {}
@@ -261,7 +277,7 @@ def _local_parts(shape: tuple[int, ...], sharding: jax.sharding.Sharding | None)
 def _make_array(
   shape: tuple[int, ...], sharding: jax.sharding.Sharding | None, read_part: Callable[[Part], np.ndarray]
 ) -> jax.Array:
-  """An array whose parts are read one after the other, each gone from the host before the next is read."""
+  """Makes an array part by part. Each part leaves the host's memory before the next is read."""
   placed: list[jax.Array] = []
   for part, devices in _local_parts(shape, sharding).items():
     values = read_part(part)
@@ -270,7 +286,7 @@ def _make_array(
 
 
 def _aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-  """Memory that JAX's CPU devices take over as it is: at any other alignment they would copy it."""
+  """Allocates an array that JAX's CPU devices take over without a copy. At any other alignment they would copy it."""
   size = math.prod(shape) * dtype.itemsize
   raw = np.empty(size + CPU_ALIGNMENT, np.uint8)
   start = -raw.ctypes.data % CPU_ALIGNMENT

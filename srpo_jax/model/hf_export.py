@@ -1,4 +1,4 @@
-"""Qwen2 checkpoints in Hugging Face form, written. The inverse of `hf.load_params`, bit for bit."""
+"""Writer of Qwen2 checkpoints in Hugging Face form, the bit-exact inverse of `hf.load_params`."""
 
 import functools
 import json
@@ -27,7 +27,7 @@ def save_params(
   dtype: str | None = None,
   max_shard_bytes: int | None = None,
 ) -> None:
-  """Writes a Hugging Face folder of parameters in memory; `save_weights` says how."""
+  """Writes a Hugging Face folder from parameters in memory. See `save_weights` for arguments and errors."""
   save_weights(
     functools.partial(_slot_of, params), config, out, source=source, dtype=dtype, max_shard_bytes=max_shard_bytes
   )
@@ -49,19 +49,20 @@ def save_weights(
   dtype: str | None = None,
   max_shard_bytes: int | None = None,
 ) -> None:
-  """Writes a Hugging Face folder, a tensor in memory at a time: the weights, and SOURCE's companion files.
+  """Writes a Hugging Face folder with the weights and SOURCE's companion files, one tensor in memory at a time.
 
-  It is written beside `out` and takes its name when it is whole.
+  The folder is written beside `out` and renamed to `out` once it is complete.
 
   Args:
-    read: what a slot holds, in our form: whole, or (without a layer) in consecutive parts of the axis that is stored
-      first.
+    read: returns the contents of a slot in our form. A slot without a layer may come in consecutive parts along the
+      axis that is stored first.
     source: folder whose config.json, tokenizer and generation files are copied.
-    dtype: of the stored weights; None keeps SOURCE's, and then config.json is copied unchanged.
-    max_shard_bytes: of one file; None: the files of SOURCE's index where it has one, else 5 GB.
+    dtype: dtype of the stored weights; None keeps SOURCE's dtype and copies its config.json unchanged.
+    max_shard_bytes: largest size of one weight file. None uses the files of SOURCE's index if it has one and the dtype
+      stays, else 5 GB.
 
   Raises:
-    InputError: `out` exists and is not empty, or SOURCE states a dtype that weights are not stored in.
+    InputError: `out` exists and is not an empty folder, or SOURCE states a dtype in which weights cannot be stored.
   """
   out, source = Path(out), Path(source)
   if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -84,7 +85,7 @@ def save_weights(
 
 
 def write_params(params: Params, config: Qwen2Config, out: Path) -> None:
-  """Writes the weights alone into a folder, in fp32."""
+  """Writes only the weights into a folder, in fp32."""
   _write_weights(functools.partial(_slot_of, params), config, out, "float32", 5_000_000_000, None)
 
 
@@ -96,7 +97,10 @@ def _write_weights(
   max_shard_bytes: int,
   index: bytes | None,
 ) -> None:
-  """One file, or several with an index: those of `index` where it lists just our tensors."""
+  """Writes the weights as one file, or as several with an index.
+
+  Uses the files of `index` if it lists exactly our tensors.
+  """
   table = tensor_table(config)
   weight_map: dict[str, str] = json.loads(index)["weight_map"] if index else {}
   if weight_map.keys() != table.keys():
@@ -121,7 +125,7 @@ def _write_weights(
 
 
 def _shard(table: Mapping[str, Slot], itemsize: int, max_shard_bytes: int) -> dict[str, str]:
-  """Tensor name -> file, in the table's order, each file of at most `max_shard_bytes` or one tensor."""
+  """Returns tensor name -> file, in the table's order. Each file holds at most `max_shard_bytes`, or one tensor."""
   shards: list[list[str]] = [[]]
   held = 0
   for name, slot in table.items():

@@ -1,4 +1,4 @@
-"""The tensors of a Hugging Face Qwen2 folder: one table maps each stored tensor to its place in our tree."""
+"""Table that maps each stored tensor of a Hugging Face Qwen2 folder to its place in our tree."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -8,14 +8,20 @@ import numpy as np
 from srpo_jax.model.qwen2 import Qwen2Config
 
 EMBEDDING, TIED_HEAD = "model.embed_tokens.weight", "lm_head.weight"
-BLOCK_BYTES = 32 * 2**20  # of a stored tensor, read at once
-Part = tuple[range, ...]  # of an array: the indices along each axis
+BLOCK_BYTES = 32 * 2**20  # bytes of a stored tensor read at once
+Part = tuple[range, ...]  # a part of an array, as the indices along each axis
 
 
 class Slot(NamedTuple):
-  """Where a stored tensor goes: tree path, layer (None: not stacked), our shape, and whether it is stored transposed.
+  """Place of a stored tensor in our tree.
 
-  torch's Linear stores [out, in]; our kernels are [in, out] with the head axis split off.
+  torch's Linear stores [out, in]. Our kernels are [in, out] with the head axis split off.
+
+  Attributes:
+    path: path of the leaf in the tree.
+    layer: index into a leaf that stacks all layers; None for a leaf that is not stacked.
+    shape: shape in our tree, without the layer axis.
+    stored_shape: shape in the file.
   """
 
   path: tuple[str, ...]
@@ -24,40 +30,43 @@ class Slot(NamedTuple):
   stored_shape: tuple[int, ...]
 
   def stored_part(self, part: Part) -> Part:
-    """The part of the stored tensor that holds a part of ours.
+    """Returns the part of the stored tensor that holds a part of ours.
 
     Raises:
-      ValueError: a head is cut, which the rules of sharding never do.
+      ValueError: the part cuts a head, which the sharding rules never do.
     """
     joined, inner = [], list(zip(part, self.shape, strict=True))
     for size in self.stored_shape[::-1] if self.transposed else self.stored_shape:
       at, held = inner.pop(0)
-      while held < size:  # the heads, and the features of each: one axis as stored
+      while held < size:  # the heads and the features of each are one stored axis
         features, many = inner.pop(0)
         if len(features) < many:
-          raise ValueError(f"{self.path}: {part} of {self.shape} cuts an axis that is stored inside another")
+          raise ValueError(
+            f"{self.path}: {part} of {self.shape} cuts an axis that is stored inside another, expected all of it"
+          )
         at, held = range(at.start * many, at.stop * many), held * many
       joined.append(at)
     return tuple(joined[::-1] if self.transposed else joined)
 
   def put_rows(self, ours: np.ndarray, start: int, stored: np.ndarray) -> None:
-    """Writes rows of (a part of) the stored tensor, from its row `start` on, into (that part of) ours."""
+    """Writes rows of the stored tensor, from its row `start` on, into ours. Both may be the same part of a tensor."""
     columns = stored.shape[1:]
     rows = ours.reshape(*columns, -1).T if self.transposed else ours.reshape(-1, *columns)
     rows[start : start + len(stored)] = stored
 
   def stored_rows(self, ours: np.ndarray) -> np.ndarray:
-    """Ours, or a part of it along the axis that is stored first, as (those rows of) the stored tensor."""
+    """Returns our array as rows of the stored tensor. It may be a part along the axis that is stored first."""
     columns = self.stored_shape[1:]
     return ours.reshape(*columns, -1).T if self.transposed else ours.reshape(-1, *columns)
 
   @property
   def transposed(self) -> bool:
+    """True if the tensor is stored transposed."""
     return self.path[-1].endswith("kernel") or self.path == ("head",)
 
 
 def tensor_table(config: Qwen2Config) -> dict[str, Slot]:
-  """Stored tensor name -> Slot, for every tensor of the model."""
+  """Returns stored tensor name -> Slot for every tensor of the model."""
   c = config
   m, f, h, n, d, v = (
     c.hidden_size,
@@ -91,6 +100,6 @@ def tensor_table(config: Qwen2Config) -> dict[str, Slot]:
 
 
 def row_blocks(rows: range, row_bytes: int) -> Iterator[range]:
-  """Consecutive parts of `rows`, of BLOCK_BYTES or one row each."""
+  """Returns consecutive parts of `rows`, each of at most BLOCK_BYTES or of one row."""
   step = max(1, BLOCK_BYTES // row_bytes)
   return (rows[start : start + step] for start in range(0, len(rows), step))

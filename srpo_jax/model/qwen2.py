@@ -1,7 +1,7 @@
 """Qwen2.5 (arXiv 2412.15115) in Flax linen: the forward pass over a plain parameter pytree.
 
-A block is x + Attention(RMSNorm(x)), then x + SwiGLU(RMSNorm(x)); query, key and value projections have a bias, no
-other does; positions enter by rotary embedding (half-split form); the head is the embedding when it is tied.
+A block is x + Attention(RMSNorm(x)), then x + SwiGLU(RMSNorm(x)). Only the query, key and value projections have a
+bias. Positions enter by rotary embedding in its half-split form. A tied head is the embedding.
 
 Axes: B rows, T tokens, M model features, F hidden features of the MLP, H query heads, N key/value heads, D features of
 a head, V vocabulary, L layers (leading, scanned).
@@ -21,19 +21,19 @@ from srpo_jax.model.sharding import constrain
 from srpo_jax.utils.arrays import Array
 
 Params = dict[str, Any]
-# (q [B T H D], k [B T N D], v [B T N D], what this layer was given) -> (out [B T H D], what this layer keeps)
+# (q [B T H D], k [B T N D], v [B T N D], the layer's input `given`) -> (out [B T H D], values that the layer keeps)
 Attend = Callable[[Array, Array, Array, Any], tuple[Array, Any]]
 
 REMAT_POLICIES: dict[str, Any] = {
   "none": None,  # keep every activation
   "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,  # keep the projections' outputs
-  "full": jax.checkpoint_policies.nothing_saveable,  # keep each layer's input alone
+  "full": jax.checkpoint_policies.nothing_saveable,  # keep only each layer's input
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Qwen2Config:
-  """The shape of a Qwen2 model, under the names of its Hugging Face config."""
+  """Shape of a Qwen2 model, with the field names of its Hugging Face config."""
 
   vocab_size: int
   hidden_size: int
@@ -58,10 +58,10 @@ def rope(x: Float[Array, " B T H D"], positions: Int[Array, " B T"], theta: floa
 
 
 def linear(x: Float[Array, " *batch _"], kernel: Float[Array, " ..."], inputs: int = 1) -> Float[Array, " ..."]:
-  """x @ kernel, contracting x's last axis with the kernel's first `inputs` axes (flattened).
+  """Returns x @ kernel, contracting x's last axis with the kernel's first `inputs` axes (flattened).
 
-  One two-dimensional product: with the batch axes left apart, XLA's CPU backend transposes the operands of the weight
-  gradient through memory, at several times the cost of the product.
+  This is one two-dimensional product. With separate batch axes, XLA's CPU backend transposes the operands of the weight
+  gradient through memory, which costs several times as much as the product.
   """
   out = kernel.shape[inputs:]
   flat = x.reshape(-1, x.shape[-1]) @ kernel.reshape(x.shape[-1], -1)
@@ -69,7 +69,7 @@ def linear(x: Float[Array, " *batch _"], kernel: Float[Array, " ..."], inputs: i
 
 
 class RMSNorm(nn.Module):
-  """x / rms(x) * weight, the statistic in fp32."""
+  """Computes x / rms(x) * weight with the statistic in fp32."""
 
   eps: float
 
@@ -82,7 +82,7 @@ class RMSNorm(nn.Module):
 
 
 class Block(nn.Module):
-  """One layer. `attend` decides what keys and values a query sees: the row's own, or a cache."""
+  """One layer. `attend` decides which keys and values a query sees: those of its own row, or a cache."""
 
   config: Qwen2Config
 
@@ -116,7 +116,7 @@ class Block(nn.Module):
 
 
 def init_params(config: Qwen2Config, key: Array) -> Params:
-  """Random fp32 parameters: embed [V M], layers (each leaf [L ...]), final_norm [M], head [M V] when untied."""
+  """Returns random fp32 parameters: embed [V M], layers (each leaf [L ...]), final_norm [M], head [M V] if untied."""
   c = config
   embed_key, layers_key, head_key = jax.random.split(key, 3)
   x, positions = jnp.zeros((1, 1, c.hidden_size)), jnp.zeros((1, 1), jnp.int32)
@@ -136,7 +136,10 @@ def init_params(config: Qwen2Config, key: Array) -> Params:
 
 
 def unstack_layers(params: Params, config: Qwen2Config) -> list[Params]:
-  """The layers as a list, for programs that visit each many times: a scan would slice the stack at every visit."""
+  """Returns the layers as a list, for programs that visit each layer many times.
+
+  A scan would slice the stack at every visit.
+  """
   leaves, tree = jax.tree.flatten(params["layers"])
   return [jax.tree.unflatten(tree, [leaf[i] for leaf in leaves]) for i in range(config.num_hidden_layers)]
 
@@ -146,7 +149,9 @@ def _batch_axes(n: int) -> tuple[str, ...]:
 
 
 def embed(params: Params, tokens: Int[Array, " *batch"], dtype: Any) -> Float[Array, " *batch M"]:
-  table = constrain(params["embed"], "vocab", "features")  # whole rows: the looked-up ones are split over the batch
+  """Returns the embeddings of tokens in `dtype`."""
+  # Rows of the table stay whole, because the looked-up rows are split over the batch.
+  table = constrain(params["embed"], "vocab", "features")
   return constrain(table[tokens].astype(dtype), *_batch_axes(tokens.ndim), "features")
 
 
@@ -159,7 +164,11 @@ def apply_layers(
   *,
   remat: str = "none",
 ) -> tuple[Float[Array, " B T M"], Any]:
-  """All blocks by one scan, and what `attend` kept of each layer (stacked on a leading L axis)."""
+  """Applies all blocks in one scan. Returns the output and the values `attend` kept, stacked on a leading L axis.
+
+  Args:
+    remat: key of REMAT_POLICIES.
+  """
   block = Block(config)
 
   def layer(x: Array, layer_params: Params) -> tuple[Array, Any]:
@@ -167,30 +176,34 @@ def apply_layers(
 
   if remat != "none":
     layer = jax.checkpoint(layer, policy=REMAT_POLICIES[remat])
-  # A shallow model compiles as fast without the loop, and its backward pass then keeps no stacked copies.
+  # Unrolled, a shallow model compiles as fast, and its backward pass keeps no stacked copies.
   return jax.lax.scan(layer, x, params["layers"], unroll=config.num_hidden_layers <= 4)
 
 
 def apply_layer(
   layer_params: Params, config: Qwen2Config, x: Array, positions: Array, attend: Attend, given: Any
 ) -> tuple[Array, Any]:
-  """One block, for `unstack_layers`."""
+  """Applies one block, whose parameters come from `unstack_layers`. Returns the output and the values `attend` kept."""
   return Block(config).apply({"params": layer_params}, x, positions, attend, given)
 
 
 def final_norm(params: Params, config: Qwen2Config, x: Float[Array, " *batch M"]) -> Float[Array, " *batch M"]:
+  """Applies the RMSNorm before the head."""
   return cast(Array, RMSNorm(config.rms_norm_eps).apply({"params": {"weight": params["final_norm"]}}, x))
 
 
 def gather_head(params: Params) -> Params:
-  """The parameters that `logits` reads, gathered over fsdp: for loops that would gather them at every turn."""
+  """Returns the parameters that `logits` reads, gathered over fsdp.
+
+  A loop that calls `logits` would otherwise gather them in every iteration.
+  """
   if "head" in params:
     return {"head": constrain(params["head"], "features", "vocab")}
   return {"embed": constrain(params["embed"], "vocab", "features")}
 
 
 def logits(params: Params, hidden: Float[Array, " *batch M"]) -> Float[Array, " *batch V"]:
-  """Next-token logits in fp32 of hidden states after the final norm."""
+  """Returns fp32 next-token logits from hidden states after the final norm."""
   flat = hidden.reshape(-1, hidden.shape[-1])
   if "head" in params:
     out = jnp.dot(flat, params["head"].astype(flat.dtype), preferred_element_type=jnp.float32)
@@ -209,13 +222,13 @@ def forward(
   dtype: Any = jnp.float32,
   remat: str = "none",
 ) -> Float[Array, " B T M"]:
-  """Hidden states after the final norm.
+  """Returns hidden states after the final norm.
 
   Args:
-    positions: each token's place within its own sequence, from 0.
-    segments: which sequence of its row a token belongs to, from 1; 0 is padding.
-    dtype: of the computation; parameters keep theirs.
-    remat: a key of REMAT_POLICIES, what the backward pass recomputes.
+    positions: position of each token within its own sequence, from 0.
+    segments: number of the token's sequence within its row, from 1; 0 is padding.
+    dtype: dtype of the computation; parameters keep their own.
+    remat: key of REMAT_POLICIES, which decides what the backward pass recomputes.
   """
 
   def attend(q: Array, k: Array, v: Array, given: None) -> tuple[Array, None]:

@@ -1,8 +1,12 @@
-"""Writes a safetensors file tensor by tensor; the library's own writer wants all of them in memory at once.
+"""Writes a safetensors file tensor by tensor. The library's own writer needs all tensors in memory at once.
 
-The format (https://github.com/huggingface/safetensors#format): the header's length as a little-endian uint64, the
-header (JSON: name -> dtype, shape, data_offsets; padded with spaces to 8 bytes), then the tensors' bytes one after the
-other. Order and spelling are the library's, so that the same tensors give the same file.
+A file holds three parts (https://github.com/huggingface/safetensors#format):
+
+1. The header's length as a little-endian uint64.
+2. The header, JSON of name -> dtype, shape, data_offsets, padded with spaces to a multiple of 8 bytes.
+3. The tensors' bytes, one after the other.
+
+Order and spelling follow the library, so the same tensors give the same file.
 """
 
 import json
@@ -24,13 +28,17 @@ def write_safetensors(
   dtype: Any,
   read: Callable[[str], Iterable[np.ndarray]],
 ) -> None:
-  """Writes tensors of one dtype; `read(name)` gives a tensor as consecutive blocks of its rows, in that dtype.
+  """Writes tensors of one dtype.
+
+  Args:
+    shapes: tensor name -> shape.
+    read: returns a tensor by name, as consecutive blocks of its rows in `dtype`.
 
   Raises:
-    ValueError: blocks that are not the tensor that `shapes` says.
+    ValueError: the blocks of a tensor do not have its shape in `shapes`, or have another dtype.
   """
   dtype = jnp.dtype(dtype)
-  header: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers asks for it
+  header: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # required by transformers
   at = 0
   for name in sorted(shapes):
     size = math.prod(shapes[name]) * dtype.itemsize
@@ -44,10 +52,12 @@ def write_safetensors(
       rows = 0
       for block in read(name):
         if block.dtype != dtype or block.shape[1:] != shapes[name][1:]:
-          raise ValueError(f"{name}: a block of {block.dtype}{list(block.shape)} of {dtype}{list(shapes[name])}")
+          raise ValueError(
+            f"{name}: block is {block.dtype}{list(block.shape)}, expected rows of {dtype}{list(shapes[name])}"
+          )
         out.write(np.ascontiguousarray(block).view(np.uint8).data)
         rows += len(block)
       if rows != shapes[name][0]:
-        raise ValueError(f"{name}: {rows} rows of {shapes[name][0]}")
+        raise ValueError(f"{name}: got {rows} rows, expected {shapes[name][0]}")
     out.flush()
     os.fsync(out.fileno())

@@ -1,4 +1,4 @@
-"""Drawing tokens: every draw's key is derived from what the draw is for, so a rerun or another schedule replays it.
+"""Token sampling. Every draw derives its key from its purpose, so a rerun or another schedule replays it.
 
 Axes: S slots, V vocabulary.
 """
@@ -15,7 +15,7 @@ from srpo_jax.utils.arrays import Array
 
 
 class Purpose(enum.IntEnum):
-  """What randomness is for; part of every key, so that no two uses share draws."""
+  """Purpose of a draw. It is part of every key, so that no two uses share draws."""
 
   TRAIN = 0
   EVAL = 1
@@ -26,7 +26,7 @@ class Purpose(enum.IntEnum):
 
 
 def prompt_key(seed: int, purpose: Purpose, step: int, prompt_id: str) -> Key[Array, ""]:
-  """The key of one prompt's group. Fold in the sample, then the position in the response, for each draw."""
+  """Returns the key of one prompt's group. For each draw, fold in the sample and then the position in the response."""
   key = jax.random.key(seed)
   for part in (int(purpose), step, zlib.crc32(prompt_id.encode())):
     key = jax.random.fold_in(key, part)
@@ -34,7 +34,7 @@ def prompt_key(seed: int, purpose: Purpose, step: int, prompt_id: str) -> Key[Ar
 
 
 def uniforms(keys: Key[Array, " S"], position: Int[Array, " S"]) -> Float[Array, " S"]:
-  """One uniform in [0, 1) a slot, for the token at `position` of its response."""
+  """Returns one uniform in [0, 1) per slot, for the token at `position` of its response."""
   return jax.vmap(lambda key, at: jax.random.uniform(jax.random.fold_in(key, at)))(keys, position)
 
 
@@ -43,11 +43,15 @@ def draw(
 ) -> tuple[Int[Array, " S"], Float[Array, " S"]]:
   """Draws from softmax(logits / temperature) by inverting its CDF at `uniform`, in two levels of sqrt(V) blocks.
 
-  One uniform and two short cumulative sums: a Gumbel draw needs V uniforms and two logarithms of each.
-  Temperature 0 is greedy. Below 1, `top_p` leaves the nucleus alone (a Python number: at 1 nothing is compiled for it).
+  This takes one uniform and two short cumulative sums. A Gumbel draw needs V uniforms and two logarithms of each.
+
+  Args:
+    temperature: 0 is greedy.
+    top_p: below 1, draws only from the nucleus. It is a Python number, and at 1 nothing is compiled for it.
 
   Returns:
-    Tokens, and their log-probabilities at the temperature (at temperature 1 where it is 0), within the nucleus.
+    Tokens [S], and their log-probabilities [S] within the nucleus. Those of greedy slots are at temperature 1, all
+    others at the slot's temperature.
   """
   slots, vocab = logits.shape
   greedy = temperature == 0
@@ -68,7 +72,7 @@ def draw(
   inner = jnp.take_along_axis(mass, block[:, None, None], axis=1)[:, 0]
   below = jnp.take_along_axis(upper - block_mass, block[:, None], axis=1)
   offset = jnp.sum(jnp.cumsum(inner, axis=-1) <= target[:, None] - below, axis=-1)
-  # Rounding can carry the target past the block's sum: stay on the last token that has any mass.
+  # Rounding can carry the target past the block's sum. Then stay on the last token that has any mass.
   last = width - 1 - jnp.argmax(inner[:, ::-1] > 0, axis=-1)
   sampled = block * width + jnp.minimum(offset, last)
 
@@ -78,14 +82,15 @@ def draw(
 
 
 def in_nucleus(mass: Float[Array, " S V"], top_p: float) -> Bool[Array, " S V"]:
-  """The nucleus (Holtzman et al., arXiv 1904.09751): the likeliest tokens that together hold `top_p` of the mass.
+  """Returns the mask of the nucleus (Holtzman et al., arXiv 1904.09751).
 
-  It holds every token of at least some mass: the largest for which they hold `top_p`; so of equal tokens all are in,
-  or none. That mass is found bit by bit, since floats from 0 on are in the order of their bits: 31 sums over the
+  The nucleus is the smallest set of likeliest tokens that holds `top_p` of the mass. It contains every token whose mass
+  reaches a threshold, the largest one for which these tokens hold `top_p`. Tokens of equal mass are therefore all in or
+  all out. The threshold is found bit by bit, because floats from 0 on sort like their bits. This takes 31 sums over the
   vocabulary, where a sort would move it many times.
 
   Args:
-    mass: at least 0, the largest of each row at least a normal number.
+    mass: probability mass, not necessarily normalized. At least 0, and the largest of each row is a normal number.
   """
   bits = jax.lax.bitcast_convert_type(mass, jnp.int32)
   wanted = top_p * mass.sum(-1)

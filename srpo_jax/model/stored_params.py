@@ -1,4 +1,4 @@
-"""The parameters of a checkpoint, read from its files a layer at a time, with no device and no copy of the model."""
+"""Reads the parameters of a checkpoint from its files one layer at a time, without devices or a copy of the model."""
 
 import logging
 from collections.abc import Iterator
@@ -13,20 +13,20 @@ from srpo_jax.model.qwen2 import Params
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import read_json
 
-KEPT_BYTES = 64 * 2**20  # a stacked leaf of at most this size (norms, biases) is read once, and kept
+KEPT_BYTES = 64 * 2**20  # largest stacked leaf (norms, biases) that is read once and kept without a warning
 
 
 class StoredParams:
-  """Reads orbax's files (zarr arrays in an OCDBT database) through TensorStore, which orbax too reads them with."""
+  """Reads orbax's files (zarr arrays in an OCDBT database) through TensorStore, as orbax does."""
 
   def __init__(self, folder: Path, like: Params):
     """
     Args:
       folder: WORKDIR/checkpoints/STEP/params, local or gs://.
-      like: the tree of the parameters' shapes and dtypes.
+      like: tree of the parameters' shapes and dtypes.
 
     Raises:
-      InputError: an array is not there, or has another shape or dtype.
+      InputError: an array is missing, unknown or unreadable, or has another shape or dtype.
     """
     self._context = ts.Context({"cache_pool": {"total_bytes_limit": 0}})
     self._leaves: dict[tuple[str, ...], Any] = {}
@@ -36,7 +36,7 @@ class StoredParams:
     names = {".".join(key["key"] for key in array["key_metadata"]) for array in listed}
     wrong = sorted(names ^ {".".join(path) for path, _ in _flatten(like)})
     if wrong:
-      where = "in the checkpoint alone" if wrong[0] in names else "in the model alone"
+      where = "only in the checkpoint" if wrong[0] in names else "only in the model"
       raise InputError(f"{folder}: does not fit this model: {wrong[0]} is {where}")
     base = str(folder) if "://" in str(folder) else f"file://{folder}"
     for path, leaf in _flatten(like):
@@ -54,17 +54,17 @@ class StoredParams:
 
   @property
   def bytes_read(self) -> int:
-    """Of files or objects, so far; compressed, as they are stored."""
+    """Bytes read from files or objects so far, as stored, so compressed."""
     return _bytes_read() - self._before
 
   def read(self, slot: Slot) -> Iterator[np.ndarray]:
-    """What a slot holds: a layer of a stacked leaf, or consecutive parts of another along the axis stored first."""
+    """Yields one layer of a stacked leaf, or consecutive parts of any other leaf along the axis stored first."""
     stored = self._leaves[slot.path]
     chunk = stored.chunk_layout.read_chunk.shape
     if slot.layer is not None:
       if slot.path not in self._kept and chunk[0] > 1:
-        if _size(stored) > KEPT_BYTES:  # written before chunks were cut by layer
-          logging.warning("%s is not stored by layer: it is held whole", ".".join(slot.path))
+        if _size(stored) > KEPT_BYTES:  # from a checkpoint written before chunks were cut by layer
+          logging.warning("%s is not stored by layer, so it is kept in memory whole", ".".join(slot.path))
         self._kept[slot.path] = stored.read().result()
       if slot.path in self._kept:
         yield self._kept[slot.path][slot.layer]
@@ -90,7 +90,7 @@ def _flatten(tree: Params, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
 
 
 def _bytes_read() -> int:
-  """Of this process's reads through TensorStore, whatever they read from."""
+  """Returns the bytes that this process has read through TensorStore, from any source."""
   metrics = ts.experimental_collect_matching_metrics("/tensorstore/kvstore/")
   sums = [m for m in metrics if m["name"].endswith(("/file/bytes_read", "/gcs/bytes_read", "/gcs_grpc/bytes_read"))]
   return sum(int(value["value"]) for metric in sums for value in metric["values"])

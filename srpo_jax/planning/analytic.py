@@ -1,8 +1,11 @@
-"""A step's cost and memory in closed form: to rank meshes before compiling any, and where nothing can be compiled.
+"""Cost and memory of a step in closed form.
 
-Of one chip on a mesh of d x f x t (data, fsdp, tensor). W: parameters, 4-byte masters split f t ways, 2-byte serving
-weights t ways. Activations are counted once written and once read at each product; what a compiler fuses further or
-spills is not known here. Collectives are rings: of b bytes over n chips each receives b (n - 1) / n.
+The search ranks meshes with it before it compiles any. Plans use it where nothing can be compiled.
+
+All figures are for one chip on a mesh of d x f x t (data, fsdp, tensor). Of the W parameters, the 4-byte masters are
+split f t ways and the 2-byte serving weights t ways. Activations count as written once and read once at each product.
+The model does not know what a compiler fuses further or spills. Collectives are rings: for b bytes over n chips each
+chip receives b (n - 1) / n.
 """
 
 import dataclasses
@@ -17,12 +20,13 @@ from srpo_jax.planning.traffic import Traffic
 from srpo_jax.planning.workload import Workload
 
 ITEM = {"float32": 4, "bfloat16": 2}
-FORWARDS = {"none": 1.0, "dots": 1.0, "full": 2.0}  # of the layers, in one forward and backward pass
+# remat -> forward passes through the layers in one forward and backward pass.
+FORWARDS = {"none": 1.0, "dots": 1.0, "full": 2.0}
 
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-  """Bytes on one chip."""
+  """Memory on one chip in bytes."""
 
   weights: float
   moments: float
@@ -46,10 +50,11 @@ class Sizes:
 
 
 def sizes(config: Config, shape: Qwen2Config, row_tokens: int, *, lanes: int = 1) -> Sizes:
-  """What lies on a chip, from shapes alone.
+  """Returns the memory of a chip, computed only from shapes.
 
   Args:
-    lanes: a head's features are filled up to a multiple of these in the cache (0.5B's 64 to 128 on a TPU).
+    row_tokens: tokens of a row of a micro-batch.
+    lanes: the cache pads a head's features to a multiple of this (0.5B's 64 to 128 on a TPU).
   """
   c, mesh = shape, config.mesh
   d, f, t = mesh.data, mesh.fsdp, mesh.tensor
@@ -64,10 +69,10 @@ def sizes(config: Config, shape: Qwen2Config, row_tokens: int, *, lanes: int = 1
   kept = c.num_hidden_layers * tokens * c.hidden_size * item  # each layer's input
   wide = 4 * c.intermediate_size / t + 6 * c.hidden_size + 3 * (c.num_attention_heads * c.head_dim) / t
   inside = tokens * wide * item * (1 if config.model.remat == "full" else c.num_hidden_layers)
-  layer = n_parameters(c) / c.num_hidden_layers * (item + master) / t  # one layer gathered, and its gradient
+  layer = n_parameters(c) / c.num_hidden_layers * (item + master) / t  # one gathered layer and its gradient
   head = c.vocab_size * c.hidden_size / t * (item + master)
   chunk = config.train.micro_batch / (d * f) * config.train.head_chunk * c.vocab_size / t * 4 * 4
-  stacked = n_parameters(c) * item / (f * t)  # the masters in the type of the computation
+  stacked = n_parameters(c) * item / (f * t)  # the masters cast to the dtype of the computation
   return Sizes(
     weights=weights,
     moments=2 * weights,
@@ -80,13 +85,16 @@ def sizes(config: Config, shape: Qwen2Config, row_tokens: int, *, lanes: int = 1
 
 
 def _kv_bytes(shape: Qwen2Config, item: int, lanes: int) -> int:
-  """Bytes of a position's keys and values in all layers and heads."""
+  """Returns the bytes of one position's keys and values in all layers and heads."""
   filled = -(-shape.head_dim // lanes) * lanes
   return 2 * shape.num_hidden_layers * shape.num_key_value_heads * filled * item
 
 
 def programs(config: Config, shape: Qwen2Config, work: Workload, *, lanes: int = 1) -> dict[str, Program]:
-  """Programs with FLOPs, bytes and received bytes in closed form, for `phases.estimate`; their memory is unknown."""
+  """Returns programs with FLOPs, HBM bytes and received bytes in closed form, for `phases.estimate`.
+
+  Their memory is unknown. See `sizes` for `lanes`.
+  """
   c, mesh, o = shape, config.mesh, config.rollout
   d, f, t = mesh.data, mesh.fsdp, mesh.tensor
   ways = d * f
@@ -99,7 +107,7 @@ def programs(config: Config, shape: Qwen2Config, work: Workload, *, lanes: int =
   def ring(n_bytes: float, n: int) -> float:
     return n_bytes * (n - 1) / n
 
-  def reduced(tokens: float, times: int) -> float:  # all-reduces of activations over tensor, `times` a layer
+  def reduced(tokens: float, times: int) -> float:  # all-reduces of activations over tensor, `times` per layer
     return times * c.num_hidden_layers * 2 * ring(tokens * c.hidden_size * item, t)
 
   def program(name: str, flops: float, hbm: float, wire: float) -> Program:
@@ -120,8 +128,8 @@ def programs(config: Config, shape: Qwen2Config, work: Workload, *, lanes: int =
   passes = FORWARDS[config.model.remat] + 2
   wide = 4 * c.intermediate_size / t + 12 * c.hidden_size + 4 * c.num_attention_heads * c.head_dim / t
   moved = passes * c.num_hidden_layers * local * wide * item
-  moved += passes * 2 * w * item / t + 3 * size.gradients  # gathered weights written and read; gradients added
-  wire = 2 * ring(w * item / t, f) + ring(w * item / t, f)  # gathered forward and backward; gradients scattered
+  moved += passes * 2 * w * item / t + 3 * size.gradients  # write and read gathered weights, add gradients
+  wire = 2 * ring(w * item / t, f) + ring(w * item / t, f)  # gather weights forward and backward, scatter gradients
   wire += 2 * ring(size.gradients, d) + reduced(local, 4 + (2 if config.model.remat == "full" else 0))
   found = [
     program("reshard", 0.0, w * master / (f * t) + size.serving, ring(size.serving, f)),
@@ -138,7 +146,7 @@ def programs(config: Config, shape: Qwen2Config, work: Workload, *, lanes: int =
 
 
 def divides(shape: Qwen2Config, d: int, f: int, t: int) -> bool:
-  """Whether a mesh cuts the model evenly; few key/value heads are copied."""
+  """Returns True if a mesh divides the model evenly. Fewer key/value heads than `t` are copied and always fit."""
   c = shape
   kv = c.num_key_value_heads
   return all(n % t == 0 for n in (c.num_attention_heads, c.vocab_size, c.intermediate_size)) and (
@@ -147,7 +155,7 @@ def divides(shape: Qwen2Config, d: int, f: int, t: int) -> bool:
 
 
 def meshes(shape: Qwen2Config, chips: int) -> list[tuple[int, int, int]]:
-  """Every (data, fsdp, tensor) of `chips` that the model divides over."""
+  """Returns every (data, fsdp, tensor) mesh of `chips` chips that divides the model evenly."""
   return [
     (chips // (f * t), f, t)
     for t in range(1, chips + 1)
@@ -157,12 +165,20 @@ def meshes(shape: Qwen2Config, chips: int) -> list[tuple[int, int, int]]:
 
 
 def rows_for(config: Config, ways: int) -> list[int]:
-  """Micro-batch rows worth trying: one, two, four a group of chips."""
+  """Returns the micro-batch rows to try: 1, 2 and 4 times `ways`, and the config's own number if `ways` divides it.
+
+  Args:
+    ways: parts that the rows are split into (data x fsdp).
+  """
   own = config.train.micro_batch
   return sorted({ways, 2 * ways, 4 * ways} | ({own} if own % ways == 0 else set()))
 
 
 def slots_for(config: Config, ways: int) -> list[int]:
-  """Slots worth trying: doublings, from one a group of chips to all responses of a step."""
+  """Returns the slots to try: powers of two, from 16 to the number of responses of a step.
+
+  Args:
+    ways: parts that the slots are split into (data x fsdp), which must divide them.
+  """
   n = config.rollout.prompts * config.rollout.group
   return [s for s in (2**i for i in range(4, 15)) if s % ways == 0 and s <= math.ceil(n)]

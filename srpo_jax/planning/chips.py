@@ -1,8 +1,9 @@
-"""What one chip can do, as published, and which chips a topology has.
+"""Published rates of chips, and the chips of a topology.
 
-Rates are the makers' own, dense bf16. `ici` is one direction of a chip's links together: half of what is published
-as bidirectional. `available` is what XLA lets programs have of the memory: where libtpu compiles for the chip it is
-the limit in its own out-of-memory message (libtpu 0.0.42.1), elsewhere the published capacity.
+Rates are the makers' own, for dense bf16. `ici` is the rate of all links of a chip together in one direction, half of
+the rate published as bidirectional. `available` is the memory that XLA lets programs use. For chips that libtpu
+compiles for, it is the limit in libtpu's own out-of-memory message (libtpu 0.0.42.1). For others it is the published
+capacity.
 """
 
 import dataclasses
@@ -18,15 +19,15 @@ GIB = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-  """Published rates of one chip; None where nobody publishes one."""
+  """Published rates of one chip. None stands for a rate that nobody publishes."""
 
   name: str
   platform: str  # tpu | gpu | cpu
-  flops: float | None  # a second, dense bf16
-  hbm: float | None  # bytes a second
-  ici: float | None  # bytes a second, one direction, all links of the chip together
+  flops: float | None  # FLOP/s, dense bf16
+  hbm: float | None  # bytes/s
+  ici: float | None  # bytes/s in one direction, all links of the chip together
   capacity: int | None  # bytes of memory, published
-  available: int | None  # bytes that programs can have
+  available: int | None  # bytes of memory that programs can use
   source: str
 
 
@@ -42,13 +43,13 @@ GPUS = {
 }
 CPU = Chip("cpu", "cpu", None, None, None, None, None, "no published rate: no time is estimated")
 
-# A TPU slice of fewer chips than a host's has only these shapes.
+# The only shapes of a TPU slice with fewer chips than a host.
 _SUB_HOST = {"1x1": [1, 1, 1], "1": [1, 1, 1]}
-_ENVIRONMENT = {  # libtpu looks for a TPU machine's metadata and for its lock; a plan needs neither
+_ENVIRONMENT = {  # libtpu looks for the metadata and the lock of a TPU machine, and a plan needs neither
   "TPU_SKIP_MDS_QUERY": "1",
   "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
   "TPU_WORKER_HOSTNAMES": "localhost",
-  "TPU_ACCELERATOR_TYPE": "v5p-8",  # of this machine, not of the plan: anything it knows stops a warning
+  "TPU_ACCELERATOR_TYPE": "v5p-8",  # describes this machine, not the plan; any known type avoids a warning
   "TPU_MIN_LOG_LEVEL": "3",
   "TPU_STDERR_LOG_LEVEL": "3",
 }
@@ -56,19 +57,19 @@ _ENVIRONMENT = {  # libtpu looks for a TPU machine's metadata and for its lock; 
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-  """Chips that a run has: `name` as the user wrote it, and their number."""
+  """Chips of a run."""
 
-  name: str
+  name: str  # as the user wrote it
   chip: Chip
   chips: int
-  shape: str  # of a TPU slice, 4x4x8
+  shape: str  # 4x4x8 for a TPU slice, a number for GPUs
 
 
 def parse_topology(text: str) -> Topology:
-  """`v5p:4x4x8`, `v6e:2x4`, or a number of GPUs, `h200:1`.
+  """Parses a TPU slice such as `v5p:4x4x8` or `v6e:2x4`, or a number of GPUs such as `h200:1`.
 
   Raises:
-    InputError: not of this form, or an unknown chip.
+    InputError: the text does not have this form, or the chip is unknown.
   """
   name, _, shape = text.partition(":")
   chip = (TPUS | GPUS).get(name)
@@ -81,15 +82,15 @@ def parse_topology(text: str) -> Topology:
 
 
 def tpu_devices(topology: Topology) -> list[Any]:
-  """The devices of a TPU slice that libtpu compiles for; none of them is here.
+  """Returns the devices of a TPU slice for libtpu to compile for. This machine need not have them.
 
   Raises:
-    InputError: libtpu is not installed, or knows no such slice.
+    InputError: libtpu is not installed or does not know the slice.
   """
   for name, value in _ENVIRONMENT.items():
     os.environ.setdefault(name, value)
   try:
-    import libtpu  # noqa: F401 (named here, so that its absence is told before jax falls back to something else)
+    import libtpu  # noqa: F401 (imported here so that its absence is reported before JAX falls back to another platform)
   except ImportError:
     raise InputError(
       f"--topology: {topology.name}: libtpu is not installed, expected `pip install 'srpo-jax[tpu]'` (it compiles for "
@@ -102,17 +103,19 @@ def tpu_devices(topology: Topology) -> list[Any]:
     found = topologies.get_topology_desc(
       topology.name, platform="tpu", **({"chips_per_host_bounds": few} if few else {})
     )
-  except Exception as error:  # libtpu raises what jax makes of its status: several types, one line each
+  except Exception as error:  # JAX maps the status of libtpu to several exception types
     reason = str(error).splitlines()[0]
-    raise InputError(f"--topology: {topology.name}: libtpu knows no such slice ({reason})") from None
+    raise InputError(f"--topology: {topology.name}: libtpu does not know this slice ({reason})") from None
   devices = list(found.devices)
   if len(devices) != topology.chips:
-    raise InputError(f"--topology: {topology.name}: has {len(devices)} devices, expected one for each of its chips")
+    raise InputError(
+      f"--topology: {topology.name}: has {len(devices)} devices, expected {topology.chips}, one per chip"
+    )
   return devices
 
 
 def chip_of(device: Any) -> Chip:
-  """The row of the table for a device that is here; rates unknown where it has none."""
+  """Returns the chip of one of this machine's devices. Its rates are None if it is not in the tables."""
   kind = str(device.device_kind).lower()
   for name, chip in GPUS.items():
     if name in kind:

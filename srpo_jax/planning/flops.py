@@ -1,9 +1,9 @@
-"""FLOPs of a traced program, counted in its jaxpr: products exactly, loops times their trips, kernels by formula.
+"""FLOPs of a traced program, counted in its jaxpr.
 
-A multiply-add is two. Only products are counted (matrix products and attention kernels): on these chips everything
-else runs beside them on other units. A forward pass that rematerialisation repeats stands in the jaxpr a second time,
-and is counted so. Of a causal kernel that skips the blocks above the diagonal the half is counted; XLA's own attention
-computes, and here counts, the full square.
+Products are counted exactly, loops by their trip counts and kernels by formulas. A multiply-add is two FLOPs. Only
+matrix products and attention kernels count, because everything else runs beside them on other units of these chips. A
+forward pass that rematerialisation repeats appears twice in the jaxpr and counts twice. A causal kernel that skips the
+blocks above the diagonal counts half of the square. XLA's own attention computes the full square and counts as such.
 """
 
 import json
@@ -16,15 +16,15 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 
 
 def count_flops(jaxpr: Any, while_trips: int | None = None, fill: float = 1.0) -> float:
-  """FLOPs of all devices together, those that repeat another's work aside.
+  """Returns the FLOPs of all devices together. Work that several devices repeat counts once.
 
   Args:
-    jaxpr: of `jax.make_jaxpr`, or `.jaxpr` of a traced program.
-    while_trips: of a loop whose end depends on data (a decode loop: its longest).
-    fill: the share of the cache's positions that are in use, for kernels that read no others.
+    jaxpr: result of `jax.make_jaxpr`, or `.jaxpr` of a traced program.
+    while_trips: trip count of a loop whose end depends on data, such as the most steps of a decode loop.
+    fill: fraction of the cache's positions in use, for kernels that read only those.
 
   Raises:
-    ValueError: such a loop without `while_trips`, or a kernel that no formula knows.
+    ValueError: a loop's end depends on data and `while_trips` is None, or a kernel or product has no formula.
   """
   jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
   total = 0.0
@@ -38,19 +38,20 @@ def _equation(eqn: Any, trips: int | None, fill: float) -> float:
   if name == "dot_general":
     return dot_flops(eqn)
   if name in ("conv_general_dilated", "ragged_dot", "ragged_dot_general"):
-    raise ValueError(f"{name}: no formula, expected products by dot_general alone")
+    raise ValueError(f"{name}: no formula, expected only products by dot_general")
   if name == "scan":
     return float(params["length"]) * count_flops(params["jaxpr"], trips, fill)
   if name == "while":
     inside = count_flops(params["body_jaxpr"], trips, fill) + count_flops(params["cond_jaxpr"], trips, fill)
     if inside and trips is None:
-      raise ValueError("a loop with products in it whose trips depend on data, expected while_trips")
+      raise ValueError("the trips of a loop with products depend on data, expected while_trips")
     return inside * (trips or 0)
   if name == "cond":
     return max(count_flops(branch, trips, fill) for branch in params["branches"])
   if name == "shard_map":
     split = {axis for spec in params["in_specs"] for part in spec if part for axis in _names(part)}
-    parts = math.prod(params["mesh"].shape[axis] for axis in split)  # what is not split is the same work again
+    # Devices along the other mesh axes repeat the same work.
+    parts = math.prod(params["mesh"].shape[axis] for axis in split)
     return parts * count_flops(params["jaxpr"], trips, fill)
   if params.get("name") == "paged_attention":
     return paged_flops(eqn, fill)
@@ -66,7 +67,7 @@ def _names(part: Any) -> tuple[str, ...]:
 
 
 def _inner(params: Mapping[str, Any]) -> list[Any]:
-  """The jaxprs that an equation runs once: calls, checkpoints, custom derivatives."""
+  """Returns the jaxprs that an equation runs once: calls, checkpoints, custom derivatives."""
   found = []
   for key, value in params.items():
     if key in ("fwd_jaxpr_thunk", "jvp_jaxpr_fun", "jvp_jaxpr_thunk", "bwd", "fun_jaxpr_thunk"):
@@ -78,17 +79,21 @@ def _inner(params: Mapping[str, Any]) -> list[Any]:
 
 
 def dot_flops(eqn: Any) -> float:
-  """2 x the result's elements x the contracted length."""
+  """Returns the FLOPs of a dot_general: 2 x elements of the result x contracted length."""
   (contract, _), _ = eqn.params["dimension_numbers"]
   left, out = eqn.invars[0].aval.shape, eqn.outvars[0].aval.shape
   return 2.0 * math.prod(out) * math.prod(left[axis] for axis in contract)
 
 
 def kernel_flops(eqn: Any) -> float:
-  """A Pallas kernel by its own formula, found by its name.
+  """Returns the FLOPs of a Pallas kernel by a formula for its name, or by its own cost estimate.
 
-  Splash attention visits the blocks on or below the diagonal, A = n (n + 1) / 2 of a head, and in each makes two
-  products forward (q k, w v), four for dk and dv (q k, dv, dp, dk; a fifth, dq, where it is fused) and three for dq.
+  Splash attention visits the blocks on or below the diagonal, A = n (n + 1) / 2 per head. In each block it computes two
+  products forward (q k, w v), four for dk and dv (q k, dv, dp, dk) and three for dq. A fused backward kernel computes
+  dq as a fifth product beside dk and dv.
+
+  Raises:
+    ValueError: the kernel has neither a formula nor a cost estimate.
   """
   name = str(eqn.params["name"] or "")
   if name.startswith("splash_"):
@@ -107,7 +112,7 @@ def kernel_flops(eqn: Any) -> float:
 
 
 def paged_flops(eqn: Any, fill: float) -> float:
-  """The in-tree decode kernel: 4 FLOPs a feature, query head and position that is in use."""
+  """Returns the FLOPs of JAX's paged decode kernel: 4 per feature, query head and position in use."""
   shapes = [v.aval.shape for v in eqn.invars]
   slots, heads, dim = shapes[0]
   page, pages = shapes[1][2], next(s[1] for s in shapes[3:] if len(s) == 2 and s[0] == slots)
@@ -115,8 +120,11 @@ def paged_flops(eqn: Any, fill: float) -> float:
 
 
 def cudnn_flops(eqn: Any) -> float:
-  """cuDNN's attention: queries [B, T, H, D] first, keys [B, S, N, D] second; five products in its backward pass."""
+  """Returns the FLOPs of cuDNN's attention, with two products in the forward and five in the backward pass.
+
+  Its first operand is the queries [B, T, H, D], its second the keys [B, S, N, D].
+  """
   query, key = eqn.invars[0].aval.shape, eqn.invars[1].aval.shape
   products = 5 if "bwd" in eqn.primitive.name else 2
   batch, queries, heads, dim = query
-  return products * 2.0 * batch * heads * queries * key[1] * dim / 2  # causal: half
+  return products * 2.0 * batch * heads * queries * key[1] * dim / 2  # the causal half

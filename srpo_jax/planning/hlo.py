@@ -1,6 +1,6 @@
-"""Computations and instructions of a compiled program, read from the text of its optimized HLO.
+"""Parser of the text of a compiled program's optimized HLO into computations and instructions.
 
-Shapes are those of one device: an SPMD module is the program of each.
+Shapes are per device, because an SPMD module is the program of each device.
 """
 
 import dataclasses
@@ -19,51 +19,55 @@ _HEAD = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-  """One array of a shape: its bytes, and whether it lies in HBM."""
+  """One array of an instruction's shape."""
 
   bytes: float
-  hbm: bool
+  hbm: bool  # True for HBM, False for on-chip memory
   dims: tuple[int, ...] = ()
-  kind: str = ""  # bf16
+  kind: str = ""  # element type, such as bf16
 
 
 @dataclasses.dataclass(frozen=True)
 class Instruction:
+  """One instruction of a computation."""
+
   name: str
   opcode: str
   shape: tuple[Piece, ...]
   operands: tuple[str, ...]
-  text: str  # what stands between the opcode's brackets, and the attributes after them
+  text: str  # text inside the opcode's parentheses, and the attributes after them
   root: bool
 
   @property
   def bytes(self) -> float:
+    """Bytes of the result."""
     return sum(piece.bytes for piece in self.shape)
 
   @property
   def hbm_bytes(self) -> float:
+    """Bytes of the result that lie in HBM."""
     return sum(piece.bytes for piece in self.shape if piece.hbm)
 
   def attribute(self, name: str) -> str | None:
-    """The name of a computation that an attribute points to."""
+    """Returns the name of the computation that an attribute refers to, or None without the attribute."""
     found = re.search(rf"\b{name}=%?([\w.\-]+)", self.text)
     return found.group(1) if found else None
 
 
 @dataclasses.dataclass(frozen=True)
 class Module:
-  """The computations of a module: name -> instructions by name, in their order."""
+  """One HLO module."""
 
-  computations: Mapping[str, Mapping[str, Instruction]]
+  computations: Mapping[str, Mapping[str, Instruction]]  # name -> instructions by name, in program order
   entry: str
   devices: int
 
 
 def parse(text: str) -> Module:
-  """Reads `compiled.as_text()`.
+  """Parses `compiled.as_text()`.
 
   Raises:
-    ValueError: not HLO text.
+    ValueError: the text is not that of an HLO module.
   """
   computations: dict[str, dict[str, Instruction]] = {}
   entry, current = "", None
@@ -87,7 +91,7 @@ def parse(text: str) -> Module:
 
 
 def _whole_lines(text: str) -> Iterator[str]:
-  """Lines, those joined over which one instruction goes on (a kernel's metadata)."""
+  """Yields lines, joining an instruction that continues over several lines (a kernel's metadata)."""
   held: list[str] = []
   for line in text.splitlines():
     if held and line and not line.startswith((" ", "%", "ENTRY", "HloModule")) and line != "}":
@@ -116,7 +120,7 @@ def _instruction(line: str) -> Instruction | None:
 
 
 def _split_shape(line: str) -> tuple[str, str]:
-  """The shape at the front of `line` (a tuple in brackets, or up to the first space) and the rest."""
+  """Splits `line` into the shape at its front (a tuple in parentheses, or up to the first space) and the rest."""
   if not line.startswith("("):
     shape, _, rest = line.partition(" ")
     return shape, rest
@@ -125,7 +129,7 @@ def _split_shape(line: str) -> tuple[str, str]:
 
 
 def _bracketed(text: str) -> str:
-  """Up to the bracket that closes one opened before `text`."""
+  """Returns `text` up to the parenthesis that closes one opened before it."""
   depth = 1
   for i, char in enumerate(text):
     depth += (char == "(") - (char == ")")
@@ -135,7 +139,7 @@ def _bracketed(text: str) -> str:
 
 
 def pieces(shape: str) -> Iterable[Piece]:
-  """The arrays of a shape's text."""
+  """Yields the arrays in the text of a shape."""
   for kind, dims, layout in _ARRAY.findall(shape):
     if kind in SIZES:
       sizes = tuple(int(d.lstrip("<=")) for d in dims.split(",") if d)
@@ -144,7 +148,7 @@ def pieces(shape: str) -> Iterable[Piece]:
 
 
 def largest(module: Module, n: int) -> list[tuple[float, str, str]]:
-  """The `n` largest arrays that instructions make in HBM, each as (bytes, opcode, the operation it is of)."""
+  """Returns the `n` largest arrays that instructions create in HBM, each as (bytes, opcode, name of the operation)."""
   found: dict[tuple[float, str], tuple[float, str, str]] = {}
   fused = {i.attribute("calls") for c in module.computations.values() for i in c.values() if i.opcode == "fusion"}
   for name, computation in module.computations.items():

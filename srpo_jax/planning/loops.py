@@ -1,6 +1,6 @@
-"""How often the loops of a compiled program run.
+"""Trip counts of the loops of a compiled program.
 
-The trip count is stated, or follows from the counter's start, step and limit.
+The HLO states a trip count, or it follows from the counter's start, step and limit.
 """
 
 import re
@@ -10,14 +10,14 @@ from srpo_jax.planning.hlo import Instruction, Module
 
 
 def trips(module: Module, loop: Instruction, around: Mapping[str, Instruction], while_trips: int | None = None) -> int:
-  """Times that a loop runs.
+  """Returns the number of times that a loop runs.
 
   Args:
-    around: instructions of the computation that holds the loop, by name.
-    while_trips: trips of a loop whose end depends on data.
+    around: instructions of the computation that contains the loop, by name.
+    while_trips: trip count of a loop whose end depends on data.
 
   Raises:
-    ValueError: the end depends on data, and no `while_trips` was given.
+    ValueError: the loop's end depends on data and `while_trips` is None.
   """
   stated = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', loop.text)
   if stated:
@@ -34,7 +34,7 @@ def trips(module: Module, loop: Instruction, around: Mapping[str, Instruction], 
 
 
 def _compares(module: Module, condition: Mapping[str, Instruction]) -> list[tuple[int, int, bool]]:
-  """(place in the loop's tuple, limit, whether the limit is outside) of each `i < constant` in a condition."""
+  """Returns (index in the loop's tuple, limit, True for `<` and False for `<=`) of each comparison with a constant."""
   found = []
   for i in condition.values():
     called = condition if i.opcode == "compare" else module.computations.get(i.attribute("calls") or "", {})
@@ -43,7 +43,7 @@ def _compares(module: Module, condition: Mapping[str, Instruction]) -> list[tupl
     for compare in [i] if i.opcode == "compare" else [c for c in called.values() if c.opcode == "compare"]:
       direction = re.search(r"direction=(\w+)", compare.text)
       left, right = ([_trace(name, called)] for name in compare.operands[:2])
-      if i.opcode == "fusion":  # its parameters are the operands outside
+      if i.opcode == "fusion":  # the parameters of the fused computation are the operands of the fusion
         left, right = (
           [_trace(i.operands[int(x.text.split(")")[0])], condition)] if x and x.opcode == "parameter" else [x]
           for [x] in (left, right)
@@ -64,7 +64,7 @@ def _start(loop: Instruction, around: Mapping[str, Instruction], place: int) -> 
 
 
 def _step(module: Module, body: Mapping[str, Instruction], place: int) -> int:
-  """What the body adds to its counter; 0 where that is not seen."""
+  """Returns the step that the body adds to its counter, or 0 if it cannot be found."""
   root = next((i for i in body.values() if i.root), None)
   if root is None or root.opcode != "tuple":
     return 0
@@ -86,7 +86,7 @@ def _step(module: Module, body: Mapping[str, Instruction], place: int) -> int:
 
 
 def _trace(name: str, around: Mapping[str, Instruction]) -> Instruction | None:
-  """The instruction behind copies of it."""
+  """Returns the instruction behind a chain of copies."""
   i = around.get(name)
   while i is not None and i.opcode in ("copy", "bitcast", "copy-done", "copy-start", "convert") and i.operands:
     i = around.get(i.operands[0])

@@ -1,8 +1,12 @@
-"""What lies in a chip's memory in each phase of a step, from the compiled programs' own figures.
+"""Contents of a chip's memory in each phase of a step, from the compiled programs' own figures.
 
-Sizes of what stays are those of the compiled programs' results, padding of tiles included, not of shapes on paper. What
-is alive when follows `train.train`: weights and moments always; the serving weights from the reshard until the update;
-the cache while rollouts are sampled; the gradient accumulator in the update.
+Sizes of arrays that outlive a program come from the compiled programs' results, not from shapes on paper, so they
+include the padding of tiles. Lifetimes follow the training loop:
+
+- Weights and moments are always alive.
+- Serving weights live from the reshard until the update.
+- The cache lives while rollouts are sampled.
+- The gradient accumulator lives in the update.
 """
 
 import dataclasses
@@ -13,18 +17,18 @@ from srpo_jax.planning.programs import Program
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-  """One program while it runs: bytes on a chip."""
+  """Bytes on a chip while one program runs."""
 
   program: str
-  held: Mapping[str, int]  # what stays through it, by name
-  temporaries: int  # what it has beside: its own temporaries, and results that are not in `held`
+  held: Mapping[str, int]  # arrays that stay alive throughout, by name
+  temporaries: int  # everything else: temporaries, and arguments and results that are not in `held`
 
   @property
   def total(self) -> int:
     return sum(self.held.values()) + self.temporaries
 
 
-# program -> what of the residents is there while it runs
+# program -> residents that are alive while it runs
 RESIDENTS = {
   "reshard": ("weights", "moments", "serving weights", "code"),
   "prefill longest": ("weights", "moments", "serving weights", "KV cache", "code"),
@@ -34,7 +38,7 @@ RESIDENTS = {
   "accumulate": ("weights", "moments", "gradients", "code"),
   "apply": ("weights", "moments", "gradients", "code"),
 }
-# program -> which of the residents its `memory_analysis()` has among its arguments or results
+# program -> residents that its `memory_analysis()` counts among its arguments or results
 COUNTED = {
   "reshard": ("weights", "serving weights"),
   "prefill longest": ("serving weights",),
@@ -47,9 +51,12 @@ COUNTED = {
 
 
 def residents(programs: Mapping[str, Program]) -> dict[str, int]:
-  """Bytes on a chip of what outlives a program, by name; what XLA refused to make is left out."""
+  """Returns the bytes on a chip of everything that outlives a program, by name.
+
+  Leaves out the results of programs that XLA refused.
+  """
   sizes = {
-    "weights": ("zeros", "output"),  # gradients have the type and the layout of the weights
+    "weights": ("zeros", "output"),  # gradients have the dtype and the layout of the weights
     "moments": ("moments", "output"),
     "gradients": ("zeros", "output"),
     "reference": ("reference", "output"),  # only for a loss that needs one
@@ -66,16 +73,16 @@ def residents(programs: Mapping[str, Program]) -> dict[str, int]:
 
 
 def phases(programs: Mapping[str, Program]) -> list[Phase]:
-  """Every phase whose program compiled."""
+  """Returns the phases whose program compiled."""
   sizes = residents(programs)
-  sampled = "serving weights" if "serving weights" in sizes else "weights"  # without a copy, the trainer's own
+  sampled = "serving weights" if "serving weights" in sizes else "weights"  # without a copy, the trainer's weights
   found = []
-  for name, there in RESIDENTS.items():
+  for name, alive in RESIDENTS.items():
     program = programs.get(name)
     if program is None or not program.memory:
       continue
     always = [part for part in ("reference",) if part in sizes]
-    held = {part: sizes.get(part, 0) for part in (*there, *always)}
+    held = {part: sizes.get(part, 0) for part in (*alive, *always)}
     counted = [sampled if part == "serving weights" else part for part in COUNTED[name]]
     own = program.total - sum(sizes.get(part, 0) for part in counted)
     found.append(Phase(name, held, max(0, own)))
@@ -83,5 +90,5 @@ def phases(programs: Mapping[str, Program]) -> list[Phase]:
 
 
 def peak(programs: Mapping[str, Program]) -> Phase | None:
-  """The phase that needs most."""
+  """Returns the phase that needs the most memory, or None if no program compiled."""
   return max(phases(programs), key=lambda phase: phase.total, default=None)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def read_options(args: Sequence[str], doc: str) -> tuple[argparse.Namespace, list[str]]:
-  """Returns the flags, and the arguments that are left for the config. Imports no JAX."""
+  """Returns the flags and the remaining arguments, which belong to the config. Imports no JAX."""
   parser = config_parser("plan", doc, args)
   add = parser.add_argument
   add("--topology", help="Chips, as CHIP:SHAPE: v5p:4x4x8, v6e:2x4, h200:8. Default: this machine's devices.")
@@ -37,12 +37,12 @@ def read_options(args: Sequence[str], doc: str) -> tuple[argparse.Namespace, lis
 
 
 def plan_config(options: argparse.Namespace, overrides: Sequence[str]) -> "Config":
-  """Returns the checked config. A plan reads no data, so that the config may name none.
+  """Returns the checked config. A plan reads no data, so the config may name none.
 
   Raises:
-    InputError: a wrong flag or config field, or a --json that is not in an existing folder.
+    InputError: a flag or config field is wrong, or --json is not a file in an existing folder.
   """
-  from srpo_jax.config import make_config  # imported late: --help does not wait for JAX
+  from srpo_jax.config import make_config  # imported late, so that --help does not wait for JAX
 
   raw, _ = read_config_file("plan", options, overrides)
   if not raw.get("data", {}).get("train"):
@@ -56,8 +56,8 @@ def plan_config(options: argparse.Namespace, overrides: Sequence[str]) -> "Confi
 
 
 def plan_lengths(options: argparse.Namespace, config: "Config") -> "Lengths":
-  """Returns the lengths to plan with. Defaults depend on the limits of the config."""
-  from srpo_jax.planning.workload import Lengths  # imported late: --help does not wait for JAX
+  """Returns the length distribution to plan with. Its defaults depend on the limits of the config."""
+  from srpo_jax.planning.workload import Lengths  # imported late, so that --help does not wait for JAX
 
   new, prompt = config.rollout.max_new_tokens, config.data.max_prompt_tokens
   return Lengths(
@@ -68,8 +68,12 @@ def plan_lengths(options: argparse.Namespace, config: "Config") -> "Lengths":
 
 
 def _base_of(run: str) -> str:
-  """Returns the folder with the model's shape of the run that this one goes on from."""
+  """Returns the model folder of the run that this run starts from.
+
+  Raises:
+    InputError: that run has no model folder.
+  """
   folder = as_path(run) / "model"
   if not folder.is_dir():
-    raise InputError(f"config.model.path: expected a name or a folder: {folder} is not there")
+    raise InputError(f"config.model.path: {folder}: no such folder, expected a name or a folder")
   return str(local_copy(str(folder)))

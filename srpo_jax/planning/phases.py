@@ -1,8 +1,8 @@
-"""How long a step must take at least: a roofline of each phase at the chip's published rates.
+"""Lower bound of a step's time, from a roofline of each phase at the chip's published rates.
 
-The time of a program is the largest of its products at the peak rate, its HBM bytes at the memory's, and what it
-receives over the links at theirs, as if each were hidden wholly behind the largest. No program runs that well: these
-are BOUNDS. Scoring, data, the host and checkpoints are not in them.
+The time of a program is the largest of three terms: its FLOPs at the peak rate, its HBM bytes at the memory's rate, and
+its received bytes at the rate of the links. The other two terms count as wholly hidden behind the largest. No program
+runs that well, so these are BOUNDS. They leave out scoring, data, the host and checkpoints.
 """
 
 import dataclasses
@@ -17,16 +17,17 @@ from srpo_jax.planning.workload import Workload
 
 @dataclasses.dataclass(frozen=True)
 class Roofline:
-  """Seconds of one phase of a step, and of what: its three terms."""
+  """Three terms of one phase of a step, in seconds."""
 
   phase: str
-  runs: float  # of its program
+  runs: float  # runs of the phase's program
   flops_s: float
   hbm_s: float
   ici_s: float
 
   @property
   def seconds(self) -> float:
+    """Least time of the phase, its largest term."""
     return max(self.flops_s, self.hbm_s, self.ici_s)
 
   @property
@@ -40,20 +41,23 @@ class Step:
 
   phases: tuple[Roofline, ...]
   seconds: float  # at least
-  rollout_tokens_per_s: float  # at most, while rollouts are sampled
-  tokens_per_s: float  # generated tokens over the whole step, at most
-  update_mfu: float  # model FLOPs over the update's time at peak, at most
-  step_mfu: float  # the same of all of the step
+  rollout_tokens_per_s: float  # generated tokens per second while rollouts are sampled, at most
+  tokens_per_s: float  # generated tokens per second of the whole step, at most
+  update_mfu: float  # model FLOPs of the update / (its time x peak FLOP/s), at most
+  step_mfu: float  # model FLOPs of the step / (its time x peak FLOP/s), at most
   chip_hours: float  # per 1,000 steps, at least
 
 
 def model_flops(shape: Qwen2Config, tokens: float, squares: float, *, backward: bool) -> float:
-  """FLOPs that the mathematics needs: 2 a matmul parameter and token, and the causal half of attention.
+  """Returns the FLOPs that the mathematics needs: 2 per matmul parameter and token, and the causal half of attention.
 
-  Three times that with the backward pass. No second forward of rematerialisation, no padding.
+  A forward and backward pass takes three times as many. Neither the second forward pass of rematerialisation nor
+  padding counts.
 
   Args:
-    squares: sum over sequences of their length squared.
+    tokens: number of tokens.
+    squares: sum of the squared lengths of the sequences.
+    backward: add the backward pass.
   """
   c = shape
   forward = 2.0 * n_matmul_parameters(c) * tokens
@@ -62,41 +66,41 @@ def model_flops(shape: Qwen2Config, tokens: float, squares: float, *, backward: 
 
 
 def roofline(phase: str, program: Program, chip: Chip, chips: int, *, runs: float) -> Roofline:
-  """Of `runs` runs of a program whose FLOPs are spread over `chips` chips.
+  """Returns the roofline of `runs` runs of a program whose FLOPs are spread over `chips` chips.
 
   Raises:
-    ValueError: a chip without published rates.
+    ValueError: the chip has no published rates.
   """
   if chip.flops is None or chip.hbm is None or chip.ici is None:
-    raise ValueError(f"{chip.name}: no published rates")
+    raise ValueError(f"{chip.name}: no published rates, expected a chip with FLOP/s, HBM and link rates")
   flops_s = runs * program.flops / chips / chip.flops
   return Roofline(phase, runs, flops_s, runs * program.traffic.hbm / chip.hbm, runs * program.traffic.wire / chip.ici)
 
 
 def estimate(programs: dict[str, Program], work: Workload, shape: Qwen2Config, config: Config, chip: Chip) -> Step:
-  """The step's bounds from the compiled programs, for the config's mesh of chips."""
+  """Returns the bounds of a step from its compiled programs, on the mesh of the config."""
   mesh, chunk, updates = config.mesh, config.rollout.chunk, config.loss.updates
   chips = mesh.data * mesh.fsdp * mesh.tensor
   rows_tokens = [tokens for tokens, _, count in work.micro_batches for _ in range(count)]
   largest = max(rows_tokens, default=1)
-  micro = sum(rows_tokens) / largest  # runs of the compiled shape that have as many tokens
+  micro = sum(rows_tokens) / largest  # runs of the compiled shape with the same total of tokens
   steps = work.rollouts.steps / chunk
 
-  def of(phase: str, name: str, runs: float, on: int = chips) -> Roofline:
+  def bound(phase: str, name: str, runs: float, on: int = chips) -> Roofline:
     return roofline(phase, programs[name], chip, on, runs=runs)
 
   found = [
-    *([of("reshard", "reshard", 1)] if "reshard" in programs else []),
-    of("prefill", "prefill", work.prompts, mesh.tensor),  # one row: every group of `tensor` chips runs it
-    of("insert", "insert", work.inserts),
-    of("decode", "generate", steps),
-    of("zero gradients", "zeros", updates),
-    of("forward and backward", "accumulate", micro),
-    of("optimizer", "apply", updates),
+    *([bound("reshard", "reshard", 1)] if "reshard" in programs else []),
+    bound("prefill", "prefill", work.prompts, mesh.tensor),  # one row, which every replica of `tensor` chips computes
+    bound("insert", "insert", work.inserts),
+    bound("decode", "generate", steps),
+    bound("zero gradients", "zeros", updates),
+    bound("forward and backward", "accumulate", micro),
+    bound("optimizer", "apply", updates),
   ]
   if "log-probs" in programs:
-    policies = (updates > 1) + ("reference" in programs)  # whose log-probs are taken before the first update
-    found.insert(-3, of("old log-probs", "log-probs", policies * micro))
+    policies = (updates > 1) + ("reference" in programs)  # policies that give log-probs before the first update
+    found.insert(-3, bound("old log-probs", "log-probs", policies * micro))
   seconds = sum(phase.seconds for phase in found)
   at = {phase.phase: phase.seconds for phase in found}
   rollout_s = at["prefill"] + at["insert"] + at["decode"]

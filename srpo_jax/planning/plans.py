@@ -1,4 +1,4 @@
-"""A plan for one config, and plans for the best of a search."""
+"""Plan of one config, and plans of the best results of a search."""
 
 import dataclasses
 from collections.abc import Callable
@@ -33,9 +33,10 @@ ESTIMATED = (
 
 
 def shape_of(config: Config) -> Qwen2Config:
-  """The model's shape; of one that a config builds with `module:f`, by `module:f_shape` where there is one.
+  """Returns the model's shape.
 
-  Without it the model is built (or taken from its cache).
+  For a model that the config builds with `module:f`, the shape comes from `module:f_shape` if it exists. Otherwise the
+  model is built or taken from its cache.
   """
   if config.model.path:
     return model_shape(config.model.path)
@@ -54,10 +55,15 @@ def plan(
   notes: tuple[str, ...] = (),
   tell: Tell = lambda _: None,
 ) -> Plan:
-  """Compiles a step's programs for the topology, or for this machine's devices.
+  """Compiles the programs of a step for the topology, or for this machine's devices if it is None.
+
+  Args:
+    notes: lines to print with the plan.
+    tell: receives a line of progress after each program.
 
   Raises:
-    InputError: the model does not divide over the mesh, or the devices are not what the mesh needs.
+    InputError: the mesh does not divide the model, the number of devices is not the size of the mesh, or every response
+      is cut at the length limit.
   """
   shape, m = shape_of(config), config.mesh
   estimated = False
@@ -73,10 +79,12 @@ def plan(
       topology = Topology(f"this machine's {here[0].platform}", chips.chip_of(here[0]), n, str(n))
   work = make_workload(config, lengths)
   if not work.micro_batches:
-    raise InputError("--mean-length: every response is cut at the limit and leaves the loss: nothing is trained on")
+    raise InputError(
+      "--mean-length: every response is cut at the length limit and leaves the loss, expected a smaller mean"
+    )
   micro_batch = max((tokens, targets) for tokens, targets, _ in work.micro_batches)
   positions = config.rollout.slots * (config.data.max_prompt_tokens + config.rollout.max_new_tokens)
-  begun = config.rollout.slots * PAGE / 2  # the last page of each slot is half in use, and read whole
+  begun = config.rollout.slots * PAGE / 2  # half of each slot's last page is in use, and the kernel reads all of it
   fill = min(1.0, (work.rollouts.in_use + begun) / positions)
   programs = compile_step(config, shape, mesh, micro_batch=micro_batch, prompt=lengths.prompt, fill=fill, tell=tell)
   step = None
@@ -87,13 +95,13 @@ def plan(
 
 
 def search(config: Config, topology: Topology | None, lengths: Lengths, *, tell: Tell = lambda _: None) -> list[Plan]:
-  """Plans of the best three meshes, the fastest first; prints the ranking in closed form before.
+  """Prints the ranking by the closed form, then returns plans of the best three meshes, fastest first.
 
   Raises:
-    InputError: without a topology whose rates are known, or where no mesh fits.
+    InputError: the topology is None, or no mesh fits.
   """
   if topology is None:
-    raise InputError("--search: expected --topology, such as v5p:4x4x8: it ranks by a chip's published rates")
+    raise InputError("--search: expected --topology, such as v5p:4x4x8, to rank by the chip's published rates")
   shape = shape_of(config)
   ranked = searching.rank(config, shape, topology, lengths)
   shown = searching.best_of_each_mesh(ranked, 8)
@@ -113,7 +121,7 @@ def search(config: Config, topology: Topology | None, lengths: Lengths, *, tell:
 
 
 def verdict(plan: Plan) -> str:
-  """One line of what does not fit, and its largest buffers."""
+  """Returns one line that names the program that does not fit and its largest buffers."""
   found = ", ".join(f"{size / GIB:.2g} GiB {kind} {where}" for size, kind, where in largest(plan, 3))
   if plan.refused:
     program = plan.refused[0]

@@ -1,7 +1,7 @@
-"""The programs of a training step, compiled ahead of time for devices that need not be here.
+"""Programs of a training step, compiled ahead of time for devices that this machine need not have.
 
-They are those of training itself: `build_learner` and `build_engine` on the run's mesh, traced on shapes with
-shardings. Nothing of the model's size is ever allocated.
+They are the programs of training itself, from `build_learner` and `build_engine` on the run's mesh, traced on shapes
+with shardings. Nothing of the model's size is ever allocated.
 """
 
 import contextlib
@@ -34,40 +34,44 @@ MEMORY = ("argument", "output", "alias", "temp", "generated_code", "peak_memory"
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-  """One compiled program; sizes are bytes on one device."""
+  """One compiled program. Sizes are bytes on one device."""
 
   name: str
-  flops: float  # of all devices together
-  memory: Mapping[str, int]  # raw figures of `memory_analysis()`; empty where XLA refused
+  flops: float  # all devices together
+  memory: Mapping[str, int]  # raw figures of `memory_analysis()`; empty if XLA refused the program
   traffic: Traffic  # of one device
-  largest: tuple[tuple[float, str, str], ...]  # bytes, kind, where it comes from
-  seconds: float  # to compile
-  refused: str = ""  # why XLA did not compile it: it does not fit
+  largest: tuple[tuple[float, str, str], ...]  # largest buffers as (bytes, kind, origin)
+  seconds: float  # compile time
+  refused: str = ""  # XLA's out-of-memory message if the program does not fit
 
   @property
   def total(self) -> int:
-    """Bytes that a device holds while it runs: arguments, results that are no argument's, temporaries."""
+    """Bytes that a device holds while the program runs: arguments, results that alias no argument, temporaries."""
     m = self.memory
     return m["argument"] + m["output"] - m["alias"] + m["temp"] if m else 0
 
   @property
   def own(self) -> int:
-    """What it adds to its arguments while it runs."""
+    """Bytes that the program adds to its arguments while it runs."""
     return self.total - self.memory.get("argument", 0)
 
 
 class Compiler:
-  """Compiles programs one by one, and tells of each as it is done."""
+  """Compiles programs one by one and reports each when it is done."""
 
   def __init__(self, tell: Callable[[str], None], fill: float):
     self.tell, self.fill = tell, fill
     self.done: dict[str, Program] = {}
 
   def __call__(self, name: str, jitted: Any, *args: Any, while_trips: int | None = None, **kwargs: Any) -> Any:
-    """The results of `jitted` on these arguments, as shapes with shardings.
+    """Compiles `jitted` for these arguments. Returns its results as shapes with shardings.
+
+    Args:
+      name: key of the program in `done`.
+      while_trips: trip count of a loop whose end depends on data.
 
     Raises:
-      Refused: XLA says that it does not fit.
+      Refused: XLA reports that the program does not fit.
     """
     started = time.perf_counter()
     traced = jitted.trace(*args, **kwargs)
@@ -103,11 +107,11 @@ class Compiler:
 
 
 class Refused(Exception):
-  """XLA refused a program: what it would have returned is not known."""
+  """XLA refused a program, so its results are unknown."""
 
 
 def memory_of(compiled: Any) -> dict[str, int]:
-  """Bytes on one device, by the names of MEMORY."""
+  """Returns the figures of `memory_analysis()` in bytes on one device, by the names of MEMORY."""
   analysis = compiled.memory_analysis()
   return {
     name: int(getattr(analysis, f"{name}_in_bytes" if name == "peak_memory" else f"{name}_size_in_bytes"))
@@ -127,7 +131,7 @@ def _argument_sizes(tree: Any) -> list[tuple[float, str, str]]:
 
 
 def _largest_of_error(message: str) -> list[tuple[float, str, str]]:
-  """The allocations that XLA lists when buffers do not fit."""
+  """Returns the allocations that XLA lists when buffers do not fit."""
   units = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
   found = []
   for size, unit, body in re.findall(r"Size: ([\d.]+)([KMG]?)\s(.*?)(?======|\Z)", message, flags=re.S):
@@ -138,7 +142,7 @@ def _largest_of_error(message: str) -> list[tuple[float, str, str]]:
 
 
 def _largest_of_trace(jaxpr: Any, n: int) -> list[tuple[float, str, str]]:
-  """The largest arrays of the traced program, whole: all devices together."""
+  """Returns the largest arrays of the traced program, with their size over all devices together."""
   found: dict[str, tuple[float, str, str]] = {}
 
   def visit(jaxpr: Any) -> None:
@@ -166,20 +170,21 @@ def compile_step(
   fill: float = 1.0,
   tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Program]:
-  """Every program of a step; where XLA refuses one, those that need its results are left out.
+  """Compiles every program of a step. If XLA refuses one, leaves out the programs that need its results.
 
   Args:
-    mesh: of the run, of devices here or of a topology; None: one device of this machine.
+    mesh: mesh of the run, with this machine's devices or those of a topology. None is one device of this machine.
     micro_batch: (tokens, targets) of a row.
-    prompt: tokens of a prompt, padded to `rollout.prompt_bucket` for the prefill whose time is estimated; the engine
-      and the prefill whose memory counts are those of `data.max_prompt_tokens`.
-    fill: the share of the cache's positions that a decode step finds in use, for kernels that read no others.
+    prompt: tokens of a prompt, padded to `rollout.prompt_bucket` for the prefill whose time is estimated. The engine
+      and the prefill whose memory counts use `data.max_prompt_tokens`.
+    fill: fraction of the cache's positions in use at a decode step, for kernels that read only those.
+    tell: receives a line of progress after each program.
   """
   config = dataclasses.replace(config, rollout=dataclasses.replace(config.rollout, backend="inprocess"))
   compile_ = Compiler(tell, fill)
   place = _placement(mesh)
 
-  def go() -> None:
+  def compile_all() -> None:
     learner = build_learner(config, shape)
     params = place(hf.param_shapes(shape, jnp.dtype(config.model.param_dtype)), params=True)
     for part in (
@@ -192,15 +197,15 @@ def compile_step(
         continue
 
   if mesh is None:
-    go()
+    compile_all()
   else:
     with jax.set_mesh(mesh):
-      go()
+      compile_all()
   return compile_.done
 
 
 def _placement(mesh: Mesh | None) -> Callable[..., Any]:
-  """Shapes as they lie on the mesh: parameters by the rules, all else on every device."""
+  """Returns a function that adds shardings to shapes: the rules' for parameters, whole on every device for others."""
 
   def place(tree: Any, params: bool = False) -> Any:
     if mesh is None:
@@ -221,7 +226,7 @@ def _update(
   opt_state = compile_("moments", learner._init, params)
   gradients = compile_("zeros", learner._zeros, params)
   if learner.needs_reference:
-    compile_("reference", learner._zeros, params)  # the reference lies as the gradients do
+    compile_("reference", learner._zeros, params)  # the reference has the layout of the gradients
   if config.loss.updates > 1 or learner.needs_reference:
     compile_("log-probs", learner.logprobs, params, batch)
   with contextlib.suppress(Refused):
@@ -232,23 +237,24 @@ def _update(
 def _rollout(
   compile_: Compiler, config: Config, shape: Qwen2Config, params: Any, prompt: int, place: Callable[..., Any]
 ) -> None:
-  # A stop token decides when a response ends, not what is compiled: any id will do.
+  # A stop token decides when a response ends, not what is compiled, so any id will do.
   engine = build_engine(config, shape, max_prompt=config.data.max_prompt_tokens, stops=(0,))
   same = all(leaf.dtype == engine.dtype for leaf in jax.tree.leaves(params))
-  alone = jax.sharding.get_abstract_mesh().empty  # then load_params copies nothing
-  serving = params if same and alone else compile_("reshard", engine._reshard, params)
+  one_device = jax.sharding.get_abstract_mesh().empty
+  # On one device and in the same dtype, load_params copies nothing.
+  serving = params if same and one_device else compile_("reshard", engine._reshard, params)
   state = compile_("cache", engine._init)
-  ask = {
+  request = {
     "length": place(np.int32(1)),
     "key": place(jax.eval_shape(lambda: jax.random.key(0))),
     "max_new_tokens": place(np.int32(1)),
     "temperature": place(np.float32(1)),
   }
-  usual = min(round_up(prompt, config.rollout.prompt_bucket), engine.max_prompt)
+  padded = min(round_up(prompt, config.rollout.prompt_bucket), engine.max_prompt)
   prefix = None
-  for name, length in (("prefill", usual), ("prefill longest", engine.max_prompt)):
+  for name, length in (("prefill", padded), ("prefill longest", engine.max_prompt)):
     tokens = place(jax.ShapeDtypeStruct((length,), jnp.int32))
-    prefix = compile_(name, engine._prefill, serving, tokens=tokens, **ask)
-  some = place(jax.ShapeDtypeStruct((engine.group,), jnp.int32))
-  compile_("insert", engine._insert, prefix, state, some, some)
+    prefix = compile_(name, engine._prefill, serving, tokens=tokens, **request)
+  indices = place(jax.ShapeDtypeStruct((engine.group,), jnp.int32))
+  compile_("insert", engine._insert, prefix, state, indices, indices)
   compile_("generate", engine._generate, serving, state=state, while_trips=engine.chunk)

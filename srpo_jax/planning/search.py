@@ -1,4 +1,4 @@
-"""Which mesh, how many slots and rows: all are ranked in closed form, the best three are compiled."""
+"""Ranking of meshes, slots and micro-batch rows in closed form. A plan compiles the best three."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -12,14 +12,16 @@ from srpo_jax.planning.phases import Step, estimate
 from srpo_jax.planning.workload import Lengths, Workload, make_workload
 from srpo_jax.utils.errors import InputError
 
-FULL = 0.92  # of the memory: the closed form is not exact
+FULL = 0.92  # largest fraction of the memory to use, since the closed form is not exact
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
+  """One combination of mesh, slots and micro-batch rows."""
+
   config: Config
   step: Step
-  bytes: float  # a chip, by the closed form
+  bytes: float  # bytes on a chip by the closed form
 
   @property
   def words(self) -> str:
@@ -29,6 +31,7 @@ class Candidate:
 
   @property
   def flags(self) -> str:
+    """Command-line flags that select this candidate."""
     c = self.config
     values = {**{f"mesh.{k}": v for k, v in dataclasses.asdict(c.mesh).items()}, "rollout.slots": c.rollout.slots}
     values["train.micro_batch"] = c.train.micro_batch
@@ -36,6 +39,7 @@ class Candidate:
 
 
 def candidates(config: Config, shape: Qwen2Config, chips: int) -> Iterator[Config]:
+  """Yields the config with every mesh of `chips` chips that divides the model, and the slots and rows to try."""
   for data, fsdp, tensor in analytic.meshes(shape, chips):
     for slots in analytic.slots_for(config, data * fsdp):
       for rows in analytic.rows_for(config, data * fsdp):
@@ -48,10 +52,10 @@ def candidates(config: Config, shape: Qwen2Config, chips: int) -> Iterator[Confi
 
 
 def rank(config: Config, shape: Qwen2Config, topology: Topology, lengths: Lengths) -> list[Candidate]:
-  """Those that fit by the closed form, the fastest first.
+  """Returns the candidates that fit by the closed form, fastest first.
 
   Raises:
-    InputError: none fits.
+    InputError: no candidate fits.
   """
   chip = topology.chip
   assert chip.available is not None
@@ -69,14 +73,14 @@ def rank(config: Config, shape: Qwen2Config, topology: Topology, lengths: Length
       found.append(Candidate(one, step, n_bytes))
   if not found:
     raise InputError(
-      f"--topology: {topology.name}: no mesh of {topology.chips} chips holds the model: the least is "
-      f"{smallest / 2**30:.1f} GiB a chip, expected at most {chip.available / 2**30:.1f}"
+      f"--topology: {topology.name}: no mesh of {topology.chips} chips holds the model: the smallest needs "
+      f"{smallest / 2**30:.1f} GiB per chip, expected at most {chip.available / 2**30:.1f} GiB"
     )
   return sorted(found, key=lambda candidate: (round(candidate.step.seconds, 1), candidate.bytes))
 
 
 def best_of_each_mesh(ranked: list[Candidate], n: int) -> list[Candidate]:
-  """The first `n`, each of another mesh: neighbours of one mesh differ by little."""
+  """Returns the best candidate of each of the first `n` meshes. Candidates of the same mesh differ little."""
   found: dict[tuple[int, int, int], Candidate] = {}
   for candidate in ranked:
     mesh = candidate.config.mesh

@@ -1,8 +1,8 @@
-"""The shapes of the published Qwen2.5 models, for plans on machines without their weights.
+"""Shapes of the published Qwen2.5 models, for plans on machines without their weights.
 
-From config.json of each model's page, huggingface.co/Qwen/Qwen2.5-SIZE; all have rope_theta 1e6 and heads of
-hidden_size / heads features. Math, Coder and Instruct models of a size have its shape (where rope_theta or epsilon
-differs, no program does).
+They come from config.json on each model's page, huggingface.co/Qwen/Qwen2.5-SIZE. All have rope_theta 1e6 and heads of
+hidden_size / heads features. The Math, Coder and Instruct models of a size share its shape. Some differ in rope_theta
+or epsilon, which changes no program.
 """
 
 import re
@@ -24,7 +24,10 @@ _PUBLISHED: dict[str, tuple[int, int, int, int, int, int, float, bool]] = {
 
 
 def published_shape(name: str) -> Qwen2Config | None:
-  """The shape of `Qwen/Qwen2.5-32B` or `Qwen2.5-Math-7B-Instruct`, or of a path that ends so; None for other names."""
+  """Returns the shape of a published model by its name, such as `Qwen/Qwen2.5-32B` or `Qwen2.5-Math-7B-Instruct`.
+
+  Only the last part of a path counts. Returns None for other names.
+  """
   found = re.fullmatch(r"Qwen2\.5-(?:(?:Math|Coder)-)?([\d.]+B)(?:-Instruct)?", Path(name).name)
   if found is None or found[1] not in _PUBLISHED:
     return None
@@ -44,11 +47,12 @@ def published_shape(name: str) -> Qwen2Config | None:
 
 
 def known_names() -> str:
+  """Returns the names of the published models, for error messages."""
   return ", ".join(f"Qwen/Qwen2.5-{size}" for size in _PUBLISHED) + " (or Math, Coder, Instruct)"
 
 
 def n_parameters(shape: Qwen2Config) -> int:
-  """All of them, a tied head once."""
+  """Returns the number of parameters. A tied head counts once."""
   c = shape
   attention = c.hidden_size * c.head_dim * 2 * (c.num_attention_heads + c.num_key_value_heads)
   attention += c.head_dim * (c.num_attention_heads + 2 * c.num_key_value_heads)  # biases
@@ -58,17 +62,20 @@ def n_parameters(shape: Qwen2Config) -> int:
 
 
 def n_matmul_parameters(shape: Qwen2Config) -> int:
-  """Those that multiply every token: no embedding, no norm, no bias; the head once, tied or not."""
+  """Returns the number of parameters in matrix products with every token.
+
+  Counts no embedding, norm or bias, and the head once, tied or not.
+  """
   c = shape
   attention = c.hidden_size * c.head_dim * 2 * (c.num_attention_heads + c.num_key_value_heads)
   return c.num_hidden_layers * (attention + 3 * c.hidden_size * c.intermediate_size) + c.vocab_size * c.hidden_size
 
 
 def model_shape(path: str) -> Qwen2Config:
-  """Of the Hugging Face folder `path` if it is there, else of the published model of that name.
+  """Returns the shape of the Hugging Face folder `path` if it exists, else of the published model of that name.
 
   Raises:
-    InputError: neither.
+    InputError: `path` is neither a folder nor the name of a published model.
   """
   from srpo_jax.model import hf
 

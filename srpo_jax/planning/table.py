@@ -1,4 +1,4 @@
-"""A plan as text and as JSON."""
+"""Plan as text and as JSON."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from srpo_jax.planning.workload import Workload
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-  """Everything that one plan found."""
+  """Results of one plan."""
 
   config: Config
   topology: Topology
@@ -24,7 +24,7 @@ class Plan:
   mesh: tuple[int, int, int]
   programs: Mapping[str, Program]
   workload: Workload
-  step: Step | None  # None: no published rates, or a program did not compile
+  step: Step | None  # None without published rates, or if a program did not compile
   notes: tuple[str, ...] = ()
 
   @property
@@ -37,7 +37,7 @@ class Plan:
 
   @property
   def fits(self) -> bool | None:
-    """None where the memory is not known."""
+    """True if the peak fits into the memory, None if the memory is unknown."""
     if self.refused:
       return False
     available, peak = self.topology.chip.available, self.peak
@@ -45,7 +45,7 @@ class Plan:
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-  """A table whose first row is the head; the first column to the left, numbers to the right."""
+  """Returns a Markdown table. The first row is its head. The first column is aligned left, the others right."""
   widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
 
   def line(row: Sequence[str]) -> str:
@@ -57,6 +57,7 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
 
 
 def gib(n: float) -> str:
+  """Formats bytes as GiB, without the unit."""
   return f"{n / GIB:.2f}" if n >= GIB or not n else f"{n / GIB:.2g}"
 
 
@@ -65,6 +66,7 @@ def _parameters(n: int) -> str:
 
 
 def seconds(s: float) -> str:
+  """Formats seconds to about three digits, without the unit."""
   return f"{s:,.0f}" if s >= 100 else f"{s:.1f}" if s >= 1 else f"{s:.3f}"
 
 
@@ -148,7 +150,10 @@ def _step(plan: Plan) -> str:
 
 
 def largest(plan: Plan, n: int) -> list[tuple[float, str, str]]:
-  """The largest buffers of what does not fit, (bytes, kind, where): what a program holds, and what it makes."""
+  """Returns the `n` largest buffers of the refused program, or else of the peak, as (bytes, kind, origin).
+
+  The buffers of the peak include the arrays alive throughout the program as well as those it makes.
+  """
   if plan.refused:
     return list(plan.refused[0].largest[:n])
   peak = plan.peak
@@ -166,7 +171,7 @@ def _largest(plan: Plan) -> str:
 
 
 def text(plan: Plan) -> str:
-  """The whole plan for a reader."""
+  """Returns the whole plan as text."""
   parts = [_head(plan), *plan.notes, _memory(plan), _step(plan), _programs(plan), _collectives(plan)]
   if plan.fits is False:
     parts.append(_largest(plan))
@@ -174,7 +179,7 @@ def text(plan: Plan) -> str:
 
 
 def to_json(plan: Plan) -> dict[str, Any]:
-  """The same for a program; sizes in bytes of one chip, FLOPs of all chips."""
+  """Returns the whole plan as JSON. Sizes are bytes on one chip, FLOPs are of all chips together."""
   peak, chip = plan.peak, plan.topology.chip
   return {
     "model": plan.config.model.path or plan.config.model.build,

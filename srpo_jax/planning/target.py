@@ -1,4 +1,4 @@
-"""Machine that a plan is made for: its mesh, and the environment in which JAX compiles for it."""
+"""Target machine of a plan: its mesh, and the environment in which JAX compiles for it."""
 
 import dataclasses
 import os
@@ -9,10 +9,13 @@ from srpo_jax.utils.errors import InputError
 
 
 def set_mesh(config: Config, chips: int, name: str) -> tuple[Config, tuple[str, ...]]:
-  """Returns the config on `chips` chips, its weights in more parts along `fsdp`, and notes for the reader.
+  """Returns the config with `fsdp` enlarged so that its mesh has `chips` chips, and notes for the reader.
+
+  Args:
+    name: name of the topology for error messages.
 
   Raises:
-    InputError: the number of chips is not a multiple of the mesh's.
+    InputError: the number of chips is not a multiple of the size of the mesh.
   """
   mesh = config.mesh
   size = mesh.data * mesh.fsdp * mesh.tensor
@@ -32,7 +35,7 @@ def set_mesh(config: Config, chips: int, name: str) -> tuple[Config, tuple[str, 
 def prepare_jax(topology: Topology | None) -> None:
   """Sets the environment in which JAX finds the devices of a topology. Call it before JAX looks for devices.
 
-  A TPU slice is libtpu's to describe, not this machine's to find. Several GPUs become as many devices of the host.
+  For a TPU slice JAX runs on the CPU, and libtpu describes the slice. Several GPUs become as many CPU devices.
   """
   if topology is None:
     return

@@ -1,10 +1,10 @@
 """Bytes and collectives of a compiled program, counted over its optimized HLO.
 
-XLA's own cost analysis takes a loop's body once and a slice of a stacked array for the whole of it. Here a loop counts
-as often as it runs (`loops`), and an operand of which only slices are read counts as those slices. Arrays in on-chip
-memory (S(1) and the like) cost no HBM traffic.
+XLA's own cost analysis counts a loop's body once, and counts a slice of a stacked array as the whole array. Here a loop
+counts as often as it runs (`loops`), and an operand that is only read in slices counts as those slices. Arrays in
+on-chip memory (S(1) and the like) cost no HBM traffic.
 
-All counts are those of one device: an SPMD module is the program of each.
+All counts are per device, because an SPMD module is the program of each device.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from srpo_jax.planning.hlo import Instruction, Module, Piece
 from srpo_jax.planning.loops import trips
 
 COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "ragged-all-to-all", "collective-permute")
-FREE = frozenset(  # move nothing by themselves
+FREE = frozenset(  # opcodes that move no data by themselves
   ["parameter", "constant", "get-tuple-element", "tuple", "bitcast", "after-all", "partition-id", "replica-id"]
   + ["opt-barrier", "domain", "add-dependency", "while", "conditional", "call", "async-update"]
   + [f"{kind}-done" for kind in ("copy", "slice", "async", "send", "recv", *COLLECTIVES)]
@@ -27,13 +27,14 @@ FREE = frozenset(  # move nothing by themselves
 
 @dataclasses.dataclass(frozen=True)
 class Traffic:
-  """Of one device, over a whole run of the program."""
+  """Traffic of one device over a whole run of the program."""
 
   hbm: float  # bytes read and written
-  collectives: Mapping[str, tuple[float, float]]  # kind -> how often, bytes that a device receives over the links
+  collectives: Mapping[str, tuple[float, float]]  # kind -> (count, bytes that a device receives over the links)
 
   @property
   def wire(self) -> float:
+    """Bytes that a device receives over the links."""
     return sum(received for _, received in self.collectives.values())
 
   def times(self, n: float) -> "Traffic":
@@ -51,21 +52,21 @@ NOTHING = Traffic(0.0, {})
 
 
 class Counter:
-  """Traffic of a module's computations, each counted once."""
+  """Counts the traffic of a module's computations and keeps the result of each."""
 
   def __init__(self, module: Module, *, while_trips: int | None = None, fill: float = 1.0):
-    """Of a module.
-
+    """
     Args:
-      while_trips: of loops whose end depends on data; without it they must be none. A limit in the loop's condition
-        bounds such a loop too, and goes before it.
-      fill: the share of the cache's positions that are in use, for kernels that read no others.
+      while_trips: trip count of loops whose end depends on data. If the condition of such a loop also has a limit, the
+        limit counts instead. None raises ValueError at a loop that needs it.
+      fill: fraction of the cache's positions in use, for kernels that read only those.
     """
     self.module, self.while_trips, self.fill = module, while_trips, fill
     self.computation = functools.cache(self._computation)
     self.reads = functools.cache(self._reads)
 
   def total(self) -> Traffic:
+    """Returns the traffic of one run of the module."""
     return self.computation(self.module.entry)
 
   def _computation(self, name: str) -> Traffic:
@@ -106,14 +107,14 @@ class Counter:
     name = i.attribute("calls") or ""
     for inner in self.module.computations.get(name, {}).values():
       for kind, (count, wire) in self._collectives(inner).items():
-        if kind == "all-reduce" and "scatter" in name:  # TPU: a reduce-scatter in the form of its two halves
+        if kind == "all-reduce" and "scatter" in name:  # on TPU a reduce-scatter appears as an all-reduce and a slice
           kind, wire = "reduce-scatter", wire / 2
         before = found.get(kind, (0.0, 0.0))
         found[kind] = before[0] + count, before[1] + wire
     return found
 
   def _bytes(self, i: Instruction, around: Mapping[str, Instruction]) -> float:
-    """HBM bytes that one instruction reads and writes."""
+    """Returns the HBM bytes that one instruction reads and writes."""
     operands = [around[name] for name in i.operands if name in around]
     if i.opcode == "fusion":
       called = i.attribute("calls")
@@ -130,7 +131,7 @@ class Counter:
       return paged_bytes(i, operands, self.fill)
     if i.opcode == "custom-call" and "splash_" in i.text:
       return sum(o.hbm_bytes for o in operands) + i.hbm_bytes + splash_rereads(i, operands)
-    if i.opcode.endswith("-start") and len(i.shape) > 1:  # (the operand, the result, what they wait by)
+    if i.opcode.endswith("-start") and len(i.shape) > 1:  # shape is (operand, result, synchronization flags)
       return sum(o.hbm_bytes for o in operands) + (i.shape[1].bytes if i.shape[1].hbm else 0.0)
     return sum(o.hbm_bytes for o in operands) + i.hbm_bytes
 
@@ -141,7 +142,7 @@ class Counter:
     return operand.hbm_bytes if sliced is None else min(sliced, operand.hbm_bytes)
 
   def _reads(self, computation: str, place: int) -> float | None:
-    """Bytes of a fused computation's parameter that are read; None: all of it."""
+    """Returns the bytes that a fused computation reads of a parameter, or None if it reads all of it."""
     instructions = self.module.computations[computation]
     parameter = next(
       (i for i in instructions.values() if i.opcode == "parameter" and i.text.split(")")[0] == str(place)), None
@@ -149,7 +150,7 @@ class Counter:
     if parameter is None:
       return None
     total, names = 0.0, {parameter.name}
-    for i in instructions.values():  # in an order in which operands come first
+    for i in instructions.values():  # operands come before their users
       used = [at for at, name in enumerate(i.operands) if name in names]
       if not used:
         continue
@@ -158,7 +159,7 @@ class Counter:
       elif i.opcode in ("dynamic-slice", "slice", "gather") and used == [0]:
         total += i.bytes
       elif i.opcode in ("dynamic-update-slice", "scatter") and used == [0]:
-        continue  # in place: what is written counts as the result
+        continue  # updated in place, and the written bytes count as the result
       elif i.opcode == "fusion" and (called := i.attribute("calls")) in self.module.computations:
         inner = [self.reads(called, at) for at in used]
         if any(n is None for n in inner):
@@ -169,7 +170,7 @@ class Counter:
     return total
 
   def _written(self, i: Instruction, called: str) -> float:
-    """Bytes that a fusion writes: of a result that is an updated operand, the update."""
+    """Returns the bytes that a fusion writes. A result that is an updated operand counts only the update."""
     instructions = self.module.computations[called]
     root = next((inner for inner in instructions.values() if inner.root), None)
     if root is None:
@@ -200,10 +201,15 @@ class Counter:
 
 
 def received(kind: str, i: Instruction, devices: int) -> float:
-  """Bytes that each device receives over the links in a ring, the fewest that the collective needs.
+  """Returns the bytes that each device receives over the links in a ring, the fewest that the collective needs.
 
-  n devices, each with a shard of b bytes: an all-gather brings (n - 1) b; a reduce-scatter of arrays of n b the same;
-  an all-reduce is both; an all-to-all of n b brings (n - 1) b; a permute brings the array.
+  For n devices, each with a shard of b bytes:
+
+  - An all-gather receives (n - 1) b.
+  - A reduce-scatter of arrays of n b receives (n - 1) b.
+  - An all-reduce of arrays of n b receives 2 (n - 1) b, because it is both of these.
+  - An all-to-all of n b receives (n - 1) b.
+  - A permute receives the whole array.
   """
   whole = max((piece.bytes for piece in i.shape), default=0.0)
   if i.opcode in ("all-reduce", "all-to-all") or (i.opcode == "all-gather" and len(i.shape) > 1):
@@ -213,16 +219,19 @@ def received(kind: str, i: Instruction, devices: int) -> float:
   n = group_size(i.text, devices)
   if kind == "all-reduce":
     return 2 * whole * (n - 1) / n
-  if kind == "reduce-scatter":  # of the result, a shard
+  if kind == "reduce-scatter":  # the result is one shard
     return i.shape[-1 if i.opcode.endswith("-start") else 0].bytes * (n - 1)
   return whole * (n - 1) / n
 
 
 def splash_rereads(i: Instruction, operands: Sequence[Instruction]) -> float:
-  """HBM bytes that a splash kernel reads beyond its operands once.
+  """Returns the HBM bytes that a splash kernel reads in addition to reading its operands once.
 
-  Each visited block of a causal mask, n (n + 1) / 2 a head, brings two blocks (keys and values, or in the kernel of
-  their gradients queries and output gradients) of [block, head features].
+  The causal mask has n (n + 1) / 2 visited blocks per head. For each the kernel reads two blocks of [block, head
+  features]: keys and values, or queries and output gradients in the kernel that computes dk and dv.
+
+  Raises:
+    ValueError: the instruction does not have the block sizes and operands of a splash kernel.
   """
   block = re.search(r'block_(?:q|q_dkv|q_dq)\\*": (\d+)', i.text)
   arrays = [o.shape[0] for o in operands if len(o.shape) == 1 and len(o.shape[0].dims) >= 3 and o.shape[0].kind != "s8"]
@@ -237,9 +246,13 @@ def splash_rereads(i: Instruction, operands: Sequence[Instruction]) -> float:
 
 
 def paged_bytes(i: Instruction, operands: Sequence[Instruction], fill: float) -> float:
-  """HBM bytes of the paged decode kernel: of k and v the share of the listed pages that is in use, all else once.
+  """Returns the HBM bytes of the paged decode kernel.
 
-  The pages are those of one layer, whatever the arrays hold that they lie in.
+  For k and v these are the fraction `fill` of the listed pages. Everything else counts once. The listed pages belong to
+  one layer, even if the arrays hold all layers.
+
+  Raises:
+    ValueError: the instruction does not have the caches and the list of pages of a paged attention kernel.
   """
   caches = [o.shape[0] for o in operands if len(o.shape) == 1 and len(o.shape[0].dims) == 4]
   listed = max((math.prod(o.shape[0].dims) for o in operands if o.shape[0].kind == "s32"), default=0)
@@ -253,7 +266,12 @@ def paged_bytes(i: Instruction, operands: Sequence[Instruction], fill: float) ->
 
 
 def group_size(text: str, devices: int) -> int:
-  """Devices that take part in one collective together."""
+  """Returns the number of devices that take part together in one collective.
+
+  Args:
+    text: text of the instruction.
+    devices: number of devices of the module, used if the text names no groups.
+  """
   grid = re.search(r"replica_groups=\[(\d+),(\d+)\]", text)
   if grid:
     return int(grid.group(2))
@@ -266,5 +284,6 @@ def group_size(text: str, devices: int) -> int:
 
 
 def to_json(traffic: Traffic) -> dict[str, object]:
+  """Returns HBM bytes, and count and received bytes of each kind of collective."""
   kinds = {k: {"count": c, "bytes": b} for k, (c, b) in traffic.collectives.items()}
   return json.loads(json.dumps({"hbm_bytes": traffic.hbm, "collectives": kinds}))

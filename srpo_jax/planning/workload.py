@@ -1,7 +1,7 @@
-"""What one training step has to do, for a stated distribution of response lengths: no program is run for this.
+"""Work of one training step for a stated distribution of response lengths, found without running a program.
 
-Lengths are drawn from a lognormal and cut at the limit; the sampler's own schedule over slots and the trainer's own
-packing are then followed on lengths alone.
+Lengths follow a lognormal distribution and are cut at the limit. The sampler's schedule over slots and the trainer's
+packing are then simulated with only these lengths.
 """
 
 import dataclasses
@@ -17,16 +17,17 @@ from srpo_jax.training.batch import first_fit
 
 @dataclasses.dataclass(frozen=True)
 class Lengths:
-  """The stated distribution."""
+  """Distribution of response lengths, and the length of prompts."""
 
-  mean: float  # tokens, before the cut
-  sigma: float  # of the logarithm
+  mean: float  # mean response length in tokens, before the cut
+  sigma: float  # standard deviation of the logarithm of the response lengths
   prompt: int  # tokens of every prompt
 
   def draw(self, n: int, max_new_tokens: int) -> np.ndarray:
-    """[n] response lengths from 1 to `max_new_tokens`, the same at every call: quantiles, shuffled by a fixed seed.
+    """Returns [n] response lengths from 1 to `max_new_tokens`, the same at every call.
 
-    Quantiles rather than draws, so that the tail of a step is that of the distribution and not of a seed.
+    They are quantiles, shuffled by a fixed seed. With quantiles, the tail of a step depends on the distribution and not
+    on a seed.
     """
     normal = _normal_quantiles((np.arange(n) + 0.5) / n)
     lengths = np.exp(math.log(self.mean) - self.sigma**2 / 2 + self.sigma * normal)
@@ -39,16 +40,16 @@ def _normal_quantiles(p: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Rollouts:
-  """A step's decoding."""
+  """Decoding of one step."""
 
-  steps: int  # of the decode loop, all chunks together
-  chunks: int  # calls of it
-  in_use: float  # positions of the cache that are in use, summed over slots, mean over steps
-  longest: tuple[tuple[int, int], ...]  # a chunk each: positions of its longest slot at its end, steps
+  steps: int  # iterations of the decode loop, all chunks together
+  chunks: int  # calls of the decode loop
+  in_use: float  # cache positions in use, summed over slots and averaged over steps
+  longest: tuple[tuple[int, int], ...]  # per chunk: positions of the longest slot at its end, steps of the chunk
 
 
 def simulate(lengths: np.ndarray, *, prompt: int, slots: int, chunk: int) -> Rollouts:
-  """Follows `sampler.sample_groups`: a slot that finishes takes the next response after the chunk is over."""
+  """Simulates `sampler.sample_groups`. A slot that finishes takes the next response after the chunk is over."""
   waiting, taken = np.asarray(lengths), min(slots, len(lengths))
   left, done = np.zeros(slots, np.int64), np.zeros(slots, np.int64)
   left[:taken] = waiting[:taken]
@@ -69,29 +70,29 @@ def simulate(lengths: np.ndarray, *, prompt: int, slots: int, chunk: int) -> Rol
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-  """One step's counts."""
+  """Counts of one step."""
 
   lengths: Lengths
   responses: int
   prompts: int
-  mean_length: float  # after the cut
-  truncated: int  # responses that reach the length limit: they leave the loss
-  new_tokens: int  # generated
+  mean_length: float  # mean response length in tokens, after the cut
+  truncated: int  # responses that reach the length limit and leave the loss
+  new_tokens: int  # generated tokens
   loss_tokens: int
-  trained_tokens: int  # prompts and responses that the update goes over, padding aside
+  trained_tokens: int  # tokens of prompts and responses in the update, without padding
   squares: float  # sum over the trained responses of (prompt + response)^2, for attention
   rollouts: Rollouts
   inserts: int
-  micro_batches: tuple[tuple[int, int, int], ...]  # (tokens of a row, targets of a row, how many), of all updates
+  micro_batches: tuple[tuple[int, int, int], ...]  # (tokens of a row, targets of a row, count) over all updates
 
 
 def make_workload(config: Config, lengths: Lengths) -> Workload:
-  """The counts of a step in the last stage's mix, its length limit the rollout's."""
+  """Returns the counts of a step in the mix of the last stage, with `rollout.max_new_tokens` as the length limit."""
   o, t = config.rollout, config.train
   n = o.prompts * o.group
   sizes = lengths.draw(n, o.max_new_tokens)
   kept = sizes[sizes < o.max_new_tokens]
-  # A response of exactly the limit may have ended there: counted as truncated, as nearly all of them are.
+  # A response of exactly the limit may have ended there, but counts as truncated, since nearly all of them are.
   rows = kept + lengths.prompt
   shapes: dict[tuple[int, int], int] = {}
   for part in (rows[i :: config.loss.updates] for i in range(config.loss.updates)):

@@ -1,4 +1,4 @@
-"""Every program of attention against XLA's, which test_qwen2.py holds to transformers."""
+"""Compares every attention implementation with XLA's. test_qwen2.py compares XLA's with transformers."""
 
 import functools
 import re
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax._src.cudnn import fused_attention_stablehlo  # what it checks of a GPU, which is not there
+from jax._src.cudnn import fused_attention_stablehlo  # its checks of the GPU are patched, since there is no GPU here
 from jax.sharding import AbstractDevice
 
 from srpo_jax.model import attention, decode, qwen2
@@ -25,7 +25,7 @@ interpreted_splash = functools.partial(splash_attention, interpret=True)
 
 
 def relative(got, expected):
-  """The largest difference, relative to the largest magnitude."""
+  """Returns the largest difference, relative to the largest magnitude."""
   return float(np.abs(got - expected).max() / np.abs(expected).max())
 
 
@@ -37,7 +37,7 @@ def relative(got, expected):
     pytest.param(300, 4, 4, 128, marks=pytest.mark.slow),
   ],
 )
-def test_splash_is_xla_forward_and_backward(length, heads, kv_heads, dim):
+def test_splash_equals_xla_forward_and_backward(length, heads, kv_heads, dim):
   segments = hostile_segments(length)
   qkv = random_qkv(4, length, heads, kv_heads, dim)
   expected = output_and_gradients(xla_attention, *qkv, segments)
@@ -47,8 +47,8 @@ def test_splash_is_xla_forward_and_backward(length, heads, kv_heads, dim):
   assert jnp.isfinite(everywhere).all()
 
 
-def test_splash_in_bf16_errs_as_xla_does():
-  """Scores and statistics in bf16 would err by several times as much as the rounding of inputs and results."""
+def test_splash_in_bf16_is_as_accurate_as_xla():
+  """Scores and statistics in bf16 would have several times the error of rounding inputs and results."""
   segments = hostile_segments(128)
   q, k, v = random_qkv(4, 128, 2, 1, 64, jnp.bfloat16)
   wide = output_and_gradients(xla_attention, *(x.astype(jnp.float32) for x in (q, k, v)), segments)
@@ -59,8 +59,8 @@ def test_splash_in_bf16_errs_as_xla_does():
 
 
 @pytest.mark.slow  # 25 s
-def test_the_gradient_of_a_model_by_splash_is_that_by_xla():
-  """Through the scan over layers and what remat runs again."""
+def test_model_gradient_with_splash_equals_xla():
+  """Covers the scan over layers and the forward pass that remat repeats."""
   config = qwen2.Qwen2Config(64, 32, 48, 5, 4, 2, 16, 1e4, 1e-6, True)
   params = qwen2.init_params(config, jax.random.key(0))
   segments = hostile_segments(140)
@@ -85,7 +85,7 @@ def test_blocks_pad_little(length):
   b = block_size(length)
   padded = -(-length // b) * b
   assert b in BLOCKS and (padded <= length * 9 / 8 or b == 128)
-  assert b == 1024 or length < 8 * 1024  # long rows have the large ones
+  assert b == 1024 or length < 8 * 1024  # long rows use the largest block
 
 
 def random_cache(slots, heads, kv_heads, positions, dim=128, layers=2):
@@ -98,7 +98,7 @@ def random_cache(slots, heads, kv_heads, positions, dim=128, layers=2):
 @pytest.mark.parametrize(
   ("heads", "kv_heads", "positions", "cores"), [(10, 2, 1024, 1), (5, 1, 640, 2), (8, 1, 128, 1)]
 )
-def test_pages_are_xla(heads, kv_heads, positions, cores):
+def test_paged_kernel_equals_xla(heads, kv_heads, positions, cores):
   q, k, v = random_cache(4, heads, kv_heads, positions)
   lengths = jnp.array([positions, 1, positions // 2 + 3, 128], jnp.int32)
   with interpreted():
@@ -110,7 +110,7 @@ def test_pages_are_xla(heads, kv_heads, positions, cores):
 
 
 def poisoned(k, lengths, unit):
-  """The cache, not a number past the last unit of positions that each slot's length reaches."""
+  """Returns the cache with NaN past the last unit of positions that each slot's length reaches."""
   first = -(-lengths // unit) * unit
   return jnp.where(jnp.arange(k.shape[3])[:, None] < first[:, None, None, None, None], k, jnp.nan).astype(k.dtype)
 
@@ -123,12 +123,12 @@ def test_no_page_past_a_slots_length_is_read():
     run = jax.jit(functools.partial(paged_attention, cores=1))
     rest = lengths, jnp.int32(1), jnp.arange(2)
     np.testing.assert_array_equal(run(q, bad_k, bad_v, *rest), run(q, k, v, *rest))
-  assert not jnp.isfinite(xla_cached_attention(q, bad_k[:, 1], bad_v[:, 1], lengths)).all()  # that one reads it all
+  assert not jnp.isfinite(xla_cached_attention(q, bad_k[:, 1], bad_v[:, 1], lengths)).all()  # XLA reads all
 
 
 @pytest.mark.parametrize(("needed", "size"), [(1, 256), (256, 256), (257, 512), (513, 700), (700, 700)])
 def test_buckets(needed, size):
-  assert attention.bucket(needed, 700) is None  # a CPU's last bits stay what they are
+  assert attention.bucket(needed, 700) is None  # on a CPU a bucket would change the last bits
   with as_on(HOPPER):
     assert attention.bucket(needed, 700) == size
 
@@ -150,14 +150,14 @@ def test_on_a_gpu_no_position_past_the_bucket_is_read():
     return np.concatenate(found)
 
   expected = chunks(0.0)
-  assert not np.isfinite(chunks(np.nan)).all()  # on a CPU all is read
+  assert not np.isfinite(chunks(np.nan)).all()  # a CPU reads all positions
   with as_on(HOPPER):
     np.testing.assert_allclose(chunks(np.nan), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("rows", [slice(0, 4), slice(2, 4)], ids=["packed and left-padded", "one sequence a row"])
-def test_what_cudnn_is_asked_for_is_xla_forward_and_backward(monkeypatch, rows):
-  """The arguments, with the same function's own XLA implementation behind them: cuDNN itself needs a GPU."""
+@pytest.mark.parametrize("rows", [slice(0, 4), slice(2, 4)], ids=["packed and left-padded", "one sequence per row"])
+def test_arguments_for_cudnn_give_the_result_of_xla(monkeypatch, rows):
+  """Passes the arguments for cuDNN to the XLA implementation of the same function, because cuDNN needs a GPU."""
   asked = []
   by_xla = jax.nn.dot_product_attention
 
@@ -175,8 +175,8 @@ def test_what_cudnn_is_asked_for_is_xla_forward_and_backward(monkeypatch, rows):
   assert ["mask"] in asked and ["is_causal", "key_value_seq_lengths", "query_seq_lengths"] in asked
 
 
-def test_the_program_for_a_gpu_holds_cudnns_kernels(monkeypatch):
-  """Lowered without a GPU: forward and backward, by lengths and by mask, and no scores of XLA's own."""
+def test_the_program_for_a_gpu_has_cudnns_kernels(monkeypatch):
+  """The program, lowered without a GPU, has cuDNN's kernels for lengths and for masks, and no scores of XLA."""
   monkeypatch.setattr(fused_attention_stablehlo, "check_cudnn_version", lambda: 91_100)
   monkeypatch.setattr(fused_attention_stablehlo, "check_compute_capability", lambda capability: True)
   q, k, v = random_qkv(2, 96, 4, 2, 64, jnp.bfloat16)
@@ -192,8 +192,8 @@ def test_the_program_for_a_gpu_holds_cudnns_kernels(monkeypatch):
   assert "PADDING_CAUSAL" in program and "96x96xf32" not in program
 
 
-def test_one_sequence_a_row_makes_no_mask(monkeypatch):
-  """Not a number where the mask is used: rows of one sequence do not use it."""
+def test_rows_of_one_sequence_make_no_mask(monkeypatch):
+  """A result that uses the mask becomes NaN. Rows of one sequence stay finite, so they do not use it."""
   by_xla = jax.nn.dot_product_attention
 
   def no_masks(*arguments, implementation, mask=None, **options):
@@ -220,14 +220,14 @@ def test_one_sequence_a_row_makes_no_mask(monkeypatch):
     (AbstractDevice(device_kind="cpu", num_cores=None, platform="cpu"), (1, 100, 4, 64), jnp.bfloat16, None),
   ],
 )
-def test_the_rule_of_rows(device, shape, dtype, name):
+def test_choice_of_the_row_kernel(device, shape, dtype, name):
   with as_on(device):
     kernel = attention._row_kernel(jnp.zeros(shape, dtype))
   assert getattr(kernel, "__name__", None) == name
 
 
 def test_on_a_cpu_nothing_but_xla_is_traced():
-  """Bit for bit what it was: a bucket or a kernel would change the last bits."""
+  """The CPU program stays bit-exact. A bucket or a kernel would change the last bits."""
   assert target_device().platform == "cpu"
   q, k, v = random_cache(2, 4, 2, 700, dim=16, layers=1)
   lengths = jnp.array([3, 5], jnp.int32)
@@ -256,7 +256,7 @@ TOKENS, STEPS = np.array([9, 30, 77, 12, 5], np.int32), 4
 
 
 def greedy(config, params, slots=2):
-  """(tokens, log-probs) of a greedy response, in bf16, by whichever cache the device has."""
+  """Returns (type of the cache, tokens, log-probs) of a greedy response in bf16, with the device's kind of cache."""
   prefix = jax.jit(functools.partial(decode.prefill, config=config, dtype=jnp.bfloat16))(
     params,
     tokens=jnp.pad(TOKENS, (0, 3)),
@@ -273,7 +273,7 @@ def greedy(config, params, slots=2):
 
 
 def test_decoding_by_kernels_over_one_cache_of_all_layers():
-  """Prefill by splash, the loop over layers and pages of filled-up heads, as on a TPU, against the CPU's own."""
+  """Compares the TPU's way with the CPU's: splash prefill, and a loop over layers with paged, padded heads."""
   config = qwen2.Qwen2Config(128, 64, 96, 2, 6, 2, 16, 1e4, 1e-6, False)
   params = qwen2.init_params(config, jax.random.key(0))
   params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params)
@@ -289,11 +289,11 @@ def test_decoding_by_kernels_over_one_cache_of_all_layers():
 @pytest.mark.parametrize(
   ("mesh", "heads", "kv_heads"),
   [
-    ([1, 2, 4], 12, 3),  # a device has every key/value head, and its query heads do not read them evenly
-    pytest.param([1, 1, 8], 8, 2, marks=pytest.mark.slow),  # its one query head reads one of those
-    pytest.param([2, 2, 2], 8, 2, marks=pytest.mark.slow),  # it has its own alone
+    ([1, 2, 4], 12, 3),  # a device has all key/value heads, and its query heads read them unevenly
+    pytest.param([1, 1, 8], 8, 2, marks=pytest.mark.slow),  # a device has all, and its one query head reads one
+    pytest.param([2, 2, 2], 8, 2, marks=pytest.mark.slow),  # a device has only its own key/value heads
   ],
 )
-def test_kernels_on_eight_devices_are_xla_on_one(mesh, heads, kv_heads):
+def test_kernels_on_eight_devices_equal_xla_on_one(mesh, heads, kv_heads):
   found = on_eight_devices("attention", mesh=mesh, heads=heads, kv_heads=kv_heads)
   assert found["splash"] < 1e-5 and found["paged"] < 0.01, found

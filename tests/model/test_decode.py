@@ -1,4 +1,4 @@
-"""Decoding against the full forward pass on the same weights."""
+"""Compares decoding with the full forward pass on the same weights."""
 
 import functools
 
@@ -23,8 +23,8 @@ def programs(model):
   )
 
 
-def run(model, programs, *, temperature=1.0, budget=NEW, stop=(), slots=SLOTS, seed=0):
-  """Tokens and log-probs of `slots` samples of one prompt, each a list of length at most `budget`."""
+def run(model, programs, *, temperature=1.0, max_new_tokens=NEW, stop=(), slots=SLOTS, seed=0):
+  """Returns tokens and log-probs of `slots` samples of one prompt, each a list of at most `max_new_tokens`."""
   config, params = model
   prefill, insert, generate = programs
   padded = np.zeros(PROMPT, np.int32)
@@ -34,7 +34,7 @@ def run(model, programs, *, temperature=1.0, budget=NEW, stop=(), slots=SLOTS, s
     tokens=padded,
     length=jnp.int32(len(PROMPT_TOKENS)),
     key=jax.random.key(seed),
-    max_new_tokens=jnp.int32(budget),
+    max_new_tokens=jnp.int32(max_new_tokens),
     temperature=jnp.float32(temperature),
   )
   state = insert(prefix, decode.init_state(config, slots, PROMPT + NEW, CHUNK), jnp.arange(slots), jnp.arange(slots))
@@ -51,7 +51,7 @@ def run(model, programs, *, temperature=1.0, budget=NEW, stop=(), slots=SLOTS, s
 
 
 def full_logprobs(model, responses, temperature=1.0):
-  """log-softmax of the full forward pass over prompt + response, at each response position: [rows, n, V]."""
+  """Returns [rows, n, V], the log-softmax of the full forward pass over prompt + response at each response position."""
   config, params = model
   rows = np.array([[*PROMPT_TOKENS, *r] for r in responses], np.int32)
   positions = np.tile(np.arange(rows.shape[1], dtype=np.int32), (len(rows), 1))
@@ -72,14 +72,14 @@ def test_greedy_is_the_argmax_of_the_full_forward(model, programs):
   tokens, _ = run(model, programs, temperature=0.0, slots=2)
   assert tokens[0] == tokens[1]
   full = np.sort(np.asarray(full_logprobs(model, tokens[:1])[0]), axis=-1)
-  assert (full[:, -1] - full[:, -2] > 1e-4).all()  # no near tie: the comparison is exact
+  assert (full[:, -1] - full[:, -2] > 1e-4).all()  # without near ties the comparison is exact
   assert full_logprobs(model, tokens[:1])[0].argmax(-1).tolist() == tokens[0]
 
 
 def test_first_and_later_tokens_of_a_group_follow_the_softmax(model, programs):
-  """Total variation between frequencies and the softmax, against what sampling itself leaves."""
+  """The total variation between frequencies and the softmax is near that of exact sampling."""
   seeds = 6
-  samples = [t for seed in range(seeds) for t in run(model, programs, budget=2, seed=seed, temperature=0.4)[0]]
+  samples = [t for seed in range(seeds) for t in run(model, programs, max_new_tokens=2, seed=seed, temperature=0.4)[0]]
   n = len(samples)
   assert n == seeds * SLOTS
   p = np.exp(np.asarray(full_logprobs(model, [samples[0][:1]], 0.4)[0, 0], np.float64))
@@ -103,16 +103,16 @@ def expected_variation(p, n):
 
 
 def test_stop_token_ends_a_response_and_belongs_to_it(model, programs):
-  free, _ = run(model, programs, slots=64)
-  stop = max({t for r in free for t in r[1:-1]}, key=[t for r in free for t in r].count)
+  full, _ = run(model, programs, slots=64)
+  stop = max({t for r in full for t in r[1:-1]}, key=[t for r in full for t in r].count)
   stopped, _ = run(model, programs, slots=64, stop=(stop,))
-  assert any(stop in r[:-1] for r in free)
-  for long, short in zip(free, stopped, strict=True):
+  assert any(stop in r[:-1] for r in full)
+  for long, short in zip(full, stopped, strict=True):
     assert short == (long[: long.index(stop) + 1] if stop in long else long)
 
 
-def test_budget_is_exact(model, programs):
+def test_max_new_tokens_is_exact(model, programs):
   full, _ = run(model, programs, slots=8)
-  for budget in (1, CHUNK, CHUNK + 1):
-    cut, _ = run(model, programs, slots=8, budget=budget)
-    assert cut == [t[:budget] for t in full]
+  for limit in (1, CHUNK, CHUNK + 1):
+    cut, _ = run(model, programs, slots=8, max_new_tokens=limit)
+    assert cut == [t[:limit] for t in full]

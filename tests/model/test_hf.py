@@ -1,4 +1,4 @@
-"""Hugging Face folders in and out: every form the released ones have, and every way one can be wrong."""
+"""Import and export of Hugging Face folders, in every form of the released ones and with every possible error."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def theirs(folder):
 
 
 def copy(checkpoint, tmp_path, **changes):
-  """A copy of a checkpoint with its config.json changed; None removes a field."""
+  """Returns a copy of a checkpoint with changes in its config.json. None removes a field."""
   folder = tmp_path / "copy"
   shutil.copytree(checkpoint, folder)
   raw = json.loads((folder / "config.json").read_text()) | changes
@@ -45,7 +45,7 @@ def copy(checkpoint, tmp_path, **changes):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("shard", ["5GB", "60KB"])
 def test_load_and_round_trip(tmp_path, tied, dtype, shard):
-  """The logits of transformers, and the stored bits back: by tensor for shards, by file for a single one."""
+  """Loading gives the logits of transformers, and an export gives the stored tensors back bit for bit."""
   folder = make_checkpoint(tmp_path / "in", dtype=dtype, tie_word_embeddings=tied, seed=1)
   if shard != "5GB":
     transformers.Qwen2ForCausalLM.from_pretrained(folder).save_pretrained(folder, max_shard_size=shard)
@@ -70,7 +70,7 @@ def test_load_and_round_trip(tmp_path, tied, dtype, shard):
 
 
 def sharded_copy(checkpoint, folder, size="60KB"):
-  """A checkpoint with its weights in several files, as transformers splits them."""
+  """Copies a checkpoint and lets transformers split its weights into several files."""
   shutil.copytree(checkpoint, folder)
   transformers.Qwen2ForCausalLM.from_pretrained(folder).save_pretrained(folder, max_shard_size=size)
   (folder / hf.SINGLE_FILE).unlink()
@@ -78,9 +78,9 @@ def sharded_copy(checkpoint, folder, size="60KB"):
 
 
 def test_weights_are_written_as_the_library_writes_them(checkpoint, tmp_path):
-  """The same bytes in the same files: those of the base's own index, whatever it has in which."""
+  """An export writes the same bytes into the same files, following the base's own index."""
   folder = sharded_copy(checkpoint, tmp_path / "in")
-  for file in folder.glob("*.safetensors"):  # transformers leaves the order of names to chance
+  for file in folder.glob("*.safetensors"):  # transformers writes the names in no fixed order
     save_file(load_file(file), file, metadata={"format": "pt"})
   config = hf.read_config(folder)
   hf_export.save_params(hf.load_params(folder, config), config, tmp_path / "out", source=folder)
@@ -88,7 +88,7 @@ def test_weights_are_written_as_the_library_writes_them(checkpoint, tmp_path):
   assert {f.name for f in (tmp_path / "out").iterdir()} == names - {"merges.txt"} and len(names) > 5
   for file in (tmp_path / "out").iterdir():
     assert file.read_bytes() == (folder / file.name).read_bytes(), file.name
-  # Where it lists other tensors than the model has, or another dtype is asked for, the files go by size.
+  # If the index lists other tensors than the model has, or another dtype is asked for, files are split by size.
   index = json.loads((folder / hf.INDEX_FILE).read_text())
   index["weight_map"]["lm_head.weight"] = index["weight_map"]["model.norm.weight"]
   (folder / hf.INDEX_FILE).write_text(json.dumps(index))
@@ -108,18 +108,18 @@ def test_a_failed_export_leaves_nothing(checkpoint, tmp_path):
 
   with pytest.raises(OSError, match="full"):
     hf_export.save_weights(read, config, tmp_path / "out", source=checkpoint)
-  assert len(seen) == 6 and not any("out" in names for names in seen)  # a kill would leave this: no folder of that name
+  assert len(seen) == 6 and not any("out" in names for names in seen)  # a kill would leave no folder of that name
   assert list(tmp_path.iterdir()) == []
 
 
-def test_a_block_of_another_shape_is_no_tensor(tmp_path):
+def test_a_block_of_another_shape_is_refused(tmp_path):
   for blocks in ([np.zeros((2, 3), "f4")], [np.zeros((3, 2), "f4")], [np.zeros((3, 3), "f2")]):
     with pytest.raises(ValueError, match="a: "):
       write_safetensors(tmp_path / "x", {"a": (3, 3)}, "float32", lambda _, blocks=blocks: blocks)
 
 
 def test_a_host_reads_what_its_devices_hold_and_every_mesh_the_same_bits(tmp_path):
-  """Eight devices together read each stored byte once; what they save is what one device exports."""
+  """Eight devices together read each stored byte once. Their checkpoint exports like that of one device."""
   shape = {"num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": False, "vocab_size": 520}
   folder = make_checkpoint(tmp_path / "model", dtype="bfloat16", hidden_size=64, intermediate_size=96, **shape)
   folder = sharded_copy(folder, tmp_path / "sharded")
@@ -130,7 +130,7 @@ def test_a_host_reads_what_its_devices_hold_and_every_mesh_the_same_bits(tmp_pat
   meshes = [(1, 4, 2), (2, 2, 2), (1, 2, 4)]
   found = on_eight_devices("weights", model=str(folder), shapes=meshes, folder=str(tmp_path / "run"))
   for mesh, got in zip(meshes, found, strict=True):
-    # Key and value heads are copied where there are fewer than devices along `tensor`; each part is still read once.
+    # Key and value heads are copied if they are fewer than the devices along `tensor`. Each part is still read once.
     assert got == expected | {"bytes": sum(stored.values())}, mesh
   for step in (1, 2, 3):
     kept = StoredParams(tmp_path / "run" / "checkpoints" / str(step) / "params", hf.param_shapes(config))
@@ -164,7 +164,7 @@ def test_export_overwrites_nothing(checkpoint, tmp_path):
   assert [f.name for f in tmp_path.iterdir()] == ["kept"]
 
 
-def test_export_of_a_base_of_no_dtype_wants_one(checkpoint, tmp_path):
+def test_export_of_a_base_without_a_dtype_needs_one(checkpoint, tmp_path):
   source = copy(checkpoint, tmp_path, dtype="auto")
   config = hf.read_config(source)
   params = hf.load_params(source, config)
@@ -222,7 +222,7 @@ def test_no_config_and_no_weights(tmp_path, checkpoint):
 
 @pytest.mark.parametrize("kind", ["not in the index", "in another file than the index says"])
 def test_a_shard_and_its_index_must_agree(checkpoint, tmp_path, kind):
-  """Whatever a shard holds beside what the index says is refused, not loaded by luck."""
+  """A tensor that the index does not place in a shard is refused."""
   folder = copy(checkpoint, tmp_path)
   tensors = load_file(folder / hf.SINGLE_FILE)
   names = list(tensors)
@@ -256,7 +256,7 @@ def test_a_wrong_tensor_is_named(checkpoint, tmp_path, kind, monkeypatch):
     name = "lm_head.weight"
     tensors[name] = tensors["model.embed_tokens.weight"] + 1
   save_file(tensors, folder / hf.SINGLE_FILE, metadata={"format": "pt"})
-  if kind != "untied head":  # that alone takes a look at weights; the rest is told before gigabytes are read
+  if kind != "untied head":  # only this check reads weights; all others fail before gigabytes are read
     monkeypatch.setattr(hf, "_read", lambda *_: pytest.fail("a weight was read"))
   with pytest.raises(InputError) as error:
     hf.load_params(folder, hf.read_config(folder))
@@ -286,7 +286,7 @@ def test_index_that_names_a_file_or_tensor_that_is_not_there(checkpoint, tmp_pat
 
 
 def test_one_file_beside_an_index_of_others_is_refused(checkpoint, tmp_path):
-  """transformers reads the one file; the index may name another model's weights, or a part of these."""
+  """transformers reads the one file, but the index may name another model's weights or only a part of these."""
   folder = copy(checkpoint, tmp_path)
   shutil.copy(folder / hf.SINGLE_FILE, folder / "model-00001-of-00001.safetensors")
   weight_map = dict.fromkeys(load_file(folder / hf.SINGLE_FILE), "model-00001-of-00001.safetensors")

@@ -1,4 +1,4 @@
-"""The forward pass against transformers' Qwen2 on the same weights."""
+"""Compares the forward pass with transformers' Qwen2 on the same weights."""
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +40,7 @@ def test_logits_equal_transformers(models):
   positions = np.tile(np.arange(23, dtype=np.int32), (3, 1))
   ours = logits(params, config, tokens, positions, np.ones_like(tokens))
   expected = theirs_logits(theirs, tokens)
-  assert np.ptp(expected) > 1  # weights that matter: the comparison could fail
+  assert np.ptp(expected) > 1  # logits vary enough for the comparison to fail
   np.testing.assert_allclose(ours, expected, atol=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""The draw against a plain inverse CDF, and the derivation of keys."""
+"""Compares the draw with a plain inverse CDF, and tests the derivation of keys."""
 
 import jax
 import jax.numpy as jnp
@@ -54,8 +54,8 @@ def test_the_nucleus_is_what_a_sort_gives(top_p):
   for row, inside in zip(mass.astype(np.float64), found, strict=True):
     order = np.argsort(-row)
     held = np.cumsum(row[order]) / row.sum()
-    n = int(np.searchsorted(held, top_p)) + 1  # the fewest, likeliest first, that hold top_p
-    if np.abs(held - top_p).min() > 1e-6:  # else rounding may decide
+    n = int(np.searchsorted(held, top_p)) + 1  # the fewest likeliest tokens that hold top_p
+    if np.abs(held - top_p).min() > 1e-6:  # nearer than this, rounding may decide
       assert set(np.flatnonzero(inside)) == set(order[:n])
 
 
@@ -81,7 +81,7 @@ def test_draws_of_a_nucleus_follow_its_own_distribution():
 
 
 def test_at_top_p_1_nothing_is_compiled_for_it():
-  """Training's draws are what they were: the program has no trace of a nucleus."""
+  """Training's draws stay the same, because the program has no trace of a nucleus."""
   shapes = jnp.zeros((3, 50)), jnp.zeros(3), jnp.ones(3)
   plain, whole = (str(jax.make_jaxpr(lambda *a, p=p: draw(*a, *p))(*shapes)) for p in ((), (1.0,)))
   assert plain == whole and "bitcast" not in plain

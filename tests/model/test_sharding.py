@@ -1,4 +1,4 @@
-"""The rule table, and that a sharded step is the single device's."""
+"""Tests the table of sharding rules, and compares a sharded step with that of a single device."""
 
 import jax
 import pytest
@@ -32,14 +32,14 @@ SIZES = {"data": 2, "fsdp": 3, "tensor": 4}
     (("vocab", None), (8, 7), P(("tensor",), None)),
     (("batch", "length"), (1, 5), P(None, None)),  # the one row of a prefill
     (("embed", "kv_heads", "head_dim"), (9, 4, 5), P(("fsdp",), ("tensor",), None)),
-    (("embed", "kv_heads", "head_dim"), (9, 2, 5), P(("fsdp",), None, None)),  # fewer than the mesh axis: copied
+    (("embed", "kv_heads", "head_dim"), (9, 2, 5), P(("fsdp",), None, None)),  # shorter than the mesh axis, so copied
   ],
 )
 def test_partition(axes, shape, spec):
   assert partition(axes, shape, SIZES) == spec
 
 
-def test_serving_gathers_weights_over_fsdp_alone():
+def test_serving_gathers_weights_only_over_fsdp():
   assert partition(("embed", "mlp"), (9, 8), SIZES, SERVING_RULES) == P(None, ("tensor",))
 
 
@@ -47,15 +47,15 @@ def test_serving_gathers_weights_over_fsdp_alone():
   ("axes", "shape", "error", "message"),
   [
     (("batch", "time"), (6, 5), ValueError, "unknown axis 'time'"),
-    (("heads", "mlp"), (8, 8), ValueError, "two on one"),
-    (("batch", "embed"), (6, 6), ValueError, "two on one"),
+    (("heads", "mlp"), (8, 8), ValueError, "expected each mesh axis once"),
+    (("batch", "embed"), (6, 6), ValueError, "expected each mesh axis once"),
     (("batch",), (6, 5), ValueError, "shape"),
     (("batch", "length"), (8, 5), InputError, "config.mesh: data x fsdp is 6, which does not divide batch of size 8"),
     (("heads", "head_dim"), (14, 8), InputError, "tensor is 4, which does not divide heads of size 14"),
     (("kv_heads",), (6,), InputError, "does not divide kv_heads of size 6"),
   ],
 )
-def test_what_does_not_fit_is_refused(axes, shape, error, message):
+def test_partition_refuses_axes_that_do_not_fit(axes, shape, error, message):
   with pytest.raises(error, match=message):
     partition(axes, shape, SIZES)
 
@@ -99,13 +99,16 @@ def test_a_mesh_of_another_size_than_the_machine_is_refused():
 
 
 def check_step(found, layers):
-  """The tolerances of single precision; the constraints of both passes, at every layer where it is unrolled."""
-  for mesh, of in found.items():
-    assert of["gradients"] < 1e-5 and of["moments"] < 1e-5 and of["updates"] < 0.02, (mesh, of)
-    assert of["constraints"] >= (20 if layers > 4 else 15 * layers), (mesh, of)
+  """Checks a step to single precision, and the number of sharding constraints in both passes.
+
+  Up to four layers are unrolled, so that the constraints appear once for each layer.
+  """
+  for mesh, result in found.items():
+    assert result["gradients"] < 1e-5 and result["moments"] < 1e-5 and result["updates"] < 0.02, (mesh, result)
+    assert result["constraints"] >= (20 if layers > 4 else 15 * layers), (mesh, result)
 
 
-def test_a_step_on_eight_devices_is_that_of_one():
+def test_a_step_on_eight_devices_equals_that_on_one():
   found = on_eight_devices("step", shapes=[(2, 2, 2), (1, 1, 8)], tied=True)
   assert list(found) == ["2x2x2", "1x1x8"]
   check_step(found, layers=2)
@@ -113,7 +116,7 @@ def test_a_step_on_eight_devices_is_that_of_one():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("tied", "layers", "kv_heads"), [(True, 2, 2), (False, 5, 4)])
-def test_a_step_on_every_mesh_of_eight_is_that_of_one(tied, layers, kv_heads):
+def test_a_step_on_every_mesh_of_eight_equals_that_on_one(tied, layers, kv_heads):
   found = on_eight_devices("step", shapes=MESHES, tied=tied, layers=layers, kv_heads=kv_heads)
   assert len(found) == 10
   check_step(found, layers)
@@ -121,7 +124,7 @@ def test_a_step_on_every_mesh_of_eight_is_that_of_one(tied, layers, kv_heads):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["no-op", "per micro-batch"])
-def test_a_wrong_step_would_be_seen(wrong):
+def test_check_step_detects_a_wrong_step(wrong):
   found = on_eight_devices("step", shapes=[(2, 2, 2)], tied=True, wrong=wrong)
   with pytest.raises(AssertionError):
     check_step(found, layers=2)

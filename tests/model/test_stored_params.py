@@ -1,4 +1,4 @@
-"""Checkpoints read a layer at a time: what it costs, and that it is what was saved."""
+"""Tests that checkpoints read one layer at a time are what was saved, and what reading them costs."""
 
 import json
 import math
@@ -27,14 +27,14 @@ LAYERS = 6
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-  """A model whose large arrays are of some megabytes, untied; its values do not compress."""
+  """Untied model with large arrays of a few megabytes, whose values do not compress."""
   folder = tmp_path_factory.mktemp("base")
   shape = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": LAYERS, "vocab_size": 40_000}
   return make_checkpoint(folder, tie_word_embeddings=False, **shape)
 
 
 def save(base, workdir):
-  """The workdir of a run that has saved random parameters as its step 3."""
+  """Writes the workdir of a run with random parameters as its step 3. Returns the parameters and the model's config."""
   config = hf.read_config(base)
   (workdir / "model").mkdir(parents=True)
   (workdir / "config.json").write_text(to_json(toy(base)))
@@ -68,7 +68,7 @@ def test_a_layer_costs_its_own_bytes(saved):
   before = stored.bytes_read
   (layer,) = stored.read(slot)
   np.testing.assert_array_equal(layer, params["layers"]["up_kernel"][4])
-  # Some of the mantissa's bits compress a little, an incompressible layer would cost all of its bytes.
+  # Some bits of the mantissa compress a little. A layer that does not compress costs all of its bytes.
   assert 0.8 * own < stored.bytes_read - before < 1.2 * own
 
 
@@ -102,7 +102,7 @@ def test_an_export_reads_the_checkpoint_once_and_holds_a_tensor(saved, tmp_path,
 
 
 def test_a_checkpoint_that_was_not_cut_by_layer_is_read_too(base, saved, tmp_path, monkeypatch, caplog):
-  """As earlier versions wrote them."""
+  """Earlier versions wrote such checkpoints."""
   _, params, config = saved
   monkeypatch.setattr(checkpoint_module, "_chunks", lambda *_: ocp.SaveArgs())
   monkeypatch.setattr("srpo_jax.model.stored_params.KEPT_BYTES", 2**19)
@@ -122,7 +122,7 @@ def test_a_checkpoint_that_was_not_cut_by_layer_is_read_too(base, saved, tmp_pat
   ("change", "words"),
   [
     ({"hidden_size": 128}, r"embed is float32\[40000, 256\], expected float32\[40000, 128\]"),
-    ({"tie_word_embeddings": True}, "head is in the checkpoint alone"),
+    ({"tie_word_embeddings": True}, "head is only in the checkpoint"),
     ({"num_hidden_layers": 5}, r"expected float32\[5, "),
   ],
 )

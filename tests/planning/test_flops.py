@@ -1,4 +1,4 @@
-"""FLOPs of traced programs against closed forms. Nothing is compiled."""
+"""Compares FLOPs of traced programs with closed forms, without compiling anything."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ ROWS, LENGTH = 4, 1024
 
 
 def accumulate_flops(shape, *, remat):
-  """Of a micro-batch's forward and backward pass, as training traces it on this machine's CPU."""
+  """Returns the FLOPs of a micro-batch's forward and backward pass, as training traces it on this machine's CPU."""
   options = LearnerOptions(dtype=jnp.bfloat16, remat=remat, head_chunk=256)
   adamw = make_optimizer(learning_rate=1e-6, b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.0, clip_norm=1.0)
   learner = Learner(shape, adamw, options)
@@ -31,10 +31,11 @@ def accumulate_flops(shape, *, remat):
 
 
 def closed_form(shape, *, remat):
-  """2 FLOPs a parameter and token a pass; forward, two backward, and with full remat the forward once more.
+  """Returns the FLOPs of the update: 2 per parameter, token and pass.
 
-  The second forward stops before a layer's last product, whose result nothing needs. The head's chunks are always
-  rematerialised. XLA's attention on a CPU computes the whole square: twice the causal half.
+  There is one forward pass, two passes' worth of backward, and with full remat a second forward pass. The second
+  forward pass stops before a layer's last product, whose result nothing needs. The head's chunks are always
+  rematerialised. XLA's attention on a CPU computes the whole square, twice the causal half.
   """
   c, tokens = shape, ROWS * LENGTH
   head = c.vocab_size * c.hidden_size
@@ -73,7 +74,7 @@ def test_splash_by_blocks_on_or_below_the_diagonal(length):
   forward = count_flops(jax.jit(splash_attention).trace(q, k, k, segments).jaxpr)
   assert forward == 2 * 2 * blocks * dim
   both = count_flops(jax.jit(jax.grad(total, (0, 1, 2))).trace(q, k, k, segments).jaxpr)
-  # Forward 2 products, dk and dv 4, dq 3; and one more, output times its gradient, of [length, dim] alone.
+  # The forward pass has 2 products, dk and dv 4, dq 3. One more, output times its gradient, is only [length, dim].
   assert both == pytest.approx(9 * 2 * blocks * dim, rel=0.01)
   if length > 2048:
     assert forward == pytest.approx(4 * rows * heads * dim * length**2 / 2, rel=0.1)
@@ -113,7 +114,7 @@ def test_a_shard_counts_once_for_each_part_and_not_for_each_copy():
 
 
 def test_published_shapes_have_the_published_numbers_of_parameters():
-  # README.md of each model's page: all parameters, and those outside the embeddings, in billions.
+  # (all parameters, parameters outside the embeddings) in billions, from README.md on each model's page.
   published = {
     "0.5B": (0.49, 0.36),
     "1.5B": (1.54, 1.31),

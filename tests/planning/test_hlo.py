@@ -1,4 +1,4 @@
-"""Bytes and collectives of HLO text, against numbers worked by hand, and of programs that XLA compiled here."""
+"""Tests bytes and collectives of HLO text with numbers worked out by hand, and of programs compiled by XLA here."""
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +8,8 @@ from srpo_jax.planning import hlo
 from srpo_jax.planning.loops import trips
 from srpo_jax.planning.traffic import Counter, group_size
 
-# A loop of six trips (0, 2, .. 10) that slices its row off a stack, gathers it over four of eight devices and writes
-# the row of a result in place; one fusion reads from on-chip memory.
+# A loop of six trips (0, 2, .. 10). Each trip slices a row off a stack, gathers it over four of eight devices and
+# writes a row of the result in place. One fusion reads from on-chip memory.
 TEXT = """HloModule jit_f, is_scheduled=true, num_partitions=8
 
 %fused_slice (param_0.1: f32[12,100], param_1.1: s32[]) -> f32[1,100] {
@@ -62,14 +62,15 @@ ENTRY %main (a: f32[12,100], b: f32[12,400]) -> f32[12,400] {
 """
 
 
-def test_a_module_worked_by_hand():
+def test_a_module_worked_out_by_hand():
   counter = Counter(hlo.parse(TEXT))
   module = counter.module
   loop = module.computations["main"]["loop"]
   assert module.devices == 8 and trips(module, loop, module.computations["main"]) == 6
   row, gathered = 100 * 4, 400 * 4
-  # A trip: the slice read and written (by the counter), gathered, copied on chip, its row written; the counter read to
-  # be raised and to be compared.
+  # Traffic of one trip, in this order: the fusion reads the counter and the slice and writes the slice, the all-gather
+  # reads and writes, the copy to on-chip memory reads, the fusion that writes the row reads the counter and writes, the
+  # addition reads the counter, and the comparison reads the counter.
   trip = (4 + row + row) + (row + gathered) + gathered + (4 + gathered) + 4 + 4
   total = counter.total()
   assert total.hbm == 6 * trip + 2 * 12 * 400 * 4
@@ -94,7 +95,7 @@ def test_sizes_of_groups(text, size):
   assert group_size(text, 64) == size
 
 
-def test_a_loop_that_ends_by_data_wants_to_be_told():
+def test_a_loop_whose_end_depends_on_data_needs_while_trips():
   def f(x):
     return jax.lax.while_loop(lambda x: x.sum() > 0, lambda x: x @ x, x)
 
@@ -105,7 +106,7 @@ def test_a_loop_that_ends_by_data_wants_to_be_told():
   assert thrice > 2 * once
 
 
-def test_a_scan_reads_each_layer_once_and_not_the_stack_at_each_turn():
+def test_a_scan_reads_each_layer_once_and_not_the_stack_at_each_trip():
   def f(x, stack):
     return jax.lax.scan(lambda x, w: (jnp.tanh(x @ w), None), x, stack)[0]
 
@@ -115,4 +116,4 @@ def test_a_scan_reads_each_layer_once_and_not_the_stack_at_each_turn():
 
   one = 512 * 512 * 4
   per_layer = (traffic(40) - traffic(20)) / 20
-  assert one < per_layer < 4 * one  # read once; XLA's CPU backend copies the slice before the product
+  assert one < per_layer < 4 * one  # more than once, because XLA's CPU backend copies the slice before the product

@@ -1,4 +1,4 @@
-"""What is alive when, and the roofline, against numbers worked by hand."""
+"""Compares lifetimes of arrays and the roofline with numbers worked out by hand."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def program(name, *, argument=0, output=0, alias=0, temp=0, flops=0.0, traffic=N
 PROGRAMS = {
   p.name: p
   for p in [
-    program("zeros", output=100),  # weights 100, so gradients 100
+    program("zeros", output=100),  # gradients are 100, like the weights
     program("moments", output=200),
     program("reshard", argument=100, output=400, temp=50),
     program("cache", output=1000),
@@ -30,7 +30,7 @@ PROGRAMS = {
 }
 
 
-def test_what_is_alive_when():
+def test_memory_of_each_phase():
   phases = {phase.program: phase for phase in memory.phases(PROGRAMS)}
   code = len(PROGRAMS)
   always = 100 + 200 + code

@@ -1,4 +1,4 @@
-"""The command: what it prints, its JSON, and how it ends."""
+"""Tests the plan command: its output, its JSON and its exit status."""
 
 import dataclasses
 import json
@@ -28,7 +28,7 @@ SMALL = [
 ]
 
 
-def test_a_cpu_config_is_explained_and_nothing_is_trained(tmp_path, capsys, monkeypatch):
+def test_a_cpu_config_is_planned_without_training(tmp_path, capsys, monkeypatch):
   monkeypatch.setenv("SRPO_CACHE", str(tmp_path))
   plan.main([*SMALL, f"--json={tmp_path / 'plan.json'}"])
   printed = capsys.readouterr().out
@@ -36,17 +36,17 @@ def test_a_cpu_config_is_explained_and_nothing_is_trained(tmp_path, capsys, monk
   found = json.loads((tmp_path / "plan.json").read_text())
   assert found["bounds"] is None and found["memory"]["fits"] is None
   assert set(found["programs"]) >= {"prefill", "insert", "generate", "accumulate", "apply"}
-  assert "reshard" not in found["programs"]  # one device and one type: rollouts read the trainer's weights
+  assert "reshard" not in found["programs"]  # on one device and in one dtype, rollouts read the trainer's weights
   weights = 4 * found["parameters"]
   held = found["memory"]["residents"]
-  assert held["weights"] == held["gradients"] == pytest.approx(weights, abs=256)  # and pointers to the arrays
+  assert held["weights"] == held["gradients"] == pytest.approx(weights, abs=256)  # plus pointers to the arrays
   assert held["moments"] == pytest.approx(2 * weights, abs=512)
-  cache = 2 * 3 * 3 * 16 * 4 * 32 * (32 + 16)  # k and v, layers, heads, features, bytes, slots, positions
+  cache = 2 * 3 * 3 * 16 * 4 * 32 * (32 + 16)  # k and v x layers x heads x features x bytes x slots x positions
   assert held["KV cache"] == pytest.approx(cache, rel=0.05)
   assert not list(tmp_path.glob("tiny-base*"))
 
 
-def test_what_does_not_fit_ends_with_status_1_and_its_largest_buffers(capsys, monkeypatch):
+def test_a_plan_that_does_not_fit_ends_with_its_largest_buffers(capsys, monkeypatch):
   little = dataclasses.replace(chips.GPUS["h100"], available=2**20)
   monkeypatch.setitem(chips.GPUS, "h100", little)
   with pytest.raises(TrainingError, match=r"does not fit: \w+ needs .* GiB .*largest buffers: .* GiB"):
@@ -104,13 +104,13 @@ def test_stages_and_recipes_are_sound():
     assert analytic.divides(shape, mesh.data, mesh.fsdp, mesh.tensor)
 
 
-def test_the_closed_form_knows_what_32b_needs_and_its_search_only_what_fits():
+def test_the_closed_form_of_32b_is_right_and_the_search_keeps_only_what_fits():
   raw = stage1.get_config().to_dict()
   raw["data"]["train"] = "x.jsonl"
   config, shape = make_config(raw), published_shape("Qwen2.5-32B")
   lengths = Lengths(2500, 0.8, 256)
   sizes = analytic.sizes(config, shape, config.train.pack_tokens)
-  assert sizes.weights / GIB == pytest.approx(1.91, rel=0.01)  # as libtpu lays them out on 4x4x4: memory_analysis()
+  assert sizes.weights / GIB == pytest.approx(1.91, rel=0.01)  # from libtpu's memory_analysis() on 4x4x4
   assert sizes.moments / GIB == pytest.approx(3.82, rel=0.01)
   assert sizes.serving / GIB == pytest.approx(7.63, rel=0.01)
   topology = chips.parse_topology("v5p:4x4x4")
@@ -122,16 +122,16 @@ def test_the_closed_form_knows_what_32b_needs_and_its_search_only_what_fits():
   best = best_of_each_mesh(ranked, 3)
   assert len({dataclasses.astuple(c.config.mesh) for c in best}) == 3
   tensors = {c.config.mesh.tensor for c in ranked}
-  assert tensors <= {1, 2, 4, 8} and len(ranked) > 20  # 40 heads and 64 chips
+  assert tensors <= {1, 2, 4, 8} and len(ranked) > 20  # common divisors of 40 heads and 64 chips
   with pytest.raises(InputError, match="no mesh of 4 chips holds the model"):
     rank(config, shape, chips.parse_topology("v5e:2x2"), lengths)
 
 
-def test_the_search_on_a_tpu_knows_that_half_a_registers_heads_take_whole_ones():
+def test_the_search_on_a_tpu_pads_heads_of_half_a_register():
   raw = qwen25_05b_gpu.get_config().to_dict()
   raw["data"]["train"] = "x.jsonl"
   config, shape = make_config(raw), published_shape("Qwen2.5-0.5B")
-  cache = 2 * 24 * 2 * 64 * 2 * 256 * 2560  # k and v, layers, heads, features, bf16, slots, positions
+  cache = 2 * 24 * 2 * 64 * 2 * 256 * 2560  # k and v x layers x heads x features x bytes of bf16 x slots x positions
   assert analytic.sizes(config, shape, 4096).cache == cache
   assert analytic.sizes(config, shape, 4096, lanes=128).cache == 2 * cache  # 15.00 GiB, as compiled for v5e:1x1
   lengths = Lengths(512, 0.8, 128)
@@ -141,7 +141,7 @@ def test_the_search_on_a_tpu_knows_that_half_a_registers_heads_take_whole_ones()
 
 
 def test_stage_2_runs_the_programs_of_stage_1():
-  """So that a plan of the one is a plan of the other: the stages differ in their data, ends and history."""
+  """A plan of one stage holds for the other. The stages differ only in their data, ends and history."""
   first, second = (module.get_config().to_dict() for module in (stage1, stage2))
   for section in ("model", "mesh", "rollout", "loss", "optimizer"):
     assert first[section] == second[section]

@@ -1,4 +1,4 @@
-"""The shipped configs, compiled for the machines that they name: heavy."""
+"""Compiles the shipped configs for the machines that they name, which takes minutes."""
 
 import importlib
 import json
@@ -11,7 +11,7 @@ from srpo_jax.planning import chips
 from srpo_jax.utils.errors import InputError
 from tests.helpers.paths import ROOT
 
-ROOM = 0.95  # of the memory, at most, in a config that is shipped
+ROOM = 0.95  # largest fraction of the memory that a shipped config may use
 
 
 def planned(name, topology, tmp_path, *flags):
@@ -23,7 +23,7 @@ def planned(name, topology, tmp_path, *flags):
 @pytest.mark.parametrize(
   ("name", "topology"),
   [
-    ("qwen25_05b_gpu", "h100:1"),  # by XLA:CPU: the same programs, for want of a GPU
+    ("qwen25_05b_gpu", "h100:1"),  # compiled by XLA:CPU, because there is no GPU here
     ("qwen25_15b_v6e8", "v6e:2x4"),
     ("qwen25_7b_v5p8", "v5p:2x2x1"),
     ("stage1", "v5p:4x4x4"),
@@ -43,7 +43,7 @@ def test_a_recipe_compiles_and_fits(name, topology, tmp_path):
 
 
 @pytest.mark.slow  # two minutes on two cores
-def test_a_program_that_xla_refuses_is_told_with_its_buffers(tmp_path):
+def test_a_program_that_xla_refuses_is_reported_with_its_buffers(tmp_path):
   flags = ["--config.rollout.slots=8192", "--config.rollout.max_new_tokens=30000", "--config.train.pack_tokens=32768"]
   with pytest.raises(plan.TrainingError, match=r"does not fit: cache: .* \(largest buffers: .* GiB "):
     planned("qwen25_15b_v6e8", "v6e:2x4", tmp_path, *flags)
@@ -63,9 +63,9 @@ def test_a_recipe_says_how_to_run_it_and_what_it_takes(name):
 
 @pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("[!_]*.py")), ids=lambda file: file.stem)
 def test_a_config_is_the_record_of_an_experiment(file):
-  """Command, hardware, hours and result, or "not run yet" with the plan's bounds."""
+  """Its docstring gives command, hardware, hours and result, or "not run yet" with the plan's bounds."""
   text = importlib.import_module(f"configs.{file.stem}").__doc__
-  if file.stem != "base":  # the defaults, which nobody runs by themselves
+  if file.stem != "base":  # base holds only defaults and is never run by itself
     assert f"--config=configs/{file.name}" in text and "\nHardware: " in text
   assert "ot run yet" in text or ("\nHours: " in text and "\nResult" in text)
   for path in re.findall(r"docs/plan/\S+\.md", text):
@@ -74,14 +74,14 @@ def test_a_config_is_the_record_of_an_experiment(file):
     assert f"step at least {seconds} s" in plan and f"at least {hours} chip-hours per 1,000 steps" in plan
 
 
-def test_libtpu_that_is_missing_is_one_line(monkeypatch):
+def test_missing_libtpu_is_reported_in_one_line(monkeypatch):
   monkeypatch.setitem(__import__("sys").modules, "libtpu", None)
   with pytest.raises(InputError, match=r"libtpu is not installed, expected `pip install 'srpo-jax\[tpu\]'`"):
     chips.tpu_devices(chips.parse_topology("v5p:2x2x1"))
 
 
 @pytest.mark.slow  # 15 s on two cores
-def test_a_search_compiles_what_it_ranks_first(tmp_path, capsys):
+def test_a_search_compiles_the_best_candidates(tmp_path, capsys):
   flags = ["--config.rollout.prompts=4", "--config.data.max_prompt_tokens=32", "--config.rollout.max_new_tokens=16"]
   found = planned("tiny", "h100:1", tmp_path, *flags, "--config.train.pack_tokens=64", "--search")
   printed = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The schedule on lengths alone against the sampler itself, and the packing against the trainer's."""
+"""Compares the simulated schedule with the sampler's, and the simulated packing with the trainer's."""
 
 import dataclasses
 import types
@@ -16,7 +16,7 @@ from srpo_jax.types import Rollout
 
 
 class CountingEngine:
-  """Slots that emit as many tokens as they are told, the last a stop token; counts what the real one would run."""
+  """Engine whose responses have given lengths and end in a stop token. Counts the steps of the real engine."""
 
   group, max_prompt = 4, 16
 
@@ -55,7 +55,7 @@ class CountingEngine:
 
 
 @pytest.mark.parametrize(("slots", "chunk"), [(8, 4), (6, 7), (64, 5)])
-def test_the_schedule_is_that_of_the_sampler(slots, chunk):
+def test_the_schedule_equals_the_samplers(slots, chunk):
   lengths = np.random.default_rng(1).integers(1, 30, 40)
   engine = CountingEngine(lengths, slots, chunk)
   requests = [GroupRequest(str(i), np.ones(9, np.int32), 4, jax.random.key(0), 100) for i in range(10)]
@@ -67,7 +67,7 @@ def test_the_schedule_is_that_of_the_sampler(slots, chunk):
 
 
 @pytest.mark.parametrize("pack_tokens", [0, 128])
-def test_micro_batches_are_those_of_the_trainer(pack_tokens):
+def test_micro_batches_equal_the_trainers(pack_tokens):
   config = make_config(tiny.get_config())
   train = dataclasses.replace(config.train, pack_tokens=pack_tokens, micro_batch=8)
   config = dataclasses.replace(config, train=train)

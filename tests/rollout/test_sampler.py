@@ -1,4 +1,4 @@
-"""Scheduling changes no response; both backends give the same ones; JetStream's API holds."""
+"""Tests that scheduling changes no response, that both backends give the same ones, and JetStream's API."""
 
 import subprocess
 import sys
@@ -43,7 +43,10 @@ def reference(model):
 
 
 def boundary_distance(model, rollout, at, token):
-  """How far the draw's uniform is from the nearest edge of `token`'s interval of the CDF, by the full forward pass."""
+  """Returns the distance of the draw's uniform from the nearest edge of `token`'s interval of the CDF.
+
+  The CDF comes from the full forward pass.
+  """
   config, params = model
   row = np.concatenate([rollout.prompt_tokens, rollout.tokens[:at]])[None]
   hidden = qwen2.forward(params, config, row, np.arange(row.shape[1])[None], np.ones_like(row))
@@ -55,7 +58,7 @@ def boundary_distance(model, rollout, at, token):
 
 
 def assert_same_tokens(model, got, expected):
-  """Equal, but that a draw on the very edge between two tokens may fall to either side."""
+  """Checks that tokens are equal. One draw on the very edge between two tokens may fall to either side."""
   near = 0
   for key, a in got.items():
     b = expected[key]
@@ -103,11 +106,11 @@ def test_each_prompt_is_prefilled_once(model, monkeypatch):
     lambda self, **kw: lengths.append((kw["true_length"], len(kw["padded_tokens"]))) or plain(self, **kw),
   )
   sample(model, slots=3)
-  assert lengths == [(3, 4), (11, 12), (6, 8), (1, 4), (8, 8)]  # padded to its bucket
+  assert lengths == [(3, 4), (11, 12), (6, 8), (1, 4), (8, 8)]  # (tokens, tokens padded to the bucket)
 
 
 def test_finished_slots_are_refilled_at_once(model, reference):
-  """Chunks needed by 25 responses in 4 slots: at most those of the best schedule plus one response's."""
+  """25 responses in 4 slots need at most the chunks of the best schedule plus those of one response."""
   config, params = model
   engine = InProcessEngine(config, slots=4, max_prompt=12, max_new=NEW, chunk=1, stop_tokens=STOP, group=4)
   calls = []
@@ -119,7 +122,7 @@ def test_finished_slots_are_refilled_at_once(model, reference):
 
 
 def test_jetstream_api(model, reference):
-  """The engine used as JetStream's orchestrator uses it: one slot an insert, real ResultTokens."""
+  """Uses the engine as JetStream's orchestrator does, with one slot per insert and real ResultTokens."""
   config, params = model
   engine = JetStreamEngine(config, slots=2, max_prompt=12, max_new=NEW, chunk=4, stop_tokens=STOP)
   assert isinstance(engine, engine_api.Engine)
@@ -141,7 +144,7 @@ def test_jetstream_api(model, reference):
   assert tokens == reference["p0", 0].tokens.tolist()
 
 
-def test_prompts_and_budgets_out_of_range_are_refused(model):
+def test_prompts_and_max_new_tokens_out_of_range_are_refused(model):
   config, params = model
   engine = InProcessEngine(config, slots=2, max_prompt=4, max_new=NEW, chunk=4, stop_tokens=STOP)
   for padded, length in ((8, 3), (4, 0), (4, 5)):
@@ -159,7 +162,7 @@ def test_inprocess_imports_neither_jetstream_nor_tensorflow():
   subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_importing_jetstream_leaves_the_root_logger_alone():
+def test_importing_jetstream_does_not_change_the_root_logger():
   code = (
     "import logging, srpo_jax.rollout.jetstream_engine; "
     "assert logging.getLogger().level == logging.WARNING and not logging.getLogger().handlers"

@@ -1,4 +1,4 @@
-"""Rollouts on a mesh: from the trainer's own arrays, the tokens of one device."""
+"""Tests that rollouts on a mesh, from the trainer's own arrays, give the tokens of one device."""
 
 import jax
 import jax.numpy as jnp
@@ -11,26 +11,27 @@ from tests.helpers.sharded import MESHES, NEW_TOKENS, make_engine, on_eight_devi
 
 
 def check_rollouts(found):
-  """As one device's, but that a draw on the very edge between two tokens may fall to either side."""
-  for mesh, of in found.items():
-    assert of["responses"] == 20 and of["lengths"][0] < 4 and of["lengths"][-1] == NEW_TOKENS, (mesh, of)
-    assert len(of["edges"]) <= 1 and all(edge < 1e-4 for edge in of["edges"]), (mesh, of)
-    assert of["gap"] < 1e-4, (mesh, of)
+  """Checks for the tokens of one device. One draw on the very edge between two tokens may fall to either side."""
+  for mesh, result in found.items():
+    assert result["responses"] == 20 and result["lengths"][0] < 4, (mesh, result)
+    assert result["lengths"][-1] == NEW_TOKENS, (mesh, result)
+    assert len(result["edges"]) <= 1 and all(edge < 1e-4 for edge in result["edges"]), (mesh, result)
+    assert result["gap"] < 1e-4, (mesh, result)
 
 
-def test_tokens_on_eight_devices_are_those_of_one():
+def test_tokens_on_eight_devices_equal_those_on_one():
   check_rollouts(on_eight_devices("rollout", shapes=[(2, 2, 2)]))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kv_heads", "jetstream"), [(2, False), (4, True)])
-def test_tokens_on_every_mesh_of_eight_are_those_of_one(kv_heads, jetstream):
+def test_tokens_on_every_mesh_of_eight_equal_those_on_one(kv_heads, jetstream):
   found = on_eight_devices("rollout", shapes=MESHES, kv_heads=kv_heads, jetstream=jetstream)
   assert len(found) == 10
   check_rollouts(found)
 
 
-@pytest.mark.parametrize("shape", [(2, 2, 2), (8, 1, 1)])  # the second: training's layout is that of rollouts
+@pytest.mark.parametrize("shape", [(2, 2, 2), (8, 1, 1)])  # on 8x1x1 training and rollouts share a layout
 def test_serving_parameters(shape):
   made = on_eight_devices("serving", shape=shape)
   for dtype in ("float32", "bfloat16"):
@@ -39,15 +40,15 @@ def test_serving_parameters(shape):
 
 @pytest.mark.slow
 def test_no_collective_carries_a_cache():
-  for mesh, of in on_eight_devices("programs", shapes=[(2, 2, 2), (1, 1, 8), (8, 1, 1)]).items():
-    assert of["insert"] == [], mesh
-    # a sum for the embedding and two a layer of [slots, features] over `tensor`, one gathering of the logits, whether
-    # any slot is active, and the chunk's log-probs
-    assert len(of["generate"]) <= 8 and max(of["generate"]) < min(of["cache"], 16 * 64 + 1), (mesh, of)
+  for mesh, sizes in on_eight_devices("programs", shapes=[(2, 2, 2), (1, 1, 8), (8, 1, 1)]).items():
+    assert sizes["insert"] == [], mesh
+    # The collectives are sums of [slots, features] over `tensor`, one for the embedding and two per layer, a gather of
+    # the logits, a reduction of the active flags, and a gather of the chunk's log-probs.
+    assert len(sizes["generate"]) <= 8 and max(sizes["generate"]) < min(sizes["cache"], 16 * 64 + 1), (mesh, sizes)
 
 
 @pytest.mark.parametrize("engine_type", [InProcessEngine, JetStreamEngine])
-def test_on_one_device_of_one_type_the_trainers_arrays_are_served(model, engine_type):
+def test_on_one_device_in_one_dtype_the_trainers_arrays_are_served(model, engine_type):
   config, params = model
   engine = make_engine(config, engine_type=engine_type)
   assert engine.load_params(params) is params
@@ -55,7 +56,7 @@ def test_on_one_device_of_one_type_the_trainers_arrays_are_served(model, engine_
   assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(params))
 
 
-def test_on_one_device_another_type_is_cast_once_and_freed(model):
+def test_on_one_device_another_dtype_is_cast_once_and_freed(model):
   config, params = model
   engine = make_engine(config, jnp.bfloat16)
   first = engine.load_params(params)

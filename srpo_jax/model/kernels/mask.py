@@ -1,4 +1,4 @@
-"""The mask of attention over padded or packed rows.
+"""Attention mask of padded or packed rows.
 
 Axes: B rows, T tokens of a row.
 """
@@ -10,9 +10,10 @@ from srpo_jax.utils.arrays import Array
 
 
 def attention_mask(segments: Int[Array, " B T"]) -> Bool[Array, " B T T"]:
-  """True where query i (second axis) may look at key j: same segment, j <= i. Segment 0 is padding.
+  """Returns True where query i (second axis) may attend to key j: in the same segment, with j <= i.
 
-  Padding looks only at padding, so a row's real tokens never depend on how much padding it has or on which side.
+  Segment 0 is padding. Padding attends only to padding, so a row's real tokens never depend on how much padding it has
+  or on which side.
   """
   same = segments[:, :, None] == segments[:, None, :]
   return same & jnp.tril(jnp.ones(same.shape[-2:], bool))

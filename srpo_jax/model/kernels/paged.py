@@ -1,16 +1,16 @@
-"""Decoding attention on TPU: the paged kernel that comes with JAX (jax.experimental.pallas.ops.tpu.paged_attention).
+"""Decoding attention on TPU with JAX's paged kernel (jax.experimental.pallas.ops.tpu.paged_attention).
 
-The cache stays as it is, contiguous: [S, L, N, T, E] in order is [S L N T / page, page, E], so a slot's key/value head
-in a layer is a sequence of its own whose pages follow one another, and the layer only says where they begin. The kernel
-copies the pages that a slot's length reaches and no other. Scores, softmax statistics and the output's accumulator are
-fp32 (queries go in as fp32, or it would keep the output in theirs); keys and values enter the products as bf16. E is D
-filled up with zeros to whole registers.
+The cache stays contiguous. [S, L, N, T, E] in memory order is also [S L N T / page, page, E]. Each key/value head of a
+slot in a layer is therefore its own sequence of consecutive pages, and the layer only decides where they begin. The
+kernel copies only the pages that a slot's length reaches. Scores, softmax statistics and the output's accumulator are
+fp32. Queries go in as fp32, because the kernel keeps the output in the type of the queries. Keys and values enter the
+products as bf16. E is D padded with zeros to whole registers.
 
-Cost of one call: 4 E H FLOPs for each position read, and 4 N E bytes for each (k and v, bf16), where a slot of length n
-reads ceil(n / page) pages. The custom call is named paged_attention.
+One call costs 4 E H FLOPs and 4 N E bytes (k and v in bf16) for each position read. A slot of length n reads
+ceil(n / page) pages. The custom call is named paged_attention.
 
-Axes: S slots, L layers, T positions of the cache, H query heads, N key/value heads, D features of a head,
-E of a head in the cache.
+Axes: S slots, L layers, T positions of the cache, H query heads, N key/value heads, D features of a head, E features
+of a head in the cache.
 """
 
 import math
@@ -21,8 +21,8 @@ from jaxtyping import Float, Int
 
 from srpo_jax.utils.arrays import Array
 
-# Positions. A copy of a page is 128 KiB of k at D = 128: below that a core waits for latency, above it for what it
-# does not need (half a page a slot).
+# Positions per page. The copy of a page is 128 KiB of k at D = 128. With smaller pages a core waits for latency. With
+# larger ones it waits for positions that it does not need (half a page per slot).
 PAGE = 512
 
 
@@ -36,12 +36,13 @@ def paged_attention(
   *,
   cores: int,
 ) -> Float[Array, " S H D"]:
-  """`attention.stacked_attention` on one device.
+  """Computes `attention.stacked_attention` on one device.
 
   Args:
-    length: at least 1.
-    read: of `k`'s heads those that are read, each by the next H / n query heads.
-    cores: of a chip, which share one program.
+    length: positions of each slot to attend to, at least 1.
+    layer: layer of the cache to read.
+    read: indices of the key/value heads to read. Each serves the next H / n query heads.
+    cores: number of cores of a chip, which share one program.
   """
   slots, heads, dim = q.shape
   layers, kv_heads, positions = k.shape[1:4]

@@ -1,16 +1,19 @@
-"""Causal attention on TPU: the splash kernel that comes with JAX (jax.experimental.pallas.ops.tpu.splash_attention).
+"""Causal attention on TPU with JAX's splash kernel (jax.experimental.pallas.ops.tpu.splash_attention).
 
 No [T, T] array is made in the forward or in the backward pass. Blocks above the diagonal are neither computed nor
-read. Softmax statistics and accumulators are fp32; queries are scaled before the product, in their own type, since the
-kernel does not scale.
+read. Softmax statistics and accumulators are fp32. The kernel does not scale, so queries are scaled before the product
+in their own type.
 
 Cost of one call, with b = block_size(T), n = padded T / b, and A = n (n + 1) / 2 blocks on or below the diagonal of
-each head (rows B, query heads H, head features D): forward 4 A b^2 D B H FLOPs; backward, in two kernels, 8 A b^2 D B H
-(dk and dv) and 6 A b^2 D B H (dq), 14 in all, because each makes the scores again. For exact halves of T x T,
-A b^2 = T^2 / 2. HBM bytes of the forward pass: q and out once, and of k and v one block a visited block,
-2 A b D B H elements. The custom calls are named splash_mha_fwd_segmented_no_residuals (prefill),
-splash_mha_fwd_segmented_residuals (training), splash_mha_dkv_segmented_no_residuals and
-splash_mha_dq_segmented_no_residuals.
+each head:
+
+- Forward: 4 A b^2 D B H FLOPs. For exact halves of T x T, A b^2 = T^2 / 2.
+- Backward: 14 A b^2 D B H FLOPs in two kernels, 8 for dk and dv and 6 for dq. Each kernel computes the scores again.
+- HBM traffic of the forward pass: q and out once, and one block of k and one of v for each visited block,
+  2 A b D B H elements.
+
+The custom calls are named splash_mha_fwd_segmented_no_residuals (prefill), splash_mha_fwd_segmented_residuals
+(training), splash_mha_dkv_segmented_no_residuals and splash_mha_dq_segmented_no_residuals.
 
 Axes: B rows, T tokens of a row, H query heads, N key/value heads, D features of a head.
 """
@@ -26,9 +29,10 @@ BLOCKS = (1024, 512, 256, 128)  # the lanes of a TPU register are 128
 
 
 def block_size(length: int) -> int:
-  """Side of the square blocks for rows of `length` tokens: the largest that pads a row by under an eighth of it.
+  """Returns the side of the square blocks: the largest in BLOCKS that pads rows of `length` by at most an eighth.
 
-  Large blocks read keys and values fewer times; padding costs its share of the row in every kernel.
+  If none does, returns the smallest. Larger blocks read keys and values fewer times, but padding costs its share of the
+  row in every kernel.
   """
   return next((b for b in BLOCKS if -length % b <= length // 8), BLOCKS[-1])
 
@@ -41,10 +45,10 @@ def splash_attention(
   *,
   interpret: bool = False,
 ) -> Float[Array, " B T H D"]:
-  """`attention.causal_attention` on one device. Rows are padded to whole blocks and cut again.
+  """Computes `attention.causal_attention` on one device. Pads rows to whole blocks and cuts the result again.
 
   Args:
-    interpret: runs the kernel's program on any platform, slowly.
+    interpret: run the kernel's program on any platform, slowly.
   """
   length, heads, dim = q.shape[1:]
   b = block_size(length)
@@ -65,7 +69,7 @@ def splash_attention(
   def heads_first(x: Array) -> Array:
     return jnp.moveaxis(jnp.pad(x, ((0, 0), (0, pad), (0, 0), (0, 0))), 2, 1)
 
-  # Padding is segment 0 and comes last: no token of the row can see it.
+  # Padding is segment 0 and comes last, so no token of the row can see it.
   ids = jnp.pad(segments, ((0, 0), (0, pad)))
   q = (q * dim**-0.5).astype(q.dtype)
 
