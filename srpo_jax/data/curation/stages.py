@@ -98,7 +98,7 @@ def _unwritable(problem: Problem) -> str | None:
   try:
     json.dumps(problem.tests, ensure_ascii=False, allow_nan=False).encode()
   except (TypeError, ValueError, RecursionError) as error:
-    return f"field tests: expected what JSON can hold: {error}"
+    return f"field tests: expected JSON values: {error}"
   return None
 
 
