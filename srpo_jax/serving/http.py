@@ -34,18 +34,18 @@ def make_app(driver: ServingDriver, name: str) -> Starlette:
   Args:
     name: name of the served model.
   """
-  door = _Door(driver, name)
+  handlers = _Handlers(driver, name)
   routes = [
-    Route("/v1/completions", door.completions, methods=["POST"]),
-    Route("/v1/models", door.models),
-    Route("/v1/models/{name:path}", door.model),
-    Route("/health", door.health),
-    Route("/metrics", door.metrics),
+    Route("/v1/completions", handlers.completions, methods=["POST"]),
+    Route("/v1/models", handlers.models),
+    Route("/v1/models/{name:path}", handlers.model),
+    Route("/health", handlers.health),
+    Route("/metrics", handlers.metrics),
   ]
   return Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _internal_error})
 
 
-class _Door:
+class _Handlers:
   def __init__(self, driver: ServingDriver, name: str):
     self._driver, self._name, self._since = driver, name, int(time.time())
 

@@ -43,9 +43,7 @@ def read_options(args: Sequence[str], doc: str) -> tuple[argparse.Namespace, lis
   flags.add(parser, "--max-new-tokens")
   flags.add(parser, "--temperature", default=0.0, help="Sampling temperature of gRPC requests. 0 is greedy.")
   flags.add(parser, "--top-p", default=1.0)
-  parser.add_argument(
-    "--drain-s", type=number(0), default=600.0, help="Seconds to finish open requests after a signal."
-  )
+  parser.add_argument("--drain-s", type=number(0), default=600.0, help="Seconds to finish requests after a signal.")
   options, overrides = parser.parse_known_args(args)
   check_policy(options, overrides)
   _check(options, overrides)
