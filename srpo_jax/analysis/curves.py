@@ -58,13 +58,13 @@ VERDICTS = {"_correct": "correct", "_wrong": "wrong"}
 def panels(domains: Sequence[str]) -> list[Panel]:
   """Returns the panels of the quantities that the paper follows, and of the cost of a run."""
 
-  def of(name: str) -> dict[str, str]:
+  def by_domain(name: str) -> dict[str, str]:
     return {f"{domain}/{name}": domain for domain in domains}
 
   return [
     Panel("Mean reward of the batch", "reward", {"reward/mean": ""}),
-    Panel("Accuracy of the training batch", "share correct", of("accuracy"), SHARE),
-    Panel("Response length", "tokens", of("length_mean")),
+    Panel("Accuracy of the training batch", "share correct", by_domain("accuracy"), SHARE),
+    Panel("Response length", "tokens", by_domain("length_mean")),
     Panel(
       "Groups whose rewards are all alike",
       "share of groups",
@@ -75,7 +75,7 @@ def panels(domains: Sequence[str]) -> list[Panel]:
       },
       SHARE,
     ),
-    Panel("Prompts in the pool", "prompts", of("pool_size"), FROM_ZERO, smooth=False),
+    Panel("Prompts in the pool", "prompts", by_domain("pool_size"), FROM_ZERO, smooth=False),
     Panel(
       "Format, truncation, language mixing",
       "share of responses",

@@ -102,16 +102,10 @@ def prompts_and_rollouts(run: RunFiles, limits: Limits) -> dict[str, Any]:
       table = run.history(domain, epoch)
       for id_, retained in zip(table["prompt_id"].to_pylist(), table["retained"].to_pylist(), strict=True):
         if id_ in prompts:
-          prompts[id_]["retired"] = (
-            None if retained else epoch
-          )  # the last epoch decides: a stage may bring prompts back
+          # The last epoch decides, since a stage may bring prompts back.
+          prompts[id_]["retired"] = None if retained else epoch
   if not prompts:
-    return {
-      "notes": ["The run's folder holds no rollouts."],
-      "columns": list(SHOWN),
-      "prompts": [],
-      "rollouts": {},
-    }
+    return {"notes": ["The run's folder holds no rollouts."], "columns": list(SHOWN), "prompts": [], "rollouts": {}}
   order = sorted(prompts, key=lambda id_: hashlib.sha256(id_.encode()).digest())  # random, but the same each time
   read: list[str] = []
   spent = 0

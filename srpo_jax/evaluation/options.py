@@ -52,7 +52,7 @@ def read_options(args: Sequence[str], doc: str) -> tuple[argparse.Namespace, lis
 
 def _check(options: argparse.Namespace) -> None:
   """Raises InputError for flags that contradict each other or that the parser cannot judge."""
-  from srpo_jax.config import TEMPERATURES, is_temperature  # imported late: --help does not wait for JAX
+  from srpo_jax.config import TEMPERATURES, is_temperature  # imported late, so that --help does not wait for JAX
 
   if options.workdir is not None and not is_local(options.workdir) and options.out is None:
     raise InputError(f"--out: missing, expected a local folder since {options.workdir} is in an object store")

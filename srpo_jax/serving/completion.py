@@ -14,6 +14,8 @@ _SHORT.maxstring = 200
 
 
 class StreamOptions(BaseModel):
+  """OpenAI's options of a stream. `include_obfuscation` is accepted and has no effect."""
+
   model_config = ConfigDict(extra="forbid", strict=True)
 
   include_usage: bool = False
@@ -47,14 +49,17 @@ class Completion(BaseModel):
 
   @property
   def samples(self) -> int:
+    """Number of samples of each prompt."""
     return self.n or 1
 
   @property
   def max_new_tokens(self) -> int:
+    """Largest number of new tokens of each sample."""
     return 16 if self.max_tokens is None else self.max_tokens  # OpenAI's default
 
   @property
   def stops(self) -> tuple[str, ...]:
+    """Stop strings."""
     return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
   @property
@@ -78,7 +83,7 @@ class Completion(BaseModel):
 
     expect("model", self.model in (None, served), repr(served), "model_not_found")
     prompts = len(self.prompts)
-    if not 1 <= prompts <= limits.queue:  # more never fit into the queue, so a retry would not help
+    if not 1 <= prompts <= limits.queue:  # more would never fit into the queue, so a retry would not help
       raise BadRequestError(f"prompt: {prompts} prompts, expected 1 to {limits.queue}", "prompt")
     if self.max_new_tokens > limits.max_new:
       found = _SHORT.repr(self.max_new_tokens)

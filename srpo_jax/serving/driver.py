@@ -1,4 +1,4 @@
-"""A subclass of JetStream's Driver that serves our engine and replaces the parts of JetStream that fail us.
+"""A subclass of JetStream's Driver that serves our engine and replaces the parts of JetStream that do not work for it.
 
 The queues, the stages (prefill, transfer, generate, detokenize), the return channels (`active_request`) and the gRPC
 servicer with its protobufs (`servicer`) are JetStream's. `ServingDriver` overrides the bodies of three stages, because
@@ -61,6 +61,7 @@ class _Open:
 
   @property
   def unwanted(self) -> bool:
+    """True if nobody waits for more of this response."""
     return self.request.cancelled or self.sample in self.request.stopped
 
 

@@ -46,6 +46,8 @@ def make_app(driver: ServingDriver, name: str) -> Starlette:
 
 
 class _Handlers:
+  """Handlers of the routes."""
+
   def __init__(self, driver: ServingDriver, name: str):
     self._driver, self._name, self._since = driver, name, int(time.time())
 
@@ -126,6 +128,7 @@ class _Answer:
     }
 
   async def whole(self) -> Response:
+    """Returns the answer in one piece, once every sample is finished."""
     many = len(self._requests) * self._asked.samples
     pieces: list[list[Piece]] = [[] for _ in range(many)]
     try:
@@ -248,9 +251,8 @@ def _error(
 
 
 async def _http_error(http: HttpRequest, error: Any) -> Response:
-  message = (
-    error.detail if error.status_code != 404 or error.detail != "Not Found" else f"{http.url.path}: unknown path"
-  )
+  unknown = error.status_code == 404 and error.detail == "Not Found"
+  message = f"{http.url.path}: unknown path" if unknown else error.detail
   return _error(error.status_code, message, "invalid_request_error", headers=error.headers)
 
 

@@ -52,7 +52,7 @@ def read_options(args: Sequence[str], doc: str) -> tuple[argparse.Namespace, lis
 
 def _check(options: argparse.Namespace, overrides: Sequence[str]) -> None:
   """Raises InputError for flags that the parser cannot judge. Fills in the default gRPC port."""
-  from srpo_jax.config import TEMPERATURES, is_temperature  # imported late: --help does not wait for JAX
+  from srpo_jax.config import TEMPERATURES, is_temperature  # imported late, so that --help does not wait for JAX
 
   for field, option in OWN.items():
     if any(other.partition("=")[0] == f"--config.{field}" for other in overrides):
