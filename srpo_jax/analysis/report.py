@@ -76,12 +76,8 @@ def make_report(run: RunFiles, others: Sequence[RunFiles] = (), limits: Limits |
 def prompts_and_rollouts(run: RunFiles, limits: Limits) -> dict[str, Any]:
   """Returns the data of the page's table and viewer.
 
-  Returns:
-    `notes`: sentences that say what was left out.
-    `columns`: names of the columns of a rollout.
-    `prompts`: id, domain, question, rates (epoch -> numbers of correct, judged and all rollouts), and the epoch that
-      retired the prompt.
-    `rollouts`: prompt id -> text of the prompt and rows of its rollouts, as `columns`.
+  `notes` says what was left out. `prompts` has the id, domain, question, rates (epoch -> numbers of correct, judged and
+  all rollouts) and retiring epoch of each. `rollouts` maps a prompt id to its prompt and its rows of `columns`.
   """
   seen = run.rollouts(SEEN)
   rows = seen.group_by(["prompt_id", "domain", "epoch"], use_threads=False).aggregate(
@@ -117,8 +113,7 @@ def prompts_and_rollouts(run: RunFiles, limits: Limits) -> dict[str, Any]:
   listed = set(order[: limits.prompts]) | set(read)
   steps = pc.unique(seen.filter(pc.is_in(seen["prompt_id"], pa.array(read)))["step"]).to_pylist()
   rollouts = _by_prompt(run.rollouts(("prompt_id", "prompt", *SHOWN), steps=sorted(steps), prompts=read))
-  # Reads one step at a time, because every row repeats the text of its prompt.
-  for step in sorted({first[id_] for id_ in listed}):
+  for step in sorted({first[id_] for id_ in listed}):  # one at a time, since every row repeats the text of its prompt
     texts = run.rollouts(("prompt_id", "prompt"), steps=[step]).group_by("prompt_id", use_threads=False)
     for row in texts.aggregate([("prompt", "first")]).to_pylist():
       question = question_of(row["prompt_first"])
