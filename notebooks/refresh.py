@@ -1,6 +1,6 @@
-"""Runs the notebooks on a run and stores them with its figures: python notebooks/refresh.py --workdir runs/demo
+"""Executes the notebooks on a run and stores them with its figures: python notebooks/refresh.py --workdir runs/demo
 
-What changes from run to run without meaning (counts, times, ids of objects) is not stored.
+It does not store counts, times and ids of objects, which change each time without meaning.
 """
 
 import os
@@ -18,18 +18,22 @@ from srpo_jax.cli.parser import ArgumentParser
 from srpo_jax.utils.errors import run_cli
 
 HERE = Path(__file__).absolute().parent
-KEPT = ("text/plain", "image/png", "image/svg+xml")  # of what a cell shows
+KEPT = ("text/plain", "image/png", "image/svg+xml")  # kinds of output that are stored
 
 
 def run(notebook: nbformat.NotebookNode, workdir: Path, folder: Path) -> None:
-  """Executes in place, in `folder`. Raises nbclient's CellExecutionError, which shows the cell, where one fails."""
-  # The run's name is in what a notebook prints, its path is not.
+  """Executes a notebook in place, with `folder` as the working directory.
+
+  Raises:
+    nbclient.exceptions.CellExecutionError: a cell fails. The message shows the cell.
+  """
+  # The notebooks print the name of the run, but not its path.
   os.environ["WORKDIR"] = str(workdir.resolve())
   NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
 
 
 def strip(notebook: nbformat.NotebookNode) -> None:
-  """Takes the noise out: execution counts, metadata, what was printed to stderr, descriptions of images."""
+  """Removes execution counts, metadata, output to stderr and text descriptions of images."""
   for cell in notebook.cells:
     cell.metadata = {}
     if cell.cell_type != "code":
@@ -49,9 +53,9 @@ def strip(notebook: nbformat.NotebookNode) -> None:
 
 def main(args: Sequence[str]) -> None:
   parser = ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-  parser.add_argument("--workdir", required=True, type=Path, help="of the run")
+  parser.add_argument("--workdir", required=True, type=Path, help="Run directory.")
   options = parser.parse_args(args)
-  RunFiles(options.workdir)  # names what is wrong with it
+  RunFiles(options.workdir)  # raises InputError if this is not a run
   for file in sorted(HERE.glob("*.ipynb")):
     notebook = nbformat.read(file, as_version=4)
     run(notebook, options.workdir, HERE)

@@ -1,4 +1,4 @@
-"""The curves of one run or of several, one panel a subject."""
+"""Draws the curves of one or several runs, one panel for each subject."""
 
 import dataclasses
 import io
@@ -21,8 +21,8 @@ from srpo_jax.analysis.run_files import RunFiles
 from srpo_jax.analysis.summary import by_set, stage_starts
 
 STYLES = ("-", "--", ":", "-.")
-MOST_POINTS = 600  # of a curve: more than a panel's width shows
-HEIGHT, ROW = 2.5, 0.15  # inches, of a figure and of a line of its legend
+MOST_POINTS = 600  # points of a curve, more than the width of a panel can show
+HEIGHT, ROW = 2.5, 0.15  # inches: height of a figure, and of one line of its legend
 STYLE: Any = {
   "font.family": "serif",
   "font.size": 8,
@@ -35,19 +35,19 @@ STYLE: Any = {
   "legend.fontsize": 7,
   "svg.fonttype": "path",
   "svg.hashsalt": "srpo_jax",
-  "text.parse_math": False,  # names of runs and sets are as they stand
+  "text.parse_math": False,  # shows a $ in the name of a run or a set as it stands
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-  """Curves of metrics.jsonl in one frame."""
+  """Curves of metrics.jsonl that share one pair of axes."""
 
   title: str
   unit: str
-  keys: Mapping[str, str]  # of metrics.jsonl -> label
-  limits: tuple[float | None, float | None] = (None, None)  # of the vertical axis; None: as the values are
-  smooth: bool = True  # a running mean, over a thirtieth of the curve, on the faint values; False: the values as steps
+  keys: Mapping[str, str]  # key of metrics.jsonl -> label
+  limits: tuple[float | None, float | None] = (None, None)  # ends of the vertical axis, None to fit the values
+  smooth: bool = True  # faint values with a running mean over a thirtieth of the curve, else the values as steps
 
 
 SHARE = (-0.02, 1.02)
@@ -56,15 +56,15 @@ VERDICTS = {"_correct": "correct", "_wrong": "wrong"}
 
 
 def panels(domains: Sequence[str]) -> list[Panel]:
-  """The subjects that the paper watches, and what a run costs."""
+  """Returns the panels of the quantities that the paper follows, and of the cost of a run."""
 
-  def of(name: str) -> dict[str, str]:
+  def by_domain(name: str) -> dict[str, str]:
     return {f"{domain}/{name}": domain for domain in domains}
 
   return [
     Panel("Mean reward of the batch", "reward", {"reward/mean": ""}),
-    Panel("Accuracy of the training batch", "share correct", of("accuracy"), SHARE),
-    Panel("Response length", "tokens", of("length_mean")),
+    Panel("Accuracy of the training batch", "share correct", by_domain("accuracy"), SHARE),
+    Panel("Response length", "tokens", by_domain("length_mean")),
     Panel(
       "Groups whose rewards are all alike",
       "share of groups",
@@ -75,7 +75,7 @@ def panels(domains: Sequence[str]) -> list[Panel]:
       },
       SHARE,
     ),
-    Panel("Prompts in the pool", "prompts", of("pool_size"), FROM_ZERO, smooth=False),
+    Panel("Prompts in the pool", "prompts", by_domain("pool_size"), FROM_ZERO, smooth=False),
     Panel(
       "Format, truncation, language mixing",
       "share of responses",
@@ -122,7 +122,10 @@ def _reflection() -> list[Panel]:
 
 
 def draw_panel(panel: Panel, runs: Mapping[str, RunFiles]) -> Figure | None:
-  """A panel: a colour a curve, or, of several runs, a colour a run and a line style a curve. None: no values."""
+  """Draws a panel, or returns None if there are no values.
+
+  Each curve of a single run has its own colour. With several runs, each run has a colour and each curve a line style.
+  """
   several = len(runs) > 1
   with plt.rc_context(STYLE):
     figure, axis = _axis()
@@ -146,7 +149,7 @@ def draw_panel(panel: Panel, runs: Mapping[str, RunFiles]) -> Figure | None:
 
 
 def draw_heldout(name: str, runs: Mapping[str, RunFiles]) -> Figure | None:
-  """pass@1 (solid) and greedy accuracy (dashed) on one held-out set."""
+  """Draws pass@1 (solid) and greedy accuracy (dashed) on one held-out set. Returns None if there are no values."""
   with plt.rc_context(STYLE):
     figure, axis = _axis()
     for r, run in enumerate(runs.values()):
@@ -164,7 +167,7 @@ def draw_heldout(name: str, runs: Mapping[str, RunFiles]) -> Figure | None:
 
 
 def draw_epochs(domain: str, run: RunFiles) -> Figure | None:
-  """What each epoch of a domain's pool met, and what it retired."""
+  """Draws how many prompts each epoch of a domain kept and retired. Returns None if no epoch has ended."""
   if not run.epochs(domain):
     return None
   epochs, retained, retired = _retired(domain, run)
@@ -176,7 +179,7 @@ def draw_epochs(domain: str, run: RunFiles) -> Figure | None:
 
 
 def draw_retired(domain: str, runs: Mapping[str, RunFiles]) -> Figure | None:
-  """What each epoch of a domain's pool retired, of several runs."""
+  """Draws how many prompts each epoch of a domain retired in several runs. Returns None if no epoch has ended."""
   with plt.rc_context(STYLE):
     figure, axis = _axis()
     for r, run in enumerate(runs.values()):
@@ -190,14 +193,14 @@ def draw_retired(domain: str, runs: Mapping[str, RunFiles]) -> Figure | None:
 
 
 def _retired(domain: str, run: RunFiles) -> tuple[list[int], list[int], list[int]]:
-  """Epochs that have ended, and how many prompts each of them kept and retired."""
+  """Returns the epochs that have ended, and the numbers of prompts that each of them kept and retired."""
   epochs = run.epochs(domain)
   kept = [run.history(domain, epoch).column("retained").to_pylist() for epoch in epochs]
   return epochs, [sum(row) for row in kept], [len(row) - sum(row) for row in kept]
 
 
 def as_svg(figure: Figure) -> str:
-  """A figure as SVG, the same text every time."""
+  """Returns a figure as SVG. Equal figures give equal text."""
   out = io.StringIO()
   with plt.rc_context(STYLE):
     figure.savefig(out, format="svg", metadata={"Date": None})
@@ -205,7 +208,7 @@ def as_svg(figure: Figure) -> str:
 
 
 def as_png(figure: Figure, dpi: int = 120) -> bytes:
-  """A figure as PNG, for where text of thousands of lines has no place."""
+  """Returns a figure as PNG, for places where an SVG of thousands of lines would be too long."""
   out = io.BytesIO()
   with plt.rc_context(STYLE):
     figure.savefig(out, format="png", dpi=dpi)
@@ -217,22 +220,26 @@ def _axis() -> tuple[Any, Axes]:
 
 
 def _legend(figure: Any, runs: Iterable[str], styles: Mapping[str, str]) -> None:
-  """A colour a run, a line style a curve."""
+  """Adds a legend with the colour of each run and the line style of each curve."""
   handles = [Line2D([], [], color=f"C{r}", label=name) for r, name in enumerate(runs)]
   handles += [Line2D([], [], color="0.3", ls=style, label=label) for label, style in styles.items()]
   _place(figure, handles)
 
 
 def _place(figure: Any, handles: Sequence[Any]) -> None:
-  """The legend below the axis: of many curves none leaves room inside."""
+  """Places the legend below the axes, since many curves leave no room inside."""
   longest = max((len(handle.get_label()) for handle in handles), default=0)
   columns = max(1, min(3, 60 // (longest + 6)))
-  figure.set_figheight(HEIGHT + ROW * max(0, -(-len(handles) // columns) - 2))  # of many runs it would take the axis's
+  # Without more height, the legend of many runs would shrink the axes.
+  figure.set_figheight(HEIGHT + ROW * max(0, -(-len(handles) // columns) - 2))
   figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
 def _mark_stages_of(axis: Axes, runs: Iterable[RunFiles]) -> None:
-  """A dotted line where a stage begins: grey, or of several runs in the colour of each that begins it elsewhere."""
+  """Draws a dotted line where a stage begins.
+
+  The lines of the first run are grey. Each other run adds lines in its own colour for stages that begin at other steps.
+  """
   marked: set[tuple[int, int]] = set()
   for r, run in enumerate(runs):
     for start, number in stage_starts(run.metrics).items():
@@ -246,7 +253,7 @@ def _mark_stages_of(axis: Axes, runs: Iterable[RunFiles]) -> None:
 
 
 def thin(points: Sequence[tuple[float, float]], most: int = MOST_POINTS) -> tuple[list[float], list[float]]:
-  """Means of neighbouring points, so that at most `most` are left."""
+  """Returns steps and values of at most `most` points, each the mean of neighbouring points."""
   width = -(-len(points) // most)
   blocks = [points[i : i + width] for i in range(0, len(points), width)]
   steps, values = ([float(np.mean([p[axis] for p in block])) for block in blocks] for axis in (0, 1))
@@ -254,8 +261,8 @@ def thin(points: Sequence[tuple[float, float]], most: int = MOST_POINTS) -> tupl
 
 
 def _finish(figure: Any, axis: Axes, title: str, x: str, y: str) -> Figure | None:
-  """Titles and returns the figure. None where nothing was drawn."""
-  plt.close(figure)  # pyplot forgets it; the figure itself can still be saved
+  """Adds titles and returns the figure, or None if nothing was drawn."""
+  plt.close(figure)  # drops pyplot's reference only, so the figure can still be saved
   if not axis.has_data():
     return None
   axis.set(title=title, xlabel=x, ylabel=y)

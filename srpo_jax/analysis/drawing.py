@@ -1,4 +1,4 @@
-"""Curves of runs on axes: one drawer for a run's curves.png, the study's figures and the report's panels."""
+"""Draws curves of runs on axes, for a run's curves.png, the figures of the study and the panels of the report."""
 
 import contextlib
 import dataclasses
@@ -17,14 +17,14 @@ from matplotlib.axes import Axes
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-  """Widths and sizes of a picture's curves, in points."""
+  """Line widths and marker sizes of a picture's curves, in points."""
 
-  values_width: float  # of the values under their running mean
-  values_alpha: float  # their opacity
-  mean_width: float  # of a running mean
-  scores_width: float  # of the line through evaluations
+  values_width: float  # width of the line of single values, under their running mean
+  values_alpha: float  # opacity of that line
+  mean_width: float  # width of a running mean
+  scores_width: float  # width of the line through evaluations
   dot: float  # size of a marker
-  lone_dot: bool  # marks a curve of a single point, which has no line to show
+  lone_dot: bool  # True to mark a curve of a single point, which has no line to show
 
 
 SHEET = Look(values_width=0.7, values_alpha=0.35, mean_width=1.3, scores_width=1.5, dot=3, lone_dot=False)
@@ -33,11 +33,11 @@ PANEL = Look(values_width=0.5, values_alpha=0.3, mean_width=1.1, scores_width=1,
 
 @contextlib.contextmanager
 def sheet(rows: int, columns: int, *, size: tuple[float, float], font_size: float, file: Path) -> Iterator[Any]:
-  """Gives the axes [rows, columns] of a figure and, when the body has ended, writes it to `file` as PNG.
+  """Gives the axes [rows, columns] of a figure, and writes it to `file` as PNG at the end of the body.
 
   Args:
-    size: width and height, inches.
-    font_size: points.
+    size: width and height in inches.
+    font_size: font size in points.
   """
   with plt.rc_context({"font.size": font_size, "axes.spines.top": False, "axes.spines.right": False}):
     figure, axes = plt.subplots(rows, columns, figsize=size, constrained_layout=True, squeeze=False)
@@ -61,7 +61,12 @@ def draw_curve(
   style: str = "-",
   width: int | None,
 ) -> None:
-  """Draws values over steps: faint, below their running mean over `width` of them. `width` None draws steps instead."""
+  """Draws values over steps.
+
+  Args:
+    width: number of values in the running mean, which is drawn over the faint values. None draws the values as steps
+      instead.
+  """
   line: dict[str, Any] = {"ls": style, "lw": look.mean_width, "color": color, "label": label or None}
   if look.lone_dot and len(steps) == 1:
     line |= {"marker": "o", "ms": look.dot}
@@ -83,23 +88,23 @@ def draw_scores(
   style: str = "o-",
   alpha: float | None = None,
 ) -> None:
-  """Draws evaluations, each with a marker. A score of None leaves a gap."""
+  """Draws the scores of evaluations, each with a marker. A score of None leaves a gap."""
   values: Any = scores
   axis.plot(places, values, style, color=color, ms=look.dot, lw=look.scores_width, label=label or None, alpha=alpha)
 
 
 def mark_stages(axis: Axes, places: Iterable[float], color: str) -> None:
-  """Draws a dotted line at each place, where a stage begins."""
+  """Draws a dotted line at each place where a stage begins."""
   for place in places:
     axis.axvline(place, color=color, lw=0.8, ls=":")
 
 
 def points_of(rows: Iterable[dict[str, Any]], key: str) -> list[tuple[float, float]]:
-  """Step and value of each row that has the value."""
+  """Returns the step and the value of each row that has a value for `key`."""
   return [(row["step"], row[key]) for row in rows if row.get(key) is not None]
 
 
 def running_mean(values: Sequence[float], width: int) -> list[float]:
-  """The mean of each value and its neighbours, up to half of `width` on either side."""
+  """Returns the mean of each value and its neighbours, up to `width // 2` on either side."""
   half = width // 2
   return [float(np.mean(values[max(i - half, 0) : i + half + 1])) for i in range(len(values))]

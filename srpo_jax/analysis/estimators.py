@@ -1,16 +1,16 @@
-"""What n samples a problem say of a policy: pass@k, majority@k, and how far a mean over problems can be trusted.
+"""Estimates pass@k and majority@k from n samples of each problem, and the interval of a mean over problems.
 
-Both are expectations over a uniformly random k-subset of a problem's n samples, in closed form, so that no draw of ours
-adds noise:
+Both are expectations over a uniformly random k-subset of a problem's n samples. They are computed in closed form, so
+that subsampling adds no noise:
 
     pass@k      the chance that some response of the subset is correct (see `data.difficulty.pass_at_k`)
-    majority@k  the chance that a vote over the subset's answers is won by the correct one, a tie of t answers counting
-                as 1/t; responses without an answer do not vote, and a subset without a vote is lost
+    majority@k  the chance that the correct answer wins a vote over the subset's answers. A tie of t answers counts as
+                1/t. Responses without an answer do not vote, and a subset without a vote is lost.
 
 A mean over problems has a 95 % interval by the percentile bootstrap (Efron and Tibshirani, An Introduction to the
-Bootstrap, 1993, ch. 13): problems are drawn again with replacement, each with all its samples, since a model's samples
-to one problem are not independent of each other. Where all problems have one value it has no width: it cannot see what
-the set does not show.
+Bootstrap, 1993, ch. 13). It resamples problems with replacement, each with all its samples, since a model's samples
+of one problem are not independent of each other. If all problems have the same value, the interval has zero width,
+because the bootstrap cannot see variation that the set does not have.
 """
 
 import dataclasses
@@ -26,12 +26,12 @@ from srpo_jax.data.difficulty import pass_at_k
 
 LEVEL = 0.95
 RESAMPLES = 10_000
-_CHUNK = 1_000  # resamples in memory at once
+_CHUNK = 1_000  # number of resamples in memory at a time
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-  """A mean over problems with its interval."""
+  """A mean over problems and the ends of its interval."""
 
   value: float
   low: float
@@ -39,7 +39,7 @@ class Estimate:
 
 
 def powers_up_to(n: int) -> tuple[int, ...]:
-  """1, 2, 4, ... and n itself.
+  """Returns 1, 2, 4, ... up to n, and n itself.
 
   >>> powers_up_to(6)
   (1, 2, 4, 6)
@@ -48,21 +48,31 @@ def powers_up_to(n: int) -> tuple[int, ...]:
 
 
 def pass_at_ks(correct: Int[np.ndarray, " problems"], n: int, ks: Sequence[int]) -> Float[np.ndarray, " problems ks"]:
-  """pass@k of each problem, of which `correct` of `n` responses are correct; each k from 1 to n, else ValueError."""
+  """Returns pass@k of each problem for each k.
+
+  Args:
+    correct: number of correct responses to each problem.
+    n: number of responses to each problem.
+
+  Raises:
+    ValueError: some k is not between 1 and n.
+  """
   _check_ks(ks, n)
   table = np.array([[pass_at_k(n, c, k) for k in ks] for c in range(n + 1)], np.float64)
   return table[np.asarray(correct)]
 
 
 def majority_at_ks(votes: Sequence[int | None], ks: Sequence[int]) -> list[float]:
-  """majority@k of one problem.
+  """Returns majority@k of one problem for each k.
 
-  >>> majority_at_ks([0, 0, 1, None], [1, 2, 4])  # of the 6 pairs three are won, two tie, one is lost
+  >>> majority_at_ks([0, 0, 1, None], [1, 2, 4])  # three of the 6 pairs are won, two tie, one is lost
   [0.5, 0.6666666666666666, 1.0]
 
   Args:
-    votes: of each response: 0 for the correct answer, another number for each wrong one, None for no answer.
-    ks: each from 1 to the number of responses, else ValueError.
+    votes: vote of each response: 0 for the correct answer, another number for each wrong one, None for no answer.
+
+  Raises:
+    ValueError: some k is not between 1 and the number of responses.
   """
   _check_ks(ks, len(votes))
   counts = {vote: list(votes).count(vote) for vote in set(votes)}
@@ -78,11 +88,16 @@ def _check_ks(ks: Sequence[int], n: int) -> None:
 
 @functools.lru_cache(maxsize=65_536)
 def _majority(correct: int, wrong: tuple[int, ...], silent: int, k: int) -> float:
-  """Counts the k-subsets in which the correct answer has v votes and no wrong one has more.
+  """Returns majority@k, by counting for each v the k-subsets with v correct votes and no wrong answer with more.
 
-  For each v, a polynomial in x whose coefficient of x^d counts the ways to take d responses that are not correct: a
-  wrong answer with fewer than v responses cannot win, and is taken freely like those without an answer. One polynomial
-  for each number t of wrong answers that tie.
+  For each v and each number t of wrong answers that tie, there is a polynomial in x. Its coefficient of x^d counts the
+  ways to take d responses that are not correct. A wrong answer with fewer than v responses can neither win nor tie, so
+  its responses are taken freely, like those without an answer.
+
+  Args:
+    correct: number of correct responses.
+    wrong: number of responses with each wrong answer.
+    silent: number of responses without an answer.
   """
   won = Fraction(0)
   for v in range(1, min(correct, k) + 1):
@@ -102,12 +117,12 @@ def _majority(correct: int, wrong: tuple[int, ...], silent: int, k: int) -> floa
 def estimates(
   values: Float[np.ndarray, " problems metrics"], *, seed: int = 0, level: float = LEVEL, resamples: int = RESAMPLES
 ) -> list[Estimate]:
-  """The mean of each column over problems, with its interval. All columns see the same resamples.
+  """Returns the mean of each column over problems, with its interval. All columns use the same resamples.
 
   Args:
-    values: of at least one problem, finite.
-    seed: of the resamples.
-    level: the interval's coverage.
+    values: finite values of at least one problem.
+    seed: random seed of the resamples.
+    level: coverage of the interval.
   """
   n = len(values)
   means = [draws @ values / n for draws in _draws(np.random.default_rng(seed), n, resamples)]
@@ -116,6 +131,6 @@ def estimates(
 
 
 def _draws(rng: np.random.Generator, n: int, resamples: int) -> Iterator[np.ndarray]:
-  """How often each of n problems is in each resample, [resamples, n] in chunks."""
+  """Yields chunks of the counts [resamples, n] of each problem in each resample."""
   for start in range(0, resamples, _CHUNK):
     yield rng.multinomial(n, np.full(n, 1 / n), size=min(_CHUNK, resamples - start)).astype(np.float64)

@@ -1,13 +1,14 @@
-"""How often responses reflect (SRPO, arXiv 2504.14286, section on reflection): recheck, hesitation, exploration, code.
+"""Counts phrases of reflection in responses (SRPO, arXiv 2504.14286, section on reflection), and finds code.
 
-The paper watches phrases by which a model goes back over its work, hesitates, or tries another way, and code that it
-writes to verify an answer in mathematics. It publishes no lists; those below are ours, English alone. A phrase counts
-inside the thinking part (all before the first `</think>` or `<answer>`), between word boundaries, in any letter case,
-and not where the words before it deny it ("no need to double-check", "without trying another approach").
+The paper follows phrases by which a model rechecks its work, hesitates, or explores another way, and code that it
+writes to verify an answer in mathematics. It publishes no lists. The lists below are ours and have only English
+phrases. A phrase counts inside the thinking part (all text before the first `</think>` or `<answer>`), between word
+boundaries and in any letter case. It does not count if the words before it deny it ("no need to double-check", "without
+trying another approach").
 
-Others count single words ("but", "however", "yet", "check", "verify", "wrong", "error": DeepSeek-R1, Nature 2025,
-extended data figure 1; MAYE, arXiv 2504.02587). Most of these stand in plain mathematics too, so that such counts grow
-with length alone; here a word is in a list only with what makes it reflection.
+Other work counts single words ("but", "however", "yet", "check", "verify", "wrong", "error": DeepSeek-R1, Nature 2025,
+extended data figure 1; MAYE, arXiv 2504.02587). Most of these words occur in plain mathematics too, so such counts grow
+merely because responses get longer. Here a word is listed only together with the words that make it reflection.
 """
 
 import ast
@@ -21,10 +22,10 @@ _MOMENT = r"a (?:minute|moment|second|sec)"
 _PAUSE = r"(?=\**[,.!?;:…]|\s*[—–]| --? )"
 _WORK = r"(?:my|our|the|this|that) (?:work|answer|result|calculations?|steps?|solution)"
 
-# Fragments of regular expressions over lower-case text; a space stands for any white space. Those that begin with ^
-# count only where a thought begins: in word problems people wait, and pictures hang on walls.
+# Fragments of regular expressions over lower-case text. A space stands for any white space. A fragment that begins with
+# ^ counts only where a thought begins, because in word problems people wait and pictures hang on walls.
 PHRASES: Mapping[str, tuple[str, ...]] = {
-  "recheck": (  # goes back over what is there
+  "recheck": (  # goes back over earlier work
     r"re-?check(?:ed|ing)?",
     r"double[- ]check(?:ed|ing)?",
     r"re-?verify(?:ing)?",
@@ -44,7 +45,7 @@ PHRASES: Mapping[str, tuple[str, ...]] = {
     r"(?:go(?:ing)? (?:back )?over|retrac(?:e|ing)) (?:my|our|the|this|that) (?:work|steps?|calculations?|solution)",
     r"sanity check",
   ),
-  "hesitation": (  # stops at what was just said
+  "hesitation": (  # doubts the last statement
     rf"^wait{_PAUSE}",
     r"^wait wait",
     rf"^wait (?:{_MOMENT}|no|not|but|maybe|actually|that|that's|this|what|why|how|if|i|we|so)",
@@ -65,7 +66,7 @@ PHRASES: Mapping[str, tuple[str, ...]] = {
     r"on second thoughts?",
     r"is (?:that|this) (?:right|correct)(?=\?)",
   ),
-  "exploration": (  # another way, or a case tried out
+  "exploration": (  # tries another way or a special case
     r"alternatively",
     r"(?:another|alternative|alternate|some other) (?:approach|way to|method|strategy|idea|angle on|possibility is)",
     r"(?:another|a different) way",
@@ -82,21 +83,24 @@ PHRASES: Mapping[str, tuple[str, ...]] = {
   ),
 }
 
-# Up to three words between the denial and the phrase, within one clause.
+# Allows up to three words between the denial and the phrase, within one clause.
 _DENIED = re.compile(
   r"(?:\bno (?:need|reason|point|use)|\bneedn't|\bnever|\bwithout|\bunnecessary|\bnot necessary|\binstead of|\bcannot"
   r"|\brather than|\bnot going to|\b(?:isn't|is not) (?:necessary|needed)|\b(?:can't|won't)"
   r"|\b(?:do|does|did|have|has|had|need|should|would|will|could)(?:n't| not))"
   r"(?:[ \t]+(?!(?:so|but|then)\b)[\w']+){0,3}[ \t]+(?:an?[ \t]+)?$"
 )
-_BEGINS = re.compile(  # a line or a clause, or the word before hesitates already; marks of lists, emphasis and quotes
+_BEGINS = re.compile(  # start of a line or clause, or a word of hesitation, then any marks of lists, emphasis, quotes
   r"(?:\n|[.!?,;:…)—–\]][\"'”*_)]*\s|-\s|\b(?:and|but|so|oh|no|ok|okay|well|actually|hm+)\s)\s*[>#*_\"'“(\[-]*\s*$"
 )
-_REACH = 60  # characters before a phrase that are looked at
+_REACH = 60  # number of characters that are searched before a phrase
 
 
 def _compile(phrases: Iterable[str]) -> re.Pattern[str]:
-  """One pattern whose matches start with the character before the phrase: the search skips to those at full speed."""
+  """Returns one pattern for all phrases.
+
+  Its matches start with the character before the phrase, which lets the search skip at full speed.
+  """
   spaced = [phrase.replace(" ", r"\s+") for phrase in phrases]
   begins = "|".join(phrase[1:] for phrase in spaced if phrase[0] == "^") or "(?!)"
   anywhere = "|".join(phrase for phrase in spaced if phrase[0] != "^")
@@ -110,7 +114,7 @@ _FENCE = re.compile(r"```[ \t]*(\w*)[^\n`]*\n(.*?)```", re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
 _PROMPT = re.compile(r"^[ \t]*>>>[ \t]*(.+)$", re.MULTILINE)
 _CALL_LINE = re.compile(r"^[ \t]*(\w[\w.]*\(.*\))[ \t]*$", re.MULTILINE)
-# What an expression may name and still run as it stands.
+# Names that an expression may use and still run as it stands.
 _BUILTINS = (
   "abs all any bin bool dict divmod enumerate filter float hex int len list map max min pow print range reversed"
 )
@@ -119,31 +123,34 @@ _KNOWN = frozenset(f"{_BUILTINS} round set sorted str sum tuple zip math sympy F
 
 @dataclasses.dataclass(frozen=True)
 class Reflection:
-  """What one response shows."""
+  """Reflection in one response."""
 
-  counts: Mapping[str, int]  # of KINDS
-  code: bool  # a program, or an expression that runs, stands before the answer
+  counts: Mapping[str, int]  # kind of KINDS -> number of phrases
+  code: bool  # True if a program, or an expression that runs, stands before the answer
 
 
 def reflect(response: str) -> Reflection:
-  """The phrases of a response's thinking part by kind, and whether code stands before its answer."""
+  """Counts the phrases of each kind in a response's thinking part, and looks for code before its answer."""
   text = _plain(thinking(response))
   counts = {kind: sum(1 for _ in _find(kind, text)) for kind in KINDS}
   return Reflection(counts, has_code(response.split("<answer>")[0]))
 
 
 def thinking(response: str) -> str:
-  """What stands before the first `</think>` or `<answer>` (the prompt has opened the block); all, if neither comes."""
+  """Returns the text before the first `</think>` or `<answer>`, or all of it if it has neither.
+
+  The prompt has already opened the thinking block.
+  """
   return response.split("</think>")[0].split("<answer>")[0]
 
 
 def phrases(kind: str, text: str) -> list[str]:
-  """The phrases of `kind` in `text` that nothing before them denies, in lower case, in their order."""
+  """Returns the phrases of `kind` in `text` that are not denied, in lower case and in the order of the text."""
   return list(_find(kind, _plain(text)))
 
 
 def _plain(text: str) -> str:
-  """In lower case, as a line of its own, apostrophes and hyphens as on a keyboard."""
+  """Returns the text in lower case, on a new line, with plain apostrophes and hyphens."""
   return "\n" + text.lower().replace("’", "'").replace("‐", "-").replace("‑", "-")
 
 
@@ -156,11 +163,12 @@ def _find(kind: str, text: str) -> Iterator[str]:
 
 
 def has_code(text: str) -> bool:
-  """Whether a Python program or expression stands in `text`.
+  """Returns True if `text` has a Python program or expression.
 
-  A program is a fence marked as Python, or one of no language whose body parses and calls, imports or assigns. An
-  expression stands in backticks, behind `>>>`, or alone on a line as a call; it must run as it stands: numbers and text
-  with operators, or calls of Python's own functions. Formulas outside of these (3 * 4 = 12) are mathematics, not code.
+  A program is a code fence marked as Python, or a fence without a language whose body parses and calls, imports or
+  assigns something. An expression stands in backticks, after `>>>`, or as a call on its own line. It must run as it
+  stands: numbers and text with operators, or calls of Python's own functions. Any other formula (3 * 4 = 12) is
+  mathematics, not code.
   """
   if "`" in text and any(_is_program(language.lower(), body) for language, body in _FENCE.findall(text)):
     return True
@@ -178,7 +186,11 @@ def _is_program(language: str, body: str) -> bool:
 
 
 def _runs(source: str, *, call: bool = False) -> bool:
-  """Whether `source` is an expression without unknown names that computes something (`call`: by a call)."""
+  """Returns True if `source` is an expression without unknown names that computes something.
+
+  Args:
+    call: True to accept only an expression with a call.
+  """
   tree = _parse(source.strip(), "eval")
   if tree is None:
     return False
@@ -192,27 +204,28 @@ def _runs(source: str, *, call: bool = False) -> bool:
 def _parse(source: str, mode: str) -> ast.AST | None:
   try:
     with warnings.catch_warnings():
-      warnings.simplefilter("ignore")  # of what a model writes nobody need be warned
+      warnings.simplefilter("ignore")  # warnings about a model's code would help nobody
       return ast.parse(source, mode=mode)
-  except (SyntaxError, ValueError, RecursionError, MemoryError):  # no code, or what Python's parser gives up on
+  except (SyntaxError, ValueError, RecursionError, MemoryError):  # not code, or too much for Python's parser
     return None
 
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-  """One response, as rates are taken over."""
+  """A response and the facts that its rates depend on."""
 
   reflection: Reflection
   domain: str
   n_tokens: int
-  correct: bool | None  # None: not judged
+  correct: bool | None  # None if not judged
 
 
 def reflection_rates(responses: Iterable[Seen]) -> dict[str, float | None]:
-  """Rates under the names of metrics.jsonl; null where there is no response to take one over.
+  """Returns rates of reflection under the keys of metrics.jsonl, None for a rate over no responses.
 
-  For each of KINDS: phrases a response and phrases per 1,000 tokens of the responses, over all of them, the correct and
-  the wrong; `reflection/code_frac` is the share of the responses to mathematics that have code before the answer.
+  For each of KINDS there are phrases per response and phrases per 1,000 tokens, over all responses, over the correct
+  ones and over the wrong ones. `reflection/code_frac` is the share of the mathematics responses that have code before
+  the answer.
   """
   everything = list(responses)
   parts = {

@@ -1,7 +1,7 @@
-"""One self-contained HTML page of a run: curves, what history resampling saw of each prompt, and rollouts to read.
+"""Makes one self-contained HTML page of a run: curves, pass rates of each prompt by epoch, and rollouts to read.
 
-Nothing is fetched: figures are SVG inside the page, the data a JSON block, and the page's own policy forbids any
-network. What models wrote reaches the page as text alone, never as markup.
+The page fetches nothing. Its figures are SVG images inside it, its data is a block of JSON, and its content security
+policy forbids network access. Text that a model wrote enters the page only as text, never as markup.
 """
 
 import base64
@@ -26,24 +26,27 @@ from srpo_jax.utils.paths import is_local
 
 SEEN = ("prompt_id", "domain", "epoch", "step", "correct", "n_tokens")
 _NUMBERS = ("reward", "correct", "pass_fraction", "format", "language_mix", "advantage", "n_tokens", "truncated")
-_OF_TOKEN, _OF_ROW, _OF_PROMPT = 4, 120, 1000  # characters of the page, about
-_CUT = 200  # characters of a question whose rollouts are not on the page
+_OF_TOKEN, _OF_ROW, _OF_PROMPT = 4, 120, 1000  # rough number of characters that each takes on the page
+_CUT = 200  # number of characters shown of a question whose rollouts are not on the page
 SHOWN = ("step", "epoch", "sample", *_NUMBERS, "reason", "response")
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-  """How much of a large run a page holds."""
+  """Limits of a page for a large run."""
 
   prompts: int = 20_000  # rows of the table
-  characters: int = 30_000_000  # of rollouts to read, by an estimate of four a token, and of what stands beside
+  characters: int = 30_000_000  # rough size of all rollouts to read, with four characters a token plus their fields
 
 
 def make_report(run: RunFiles, others: Sequence[RunFiles] = (), limits: Limits | None = None) -> str:
-  """The page, as HTML.
+  """Returns the page of a run as HTML.
 
   Args:
-    others: runs whose curves are laid over this one's.
+    others: runs whose curves are drawn together with this run's.
+
+  Raises:
+    InputError: a run is given twice, or a file of a run cannot be read.
   """
   runs = _named([run, *others])
   domains = list(dict.fromkeys(domain for one in runs.values() for domain in one.domains))
@@ -71,10 +74,10 @@ def make_report(run: RunFiles, others: Sequence[RunFiles] = (), limits: Limits |
 
 
 def prompts_and_rollouts(run: RunFiles, limits: Limits) -> dict[str, Any]:
-  """What the page's table and viewer show.
+  """Returns the data of the page's table and viewer.
 
-  Returns `notes` (what was left out), `columns`, `prompts` (id, domain, question, rates: epoch -> correct, judged and
-  all rollouts, and the epoch that retired it) and `rollouts`: prompt id -> its prompt and its rows, as `columns`.
+  `notes` says what was left out. `prompts` has the id, domain, question, rates (epoch -> numbers of correct, judged and
+  all rollouts) and retiring epoch of each. `rollouts` maps a prompt id to its prompt and its rows of `columns`.
   """
   seen = run.rollouts(SEEN)
   rows = seen.group_by(["prompt_id", "domain", "epoch"], use_threads=False).aggregate(
@@ -95,10 +98,11 @@ def prompts_and_rollouts(run: RunFiles, limits: Limits) -> dict[str, Any]:
       table = run.history(domain, epoch)
       for id_, retained in zip(table["prompt_id"].to_pylist(), table["retained"].to_pylist(), strict=True):
         if id_ in prompts:
-          prompts[id_]["retired"] = None if retained else epoch  # the last epoch tells: a stage may bring prompts back
+          # The last epoch decides, since a stage may bring prompts back.
+          prompts[id_]["retired"] = None if retained else epoch
   if not prompts:
     return {"notes": ["The run's folder holds no rollouts."], "columns": list(SHOWN), "prompts": [], "rollouts": {}}
-  order = sorted(prompts, key=lambda id_: hashlib.sha256(id_.encode()).digest())  # a sample that no order biases
+  order = sorted(prompts, key=lambda id_: hashlib.sha256(id_.encode()).digest())  # random, but the same each time
   read: list[str] = []
   spent = 0
   for id_ in order:
@@ -109,7 +113,7 @@ def prompts_and_rollouts(run: RunFiles, limits: Limits) -> dict[str, Any]:
   listed = set(order[: limits.prompts]) | set(read)
   steps = pc.unique(seen.filter(pc.is_in(seen["prompt_id"], pa.array(read)))["step"]).to_pylist()
   rollouts = _by_prompt(run.rollouts(("prompt_id", "prompt", *SHOWN), steps=sorted(steps), prompts=read))
-  for step in sorted({first[id_] for id_ in listed}):  # one at a time: a prompt's text stands in each of its rows
+  for step in sorted({first[id_] for id_ in listed}):  # one at a time, since every row repeats the text of its prompt
     texts = run.rollouts(("prompt_id", "prompt"), steps=[step]).group_by("prompt_id", use_threads=False)
     for row in texts.aggregate([("prompt", "first")]).to_pylist():
       question = question_of(row["prompt_first"])
@@ -132,7 +136,7 @@ def prompts_and_rollouts(run: RunFiles, limits: Limits) -> dict[str, Any]:
 
 
 def question_of(prompt: str) -> str:
-  """The question in a prompt of the training template; of another, all of it."""
+  """Returns the question inside a prompt of the training template, or the whole prompt if it has another form."""
   _, between, after = template_parts()
   _, marker, rest = prompt.partition(between.lstrip())
   return rest.removesuffix(after) if marker and rest.endswith(after) else prompt
@@ -149,11 +153,11 @@ def _by_prompt(table: pa.Table) -> dict[str, dict[str, Any]]:
 def _short(value: Any) -> Any:
   if not isinstance(value, float):
     return value
-  return float(f"{value:.4g}") if math.isfinite(value) else str(value)  # JSON has no number for it
+  return float(f"{value:.4g}") if math.isfinite(value) else str(value)  # JSON has neither NaN nor infinity
 
 
 def _named(runs: Sequence[RunFiles]) -> dict[str, RunFiles]:
-  """Runs by the end of their path that tells them apart."""
+  """Returns the runs by name. A name is the shortest end of the path that tells all runs apart."""
   paths = [str(run.path.resolve() if is_local(run.path) else run.path).split("/") for run in runs]
   for length in range(1, max(map(len, paths)) + 1):
     named = {"/".join(path[-length:]): run for path, run in zip(paths, runs, strict=True)}
@@ -178,11 +182,11 @@ def _summary(run: RunFiles, others: Sequence[RunFiles]) -> str:
 
 
 def _image(title: str, svg: str) -> str:
-  """A figure as an image: no script inside it could run, and no id of it meets another's."""
+  """Returns a figure as an image element. Scripts inside it cannot run, and its ids cannot clash with other figures."""
   return f'<img alt="{html.escape(title)}" src="data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}">'
 
 
 def _as_script(data: Mapping[str, Any]) -> str:
-  """JSON that no text in it can end: `<` and what ends a line of script are written as escapes."""
+  """Returns JSON for a script element. All its text is ASCII, with <, > and & escaped, so that no text can end it."""
   text = json.dumps(data, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
   return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,6 +1,6 @@
 """Reads the files of a run, for figures, reports, notebooks and replay. Writes nothing.
 
-Tables are pyarrow's: `.to_pandas()` where pandas is at hand.
+Tables are pyarrow tables. `.to_pandas()` converts one if pandas is installed.
 """
 
 import functools
@@ -20,9 +20,10 @@ JsonRow = dict[str, Any]
 
 
 class RunFiles:
-  """The files that a run has written so far. `config` and `metrics` are read at once, all else when it is asked for.
+  """The files that a run has written so far. It reads `config` and `metrics` at once, and the other files on demand.
 
-  Raises InputError if `path` is not the workdir of a run that has completed a step.
+  Raises:
+    InputError: `path` is not the workdir of a run that has completed a step.
   """
 
   def __init__(self, path: str | Path):
@@ -39,7 +40,7 @@ class RunFiles:
 
   @functools.cached_property
   def evals(self) -> list[JsonRow]:
-    """The rows of eval.jsonl. Raises InputError that names a bad row."""
+    """Returns the rows of eval.jsonl. Raises InputError, which names the row, for a bad row."""
     rows = read_rows(self.path / "eval.jsonl")
     _check(self.path / "eval.jsonl", rows, {"step": int, "set": str})
     return rows
@@ -61,7 +62,7 @@ class RunFiles:
 
   @property
   def steps(self) -> list[int]:
-    """The steps whose rollouts are there, in order."""
+    """Returns the steps with recorded rollouts, in order."""
     return numbers(self.path / "rollouts", "step")
 
   def rollouts(
@@ -71,15 +72,15 @@ class RunFiles:
     steps: Sequence[int] | None = None,
     prompts: Sequence[str] | None = None,
   ) -> pa.Table:
-    """Rows of the rollouts as workdir.ROLLOUT_SCHEMA, in the order of the steps.
+    """Returns the rows of rollouts as workdir.ROLLOUT_SCHEMA, in the order of the steps.
 
     Args:
-      columns: all where None.
-      steps: those to read; all where None.
-      prompts: ids of the prompts whose rows to keep; all where None.
+      columns: names of the columns to read. None reads all.
+      steps: steps to read. None reads all.
+      prompts: ids of the prompts to keep. None keeps all.
 
     Raises:
-      InputError: a file that cannot be read, or a step without one.
+      InputError: a step has no file, or a file cannot be read.
     """
     files = [self.rollouts_file(step) for step in (self.steps if steps is None else steps)]
     keep = None if prompts is None else [("prompt_id", "in", list(prompts))]
@@ -91,7 +92,7 @@ class RunFiles:
     return self.path / f"rollouts/step_{step:06d}.parquet"
 
   def step_groups(self, step: int, samples: int) -> list[list[JsonRow]]:
-    """Returns a step's rollouts as they were written: for each prompt its `samples` rows.
+    """Returns the rollouts of a step in the order of the file, as a list of `samples` rows for each prompt.
 
     Raises:
       InputError: there is no such step, or its file does not hold the rollouts of a step.
@@ -111,11 +112,11 @@ class RunFiles:
     return [rows[start : start + samples] for start in range(0, len(rows), samples)]
 
   def history(self, domain: str, epoch: int) -> pa.Table:
-    """A row a prompt of an epoch that has ended, as workdir.HISTORY_SCHEMA."""
+    """Returns one row for each prompt of an epoch that has ended, as workdir.HISTORY_SCHEMA."""
     return _read(self.path / f"history/{domain}/epoch_{epoch:03d}.parquet", HISTORY_SCHEMA, None)
 
   def epochs(self, domain: str) -> list[int]:
-    """Those of a domain that have ended."""
+    """Returns the epochs of a domain that have ended, in order."""
     return numbers(self.path / "history" / domain, "epoch")
 
 

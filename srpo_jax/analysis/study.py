@@ -1,9 +1,9 @@
-"""The paper's two comparisons on finished toy runs: python -m srpo_jax.analysis.study --runs DIR [--out DIR]
+"""Draws the paper's two comparisons from finished toy runs: python -m srpo_jax.analysis.study --runs DIR [--out DIR]
 
-    DIR/regime-{math,code,mixed,staged}     held-out accuracy by domain over steps
-    DIR/resample-{none,dynamic,history}     held-out accuracy over the rollouts spent
+    DIR/regime-{math,code,mixed,staged}     held-out accuracy by domain, over steps
+    DIR/resample-{none,dynamic,history}     held-out accuracy, over rollouts spent
 
-Writes regimes.png, resampling.png and study.md. `make study` makes the runs.
+Writes regimes.png, resampling.png and study.md. `make study` makes the runs first.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,10 +21,10 @@ RESAMPLING = {"none": "GRPO", "dynamic": "dynamic sampling (DAPO)", "history": "
 
 
 def read_run(folder: Path) -> tuple[list[JsonRow], list[JsonRow]]:
-  """The rows of metrics.jsonl and of eval.jsonl.
+  """Returns the rows of metrics.jsonl and of eval.jsonl.
 
   Raises:
-    InputError: not a run that evaluated.
+    InputError: the folder is not the workdir of a run with evaluations.
   """
   metrics, evals = read_rows(folder / "metrics.jsonl"), read_rows(folder / "eval.jsonl")
   if not metrics or not evals:
@@ -33,7 +33,7 @@ def read_run(folder: Path) -> tuple[list[JsonRow], list[JsonRow]]:
 
 
 def spent_at(metrics: Sequence[JsonRow], step: int) -> int:
-  """Rollouts spent on the first `step` updates."""
+  """Returns the number of rollouts spent on the first `step` updates."""
   return next((row["rollouts/spent"] for row in reversed(metrics) if row["step"] < step), 0)
 
 
@@ -44,7 +44,15 @@ def plot(
   axis_label: str,
   file: Path,
 ) -> None:
-  """One panel a held-out set, one curve a run; `place` puts an evaluation's step on the horizontal axis."""
+  """Draws one panel for each held-out set, with one curve for each run.
+
+  Args:
+    runs: rows of metrics.jsonl and of eval.jsonl, by key of the run.
+    labels: label of each run, by the same keys.
+    place: maps the metrics of a run and a step to a position on the horizontal axis.
+    axis_label: label of the horizontal axis.
+    file: PNG file to write.
+  """
   sets = list(by_set(next(iter(runs.values()))[1]))
   with sheet(1, len(sets), size=(4.6 * len(sets), 3.4), font_size=9, file=file) as axes:
     for axis, name in zip(axes[0], sets, strict=True):
@@ -60,7 +68,7 @@ def plot(
 
 
 def table(runs: dict[str, tuple[list[JsonRow], list[JsonRow]]], labels: dict[str, str]) -> str:
-  """The last evaluation of each run, with what it cost."""
+  """Returns a Markdown table of the last evaluation of each run, with its steps and rollouts."""
   sets = list(by_set(next(iter(runs.values()))[1]))
   lines = [["run", "steps", "rollouts", *sets], ["---", *["---:"] * (2 + len(sets))]]
   for key, (metrics, evals) in runs.items():
@@ -71,8 +79,8 @@ def table(runs: dict[str, tuple[list[JsonRow], list[JsonRow]]], labels: dict[str
 
 def main(args: Sequence[str]) -> None:
   parser = ArgumentParser(description=__doc__)
-  parser.add_argument("--runs", required=True, type=Path, help="folder of the seven workdirs")
-  parser.add_argument("--out", type=Path, help="where the figures go; default --runs")
+  parser.add_argument("--runs", required=True, type=Path, help="Folder of the seven workdirs.")
+  parser.add_argument("--out", type=Path, help="Folder to write. Default: --runs.")
   options = parser.parse_args(args)
   out = options.out or options.runs
   regimes = {name: read_run(options.runs / f"regime-{name}") for name in REGIMES}

@@ -1,4 +1,4 @@
-"""What a finished run shows: a table of the base against the trained policy, and a figure of the curves."""
+"""Summarizes a finished run: a table that compares the base with the trained policy, and a figure of the curves."""
 
 from collections.abc import Collection, Sequence
 from itertools import pairwise
@@ -24,7 +24,7 @@ TABLE_ROWS = (  # (label, key of an eval.jsonl row)
 
 
 def summarize(workdir: str | Path) -> None:
-  """Prints a table for each held-out set, where the run evaluated, and writes WORKDIR/curves.png."""
+  """Prints a table for each held-out set that the run evaluated, and writes WORKDIR/curves.png."""
   workdir = as_path(workdir)
   evals = read_rows(workdir / "eval.jsonl")
   metrics = read_rows(workdir / "metrics.jsonl")
@@ -36,7 +36,7 @@ def summarize(workdir: str | Path) -> None:
 
 
 def by_set(evals: Sequence[JsonRow]) -> dict[str, list[JsonRow]]:
-  """Rows of eval.jsonl by the set that they are of."""
+  """Returns the rows of eval.jsonl by set."""
   sets: dict[str, list[JsonRow]] = {}
   for row in evals:
     sets.setdefault(row["set"], []).append(row)
@@ -44,14 +44,21 @@ def by_set(evals: Sequence[JsonRow]) -> dict[str, list[JsonRow]]:
 
 
 def stage_starts(metrics: Sequence[JsonRow]) -> dict[int, int]:
-  """The steps at which a run's second and later stages began -> the stage's number (one may have had nothing to do)."""
+  """Returns the first step of each stage after the first -> number of the stage.
+
+  A stage that had nothing to do has no entry.
+  """
   return {row["step"]: row["stage"] for before, row in pairwise(metrics) if row["stage"] != before["stage"]}
 
 
 def comparison_table(evals: Sequence[JsonRow], starts: Collection[int] = ()) -> str:
-  """A Markdown table of one set's rows of eval.jsonl, in percent: the first, those at stage starts, and the last.
+  """Returns a Markdown table of one set's evaluations, in percent.
 
-  After the values stand the changes from one to the next.
+  Its columns are the first evaluation, those at stage starts and the last one, then the changes from each to the next.
+
+  Args:
+    evals: rows of eval.jsonl of one set.
+    starts: steps at which stages began.
   """
   marks = [evals[0], *(row for row in evals[1:-1] if row["step"] in starts), evals[-1]]
   lines = [(label, [row[key] for row in marks]) for label, key in TABLE_ROWS]
@@ -81,7 +88,7 @@ def _change(a: float | None, b: float | None) -> str:
 
 
 def plot_curves(metrics: Sequence[JsonRow], evals: Sequence[JsonRow], file: Path) -> None:
-  """Reward, accuracy, held-out accuracy, length, groups, pools, code share, entropy and reflection over steps."""
+  """Draws reward, accuracy, held-out accuracy, length, groups, pools, code share, entropy and reflection over steps."""
   domains = [name.removesuffix("/pool_size") for name in metrics[0] if name.endswith("/pool_size")]
   with sheet(3, 3, size=(10.5, 7.2), font_size=8, file=file) as axes:
     _lines(axes[0, 0], metrics, {"reward/mean": ""}, "mean reward of the batch")
@@ -118,7 +125,7 @@ def plot_curves(metrics: Sequence[JsonRow], evals: Sequence[JsonRow], file: Path
 
 
 def _lines(axis: Axes, metrics: Sequence[JsonRow], keys: dict[str, str], title: str, *, width: int = 9) -> None:
-  """Curves of metrics.jsonl with their running means. Where a domain is not in every batch, its values are joined."""
+  """Draws curves of metrics.jsonl with their running means. Joins the values of a domain that is not in every batch."""
   curves = [(label, points) for key, label in keys.items() if (points := points_of(metrics, key))]
   for number, (label, points) in enumerate(curves):
     steps, values = zip(*points, strict=True)

@@ -1,4 +1,4 @@
-"""Samples and judges what is left of the sets, and writes their figures."""
+"""Runs an evaluation: samples and judges the problems that are left, and writes the results."""
 
 import contextlib
 import dataclasses
@@ -27,7 +27,7 @@ from srpo_jax.rollout.policy import Policy
 from srpo_jax.training.build import build_prompt_set, build_sampler, build_scorer
 from srpo_jax.utils.jsonl import read_json, replaced
 
-# Fields of the config that samples depend on.
+# Config fields that the samples depend on.
 SETTINGS = (
   "model.param_dtype",
   "model.dtype",
@@ -40,26 +40,26 @@ SETTINGS = (
   *JUDGED_BY,
   "train.seed",
 )
-SLOTS_FULL = 4  # how often a batch fills the slots: few enough to lose little by a kill, enough to keep them busy
+SLOTS_FULL = 4  # times that a batch fills the slots: a kill loses little, and the slots stay busy
 
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-  """How responses are drawn; the rest is in the config."""
+  """Sampling settings of an evaluation that are not in the config."""
 
-  samples: int  # a problem
-  temperature: float  # 0: greedy
+  samples: int  # responses to each problem
+  temperature: float  # 0 is greedy
   top_p: float
-  batch_problems: int  # sampled together
+  batch_problems: int  # number of problems sampled together
 
 
 def batch_size(slots: int, samples: int) -> int:
-  """Problems that are sampled together where nobody says."""
+  """Returns the default number of problems sampled together."""
   return -(-SLOTS_FULL * slots // samples)
 
 
 def evaluate(config: Config, policy: Policy, sets: Sequence[EvalSet], sampling: Sampling, out: Path) -> dict[str, Any]:
-  """Brings an evaluation to its end, from where it was stopped; returns what OUT/results.json holds.
+  """Runs an evaluation, or resumes one that was stopped. Returns the content of OUT/results.json.
 
   Raises:
     InputError: a row, a tokenizer or a mesh that does not fit, or a folder with other settings.
@@ -88,7 +88,7 @@ def _iso(day: datetime.date | None) -> str | None:
 
 
 def _settings(config: Config, policy: Policy, sampling: Sampling) -> dict[str, Any]:
-  """What every sample depends on."""
+  """Returns the settings that every sample depends on."""
   values = {"model": policy.digest, "step": policy.step}
   values |= {f"--{name.replace('_', '-')}": value for name, value in dataclasses.asdict(sampling).items()}
   return values | config_settings(config, SETTINGS)
@@ -111,7 +111,7 @@ def _sample(
   stores: Sequence[SetSamples],
   sampling: Sampling,
 ) -> None:
-  """Samples what is left of every set; loads the weights where anything is."""
+  """Samples the problems of every set that are left. Loads the weights only if there are any."""
   left = [store.left() for store in stores]
   todo = sum(len(problems) for of_set in left for problems in of_set)
   if not todo:
@@ -143,7 +143,7 @@ def _sample(
 
 
 def _rows(name: str, group: Group, validator: str, same: Same) -> Iterator[dict[str, Any]]:
-  """A row a response, as samples.SCHEMA."""
+  """Yields one row of samples.SCHEMA for each response of a group."""
   problem, silent = group.prompt.problem, [None] * len(group.rollouts)
   answers, cast = votes(group, validator, same) if problem.domain == "math" else (silent, silent)
   for response, answer, vote in zip(response_rows(group), answers, cast, strict=True):
@@ -172,7 +172,7 @@ def _about(config: Config, policy: Policy, sampling: Sampling) -> dict[str, Any]
 
 
 def _write(out: Path, about: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-  """Writes both files of results; sets that were evaluated before, with the same settings, stay in them."""
+  """Writes both files of results. They keep the sets that were evaluated earlier with the same settings."""
   file = out / "results.json"
   before = read_json(file).get("sets", {}) if file.is_file() else {}
   sets = found | {name: of_set for name, of_set in before.items() if name not in found}

@@ -1,4 +1,4 @@
-"""Token ids and log-probabilities of texts, to hold this model against another implementation."""
+"""Token ids and log-probabilities of texts, for comparing this model with another implementation."""
 
 import dataclasses
 import functools
@@ -21,7 +21,7 @@ from srpo_jax.utils.jsonl import is_text, json_rows, replaced
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-  """Tokens of one row, and how many of them are the prompt."""
+  """Tokens of one row. The first `prompt_length` of them are the prompt."""
 
   id: Any
   tokens: list[int]
@@ -29,10 +29,10 @@ class Text:
 
 
 def read_texts(file: Path, tokenizer: Any) -> list[Text]:
-  """Returns the rows of a JSON Lines file, tokenized. Prompt and response are tokenized apart.
+  """Returns the tokenized rows of a JSON Lines file. Prompt and response are tokenized separately.
 
   Raises:
-    InputError: naming the line and the field.
+    InputError: a bad row. The message names the line and the field.
   """
   texts = []
   for place, row in json_rows(file):
@@ -60,7 +60,7 @@ def _logprobs(
 
 
 def text_logprobs(params: qwen2.Params, config: qwen2.Qwen2Config, tokens: Sequence[int]) -> np.ndarray:
-  """Returns [n - 1] fp32 log-probabilities, of each token but the first given those before it."""
+  """Returns [n - 1] fp32 log-probabilities: one for each token after the first, given the tokens before it."""
   n = len(tokens)
   padded = np.zeros(max(2, round_up(n, 64)), np.int32)
   padded[:n] = tokens
@@ -68,10 +68,12 @@ def text_logprobs(params: qwen2.Params, config: qwen2.Qwen2Config, tokens: Seque
 
 
 def write_logprobs(model: Path, source: Path, target: Path) -> None:
-  """Writes the token ids and log-probabilities of each row of `source` to `target`, which appears when it is whole.
+  """Writes the token ids and log-probabilities of each row of `source` to `target`.
+
+  The file appears only once it is complete. The first token of a text without prompt has no log-probability (null).
 
   Raises:
-    InputError: not a model's folder, a bad row, or a tokenizer with ids beyond the model's vocabulary.
+    InputError: not a model folder, a bad row, or a tokenizer with ids beyond the model's vocabulary.
   """
   config = hf.read_config(model)
   texts = read_texts(source, load_tokenizer(model))

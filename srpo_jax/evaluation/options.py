@@ -51,25 +51,25 @@ def read_options(args: Sequence[str], doc: str) -> tuple[argparse.Namespace, lis
 
 
 def _check(options: argparse.Namespace) -> None:
-  """Raises InputError for flags that are wrong together, or that the parser cannot judge."""
-  from srpo_jax.config import TEMPERATURES, is_temperature  # imported late: --help does not wait for JAX
+  """Raises InputError for flags that contradict each other or that the parser cannot judge."""
+  from srpo_jax.config import TEMPERATURES, is_temperature  # imported late, so that --help does not wait for JAX
 
   if options.workdir is not None and not is_local(options.workdir) and options.out is None:
-    raise InputError(f"--out: expected a local folder here, {options.workdir} being in an object store")
+    raise InputError(f"--out: missing, expected a local folder since {options.workdir} is in an object store")
   if not names(options.sets):
     raise InputError("--sets: expected at least one set")
   if not is_temperature(options.temperature):
     raise InputError(f"--temperature: expected {TEMPERATURES}, got {options.temperature:g}")
   if options.temperature == 0 and options.samples > 1:
-    raise InputError("--samples: at --temperature 0 all samples are alike, expected --samples 1")
+    raise InputError(f"--samples: at --temperature 0 all samples are alike, expected 1, got {options.samples}")
   if options.first and options.last and options.first > options.last:
     raise InputError(f"--from: {options.first} is after --to {options.last}")
   if options.data is not None and not options.data.is_dir():
-    raise InputError(f"--data: {options.data}: expected a folder")
+    raise InputError(f"--data: {options.data}: expected a folder of sets")
 
 
 def evaluation_config(options: argparse.Namespace, overrides: Sequence[str]) -> "Config":
-  """Returns the settings of training with evaluation's own in place."""
+  """Returns the training config with the flags of evaluate in place."""
   config = policy_config(options, overrides)
   given = {"max_new_tokens": options.max_new_tokens}
   return dataclasses.replace(
@@ -81,7 +81,7 @@ def evaluation_config(options: argparse.Namespace, overrides: Sequence[str]) -> 
 
 
 def default_out(options: argparse.Namespace, step: int) -> Path:
-  """Returns the folder of an evaluation without --out."""
+  """Returns the default folder of an evaluation."""
   if options.workdir:
     return options.workdir / "evaluations" / f"step_{step:06d}"
   model = options.model.resolve()

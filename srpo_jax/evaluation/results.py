@@ -1,4 +1,4 @@
-"""The figures of a set from its samples, and the Markdown that shows them."""
+"""Computes the figures of a set from its samples, and shows them as Markdown."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,17 +14,19 @@ Figures = dict[str, Any]
 
 
 def figures(table: pa.Table, samples: int) -> Figures:
-  """The figures of one set.
+  """Computes the figures of one set.
 
   Args:
-    table: as `samples.SCHEMA`, a problem's samples together.
-    samples: of each problem.
+    table: rows of `samples.SCHEMA`, with the samples of a problem next to each other.
+    samples: number of samples of each problem.
 
   Returns:
-    n (problems), samples, unjudged (responses); pass@1, pass@2, pass@4 .. and for mathematics majority@1 ..;
-    format_rate, truncated_frac, language_mix_frac, length_mean (tokens); and, where the set has difficulties or several
-    domains, `by` (level -> n and the same but for k above 1). Each is {value, low, high}: the mean over problems and
-    its 95 % interval. A response that was not judged counts as not correct.
+    Counts: n (problems), samples (of each), unjudged (responses).
+    Estimates: pass@1, pass@2, pass@4, ..., for mathematics also majority@1, ..., then format_rate, truncated_frac,
+    language_mix_frac and length_mean (tokens). Each is {value, low, high}: the mean over problems and its 95 %
+    interval. A response that was not judged counts as not correct.
+    `by`: a mapping from level to n and the same estimates, without those for k above 1. It is empty unless the set has
+    several difficulties or domains.
   """
   levels = _levels(table, samples)
   columns = _per_problem(table, samples)
@@ -44,13 +46,13 @@ def figures(table: pa.Table, samples: int) -> Figures:
 
 
 def _levels(table: pa.Table, samples: int) -> np.ndarray:
-  """Of each problem: its difficulty, or its domain where the set has none."""
+  """Returns the level of each problem: its difficulty, or its domain if it has no difficulty."""
   level = pc.coalesce(table["difficulty"], table["domain"])
   return np.array(level.to_pylist()[::samples], object)
 
 
 def _per_problem(table: pa.Table, samples: int) -> dict[str, np.ndarray]:
-  """Figure -> its value for each problem, NaN where a problem has none."""
+  """Returns the value of each figure for each problem, NaN if the problem has none."""
 
   def grid(column: pa.ChunkedArray) -> np.ndarray:
     return column.to_numpy().astype(np.float64).reshape(-1, samples)
@@ -74,11 +76,11 @@ def _per_problem(table: pa.Table, samples: int) -> dict[str, np.ndarray]:
 
 
 def _estimated(columns: Mapping[str, np.ndarray]) -> Figures:
-  """The estimate of each column over the problems that have it; a column that none has is left out."""
+  """Estimates each column over the problems that have a value. Leaves out a column without values."""
   found: Figures = {}
   whole = [name for name, v in columns.items() if not np.isnan(v).any()]
   parts = [name for name in columns if name not in whole and not np.isnan(columns[name]).all()]
-  for names in filter(None, (whole, parts)):  # `parts`: majority, of the problems in mathematics among others
+  for names in filter(None, (whole, parts)):  # `parts` is majority@k if only some problems are mathematics
     values = np.stack([columns[name] for name in names], axis=1)
     for name, estimate in zip(names, estimates(values[~np.isnan(values).any(axis=1)]), strict=True):
       found[name] = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
@@ -86,7 +88,7 @@ def _estimated(columns: Mapping[str, np.ndarray]) -> Figures:
 
 
 def markdown(about: Mapping[str, Any], sets: Mapping[str, Figures]) -> str:
-  """A summary of all sets, then of each its figures by k and by level."""
+  """Returns a summary table of all sets, then for each set its figures by k and by level."""
   lines = ["# Evaluation", "", *(f"- {name}: {value}" for name, value in about.items()), ""]
   rows = [
     [name, f["n"], *(_share(f.get(figure)) for figure in ("pass@1", "format_rate", "truncated_frac")),
@@ -111,9 +113,9 @@ def markdown(about: Mapping[str, Any], sets: Mapping[str, Figures]) -> str:
       lines += _table(["level", "problems", "pass@1", "format", "truncated", "tokens"], rows)
   lines.append(
     "Shares are in percent, with 95 % percentile bootstrap intervals over problems. pass@1 is the mean over all "
-    "samples; pass@k and majority@k are expectations over k of them, a tie of t answers counting as 1/t. A response "
-    "that was not judged counts as not correct. An interval without width says that all problems had one value, not "
-    "that it is sure."
+    "samples. pass@k and majority@k are expectations over k of them, where a tie of t answers counts as 1/t. A "
+    "response that was not judged counts as not correct. An interval of zero width means that all problems had the "
+    "same value, not that the value is certain."
   )
   return "\n".join(lines) + "\n"
 

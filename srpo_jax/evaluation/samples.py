@@ -1,11 +1,11 @@
-"""What an evaluation has sampled, on disk: every response of every set.
+"""Stores the responses of an evaluation on disk.
 
-    OUT/settings.json                   what every sample depends on; another value is refused
-    OUT/parts/SET/settings.json         the same of one set
-    OUT/parts/SET/batch_00000.parquet   a finished batch of its problems; gone when the set is whole
-    OUT/samples/SET.parquet             the whole set
+    OUT/settings.json                   settings that every sample depends on; a resumed run must have the same
+    OUT/parts/SET/settings.json         settings that the samples of one set depend on
+    OUT/parts/SET/batch_00000.parquet   a finished batch of problems; deleted once the set is complete
+    OUT/samples/SET.parquet             the complete set
 
-Each file appears whole or not at all.
+Each file appears complete or not at all.
 """
 
 import contextlib
@@ -27,21 +27,22 @@ SCHEMA = pa.schema(
     ("set", pa.string()),
     ("prompt_id", pa.string()),
     ("domain", pa.string()),
-    ("difficulty", pa.string()),  # null: the set has none
+    ("difficulty", pa.string()),  # null if the set has none
     *RESPONSE_FIELDS,
-    ("gold", pa.string()),  # math: the gold answer
-    ("answer", pa.string()),  # math: as the reward reads it; null: none
-    ("vote", pa.int32()),  # math: 0 the correct answer, 1 and on the wrong ones; null: no vote
+    ("gold", pa.string()),  # math only: the gold answer
+    ("answer", pa.string()),  # math only: the answer as the reward reads it, null if there is none
+    ("vote", pa.int32()),  # math only: 0 for the correct answer, 1, 2, ... for wrong ones, null for no vote
   ]
 )
 
 
 @contextlib.contextmanager
 def opened(folder: Path, settings: Mapping[str, Any]) -> Iterator[None]:
-  """Begins an evaluation in a folder, or goes on with one of the same settings; one process at a time.
+  """Starts an evaluation in a folder, or resumes one with the same settings. Locks the folder for one process.
 
   Raises:
-    InputError: a folder of something else, another process in it, or settings that differ, each named.
+    InputError: the folder holds something else, another process is using it, or its settings differ. The message
+      names each setting that differs.
   """
   check_folder(folder)
   folder.mkdir(parents=True, exist_ok=True)
@@ -50,28 +51,39 @@ def opened(folder: Path, settings: Mapping[str, Any]) -> Iterator[None]:
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
       raise InputError(f"{folder}: another process is evaluating into this folder") from None
-    for left in folder.rglob("settings.*.partial"):  # by a kill
+    for left in folder.rglob("settings.*.partial"):  # left behind by a kill
       left.unlink()
     claim(folder, settings)
     yield
 
 
 def check_folder(folder: Path) -> None:
-  """Raises InputError where something other than an evaluation is."""
+  """Raises InputError if the folder holds something other than an evaluation."""
   if folder.exists() and not folder.is_dir():
-    raise InputError(f"{folder}: expected a folder, or nothing, for the evaluation")
-  ours = (".lock", "settings.")  # a kill may leave the first files alone
+    raise InputError(f"{folder}: not a folder, expected a folder of an evaluation or a new path")
+  ours = (".lock", "settings.")  # an early kill may leave only these files
   if folder.is_dir() and not (folder / "settings.json").is_file():
     other = sorted(file.name for file in folder.iterdir() if not file.name.startswith(ours))
     if other:
-      raise InputError(f"{folder}: not the folder of an evaluation, it has {other[0]}; nothing was written")
+      raise InputError(f"{folder}: not the folder of an evaluation, it holds {other[0]}; nothing was written")
 
 
 class SetSamples:
-  """The samples of one set: `problems` problems, `batch` of them sampled together, `samples` responses to each."""
+  """The samples of one set.
+
+  Args:
+    folder: folder of the evaluation.
+    name: name of the set.
+    problems: number of problems.
+    batch: number of problems sampled together.
+    samples: number of responses to each problem.
+    settings: settings that the samples depend on.
+
+  Raises:
+    InputError: the samples there have other settings. The message names them.
+  """
 
   def __init__(self, folder: Path, name: str, *, problems: int, batch: int, samples: int, settings: Mapping[str, Any]):
-    """Raises InputError where what is there was sampled with other settings; they are named."""
     self.file = folder / "samples" / f"{name}.parquet"
     self._parts = folder / "parts" / name
     self._problems, self._batch, self._samples = problems, batch, samples
@@ -79,21 +91,21 @@ class SetSamples:
     claim(self._parts, settings)
 
   def left(self) -> list[range]:
-    """The problems of each batch that is not finished."""
+    """Returns the problem numbers of each unfinished batch."""
     if self.file.is_file():
       return []
     return [problems for number, problems in enumerate(self._batches()) if not self._part(number).is_file()]
 
   def add(self, problems: range, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Keeps a finished batch; it outlives a kill from here on."""
+    """Writes a finished batch to disk, where it survives a kill."""
     with _replaced(self._part(problems.start // self._batch)) as partial:
       pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), partial)
 
   def finish(self) -> pa.Table:
-    """The whole set, in the order of its problems and samples; put together where that was not done yet.
+    """Returns the complete set in the order of its problems and samples. Joins the batches if that was not done yet.
 
     Raises:
-      InputError: naming a file that is not what was written.
+      InputError: a file does not hold what was written. The message names the file.
     """
     if not self.file.is_file():
       self.file.parent.mkdir(exist_ok=True)
@@ -125,7 +137,7 @@ class SetSamples:
 
 @contextlib.contextmanager
 def _replaced(file: Path) -> Iterator[Path]:
-  """A place to write that takes the name of `file` when all is on disk."""
+  """Gives a path to write to, and renames it to `file` once its content is on disk."""
   partial = file.with_name(file.name + ".partial")
   yield partial
   with partial.open("rb") as written:

@@ -1,7 +1,7 @@
-"""The sets that a policy is evaluated on: their names, where each is found, and the window of dates.
+"""Opens the sets that a policy is evaluated on, and applies the window of dates.
 
-A set is one of NAMED, or a file (JSON or parquet), a records folder, module:function, or a set on the hub as
-OWNER/NAME[:SUBSET[:SPLIT]] (split `test` where none is given), or a folder that is such a set downloaded.
+A set is given as a name of NAMED, a file (JSON or parquet), a records folder, module:function, a set on the hub
+(OWNER/NAME[:SUBSET[:SPLIT]], split `test` by default), or a folder with a set downloaded from the hub.
 """
 
 import dataclasses
@@ -25,12 +25,12 @@ DATE = "contest_date"
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-  """A set that has a short name.
+  """Location of a published set.
 
   Attributes:
-    files: stems of the files that hold it in a data folder; the first that is there is taken.
+    files: stems of its possible files in a data folder. The first that exists is read.
     hub: its name on the hub, or the address of its files there.
-    columns: those of the hub's rows that our adapters know by another name.
+    columns: names of the hub's columns that our adapters know by another name -> our name.
   """
 
   files: tuple[str, ...]
@@ -47,7 +47,7 @@ NAMED: Mapping[str, Published] = {
   "gsm8k": Published(("gsm8k", "gsm8k_test"), "openai/gsm8k", subset="main"),
   "humaneval": Published(("humaneval",), "openai/openai_humaneval"),
   "mbpp": Published(("mbpp",), "google-research-datasets/mbpp", subset="sanitized"),
-  # Its loading script is no longer run by `datasets`: its files, all releases together.
+  # `datasets` no longer runs this set's loading script, so we read its files directly, all releases together.
   "lcb": Published(("lcb", "livecodebench"), "hf://datasets/livecodebench/code_generation_lite/test*.jsonl"),
 }
 _HUB = re.compile(r"([\w.-]+/[\w.-]+)(?::([\w.-]*))?(?::([\w.-]+(?:\[[\d:%-]*\])?))?")
@@ -55,7 +55,7 @@ _HUB = re.compile(r"([\w.-]+/[\w.-]+)(?::([\w.-]*))?(?::([\w.-]+(?:\[[\d:%-]*\])
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-  """Days, both included; None: open on that side."""
+  """Range of days, both ends included. None leaves that end open."""
 
   first: datetime.date | None = None
   last: datetime.date | None = None
@@ -69,7 +69,12 @@ class Window:
 
 @dataclasses.dataclass(frozen=True)
 class EvalSet:
-  """An opened set. `window`: that which was applied to it, open on both sides where it has no dates."""
+  """An opened set.
+
+  Attributes:
+    place: where it was found, as shown to the user.
+    window: the window that was applied to its rows. Both ends are open if the rows have no dates.
+  """
 
   name: str
   place: str
@@ -83,13 +88,14 @@ def open_sets(
   """Opens every set.
 
   Args:
-    specs: see above.
-    data: folder in which short names are looked for before the hub.
-    limit: first problems of each set alone, after the window; 0: all.
-    window: of the rows with a contest date, as LiveCodeBench's have; sets without dates are taken whole.
+    specs: sets, as described at the top of this module.
+    data: folder that is searched for short names before the hub.
+    limit: number of problems to take from each set, counted within the window. 0 takes all.
+    window: contest dates to keep. Only sets like LiveCodeBench have them. Sets without dates are kept complete.
 
   Raises:
-    InputError: naming the set, the file or the row; also for a window that no set has dates for.
+    InputError: a set cannot be read, or there is a window but no set has dates. The message names the set, the file or
+      the row.
   """
   window = window or Window()
   sets = [_open(spec, data, limit, window) for spec in specs]
@@ -97,7 +103,7 @@ def open_sets(
     if before.name == after.name:
       raise InputError(f"--sets: {before.place} and {after.place} have one name, {after.name}, expected each name once")
   if window and not any(set_.window for set_ in sets):
-    raise InputError(f"--from, --to: no set of {', '.join(specs)} has rows with a {DATE}, expected LiveCodeBench's")
+    raise InputError(f"--from, --to: no set of {', '.join(specs)} has rows with a {DATE}, expected a set like lcb")
   return sets
 
 
@@ -116,7 +122,7 @@ def _open(spec: str, data: Path | None, limit: int, window: Window) -> EvalSet:
 
 
 def _find(spec: str, data: Path | None) -> tuple[str, str, str, Iterator[PlacedRow], str]:
-  """(name, place, stem for ids, rows, format) of a set."""
+  """Returns (name, place, stem of the ids, rows, format) of a set."""
   path = Path(spec)
   known = NAMED.get(spec)
   if known is not None:
@@ -129,7 +135,7 @@ def _find(spec: str, data: Path | None) -> tuple[str, str, str, Iterator[PlacedR
     spec, path, name = str(file), file, spec
   else:
     name = re.sub(r"[^\w.-]", "_", set_name(spec))
-  if path.is_dir() and not is_records(spec):  # as it is downloaded from the hub
+  if path.is_dir() and not is_records(spec):  # a set downloaded from the hub
     return name, spec, path.name, _hub_rows(spec, Published((), spec), ""), "auto"
   hub = _HUB.fullmatch(spec)
   if hub and not path.exists() and not path.name.endswith(FILES):
@@ -138,25 +144,25 @@ def _find(spec: str, data: Path | None) -> tuple[str, str, str, Iterator[PlacedR
   if not (path.name.endswith(FILES) or path.exists() or is_callable_spec(spec)):
     raise InputError(
       f"--sets: {spec}: expected one of {', '.join(NAMED)}, a file ending in {', '.join(FILES[:-1])} or {FILES[-1]}, "
-      "a folder of records or as on the hub, module:function, or OWNER/NAME[:SUBSET[:SPLIT]] on the hub"
+      "a records folder, a folder downloaded from the hub, module:function, or OWNER/NAME[:SUBSET[:SPLIT]] on the hub"
     )
   stem, rows, native = placed_rows(spec)
   return name, spec, stem, rows, "native" if native or is_records(spec) else "auto"
 
 
 def _hub_rows(spec: str, published: Published, looked: str) -> Iterator[PlacedRow]:
-  """The rows of a set on the hub."""
-  import datasets  # imported late: it takes seconds, and files do not need it
+  """Yields the rows of a set on the hub, with our column names."""
+  import datasets  # imported late, because it takes seconds and local files do not need it
 
   datasets.disable_progress_bars()
   datasets.utils.logging.set_verbosity_error()
   lines = published.hub.startswith("hf://")
   try:
-    if lines:  # as lines of text, so that rows need not share one schema
+    if lines:  # reads lines of text, since the rows need not share one schema
       opened = datasets.load_dataset("text", data_files=published.hub, split="train")
     else:
       opened = datasets.load_dataset(published.hub, published.subset, split=published.split)
-  except Exception as error:  # every reader behind it raises errors of its own
+  except Exception as error:  # each reader behind `datasets` raises its own kinds of errors
     cause = error.__cause__ or error
     text = " ".join(str(cause).split())[:200]
     raise InputError(
@@ -173,10 +179,10 @@ def _hub_rows(spec: str, published: Published, looked: str) -> Iterator[PlacedRo
 
 
 def _has_dates(placed: PlacedRow, format: str) -> bool:
-  """Whether a set's rows have dates, by its first: LiveCodeBench's must."""
+  """Returns True if the first row of a set has a date or is LiveCodeBench's, whose rows must have one."""
   _, row = placed
   if not isinstance(row, Mapping):
-    return False  # told with its place when it is read
+    return False  # reading the row reports the error with its place
   if row.get(DATE) is not None:
     return True
   try:

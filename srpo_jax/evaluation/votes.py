@@ -1,4 +1,4 @@
-"""Which responses to a mathematics problem give the same answer, for votes over them."""
+"""Votes of the responses to a mathematics problem: responses with equal answers vote for the same number."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,7 +11,7 @@ Same = Callable[[Sequence[tuple[str, str]]], list[bool]]
 
 
 def stated(response: str, validator: str) -> str | None:
-  """The answer that a response puts forward as the math reward reads it; None where there is none."""
+  """Returns the answer of a response as the math reward reads it, None if there is none."""
   body = answer_body(response)
   if body is None:
     return None
@@ -22,21 +22,23 @@ def stated(response: str, validator: str) -> str | None:
 
 
 def votes(group: Group, validator: str, same: Same) -> tuple[list[str | None], list[int | None]]:
-  """The answer of each response and the number of what it votes for: 0 the correct one, 1 and on the wrong ones.
+  """Returns the answer of each response and the number that it votes for.
 
-  Responses that were judged correct vote for one answer. A wrong one joins the first answer that the math reward calls
-  equal to it, whichever of the two is taken for the gold one. Truncated responses, those without an answer that can be
-  read, and those not judged do not vote.
+  Responses that were judged correct vote 0. Wrong ones vote 1, 2, ...: each joins the first earlier wrong answer that
+  the math reward calls equal to it, with either of the two as the gold answer. There is no vote (None) from truncated
+  responses, from responses without a readable answer, and from responses that were not judged.
 
   Args:
-    same: whether the math reward calls the first of each pair correct where the second is the gold answer.
+    validator: `reward.validator` of the config.
+    same: takes pairs of answers and returns for each whether the math reward calls the first correct if the second is
+      the gold answer.
   """
   answers = [
     None if rollout.truncated else stated(text, validator)
     for rollout, text in zip(group.rollouts, group.texts, strict=True)
   ]
-  numbers: dict[str, int] = {}  # of wrong answers as they are written
-  first: list[str] = []  # of each number from 1 on, the answer that began it
+  numbers: dict[str, int] = {}  # text of a wrong answer -> its number
+  first: list[str] = []  # first answer of each number, from number 1 on
   cast: list[int | None] = []
   for answer, verdict in zip(answers, group.verdicts, strict=True):
     if verdict.correct == 1:
@@ -51,7 +53,7 @@ def votes(group: Group, validator: str, same: Same) -> tuple[list[str | None], l
 
 
 def _number(answer: str, first: list[str], same: Same) -> int:
-  """The number of the answer in `first` that equals this one, which is added where none does."""
+  """Returns the number of the answer in `first` that equals this one. Adds this answer if there is none."""
   ways = same([(answer, other) for other in first]), same([(other, answer) for other in first])
   for number, (one, other) in enumerate(zip(*ways, strict=True), 1):
     if one or other:

@@ -1,4 +1,4 @@
-"""A request that the driver works on, and the pieces of its responses, as JetStream's types."""
+"""The driver's request and the pieces of its responses, as subclasses of JetStream's types."""
 
 import dataclasses
 from typing import Any
@@ -15,14 +15,14 @@ from srpo_jax.serving.text import TextStream
 
 @dataclasses.dataclass
 class Piece(ReturnSample):
-  """What one `generate` call adds to a response.
+  """The part of a response that one `generate` call adds.
 
   Attributes:
-    text: at most one string, of whole characters.
-    token_ids: without the stop token, as JetStream has it.
-    logprobs: of those tokens, at the request's temperature.
-    generated: tokens, the stop token included.
-    finish: at the last piece "stop" (a stop token or string) or "length".
+    text: at most one string, made of whole characters.
+    token_ids: the new tokens without the stop token, which JetStream leaves out as well.
+    logprobs: log-probabilities of `token_ids` at the request's temperature.
+    generated: number of new tokens, including the stop token.
+    finish: "stop" (a stop token or string) or "length" in the last piece, else None.
   """
 
   sample: int = 0
@@ -33,9 +33,9 @@ class Piece(ReturnSample):
 
 @dataclasses.dataclass(eq=False)
 class Request(orchestrator.ActiveRequest):
-  """A prompt and what is asked for it. The return channel gives [Piece] until every sample is finished.
+  """A prompt and its sampling settings. The return channel yields lists of one Piece until every sample is finished.
 
-  `max_tokens` (of JetStream) is the budget of each sample.
+  `max_tokens`, a field of JetStream's class, is the largest number of new tokens of each sample.
   """
 
   tokens: Any = None  # int32 [P]
@@ -46,10 +46,10 @@ class Request(orchestrator.ActiveRequest):
   door: str = "http"
   admitted: float = 0.0  # time.monotonic()
   begun: bool = False
-  stopped: set[int] = dataclasses.field(default_factory=set)  # samples that met a stop string
+  stopped: set[int] = dataclasses.field(default_factory=set)  # samples that ended at a stop string
   texts: dict[int, TextStream] = dataclasses.field(default_factory=dict)
 
-  __eq__, __hash__ = object.__eq__, object.__hash__  # two requests for the same are two
+  __eq__, __hash__ = object.__eq__, object.__hash__  # requests with equal fields stay distinct
 
   def __post_init__(self) -> None:
     self.samples_left = set(range(self.samples))
@@ -60,5 +60,5 @@ class Request(orchestrator.ActiveRequest):
 
 
 def new_channel() -> AsyncMultifuture[Any]:
-  """Where a request's pieces come out; made in the event loop that reads it."""
+  """Returns a channel for a request's pieces. Call it in the event loop that reads them."""
   return AsyncMultifuture()

@@ -1,4 +1,4 @@
-"""The body of POST /v1/completions, as OpenAI's reference has it; what this server does not do is refused by name."""
+"""The body of POST /v1/completions, after OpenAI's reference. A field that cannot be served is refused by name."""
 
 import reprlib
 from typing import Any
@@ -9,11 +9,13 @@ from srpo_jax.config import TEMPERATURES, is_temperature
 from srpo_jax.serving.requests import SEEDS, BadRequestError, Limits
 
 MAX_STOPS = 4
-_SHORT = reprlib.Repr()  # what a client sent is told back in part where it is long
+_SHORT = reprlib.Repr()  # shortens a client's long values in error messages
 _SHORT.maxstring = 200
 
 
 class StreamOptions(BaseModel):
+  """OpenAI's options of a stream. `include_obfuscation` is accepted and has no effect."""
+
   model_config = ConfigDict(extra="forbid", strict=True)
 
   include_usage: bool = False
@@ -21,7 +23,7 @@ class StreamOptions(BaseModel):
 
 
 class Completion(BaseModel):
-  """Fields and defaults of OpenAI's API. `check` refuses values that this server does not serve."""
+  """Fields and defaults of OpenAI's API. `check` refuses values that this server cannot serve."""
 
   model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -37,7 +39,7 @@ class Completion(BaseModel):
   stream_options: StreamOptions | None = None
   logprobs: int | None = None
   user: str | None = None
-  # accepted at these values alone
+  # The fields below are accepted only at values without effect.
   echo: bool | None = None
   best_of: int | None = None
   suffix: str | None = None
@@ -47,26 +49,33 @@ class Completion(BaseModel):
 
   @property
   def samples(self) -> int:
+    """Number of samples of each prompt."""
     return self.n or 1
 
   @property
-  def budget(self) -> int:
+  def max_new_tokens(self) -> int:
+    """Largest number of new tokens of each sample."""
     return 16 if self.max_tokens is None else self.max_tokens  # OpenAI's default
 
   @property
   def stops(self) -> tuple[str, ...]:
+    """Stop strings."""
     return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
   @property
   def prompts(self) -> list[str] | list[list[int]]:
-    """One entry a prompt."""
+    """Returns one entry for each prompt, as text or as token ids."""
     prompt: Any = self.prompt
     if isinstance(prompt, str) or (prompt and isinstance(prompt[0], int)):
       return [prompt]
     return prompt
 
   def check(self, limits: Limits, served: str) -> None:
-    """Raises BadRequestError, naming the field."""
+    """Raises BadRequestError, which names the field, for a value that this server cannot serve.
+
+    Args:
+      served: name of the served model.
+    """
 
     def expect(field: str, good: bool, expected: str, code: str | None = None) -> None:
       if not good:
@@ -74,25 +83,26 @@ class Completion(BaseModel):
 
     expect("model", self.model in (None, served), repr(served), "model_not_found")
     prompts = len(self.prompts)
-    if not 1 <= prompts <= limits.queue:  # more could never wait together: a retry would not help
+    if not 1 <= prompts <= limits.queue:  # more would never fit into the queue, so a retry would not help
       raise BadRequestError(f"prompt: {prompts} prompts, expected 1 to {limits.queue}", "prompt")
-    if self.budget > limits.max_new:
-      raise BadRequestError(f"max_tokens: {_SHORT.repr(self.budget)}, expected at most {limits.max_new}", "max_tokens")
+    if self.max_new_tokens > limits.max_new:
+      found = _SHORT.repr(self.max_new_tokens)
+      raise BadRequestError(f"max_tokens: {found}, expected at most {limits.max_new}", "max_tokens")
     expect("temperature", self.temperature is None or is_temperature(self.temperature), TEMPERATURES)
-    expect("n", self.samples <= limits.slots, f"at most {limits.slots}, the slots of this server")
-    expect("top_p", self.top_p in (None, limits.top_p), f"{limits.top_p:g}, with which this server was started")
+    expect("n", self.samples <= limits.slots, f"at most {limits.slots}, the number of slots of this server")
+    expect("top_p", self.top_p in (None, limits.top_p), f"{limits.top_p:g}, the value this server was started with")
     expect("stop", len(self.stops) <= MAX_STOPS and all(self.stops), f"at most {MAX_STOPS} strings, none empty")
-    expect("logprobs", self.logprobs in (None, 0), "0, which gives those of the sampled tokens")
-    expect("stream_options", self.stream_options is None or bool(self.stream), "none without stream=true")
-    expect("echo", not self.echo, "false: prompts are not repeated")
-    expect("best_of", self.best_of in (None, self.samples), "n: no sample is chosen by the server")
-    expect("suffix", not self.suffix, "none: the policy only continues a prompt")
+    expect("logprobs", self.logprobs in (None, 0), "0, which returns only the log-probabilities of the sampled tokens")
+    expect("stream_options", self.stream_options is None or bool(self.stream), "stream=true with it")
+    expect("echo", not self.echo, "false, since this server does not repeat the prompt")
+    expect("best_of", self.best_of in (None, self.samples), "the value of n, since this server returns all samples")
+    expect("suffix", not self.suffix, "none, since the policy can only continue a prompt")
     for field in ("presence_penalty", "frequency_penalty", "logit_bias"):
-      expect(field, not getattr(self, field), "none: tokens are drawn from the policy as it is")
+      expect(field, not getattr(self, field), "none, since tokens are drawn from the unmodified policy")
 
 
 def parse(body: bytes) -> Completion:
-  """Raises BadRequestError naming what is wrong, the first of it where much is."""
+  """Parses a request body. Raises BadRequestError, which names the first fault found."""
   try:
     return Completion.model_validate_json(body)
   except ValidationError as failed:

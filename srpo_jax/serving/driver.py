@@ -1,19 +1,22 @@
-"""JetStream's driver over our engine: its Driver where it holds, and in one subclass what it does not do.
+"""A subclass of JetStream's Driver that serves our engine and replaces the parts of JetStream that do not work for it.
 
 The queues, the stages (prefill, transfer, generate, detokenize), the return channels (`active_request`) and the gRPC
-servicer with its protobufs (`servicer`) are JetStream's. `ServingDriver` overrides the bodies of three stages. The
-reasons, of google-jetstream 0.2.2:
+servicer with its protobufs (`servicer`) are JetStream's. `ServingDriver` overrides the bodies of three stages, because
+google-jetstream 0.2.2 has these faults:
 
-- A hang-up never freed the slot, and `jax.tree_map`, which deleted an inserted prefix, no longer exists: `generate`
-  lets go of cancelled requests between two chunks and rests their slots.
-- The prefill queue was unbounded: `submit` refuses beyond `Limits.queue`, and what was cancelled there takes no place.
-- `complete` was set before a chunk's tokens were given out, so that with K > 1 tokens a call those within the budget
-  were lost: here the engine itself counts, and every valid token is given out.
-- Text was decoded token by token, which breaks characters of several bytes: `detokenize` keeps a TextStream a response.
-- A request was prefilled once a sample, without key, budget or temperature: here once, with its own.
-- A failing thread killed the process by SIGKILL: here every open request gets the error, and the server ends with it.
-- Slots were freed by the detokenizing thread, several chunks after the generating one could know; here the latter owns
-  them, reading each chunk before the next.
+- It never frees the slot of a client that hangs up. It deletes inserted prefixes with `jax.tree_map`, which JAX no
+  longer has. Here the generate thread drops cancelled requests between two chunks and deactivates their slots.
+- Its prefill queue is unbounded. Here `submit` refuses requests beyond `Limits.queue`, and cancelled requests do not
+  count.
+- It sets `complete` before it hands out the tokens of a chunk. With K > 1 tokens a call, the last tokens within the
+  length limit are lost. Here the engine counts, and every valid token is handed out.
+- It decodes text token by token, which breaks characters of several bytes. Here the detokenize thread keeps one
+  TextStream for each response.
+- It prefills a request once for each sample, without key, length limit or temperature. Here each request is prefilled
+  once, with its own.
+- A failing thread kills its process with SIGKILL. Here every open request gets the error, and the server ends with it.
+- Its detokenize thread frees the slots, several chunks after the generate thread could. Here the generate thread owns
+  the slots and reads each chunk before it starts the next.
 """
 
 import collections
@@ -45,7 +48,7 @@ from srpo_jax.serving.metrics import Metrics
 from srpo_jax.serving.requests import BadRequestError, Limits, PromptReader, UnavailableError, draw_key, fresh_seed
 from srpo_jax.serving.text import TextStream
 
-_INSERT_WAIT_S = 0.05  # for a prefill that is under way, before the others go on
+_INSERT_WAIT_S = 0.05  # longest wait for a running prefill before the other responses go on
 logger = logging.getLogger(__name__)
 
 
@@ -58,20 +61,22 @@ class _Open:
 
   @property
   def unwanted(self) -> bool:
+    """True if nobody waits for more of this response."""
     return self.request.cancelled or self.sample in self.request.stopped
 
 
 class _Tokens(collections.namedtuple("_Tokens", "open tokens logprobs finish")):
-  """What one call emitted in a slot, on its way to become text."""
+  """Tokens that one `generate` call emitted in a slot, before they become text."""
 
 
 class ServingDriver(orchestrator.Driver):
   """Drives one engine that prefills and generates in turn (JetStream's interleaved mode).
 
   Args:
-    mesh: that the parameters lie on; None: one device.
-    bucket: prompts are padded to this many tokens, or twice, four times as many.
-    failed: called from a thread of the driver that has failed; nothing is served from then on.
+    stop_tokens: ids of the tokens that end a response.
+    bucket: prompts are padded to this many tokens, or to two, four, ... times as many.
+    mesh: the mesh that holds the parameters. None is a single device.
+    failed: called from a driver thread that has failed. Nothing is served after that.
   """
 
   def __init__(
@@ -93,8 +98,8 @@ class ServingDriver(orchestrator.Driver):
     self._stop_tokens, self._bucket, self._mesh, self.failed = np.asarray(stop_tokens), bucket, mesh, failed
     self._admission = threading.Lock()
     self._open: set[Request] = set()
-    self._taken = 0  # slots
-    # Two threads must not interleave their programs on the devices of a mesh: each would wait for the other's part.
+    self._taken = 0  # number of occupied slots
+    # If two threads interleaved their programs on the devices of a mesh, each would wait for the other forever.
     self._dispatch = threading.Lock()
     self._rest = jax.jit(lambda state, keep: state._replace(active=state.active & keep), donate_argnums=0)
     self.metrics.open.set_function(lambda: len(self._open))
@@ -105,17 +110,23 @@ class ServingDriver(orchestrator.Driver):
 
   @property
   def unfinished(self) -> int:
-    """Requests admitted and not ended."""
+    """Number of requests that have been admitted and have not ended."""
     return len(self._open)
 
   @property
   def slots_taken(self) -> int:
+    """Number of slots that hold a response."""
     return self._taken
 
   def place_request_on_prefill_queue(self, request: orchestrator.ActiveRequest) -> None:
-    """Admits a request of JetStream's own servicer, which knows neither seed nor temperature.
+    """Admits a request of JetStream's servicer, which knows neither seed nor temperature.
 
-    As in JetStream, a budget beyond the engine's ends where the engine's does.
+    As in JetStream, a `max_tokens` beyond the server's limit is reduced to that limit.
+
+    Raises:
+      BadRequestError: `max_tokens` below 1, or a prompt that the reader refuses.
+      queue.Full: too many requests are waiting.
+      UnavailableError: the server is ending or has failed.
     """
     if request.max_tokens < 1:
       raise BadRequestError(f"max_tokens: {request.max_tokens}, expected at least 1", "max_tokens")
@@ -131,18 +142,18 @@ class ServingDriver(orchestrator.Driver):
     self.submit([asked])
 
   def submit(self, requests: Sequence[Request]) -> None:
-    """Admits all of these requests or none.
+    """Admits either all of these requests or none.
 
     Raises:
-      queue.Full: more would wait than the limit; a retry later may do.
-      UnavailableError: the server is ending.
+      queue.Full: the queue has no room for them. A later retry may succeed.
+      UnavailableError: the server is ending or has failed.
     """
     with self._admission:
       door = requests[0].door
       if self.error is not None or not self.live:
         raise UnavailableError("the server has failed")
       if self.draining:
-        raise UnavailableError("the server is ending: it finishes what it has and takes no more")
+        raise UnavailableError("the server is ending: it finishes the requests in flight and takes no new ones")
       if self._prefill_backlog.qsize() + len(requests) > self.limits.queue:
         self._drop_cancelled()
       if self._prefill_backlog.qsize() + len(requests) > self.limits.queue:
@@ -154,16 +165,16 @@ class ServingDriver(orchestrator.Driver):
         self._prefill_backlog.put_nowait(request)
 
   def raise_if_failed(self) -> None:
-    """Raises UnavailableError where a thread has failed."""
+    """Raises UnavailableError if a thread has failed."""
     if self.error is not None:
       raise UnavailableError(f"serving has failed: {type(self.error).__name__}: {self.error}") from self.error
 
   def end_open(self) -> None:
-    """Ends at once: what is open gets an error, and nothing is served from then on."""
+    """Ends serving at once. Every open request gets an error."""
     self._end_all(UnavailableError("the server has ended"))
 
   def stop(self) -> None:
-    """Ends the threads, and what is open by an error."""
+    """Ends the threads. Every open request gets an error."""
     self.end_open()
     super().stop()
 
@@ -178,7 +189,7 @@ class ServingDriver(orchestrator.Driver):
           self._prefill_backlog.queue.append(request)
 
   def _forget(self, request: Request, outcome: str) -> None:
-    with contextlib.suppress(KeyError):  # another thread was first
+    with contextlib.suppress(KeyError):  # another thread has removed it already
       self._open.remove(request)
       self.metrics.requests.labels(request.door, outcome).inc()
       if outcome == "finished":
@@ -194,7 +205,7 @@ class ServingDriver(orchestrator.Driver):
 
   @contextlib.contextmanager
   def _guarded(self, stage: str) -> Iterator[None]:
-    """Runs a thread's body. What it raises ends every open request, and by `failed` the server."""
+    """Runs the body of a thread. An exception in it ends every open request and, through `failed`, the server."""
     try:
       with on_mesh(self._mesh):
         yield
@@ -205,14 +216,14 @@ class ServingDriver(orchestrator.Driver):
       self.failed()
 
   def _warm_up(self, params: Params) -> None:
-    """Compiles every program before the first request; it would wait for it."""
+    """Compiles every program, so that no request waits for a compilation."""
     engine = self.engine
     with on_mesh(self._mesh):
       state, length = engine.init_decode_state(), 1
       while length <= engine.max_prompt:
         padded = self._padded(np.zeros(length, np.int32))
         prefix = engine.prefill(params=params, padded_tokens=padded, true_length=1, key=draw_key(0), max_new_tokens=1)
-        # Twice: to jit a state that lies where the parameters do is another argument than a new one.
+        # Runs twice: jit compiles again for a state that lies where the parameters do, unlike the initial state.
         for _ in range(2):
           state = engine.insert_group(prefix, state, [0], [0])
         length = len(padded) + 1
@@ -225,10 +236,10 @@ class ServingDriver(orchestrator.Driver):
     padded[: len(tokens)] = tokens
     return padded
 
-  # --- the stages ---
+  # --- the threads of the stages ---
 
   def _prefill_thread(self, idx: int) -> None:
-    """Runs prompts, in the order of their admission."""
+    """Prefills prompts in the order of their admission."""
     with self._guarded("prefill"):
       while self.live:
         request = self._prefill_backlog.get()
@@ -254,28 +265,28 @@ class ServingDriver(orchestrator.Driver):
       super()._transfer_thread(idx)
 
   def _generate_thread(self, idx: int) -> None:
-    """Fills free slots with samples of what was prefilled, and generates a chunk for all of them."""
+    """Fills free slots with samples of prefilled requests, then generates a chunk for all slots, again and again."""
     with self._guarded("generate"):
       engine, params, texts = self.engine, self._generate_params[idx], self._detokenize_backlogs[idx]
       state, step = self._ready, 0
       del self._ready  # its buffers are donated
       slots: list[_Open | None] = [None] * engine.slots
-      left: collections.deque[_Open] = collections.deque()  # samples of the last prefix that have no slot yet
+      left: collections.deque[_Open] = collections.deque()  # samples of the last prefix that still need a slot
       while self.live:
-        state = self._let_go(state, slots)
-        self._taken = sum(open_ is not None for open_ in slots)  # told before it may sleep
+        state = self._release_unwanted(state, slots)
+        self._taken = sum(open_ is not None for open_ in slots)  # `_fill` may block, so update the count before it
         state = self._fill(state, slots, left, idx)
         self._taken = sum(open_ is not None for open_ in slots)
         if not self._taken:
-          continue  # all that was prefilled has been cancelled, or the driver ends
+          continue  # every prefilled request was cancelled, or the driver is ending
         with self._dispatch:
           state, result = engine.generate(params, state)
         data, logprobs = jax.device_get((result.data, state.logprobs))
         step += 1
         texts.put((step, self._read(data, logprobs, result, slots)))  # a pair, as JetStream's `stop` expects
 
-  def _let_go(self, state: DecodeState, slots: list[_Open | None]) -> DecodeState:
-    """Rests the slots of responses that nobody waits for any more."""
+  def _release_unwanted(self, state: DecodeState, slots: list[_Open | None]) -> DecodeState:
+    """Frees and deactivates the slots of responses that were cancelled or have met a stop string."""
     keep = np.ones(len(slots), bool)
     for slot, open_ in enumerate(slots):
       if open_ is not None and open_.unwanted:
@@ -290,6 +301,7 @@ class ServingDriver(orchestrator.Driver):
   def _fill(
     self, state: DecodeState, slots: list[_Open | None], left: collections.deque[_Open], idx: int
   ) -> DecodeState:
+    """Inserts samples of prefilled requests into free slots. Waits for a request if all slots are free."""
     free = collections.deque(slot for slot, open_ in enumerate(slots) if open_ is None)
     while free:
       if left and left[0].request.cancelled:
@@ -309,11 +321,17 @@ class ServingDriver(orchestrator.Driver):
       for slot, open_ in zip(at, opens, strict=True):
         slots[slot] = open_
       if not left:
-        request.prefill_result = None  # its memory is free once the insert has run
+        request.prefill_result = None  # frees its memory once the insert has run
     return state
 
   def _next_prefilled(self, idx: int, *, idle: bool) -> Request | None:
-    """None where there is none yet and others wait for their tokens, or where the driver ends."""
+    """Returns the next prefilled request.
+
+    Returns None if the driver ends, or if none is ready while other responses wait for their tokens.
+
+    Args:
+      idle: True if all slots are free, so that it may wait for as long as it takes.
+    """
     backlog = self._generate_backlogs[idx]
     while self.live:
       coming = not (self._prefill_backlog.empty() and self._transfer_backlogs[idx].empty())
@@ -324,7 +342,7 @@ class ServingDriver(orchestrator.Driver):
     return None
 
   def _read(self, data: np.ndarray, logprobs: np.ndarray, result: Any, slots: list[_Open | None]) -> list[_Tokens]:
-    """What each slot has emitted; frees those that are finished."""
+    """Returns the tokens that each slot has emitted, and frees the slots of finished responses."""
     tokens, valid = data[:, slice(*result.tokens_idx)], data[:, slice(*result.valid_idx)]
     lengths = data[:, slice(*result.length_idx)][:, 0]
     out = []
@@ -340,16 +358,16 @@ class ServingDriver(orchestrator.Driver):
     return out
 
   def _detokenize_thread(self, idx: int) -> None:
-    """Gives each request its tokens and their text."""
+    """Sends each request its tokens and their text."""
     with self._guarded("detokenize"):
       while self.live:
         item = self._detokenize_backlogs[idx].get()
         if item is None:
           return
         for emitted in item[1]:
-          self._give(emitted)
+          self._send(emitted)
 
-  def _give(self, emitted: _Tokens) -> None:
+  def _send(self, emitted: _Tokens) -> None:
     (request, sample), tokens, finish = (emitted.open.request, emitted.open.sample), emitted.tokens, emitted.finish
     if emitted.open.unwanted:
       if request.cancelled:
@@ -357,7 +375,7 @@ class ServingDriver(orchestrator.Driver):
       return
     if not all(map(math.isfinite, emitted.logprobs)):
       self._forget(request, "failed")
-      request.return_channel.set_exception(UnavailableError("the policy's probabilities are not numbers here"))
+      request.return_channel.set_exception(UnavailableError("log-probabilities of the policy are not numbers"))
       request.return_channel.cancel()
       return
     shown = len(tokens) - (finish == "stop")

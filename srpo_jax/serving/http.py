@@ -1,4 +1,4 @@
-"""The OpenAI-compatible door: /v1/completions (with streaming), /v1/models, /health, and /metrics for Prometheus."""
+"""The OpenAI-compatible HTTP API: /v1/completions (with streaming), /v1/models, /health, and Prometheus' /metrics."""
 
 import asyncio
 import concurrent.futures
@@ -23,29 +23,31 @@ from srpo_jax.serving.completion import Completion, parse
 from srpo_jax.serving.driver import ServingDriver
 from srpo_jax.serving.requests import BadRequestError, UnavailableError, fresh_seed
 
-MAX_BODY = 4 << 20  # bytes, as gRPC has it; reading one takes the event loop a second at most
-HUNG_UP = 499  # as nginx has it; nobody reads it
+MAX_BODY = 4 << 20  # bytes, gRPC's default limit; a body of this size holds the event loop for at most a second
+HUNG_UP = 499  # nginx's status for a client that closed the connection; no client sees it
 logger = logging.getLogger(__name__)
 
 
 def make_app(driver: ServingDriver, name: str) -> Starlette:
-  """The web application. Errors have the form of OpenAI's: {"error": {message, type, param, code}}.
+  """Returns the web application. Its errors have OpenAI's form: {"error": {message, type, param, code}}.
 
   Args:
-    name: of the model that is served.
+    name: name of the served model.
   """
-  door = _Door(driver, name)
+  handlers = _Handlers(driver, name)
   routes = [
-    Route("/v1/completions", door.completions, methods=["POST"]),
-    Route("/v1/models", door.models),
-    Route("/v1/models/{name:path}", door.model),
-    Route("/health", door.health),
-    Route("/metrics", door.metrics),
+    Route("/v1/completions", handlers.completions, methods=["POST"]),
+    Route("/v1/models", handlers.models),
+    Route("/v1/models/{name:path}", handlers.model),
+    Route("/health", handlers.health),
+    Route("/metrics", handlers.metrics),
   ]
   return Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _internal_error})
 
 
-class _Door:
+class _Handlers:
+  """Handlers of the routes."""
+
   def __init__(self, driver: ServingDriver, name: str):
     self._driver, self._name, self._since = driver, name, int(time.time())
 
@@ -63,7 +65,7 @@ class _Door:
       status = {"model_not_found": 404, "body_too_large": 413}.get(error.code or "", 400)
       return _error(status, str(error), "invalid_request_error", error.field, error.code)
     except queue.Full:
-      message = f"{self._driver.limits.queue} requests wait already: try again later"
+      message = f"{self._driver.limits.queue} requests wait already, try again later"
       return _error(429, message, "rate_limit_error", code="queue_full", headers={"Retry-After": "1"})
     except UnavailableError as error:
       return _error(503, str(error), "server_error", code="unavailable")
@@ -75,12 +77,12 @@ class _Door:
     return await _unless_hung_up(http, answer.whole())
 
   def _requests(self, asked: Completion) -> list[Request]:
-    """One a prompt. All of an unseeded call's draws are of one fresh seed."""
+    """Returns one request for each prompt. All requests of a call without a seed share one fresh seed."""
     seed = fresh_seed() if asked.seed is None else asked.seed
     prompts = [self._driver.reader.read(prompt) for prompt in asked.prompts]
     return [
       Request(
-        max_tokens=asked.budget,
+        max_tokens=asked.max_new_tokens,
         return_channel=None,
         tokens=tokens,
         seed=seed,
@@ -114,7 +116,7 @@ class _Door:
 
 
 class _Answer:
-  """The answer to one call, of one or several requests to the driver."""
+  """The answer to one call, which makes one or several requests to the driver."""
 
   def __init__(self, asked: Completion, requests: Sequence[Request], name: str):
     self._asked, self._requests = asked, requests
@@ -126,6 +128,7 @@ class _Answer:
     }
 
   async def whole(self) -> Response:
+    """Returns the answer in one piece, once every sample is finished."""
     many = len(self._requests) * self._asked.samples
     pieces: list[list[Piece]] = [[] for _ in range(many)]
     try:
@@ -138,7 +141,7 @@ class _Answer:
     return JSONResponse(self._about | {"choices": choices, "usage": usage})
 
   async def events(self) -> AsyncIterator[bytes]:
-    """Server-sent events: a piece each, at the end [DONE]."""
+    """Yields server-sent events: one for each piece, then [DONE]."""
     generated, offsets = 0, [0] * (len(self._requests) * self._asked.samples)
     options = self._asked.stream_options
     wants_usage = options is not None and options.include_usage
@@ -173,7 +176,7 @@ class _Answer:
     return {"prompt_tokens": prompt, "completion_tokens": generated, "total_tokens": prompt + generated}
 
   async def _pieces(self) -> AsyncIterator[tuple[int, Piece]]:
-    """(choice, piece) as they come. However it ends, no slot works for this call any longer."""
+    """Yields (index of the choice, piece) as they arrive. Cancels the call's requests however it ends."""
     out: asyncio.Queue[tuple[int, Piece] | Exception | None] = asyncio.Queue()
 
     async def forward(first: int, request: Request) -> None:
@@ -211,12 +214,12 @@ async def _body(http: HttpRequest) -> bytes:
   async for part in http.stream():
     body += part
     if len(body) > MAX_BODY:
-      raise BadRequestError(f"the body has over {MAX_BODY} bytes", None, "body_too_large")
+      raise BadRequestError(f"the body is too large, expected at most {MAX_BODY} bytes", None, "body_too_large")
   return bytes(body)
 
 
 async def _unless_hung_up(http: HttpRequest, answer: Any) -> Response:
-  """The answer, given up when the client closes the connection before it is there."""
+  """Returns the answer, or gives it up if the client closes the connection first."""
   working, leaving = asyncio.create_task(answer), asyncio.create_task(_hung_up(http))
   try:
     await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -248,7 +251,8 @@ def _error(
 
 
 async def _http_error(http: HttpRequest, error: Any) -> Response:
-  message = error.detail if error.status_code != 404 or error.detail != "Not Found" else f"no {http.url.path} here"
+  unknown = error.status_code == 404 and error.detail == "Not Found"
+  message = f"{http.url.path}: unknown path" if unknown else error.detail
   return _error(error.status_code, message, "invalid_request_error", headers=error.headers)
 
 

@@ -1,4 +1,4 @@
-"""A policy behind the driver."""
+"""Loads a policy into the serving driver."""
 
 import dataclasses
 from typing import cast
@@ -20,7 +20,7 @@ def load_driver(config: Config, policy: Policy, limits: Limits) -> ServingDriver
   """Loads the policy, compiles its programs and starts the driver's threads.
 
   Raises:
-    InputError: a tokenizer or a mesh that does not fit the model or the devices.
+    InputError: the tokenizer does not fit the model, or the mesh does not fit the devices.
   """
   mesh = make_mesh(**dataclasses.asdict(config.mesh))
   with on_mesh(mesh):
@@ -34,6 +34,6 @@ def load_driver(config: Config, policy: Policy, limits: Limits) -> ServingDriver
     params = engine.load_params(trained)
   if params is not trained:
     for leaf in jax.tree.leaves(trained):
-      leaf.delete()  # master weights are not served
+      leaf.delete()  # frees the master weights, since the engine serves its own copy
   reader = PromptReader(model.tokenizer, token_bytes(model.tokenizer, model.config.vocab_size), max_prompt)
   return ServingDriver(engine, params, reader, limits, stops, bucket=config.rollout.prompt_bucket, mesh=mesh)

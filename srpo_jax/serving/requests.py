@@ -1,4 +1,4 @@
-"""What a client may ask for, checked before it is queued."""
+"""Checks of a request before it is queued: its prompt, its seed and the limits of the server."""
 
 import dataclasses
 import secrets
@@ -14,14 +14,15 @@ from srpo_jax.utils.arrays import Array
 
 SEEDS = range(-(2**63), 2**63)
 _LOW = 2**32 - 1
-_SHRINKS = 4  # a tokenizer's normalization makes no text shorter than this part of it
+_SHRINKS = 4  # a tokenizer's normalization shortens a text at most by this factor
 
 
 class BadRequestError(ValueError):
   """A request that this server cannot answer.
 
   Attributes:
-    field: of the request that is wrong; None: the whole.
+    field: the wrong field of the request, or None if the whole request is wrong.
+    code: OpenAI's code for the error, or None.
   """
 
   def __init__(self, message: str, field: str | None = None, code: str | None = None):
@@ -30,41 +31,44 @@ class BadRequestError(ValueError):
 
 
 class UnavailableError(RuntimeError):
-  """This server takes no requests, or lost this one: it is ending, or a part of it has failed."""
+  """The server is ending or has failed, so that it takes no requests or cannot finish this one."""
 
 
 def draw_key(seed: int) -> Key[Array, ""]:
-  """The key of a request's draws, as `sample_groups` takes it; sample i of the request is sample i of the group.
+  """Returns the random key of a request, in the form that `sample_groups` takes.
+
+  Sample i of the request is sample i of a group with this key.
 
   Args:
-    seed: one of SEEDS. JAX's own key would take the low 32 bits alone.
+    seed: one of SEEDS. All 64 bits count, while JAX's own key would use only the low 32 bits.
   """
   return prompt_key(seed & _LOW, Purpose.SERVE, seed >> 32 & _LOW, "")
 
 
 def fresh_seed() -> int:
-  """A seed for a request that names none."""
+  """Returns a random seed for a request without one."""
   return secrets.randbits(63)
 
 
 class PromptReader:
-  """Turns prompts into tokens; may be called from several threads.
+  """Turns prompts into tokens. Several threads may call it.
 
   Args:
-    vocabulary: the bytes of every id of the model.
-    max_prompt: tokens of a prompt at most.
+    vocabulary: the bytes of every token id of the model.
+    max_prompt: largest number of tokens of a prompt.
   """
 
   def __init__(self, tokenizer: Any, vocabulary: Sequence[bytes], max_prompt: int):
     self._tokenizer, self.vocabulary, self.max_prompt = tokenizer, vocabulary, max_prompt
     self._longest = max(map(len, vocabulary))
-    self._lock = threading.Lock()  # transformers sets truncation in the shared tokenizer
+    self._lock = threading.Lock()  # each call of transformers sets the truncation of the shared tokenizer
 
   def read(self, prompt: str | Sequence[int]) -> Int[np.ndarray, " P"]:
-    """The prompt's tokens: text as the tokenizer has it, nothing added; ids as they are.
+    """Returns the tokens of a prompt. Text is tokenized without special tokens, and token ids are kept.
 
     Raises:
-      BadRequestError: an empty or over-long prompt, or an id that the model does not know.
+      BadRequestError: an empty prompt, one that is too long, an id that the model does not know, or text with a lone
+        surrogate.
     """
     tokens = self._encode(prompt) if isinstance(prompt, str) else list(prompt)
     if not tokens:
@@ -82,7 +86,7 @@ class PromptReader:
     except UnicodeEncodeError:
       raise BadRequestError("prompt: has a lone surrogate, expected Unicode text", "prompt") from None
     if size > _SHRINKS * self._longest * self.max_prompt:
-      self._too_long(f"{size} bytes")  # no need to tokenize a book to see that
+      self._too_long(f"{size} bytes")  # saves the time of tokenizing a huge text
     with self._lock:
       return self._tokenizer(text, add_special_tokens=False)["input_ids"]
 
@@ -93,14 +97,14 @@ class PromptReader:
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-  """What the server was started with.
+  """Limits and sampling settings that the server was started with.
 
   Attributes:
-    slots: responses generated at a time.
-    max_new: tokens of a response at most.
-    queue: requests that wait at most.
-    temperature: of requests by gRPC, whose messages name none; 0 is greedy.
-    top_p: share of the probability that all tokens are drawn from.
+    slots: number of responses generated at a time.
+    max_new: largest number of tokens of a response.
+    queue: largest number of waiting requests.
+    temperature: temperature of gRPC requests, whose messages have no such field. 0 is greedy.
+    top_p: probability mass of nucleus sampling, for all requests.
   """
 
   slots: int

@@ -1,4 +1,4 @@
-"""Life of a server: the policy is loaded, served until a signal, and put away."""
+"""Runs a server from loading the policy to the end of its driver."""
 
 import argparse
 import asyncio
@@ -21,8 +21,9 @@ def run_server(options: argparse.Namespace, config: Config, http_socket: socket.
   """Loads the policy and serves it until a signal. Exits with 1 if a thread of the driver fails.
 
   Args:
-    options: as `options.read_options` returns them.
-    http_socket: bound, not yet listening.
+    options: flags as `options.read_options` returns them.
+    http_socket: a bound socket that does not listen yet.
+    grpc_port: port of the gRPC service.
   """
   start_logging()
   _quieten()
@@ -45,7 +46,7 @@ def run_server(options: argparse.Namespace, config: Config, http_socket: socket.
 
 
 def _quieten() -> None:
-  """Hides JetStream's lines: it logs each request and each step on the root logger."""
+  """Hides the INFO lines of JetStream, which logs each request and each step on the root logger."""
   here = os.path.join("jetstream", "core")
   for handler in logging.getLogger().handlers:
     handler.addFilter(lambda record: record.levelno > logging.INFO or here not in record.pathname)

@@ -1,4 +1,4 @@
-"""Both doors in one event loop, and their orderly end."""
+"""The HTTP and gRPC servers in one event loop, and their orderly end."""
 
 import asyncio
 import contextlib
@@ -19,10 +19,15 @@ logger = logging.getLogger(__name__)
 
 
 def bind(host: str, port: int, option: str) -> socket.socket:
-  """A TCP socket on that address, not yet listening: until the model is loaded clients are turned away.
+  """Returns a TCP socket bound to an address.
+
+  The socket does not listen yet, so that clients are refused until the model is loaded.
+
+  Args:
+    option: flag of the command line that an error names.
 
   Raises:
-    InputError: an address that is in use or not this machine's.
+    InputError: the address is in use or does not belong to this machine.
   """
   try:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -42,13 +47,15 @@ def _address(sock: socket.socket) -> str:
 class _HttpServer(uvicorn.Server):
   @contextlib.contextmanager
   def capture_signals(self) -> Iterator[None]:
-    yield  # they end both doors, so `serve` has them
+    yield  # leaves the signals to `serve`, which ends both servers
 
 
 class Doors:
-  """HTTP and gRPC to one driver, in the running event loop.
+  """The HTTP and gRPC servers of one driver, in the running event loop.
 
   Args:
+    name: name of the served model.
+    http_socket: a bound socket that does not listen yet.
     grpc_address: HOST:PORT.
   """
 
@@ -56,10 +63,10 @@ class Doors:
     self._driver, self._name, self._socket, self._grpc_address = driver, name, http_socket, grpc_address
 
   async def open(self) -> None:
-    """Raises InputError where an address is in use."""
+    """Starts both servers. Raises InputError if an address is in use."""
     try:
       self._socket.listen()
-    except OSError as error:  # another has bound this address as well, and was the first to listen
+    except OSError as error:  # another process has bound the same address and was the first to listen
       message = f"--port: {_address(self._socket)}: {error.strerror}, expected a free address of this machine"
       raise InputError(message) from None
     self._grpc = grpc_server(self._driver)
@@ -78,14 +85,14 @@ class Doors:
     logger.info("serving %s: HTTP at http://%s/v1, gRPC at %s", self._name, address, self._grpc_address)
 
   async def close(self, drain_s: float, at_once: asyncio.Event) -> bool:
-    """Takes no more, and finishes what is in flight: whether all of it was.
+    """Refuses new requests and finishes those in flight. Returns True if all of them were finished.
 
     Args:
-      drain_s: seconds for that.
-      at_once: set to end before.
+      drain_s: seconds to finish them.
+      at_once: event that ends them early.
     """
     self._driver.draining = True
-    self._http.should_exit = True  # closes the socket that listens, and each connection after its answer
+    self._http.should_exit = True  # closes the listening socket now, and each connection after its answer
     closing: asyncio.Future[Any] = asyncio.gather(self._close_grpc(drain_s), self.http)
     hurried: asyncio.Future[Any] = asyncio.create_task(at_once.wait())
     await asyncio.wait([closing, hurried], timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
@@ -99,14 +106,20 @@ class Doors:
     return finished
 
   async def _close_grpc(self, drain_s: float) -> None:
-    """Closes the port last: until then the driver refuses, while gRPC lets a call that meets a closing port hang."""
+    """Closes the gRPC port once no request is open.
+
+    A call that meets a closing gRPC port hangs. While the port is open, the driver refuses the call with a reason.
+    """
     while self._driver.unfinished:
       await asyncio.sleep(0.02)
     await self._grpc.stop(drain_s)
 
 
 async def serve(driver: ServingDriver, doors: Doors, drain_s: float) -> None:
-  """Serves until SIGTERM or Ctrl-C, then finishes what is in flight; a second signal ends it at once.
+  """Serves until SIGTERM or Ctrl-C, then finishes the requests in flight. A second signal ends them at once.
+
+  Args:
+    drain_s: seconds to finish them.
 
   Raises:
     InputError: an address is in use.
@@ -114,7 +127,7 @@ async def serve(driver: ServingDriver, doors: Doors, drain_s: float) -> None:
   """
   loop, ending, at_once = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
 
-  def told() -> None:
+  def signalled() -> None:
     (at_once if ending.is_set() else ending).set()
 
   def failed() -> None:
@@ -122,7 +135,7 @@ async def serve(driver: ServingDriver, doors: Doors, drain_s: float) -> None:
 
   driver.failed = failed
   for number in (signal.SIGTERM, signal.SIGINT):
-    loop.add_signal_handler(number, told)
+    loop.add_signal_handler(number, signalled)
   await doors.open()
   if driver.live:
     waiting: asyncio.Future[Any] = asyncio.create_task(ending.wait())
@@ -130,5 +143,5 @@ async def serve(driver: ServingDriver, doors: Doors, drain_s: float) -> None:
   if driver.live:
     logger.info("ending: %d requests in flight are finished first", driver.unfinished)
   if not await doors.close(drain_s, at_once):
-    logger.warning("ended with requests in flight")
+    logger.warning("ended before all requests in flight were finished")
   driver.raise_if_failed()

@@ -1,4 +1,4 @@
-"""JetStream's gRPC service over the driver."""
+"""JetStream's gRPC service, served by our driver."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -17,15 +17,15 @@ from srpo_jax.serving.requests import BadRequestError, UnavailableError
 
 
 class Orchestrator(orchestrator.LLMOrchestrator):
-  """JetStream's servicer, with errors as gRPC statuses and text that is text already."""
+  """JetStream's servicer, which reports errors as gRPC statuses and sends text without decoding it again."""
 
   _driver: ServingDriver
 
   async def Decode(self, request: Any, context: Any = None) -> AsyncIterator[Any]:
     """Streams a response.
 
-    Statuses: INVALID_ARGUMENT for a request that is wrong, RESOURCE_EXHAUSTED where too many wait, UNAVAILABLE where
-    the server is ending or has failed.
+    Statuses of errors: INVALID_ARGUMENT for a wrong request, RESOURCE_EXHAUSTED if too many requests are waiting,
+    UNAVAILABLE if the server is ending or has failed.
     """
     metrics = self._driver.metrics
     try:
@@ -43,7 +43,7 @@ class Orchestrator(orchestrator.LLMOrchestrator):
     return jetstream_pb2.HealthCheckResponse(is_live=self._driver.live and not self._driver.draining)
 
   def should_buffer_response(self, response: Sequence[Piece]) -> bool:
-    return False  # characters are whole; a text that reads "<0xE5>" is what the policy wrote
+    return False  # the text has only whole characters, so a text "<0xE5>" is what the policy wrote
 
   def process_server_side_tokenization_response(self, response: Sequence[Piece], buffered_response_list: Any) -> Any:
     content = jetstream_pb2.DecodeResponse.StreamContent
@@ -52,11 +52,11 @@ class Orchestrator(orchestrator.LLMOrchestrator):
 
 
 def grpc_server(driver: ServingDriver) -> grpc.aio.Server:
-  """A server with JetStream's service, not started.
+  """Returns a server with JetStream's service, not started yet.
 
-  JetStream's own JetStreamServer is these two lines, but that it listens on every interface and stops the driver before
-  what is in flight has ended.
+  JetStream's JetStreamServer does the same, but it listens on every interface and stops the driver before the requests
+  in flight have ended.
   """
-  server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])  # a port in use is an error
+  server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])  # makes a port in use an error
   jetstream_pb2_grpc.add_OrchestratorServicer_to_server(Orchestrator(driver), server)
   return server

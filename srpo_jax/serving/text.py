@@ -1,7 +1,7 @@
-"""Tokens as text, piece by piece: characters of several bytes whole, nothing shown that a stop string may begin.
+"""Decodes tokens to text piece by piece. Holds back incomplete characters and text that may begin a stop string.
 
-The tokenizers of Qwen2 are byte-level: a token is a string of bytes, and a character may be spread over several. So the
-bytes go through an incremental UTF-8 decoder, which gives what decoding all tokens at once would.
+The tokenizers of Qwen2 are byte-level: a token is a string of bytes, and a character may be spread over several tokens.
+An incremental UTF-8 decoder turns the bytes into the same text as decoding all tokens at once.
 """
 
 import codecs
@@ -15,10 +15,10 @@ from srpo_jax.utils.errors import InputError
 
 
 def token_bytes(tokenizer: Any, vocab_size: int) -> list[bytes]:
-  """The bytes of every id of the model; none for those that the tokenizer does not know.
+  """Returns the bytes of every token id of the model. Ids that the tokenizer does not know have no bytes.
 
   Raises:
-    InputError: a tokenizer that is not byte-level.
+    InputError: the tokenizer is not byte-level.
   """
   decoder = json.loads(tokenizer.backend_tokenizer.to_str()).get("decoder") or {}
   if {part["type"] for part in decoder.get("decoders", [decoder]) if part} != {"ByteLevel"}:
@@ -29,7 +29,7 @@ def token_bytes(tokenizer: Any, vocab_size: int) -> list[bytes]:
     if id_ < vocab_size:
       try:
         found[id_] = bytes(byte_of[letter] for letter in token)
-      except KeyError:  # an added token is spelled as it is
+      except KeyError:  # an added token, which stands in plain text
         found[id_] = token.encode()
   return found
 
@@ -38,18 +38,22 @@ class TextStream:
   """The text of one response.
 
   Args:
-    vocabulary: the bytes of every id.
-    stop: strings before which the text ends.
+    vocabulary: the bytes of every token id.
+    stop: stop strings. The text ends before the first of them.
   """
 
   def __init__(self, vocabulary: Sequence[bytes], stop: Sequence[str] = ()):
     self._vocabulary, self._stop = vocabulary, stop
     self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    self._held = ""  # the end of the text so far, where a stop string may have begun
+    self._held = ""  # the end of the text so far, held back because it may begin a stop string
     self.stopped = False
 
   def push(self, tokens: Sequence[int], last: bool = False) -> str:
-    """The text that these tokens add; at the last ones also what was held back, an unfinished character as U+FFFD."""
+    """Returns the text that these tokens add.
+
+    Args:
+      last: True for the last tokens. They add held-back text as well, with U+FFFD for an incomplete character.
+    """
     if self.stopped:
       return ""
     text = self._held + self._decoder.decode(b"".join(self._vocabulary[token] for token in tokens), last)
@@ -64,5 +68,5 @@ class TextStream:
 
 
 def _overlap(text: str, stop: str) -> int:
-  """Characters of the longest end of `text` that `stop` begins with."""
+  """Returns the length of the longest suffix of `text` that is a proper prefix of `stop`."""
   return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)

@@ -1,4 +1,4 @@
-"""Fixtures of the server's tests."""
+"""Fixtures of the tests of serving."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def server(model, checkpoint):
 
 @pytest.fixture(scope="package")
 def offline(model):
-  """What `sample_groups` gives: (tokens, seed, temperature, samples, budget) -> the responses' tokens and log-probs."""
+  """Returns a function that samples the responses to a prompt with `sample_groups`, in the order of their samples."""
   config, params = model
   engine = InProcessEngine(config, slots=8, max_prompt=MAX_PROMPT, max_new=64, chunk=CHUNK, stop_tokens=STOP, group=4)
 

@@ -1,4 +1,4 @@
-"""Requests that both doors refuse, each with the reason."""
+"""Tests that HTTP and gRPC refuse bad requests and give the reason."""
 
 import re
 

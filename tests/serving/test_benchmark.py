@@ -1,4 +1,4 @@
-"""The benchmark of serving runs at toy size; what it counts is checked, never its times."""
+"""Runs the benchmark of serving at toy size, and checks its counts but not its times."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from tests.helpers.paths import ROOT
 
 
-@pytest.mark.slow  # a minute: four servers start one after the other
+@pytest.mark.slow  # a minute, since four servers start one after the other
 def test_serve(checkpoint):
   args = ["--model", checkpoint, "--requests", 5, "--clients", 2, "--prompt-tokens", 9, "--new-tokens", 6]
   command = [sys.executable, "benchmarks/serve.py", *map(str, args)]

@@ -1,4 +1,4 @@
-"""The command: its options, a port in use, and whole lives from the start to SIGTERM."""
+"""Tests of the serve command: its options, a port in use, and servers from the start to a signal."""
 
 import contextlib
 import os
@@ -67,7 +67,7 @@ def test_refused_in_one_line(args, words, monkeypatch):
 
 @contextlib.contextmanager
 def running(log, *args):
-  """A server as a process: (it, HTTP address, gRPC address)."""
+  """Starts a server as a process. Gives (process, HTTP address, gRPC address)."""
   command = [sys.executable, "-m", "srpo_jax.serve", "--port=0", "--max-prompt-tokens=64", "--slots=4", *map(str, args)]
   with log.open("wb") as stderr:
     process = subprocess.Popen(command, cwd=ROOT, stderr=stderr, stdout=subprocess.DEVNULL, env=dict(os.environ))
@@ -93,8 +93,8 @@ def offline(params, config, folder, text, *, budget, key, temperature):
   return tokens, tokenizer.decode(tokens)
 
 
-def test_a_life(model, checkpoint, tmp_path):
-  """Both doors give what offline sampling gives; SIGTERM lets what is in flight end, and the status is 0."""
+def test_a_server_from_start_to_sigterm(model, checkpoint, tmp_path):
+  """HTTP and gRPC give the responses of offline sampling. SIGTERM lets a request in flight end, with status 0."""
   text, long = "What is 3 + 4?", 4000
   args = ["--model", checkpoint, TINY, f"--max-new-tokens={long}"]
   with running(tmp_path / "log", *args) as (process, http, address), grpc.insecure_channel(address) as channel:
@@ -107,12 +107,12 @@ def test_a_life(model, checkpoint, tmp_path):
     answer = client.completions.create(model=checkpoint.name, prompt=text, seed=5, max_tokens=30)
     drawn = offline(params, config, checkpoint, text, budget=30, key=draw_key(5), temperature=1.0)
     assert answer.choices[0].text == drawn[1]
-    for port in (http, address):  # each of them, by a second server
+    for port in (http, address):  # a second server cannot take either port
       number = port.rpartition(":")[2]
       other = ["--port", number] if port == http else ["--port=0", "--grpc-port", number]
       with pytest.raises(InputError, match=f"127.0.0.1:{number}: Address already in use"):
         main(["--model", str(checkpoint), f"--config={ROOT}/configs/tiny.py", *other])
-    for port in (http, address):  # an address of this machine too, but not the one that was bound
+    for port in (http, address):  # another address of this machine, to which the server is not bound
       with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", int(port.rpartition(":")[2])), 5)
     in_flight = stub.Decode(text_request(text, long))
@@ -137,7 +137,7 @@ def test_a_signal_before_it_serves(checkpoint, tmp_path, number):
   assert (tmp_path / "log").read_text().endswith(f"loading {checkpoint}\n")
 
 
-@pytest.mark.slow  # half a minute: a run, then its policy as a server
+@pytest.mark.slow  # half a minute, since it trains a run and then serves its policy
 def test_the_policy_of_a_run(talkative, tmp_path):
   workdir = launch(toy(talkative, train__steps=2, checkpoint__every=1), tmp_path / "run")
   with running(tmp_path / "log", "--workdir", workdir, "--step", 1, "--max-new-tokens=64") as (process, http, _):

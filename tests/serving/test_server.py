@@ -1,4 +1,4 @@
-"""Clients of both doors get what offline sampling gives; none is lost, none takes what it gave up."""
+"""Tests that HTTP and gRPC give the responses of offline sampling, for one client and for many at once."""
 
 import asyncio
 import concurrent.futures
@@ -40,7 +40,7 @@ def test_grpc_is_greedy_offline_generation(server, offline, prompt):
 @pytest.mark.parametrize("seed", [0, 7, -1, 2**40, SEEDS.stop - 1])
 def test_http_is_seeded_offline_generation(server, offline, seed):
   tokens = server.tokenizer(PROMPTS[1])["input_ids"]
-  expected = offline(tokens, seed=seed, samples=11, budget=30, temperature=0.8)  # more samples than slots
+  expected = offline(tokens, seed=seed, samples=11, budget=30, temperature=0.8)  # 11 samples need more than the 8 slots
   body = {"prompt": PROMPTS[1], "seed": seed, "n": 8, "max_tokens": 30, "temperature": 0.8, "logprobs": 0}
   status, got = server.post(body)
   assert status == 200 and [choice["index"] for choice in got["choices"]] == list(range(8))
@@ -57,7 +57,7 @@ def test_http_is_seeded_offline_generation(server, offline, seed):
 def test_seeds_are_kept_apart(server):
   assert len({str(draw_key(seed)) for seed in (0, 1, -1, 2**32, 2**32 + 1, 2**62, SEEDS.start)}) == 7
   answers = [server.post({"prompt": "x", "max_tokens": 40})[1]["choices"][0]["text"] for _ in range(2)]
-  assert answers[0] != answers[1]  # no seed: a fresh one each time
+  assert answers[0] != answers[1]  # without a seed, each call gets a fresh one
 
 
 def test_greedy_and_several_prompts(server, offline):
@@ -74,7 +74,7 @@ def test_greedy_and_several_prompts(server, offline):
 
 @pytest.mark.parametrize("budget", range(1, 20))
 def test_budgets_are_exact(server, offline, budget):
-  """Also where a generate call emits more tokens than are left."""
+  """Holds even if a `generate` call emits more tokens than are left."""
   (expected,) = offline([5, 6, 7], temperature=0.0, budget=budget)
   assert len(decode(server, token_request([5, 6, 7], budget))[1]) == len(shown(expected))
   status, got = server.post({"prompt": [5, 6, 7], "max_tokens": budget, "temperature": 0})
@@ -125,7 +125,7 @@ def test_the_asyncio_openai_client(server):
   ]
 
 
-def test_an_asyncio_grpc_client_as_jetstreams_benchmark_is_one(server):
+def test_an_asyncio_grpc_client_like_jetstreams_benchmark(server):
   async def ask():
     async with grpc.aio.insecure_channel(server.channel._channel.target().decode()) as channel:
       stub = jetstream_pb2_grpc.OrchestratorStub(channel)
@@ -139,7 +139,7 @@ def test_an_asyncio_grpc_client_as_jetstreams_benchmark_is_one(server):
 
 
 def test_200_concurrent_requests(server, offline):
-  """By both doors, of mixed lengths: each is what it would be alone."""
+  """Each of many requests of mixed lengths, by HTTP and by gRPC, gets the response that it would get alone."""
   random_ = random.Random(0)
   asked = [
     ([random_.randrange(0, 100) for _ in range(random_.randint(1, MAX_PROMPT))], random_.randint(1, 64))
@@ -166,13 +166,13 @@ def test_metrics(server):
   before = server.metric("srpo_generated_tokens_total"), server.metric("srpo_prompt_tokens_total")
   got = server.post({"prompt": "x", "n": 2, "max_tokens": 9})[1]["usage"]
   assert server.metric("srpo_generated_tokens_total") - before[0] == got["completion_tokens"]
-  assert server.metric("srpo_prompt_tokens_total") - before[1] == 1  # the prompt of a group is run once
+  assert server.metric("srpo_prompt_tokens_total") - before[1] == 1  # the prompt of a group is prefilled once
   assert server.metric('srpo_requests_total{door="http",outcome="finished"}') > 0
   assert server.metric("srpo_time_to_first_token_seconds_count") > 0
 
 
-def test_probabilities_that_are_not_numbers_end_their_request_alone(model, checkpoint):
-  """JSON has no NaN, and the token drawn from it may be none of the vocabulary."""
+def test_probabilities_that_are_not_numbers_end_only_their_request(model, checkpoint):
+  """JSON has no NaN, and a token drawn from NaN may be outside the vocabulary."""
   with serving(model, checkpoint, slots=2) as server:
     generate = server.driver.engine.generate
 
@@ -202,8 +202,8 @@ def test_no_request_waits_for_a_compilation(model, checkpoint):
     assert [program._cache_size() for program in programs] == before and before[1] >= 3
 
 
-def test_an_address_that_two_have_bound(server):
-  """As two servers do that are started at once: the one that listens first has it."""
+def test_an_address_that_two_servers_have_bound(server):
+  """If two servers start at the same time, the one that listens first gets the address."""
   with bind("127.0.0.1", 0, "--port") as first, bind(*first.getsockname(), "--port") as second:
     first.listen()
     doors = Doors(server.driver, "policy", second, "127.0.0.1:0")
@@ -211,8 +211,8 @@ def test_an_address_that_two_have_bound(server):
       asyncio.run(doors.open())
 
 
-def test_stop_tokens_are_met(server):
-  """Else the tests above would not see a response that ends by itself."""
+def test_responses_end_at_stop_tokens(server):
+  """Checks that the tests above see responses that end by themselves."""
   got = server.post({"prompt": "x", "n": 8, "max_tokens": 64, "seed": 1, "logprobs": 0})[1]["choices"]
   assert {choice["finish_reason"] for choice in got} == {"stop", "length"}
   assert not any(set(ids(choice)) & set(STOP) for choice in got)

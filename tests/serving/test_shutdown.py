@@ -1,4 +1,4 @@
-"""Servers that end: drained, out of time, or after a failure of a thread."""
+"""Tests of servers that end: after a drain, out of time, or because a thread has failed."""
 
 import concurrent.futures
 import threading
@@ -21,7 +21,7 @@ from tests.helpers.servers import (
 
 
 def test_draining(model, checkpoint):
-  """What is in flight and what waits is finished; new requests are refused; then both doors are closed."""
+  """Finishes running and waiting requests, refuses new ones, then closes HTTP and gRPC."""
   with serving(model, checkpoint, slots=2, max_new=300, stops=NEVER) as server:
     go, generate = threading.Event(), server.driver.engine.generate
     server.driver.engine.generate = lambda *args: go.wait(600) and generate(*args)
@@ -32,12 +32,12 @@ def test_draining(model, checkpoint):
     with concurrent.futures.ThreadPoolExecutor() as pool:
       closing = pool.submit(server.close)
       assert server.settles(lambda: server.driver.draining)
-      for _ in range(20):  # gRPC's own port answers while it is open, and says why not
+      for _ in range(20):  # the gRPC port stays open and gives the reason
         with pytest.raises(grpc.RpcError) as failed:
           decode(server, text_request("x", 3))
         assert failed.value.code() == grpc.StatusCode.UNAVAILABLE and "is ending" in failed.value.details()
       assert not server.stub.HealthCheck(jetstream_pb2.HealthCheckRequest()).is_live
-      with pytest.raises(UnavailableError, match="ending"):  # on a connection that is open still
+      with pytest.raises(UnavailableError, match="ending"):  # as on a connection that is still open
         server.driver.submit([Request(max_tokens=3, return_channel=None, tokens=np.ones(1, np.int32))])
       assert server.settles(lambda: refuses(server))
       assert server.driver.unfinished == 10 and not closing.done()
@@ -82,7 +82,7 @@ def test_a_failing_thread_ends_with_an_error(model, checkpoint, stage):
     server.driver.failed = lambda: ended.append(stage)
 
     def fail(*args, **kwargs):
-      assert server.settles(lambda: server.driver.unfinished == 2)  # or the post would come when all is over
+      assert server.settles(lambda: server.driver.unfinished == 2)  # else the post might come too late
       raise RuntimeError("the device is lost")
 
     setattr(server.driver.engine, stage, fail)

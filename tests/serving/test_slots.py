@@ -1,4 +1,4 @@
-"""Slots and the queue for them: freed when a client hangs up, refused when full."""
+"""Tests of the slots and their queue: a hang-up frees a slot, and a full queue refuses requests."""
 
 import threading
 
@@ -11,7 +11,7 @@ from tests.helpers.servers import LONG, NEVER, decode, raw_post, serving, text_r
 
 @pytest.fixture(scope="module")
 def narrow(model, checkpoint):
-  """Two slots, a queue of three, responses that only end when nobody waits for them."""
+  """A server with two slots and a queue of three. Its responses end only when their client hangs up."""
   with serving(model, checkpoint, slots=2, max_new=LONG, queue=3, stops=NEVER) as server:
     yield server
 
@@ -33,7 +33,7 @@ def test_hanging_up_frees_the_slot(narrow):
 
 
 def test_a_group_is_given_up_as_a_whole(narrow):
-  """n = 2 while one slot is taken: a sample is in a slot, the other waits for one."""
+  """Asks for n = 2 while one slot is taken, so that one sample has a slot and the other waits for one."""
   first = narrow.stub.Decode(text_request("x", LONG))
   next(first)
   both = raw_post(narrow, {"prompt": "x", "max_tokens": LONG, "n": 2, "stream": True})
@@ -46,7 +46,7 @@ def test_a_group_is_given_up_as_a_whole(narrow):
 
 
 def test_a_full_queue(narrow, monkeypatch):
-  """One is held while its prompt is run, three wait; the next is refused until one of them leaves."""
+  """One request is held in prefill and three wait. The next one is refused until one of the three leaves."""
   held, go, prefill = threading.Event(), threading.Event(), narrow.driver.engine.prefill
 
   def hold(**args):
@@ -73,7 +73,7 @@ def test_a_full_queue(narrow, monkeypatch):
   calls[2].cancel()
   assert narrow.settles(given_up)
   later = narrow.stub.Decode(text_request("x", 3))
-  assert narrow.settles(lambda: not given_up())  # the new one has its place at once
+  assert narrow.settles(lambda: not given_up())  # the new request takes the free place at once
   go.set()
   for call in calls:
     call.cancel()

@@ -1,4 +1,4 @@
-"""Text in pieces is that of all tokens at once, its characters whole; stop strings cut where a search finds them."""
+"""Tests that text in pieces equals the text of all tokens at once, and that stop strings cut it as a search would."""
 
 import random
 
@@ -46,7 +46,7 @@ def test_pieces_make_up_the_text(tokenizer, vocabulary, seed):
 
 @pytest.mark.parametrize("seed", range(50))
 def test_any_tokens_are_decoded_as_the_tokenizer_does(tokenizer, vocabulary, seed):
-  """Broken characters too, and ids that are special or unknown to the tokenizer."""
+  """The tokens include broken characters, special ids and ids that the tokenizer does not know."""
   random_ = random.Random(seed)
   tokens = [random_.randrange(256 if seed % 2 else len(tokenizer) + 5) for _ in range(60)]
   expected = tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
@@ -55,7 +55,7 @@ def test_any_tokens_are_decoded_as_the_tokenizer_does(tokenizer, vocabulary, see
 
 @pytest.mark.parametrize("seed", range(200))
 def test_stop_strings(vocabulary, tokenizer, seed):
-  """Against a search of the whole text, over an alphabet in which stops begin often and overlap."""
+  """Compares with a search of the whole text, over an alphabet in which stop strings begin often and overlap."""
   random_ = random.Random(seed)
   text = "".join(random_.choice("ab你") for _ in range(random_.randint(1, 30)))
   stop = ["".join(random_.choice("ab你") for _ in range(random_.randint(1, 4))) for _ in range(random_.randint(1, 3))]
@@ -64,7 +64,7 @@ def test_stop_strings(vocabulary, tokenizer, seed):
   assert "".join(pieces(vocabulary, split(random_, tokens), stop)) == text[:at]
 
 
-def test_text_is_not_held_back_longer_than_a_stop_may_begin(vocabulary, tokenizer):
+def test_text_is_held_back_only_where_a_stop_may_begin(vocabulary, tokenizer):
   ids = tokenizer("one END two ENDED", add_special_tokens=False)["input_ids"]
   stream = TextStream(vocabulary, ["ENDED"])
   got = ""

@@ -1,5 +1,5 @@
 "use strict";
-// Everything that a model wrote is put on the page by textContent alone.
+// Text that a model wrote enters the page only through textContent.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
@@ -18,7 +18,7 @@
 
   for (const note of data.notes) byId("notes").append(make("p", note));
 
-  // Missing values come last, whichever way the order goes.
+  // Missing values come last in both directions of sorting.
   const compare = (a, b, up) => {
     const none = (v) => v === null || v === undefined;
     if (none(a) || none(b)) return none(a) - none(b);
