@@ -1,4 +1,4 @@
-"""A domain of a user's own, end to end: trained, resampled, evaluated, reported, replayed, labelled, looked over."""
+"""A user-defined domain end to end: training, resampling, evaluation, report, replay, labelling and doctor."""
 
 import json
 import re
@@ -65,7 +65,7 @@ def test_it_is_trained_and_resampled(done):
     assert (r["domain"], r["prompt"].count("Think. User: Solve")) == ("puzzle", 1)
     if r["truncated"]:
       assert (r["correct"], r["reason"], r["pass_fraction"]) == (0, "truncated", None)
-    else:  # the extra field of its own row reached the judge
+    else:  # the judge got the extra field of this row
       assert (r["reason"], r["pass_fraction"]) == (f"number {r['prompt_id'][1:]}", 0.25)
   ended = [r for r in everything if not r["truncated"]]
   assert {r["correct"] for r in ended} == {0, 1} and all(r["correct"] for r in ended if r["prompt_id"] == "z0")
@@ -83,7 +83,7 @@ def test_it_is_replayed_and_reported(done):
 
 
 def test_rows_with_another_extra_field_are_refused(done, talkative, file, tmp_path):
-  """The run's own file, changed behind its back."""
+  """The data file changes between training and resuming."""
   text = file.read_text()
   try:
     file.write_text(text.replace('{"of": [2]}', '{"of": [3]}'))
@@ -112,7 +112,7 @@ def test_it_is_labelled(talkative, file, tmp_path):
     assert before.items() <= row.items() and row["rollouts"]["n"] == 2 and "extra" not in row
 
 
-def test_the_doctor_looks_it_over(talkative, file, tmp_path, capsys):
+def test_the_doctor_checks_it(talkative, file, tmp_path, capsys):
   config = write_config(tmp_path / "c.py", own(talkative, file, rollout__max_new_tokens=64))
   doctor([f"--config={config}", f"--workdir={tmp_path / 'run'}"])
   printed = capsys.readouterr().out
@@ -154,7 +154,7 @@ def test_the_command_line_names_judges_and_instructions(tmp_path):
 
 @pytest.fixture
 def example(tmp_path, monkeypatch):
-  """The document's judge as a module, and its row as a file."""
+  """Folder with the judge of docs/extending.md as an importable module, and its example row as a file."""
   text = (ROOT / "docs/extending.md").read_text()
   (name, code), = re.findall(r"<!-- example: (my_judge\.py) -->\n```python\n(.*?)```", text, re.DOTALL)  # fmt: skip
   assert code.count("\n") < 20
