@@ -48,7 +48,7 @@ def test_a_healthy_run(talkative, tmp_path, capsys):
   resources = ("disk space", "writing", "memory")
   for check in ("rewards of math", "rows", *resources, "sampler against trainer", "number of slots"):
     assert f"pass  {check}  " in printed
-  assert {line[6 + WIDTH : 8 + WIDTH] for line in printed.splitlines()[:-1]} == {"  "}  # one column
+  assert {line[6 + WIDTH : 8 + WIDTH] for line in printed.splitlines()[:-1]} == {"  "}  # findings are aligned
   assert " 0 fail" in printed and not (tmp_path / "run").exists()
 
 
@@ -198,7 +198,7 @@ def test_sampling():
   near, far = np.array([-1.0, -2.0]), np.array([-1.0, -2.5])
   assert sampling.check_gap(near, near, "float32", False).level == PASS
   assert sampling.check_gap(near, far, "float32", False).level == FAIL
-  assert sampling.check_gap(near, near + 0.02, "bfloat16", False).level == WARN  # the cap is off
+  assert sampling.check_gap(near, near + 0.02, "bfloat16", False).level == WARN  # without the importance cap
   assert sampling.check_gap(near, near + 0.02, "bfloat16", True).level == PASS
   assert "not finite" in sampling.check_gap(near, near * np.nan, "float32", True).found
   assert sampling.check_micro_batch(near, far, (1, 4), "float32").level == FAIL

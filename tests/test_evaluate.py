@@ -196,7 +196,7 @@ def test_another_model_and_other_rows_are_refused(model, whole, log, tmp_path):
   assert files(tmp_path / "out") == files(whole / "out")
 
 
-def test_a_spoiled_file_is_named(model, whole, log, tmp_path):
+def test_a_damaged_file_is_named(model, whole, log, tmp_path):
   shutil.copytree(whole / "out", tmp_path / "out")
   (tmp_path / "out/samples/rows.parquet").write_bytes(b"nonsense")
   with pytest.raises(InputError, match=r"samples/rows\.parquet: cannot be read"):

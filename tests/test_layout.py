@@ -39,7 +39,7 @@ def parse(file: Path) -> ast.Module:
 
 @functools.cache
 def modules() -> dict[str, Path]:
-  """Returns the dotted name of every module of the package -> its file."""
+  """Returns {dotted name: file} of the package's modules."""
   files = sorted((ROOT / PACKAGE).rglob("*.py"))
   return {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
 
@@ -59,7 +59,7 @@ def imported(node: ast.AST, module: str) -> Iterator[str]:
 
 @functools.cache
 def imports(module: str) -> dict[str, int]:
-  """Returns the imports of a module -> their line. A name inside the package is cut to the module that defines it."""
+  """Returns {imported name: line} of a module. A name inside the package is cut to the module that it lies in."""
   found: dict[str, int] = {}
   for node in ast.walk(parse(modules()[module])):
     for name in imported(node, module):

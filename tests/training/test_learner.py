@@ -130,7 +130,7 @@ def test_a_response_without_advantage_may_be_left_out(model, rollouts, expected)
   assert_close(gradients(model, batches, n_tokens(rollouts))[0], expected)
 
 
-def test_update_is_one_adamw_step_behind_a_norm_clip(model, rollouts, expected):
+def test_update_is_one_adamw_step_after_a_norm_clip(model, rollouts, expected):
   config, params = model
   learner = Learner(config, make_optimizer(**ADAMW), OPTIONS)
   copy = jax.tree.map(jnp.copy, params)

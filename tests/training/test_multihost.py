@@ -1,4 +1,7 @@
-"""Two processes with four devices each train as one process with one or eight devices. They are started and killed."""
+"""Training on two processes with four devices each equals training on one process with one or eight devices.
+
+The tests start, signal and kill real processes.
+"""
 
 import os
 import re

@@ -77,8 +77,8 @@ def test_ends_by_epochs_and_by_everything_solved():
   assert at.stage == 1 and len(batches) == 6
   plan = schedule(base.stage({"math": 0.5, "code": 0.5}, steps=99), base.stage({"math": 1.0}, steps=1))
   at, batches = run(plan, 50, solved=[*DOMAINS["math"], *DOMAINS["code"]])
-  # All code is solved after 3 steps, and the rest of stage 1 has only math. With everything solved, stage 2 is over at
-  # once.
+  # All code is solved after 3 steps, and the rest of stage 1 has only math. Once everything is solved, stage 2 ends as
+  # it begins.
   assert batches[:3] == [{"code": 2, "math": 2}] * 3 and all(b == {"math": 4} for b in batches[3:-1])
   assert sum(b.get("math", 0) for b in batches) == 12 and plan.is_finished(at)
   assert "solved" in str(plan.why_over(at))

@@ -65,7 +65,7 @@ def test_a_cut_last_line_is_left_out_and_a_broken_one_before_it_is_named(tmp_pat
 
 def test_local_parquet_files_are_read_without_python_streams(tmp_path):
   (tmp_path / "a.parquet").write_bytes(b"whole")
-  # With a Python stream, a reading thread may abort the process as it ends.
+  # With a Python stream, a reading thread may abort the process at exit.
   with open_parquet(tmp_path / "a.parquet") as stream:
     assert isinstance(stream, pa.OSFile) and stream.read() == b"whole"
   with pytest.raises(FileNotFoundError):
