@@ -42,8 +42,8 @@ def differing(workdir: Path, step: int = STEP, **kwargs) -> dict[str, int]:
   return {check.name: check.differing for check in replay(workdir, step, **kwargs).checks if not check.agrees}
 
 
-def change(workdir: Path, row: int, of_step: int = STEP, **fields) -> None:
-  file = workdir / f"rollouts/step_{of_step:06d}.parquet"
+def change(workdir: Path, row: int, file_step: int = STEP, **fields) -> None:
+  file = workdir / f"rollouts/step_{file_step:06d}.parquet"
   rows = pq.read_table(file).to_pylist()
   rows[row] |= fields
   pq.write_table(pa.Table.from_pylist(rows, schema=ROLLOUT_SCHEMA), file)
@@ -144,7 +144,7 @@ def test_changed_tokens_and_advantages_change_the_loss(copy, done):
   change(copy, row, advantage=rows[row]["advantage"], token_ids=[5, *rows[row]["token_ids"][1:]])
   found = differing(copy)
   assert {"text", "policy/grad_norm", "policy/logprob_gap_max"} <= set(found) and "advantage" not in found
-  change(copy, row, of_step=2, advantage=-5.0)  # another update before step 3 gives another policy
+  change(copy, row, file_step=2, advantage=-5.0)  # another update before step 3 gives another policy
   shutil.copy(done / "rollouts/step_000003.parquet", copy / "rollouts/step_000003.parquet")
   assert any(name.startswith("policy/") for name in differing(copy))
 

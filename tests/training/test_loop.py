@@ -42,12 +42,12 @@ def test_files_record_the_run(finished_run, talkative):
   seen = [r for s in range(3) for r in rollouts(finished_run, s)]
   assert {(r["prompt_id"], r["sample"]) for r in seen} == {(f"q{i}", s) for i in range(7) for s in range(4)}
   for entry in history(finished_run, 0):
-    of_prompt = [r for r in seen if r["prompt_id"] == entry["prompt_id"]]
-    correct = sum(r["correct"] for r in of_prompt)
+    prompt_rows = [r for r in seen if r["prompt_id"] == entry["prompt_id"]]
+    correct = sum(r["correct"] for r in prompt_rows)
     assert (entry["n"], entry["n_correct"]) == (4, correct)
-    assert entry["n_truncated"] == sum(r["truncated"] for r in of_prompt)
+    assert entry["n_truncated"] == sum(r["truncated"] for r in prompt_rows)
     assert entry["retained"] == (correct < 4)
-    assert entry["mean_reward"] == pytest.approx(np.mean([r["reward"] for r in of_prompt]))
+    assert entry["mean_reward"] == pytest.approx(np.mean([r["reward"] for r in prompt_rows]))
   assert rows[3]["math/pool_size"] == sum(entry["retained"] for entry in history(finished_run, 0))
 
 

@@ -32,13 +32,13 @@ TOLERANCE = {"rel": 1e-5, "abs": 1e-5}
 
 def test_host_values_are_exchanged(tmp_path):
   first, second = found = on_group("exchange", tmp_path / "x")
-  assert [of["index"] for of in found] == [[0, 2, True], [1, 2, False]]
-  for of in found:
-    assert of["gathered"] == [{"process": 0, "text": "x" * 5}, {"process": 1, "text": "x" * 3005}]
-    assert of["any"] == [True, False]
-    assert of["refused"] == "process 1: rows.jsonl:3: expected a number"
-    assert of["from_writer"] == "written" and of["same"] is None
-    assert of["differ"] == "data: d0 on process 0, d1 on process 1, expected the same on all"
+  assert [report["index"] for report in found] == [[0, 2, True], [1, 2, False]]
+  for report in found:
+    assert report["gathered"] == [{"process": 0, "text": "x" * 5}, {"process": 1, "text": "x" * 3005}]
+    assert report["any"] == [True, False]
+    assert report["refused"] == "process 1: rows.jsonl:3: expected a number"
+    assert report["from_writer"] == "written" and report["same"] is None
+    assert report["differ"] == "data: d0 on process 0, d1 on process 1, expected the same on all"
   assert (first["agreed"], second["agreed"], first["order"], second["order"]) == (0, 1, [0], [])
 
 
@@ -104,7 +104,7 @@ def test_each_process_judges_its_share_and_all_get_all_verdicts(tmp_path):
   (single,) = on_group("scoring", tmp_path / "a", processes=1, responses=RESPONSES, samples=5)
   everything = [f"{id_}/{s}" for id_ in "mc" for s in range(5)]
   assert single["submitted"] == everything
-  assert [of["submitted"] for of in found] == [everything[0::2], everything[1::2]]
+  assert [report["submitted"] for report in found] == [everything[0::2], everything[1::2]]
   assert found[0]["verdicts"] == found[1]["verdicts"] == single["verdicts"]
   correct = [single["verdicts"][id_][0] for id_ in everything]
   assert correct == [1, 0, 0, 1, 1, 1, 1, 0, 0, 0]

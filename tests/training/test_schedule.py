@@ -102,9 +102,9 @@ def test_plateaus_of_reward_and_of_heldout_end_a_stage():
   by_reward = schedule(base.stage({"math": 1.0}, plateau="reward", plateau_patience=1), base.stage())
   at, steps = by_reward.begin(), 0
   while at.stage == 0:
-    met = at
+    before = at
     at, _ = step(by_reward, at)
-    at = by_reward.advance(by_reward.watch_rewards(at, {"math": 0.5}, met))
+    at = by_reward.advance(by_reward.watch_rewards(at, {"math": 0.5}, before))
     steps += 1
   assert steps == 6  # two epochs of three steps each, with equal mean rewards
   by_heldout = schedule(base.stage({"math": 1.0}, plateau="heldout", plateau_patience=1), base.stage())

@@ -35,11 +35,11 @@ def test_files_record_the_stages(whole):
   assert [row["batch/code_share"] for row in rows[:4]] == [0, 0, 0, 0] and rows[7]["batch/code_share"] == 0.5
   assert all(row["code/accuracy"] is None and row["code/pool_size"] == 7 for row in rows[:4])
   for row in rows:
-    of_step = rollouts(whole, row["step"])
-    n_code = sum(r["domain"] == "code" for r in of_step) / 4
-    assert n_code == row["batch/code_share"] * len(of_step) / 4
-    assert abs(n_code - len(of_step) / 4 * min(max(row["step"] - 3, 0) / 4, 1) / 2) < 1
-    assert {r["stage"] for r in of_step} == {row["stage"]}
+    step_rows = rollouts(whole, row["step"])
+    n_code = sum(r["domain"] == "code" for r in step_rows) / 4
+    assert n_code == row["batch/code_share"] * len(step_rows) / 4
+    assert abs(n_code - len(step_rows) / 4 * min(max(row["step"] - 3, 0) / 4, 1) / 2) < 1
+    assert {r["stage"] for r in step_rows} == {row["stage"]}
   everything = [r for row in rows for r in rollouts(whole, row["step"])]
   longest = [max(r["n_tokens"] for r in everything if r["stage"] == number) for number in (1, 2)]
   assert longest == [12, 9]
