@@ -1,4 +1,4 @@
-# `make demo` trains the tiny model in both stages, `make test` runs the tests. Each sets itself up.
+# `make demo` trains the tiny model in both stages, and `make test` runs the tests. Both first install what they need.
 
 PYTHON ?= python3
 ASK_VERSION := import platform; print(platform.python_version())
@@ -9,7 +9,7 @@ $(info Python $(VERSION) in .venv)
 endif
 
 BIN := .venv/bin
-# The names have the Python version, so that a .venv of another version is rebuilt.
+# These names contain the Python version, so that a .venv of another version is rebuilt.
 INSTALLED := .venv/.installed-$(VERSION)
 INSTALLED_TEST := .venv/.installed-test-$(VERSION)
 LAUNCH := $(BIN)/python -m srpo_jax.launch
@@ -34,7 +34,7 @@ demo: install
 demo-seeds: install
 	for seed in 0 1 2; do $(DEMO) --workdir=runs/demo-seed-$$seed --config.train.seed=$$seed || exit; done
 
-# Seven runs, one seed each: the four regimes, and three ways to choose prompts on math alone. Started again it resumes.
+# Seven runs with one seed each: the four regimes, and three ways to choose prompts on math only. A rerun resumes.
 STUDY := --config.eval.every=20 --config.data.eval_limit=384
 BOTH := --config.data.eval=srpo_jax.data.toy.arithmetic:heldout_problems,srpo_jax.data.toy.programs:heldout_programs
 RESAMPLE := $(LAUNCH) --config=configs/tiny.py $(STUDY) --config.data.limit=960 --config.train.steps=0 --config.train.rollouts=110000

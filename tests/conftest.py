@@ -1,11 +1,11 @@
-"""Fixtures of all tests. Shapes are checked at every call."""
+"""Fixtures shared by all tests. jaxtyping shapes are checked at every call."""
 
 import os
 from pathlib import Path
 
 from jaxtyping import install_import_hook
 
-# The hook reaches only modules that are imported after it, so it comes before everything that imports srpo_jax.
+# The hook affects only modules imported after it, so it comes before everything that imports srpo_jax.
 install_import_hook(
   ["srpo_jax.algorithm", "srpo_jax.model", "srpo_jax.training.learner", "srpo_jax.training.batch"], "beartype.beartype"
 )
@@ -39,7 +39,7 @@ def talkative(checkpoint, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def model(checkpoint):
-  """The small checkpoint's shape and parameters, as we load them."""
+  """Shape and parameters of the small checkpoint, as srpo_jax loads them."""
   config = hf.read_config(checkpoint)
   return config, hf.load_params(checkpoint, config)
 
@@ -52,7 +52,7 @@ def finished_run(talkative, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def store():
-  """An object store that gs:// paths lead to while the module's tests run."""
+  """A fake object store that serves gs:// paths while the tests of a module run."""
   with serve() as (store, env):
     before = dict(os.environ)
     os.environ.update(env)
@@ -66,7 +66,7 @@ def store():
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-  """The folder of real data; the test is skipped where it is absent."""
+  """Folder of real data. Skips the test if it is absent."""
   folder = Path(os.environ.get("SRPO_DATA", ROOT / ".." / "shared" / "data"))
   if not folder.is_dir():
     pytest.skip(f"real data folder {folder} is absent (set SRPO_DATA)")

@@ -1,4 +1,4 @@
-"""The benchmarks run at toy size; what they claim of tokens is checked, never their times."""
+"""The benchmarks run at toy size. Their token counts are checked, but never their times."""
 
 import importlib
 import json
@@ -60,13 +60,13 @@ def test_gpu():
   lines = run_lines("gpu", "--shapes", "toy", "--trl-python", "/bin/false", *TOY_GPU)
   train, decode, step, trl = (line for line in lines)
   assert [line["part"] for line in lines] == ["train", "decode", "step", "trl"]
-  assert train["rows"] == 4 and train["tflops_per_s"] > 0 and train["mfu"] is None  # nobody publishes a CPU's rate
+  assert train["rows"] == 4 and train["tflops_per_s"] > 0 and train["mfu"] is None  # no peak rate is published for CPUs
   assert decode["slots"] == 4 and decode["positions_mean"] == 8 + 4 + 12 / 2 and decode["roofline"] is None
   assert 0 < step["rollout_s"] < step["step_s"] and "left_out" in trl
 
 
 def test_gpu_counts_what_the_program_multiplies():
-  """The closed form against the products in the traced forward and backward pass, at a length that attention fills."""
+  """The closed form matches the products of the traced forward and backward pass at a length where attention counts."""
   sys.path.insert(0, str(ROOT / "benchmarks"))
   gpu = importlib.import_module("gpu")
   shape, rows, length = gpu.TOY, 2, 64
@@ -79,7 +79,7 @@ def test_gpu_counts_what_the_program_multiplies():
   params = qwen2.init_params(shape, jax.random.key(0))
   traced = jax.make_jaxpr(jax.grad(loss))(params, jnp.zeros((rows, length), jnp.int32))
   square = shape.num_hidden_layers * 6 * shape.num_attention_heads * shape.head_dim * length**2 * rows
-  # The XLA attention multiplies the masked half too; the closed form counts the half that is needed.
+  # XLA attention also multiplies the masked half. The closed form counts only the half that is needed.
   assert count_flops(traced) == pytest.approx(gpu.training_flops(shape, rows, length) + square, rel=0.02)
 
 
@@ -92,7 +92,7 @@ def test_gpu_refuses_what_it_cannot_run():
 
 @pytest.mark.slow
 def test_checkpoints(tmp_path):
-  """1.2 GB in and out (2 to 4 minutes): memory within the bounds, half of the bytes to each of two hosts."""
+  """Imports and exports 1.2 GB (2 to 4 minutes). Memory stays within bounds, and each of two hosts reads half."""
   shape = ["--hidden", 1024, "--intermediate", 4096, "--layers", 20, "--shard-gb", 0.5]
   got = run("checkpoints", "--out", tmp_path, *shape)
   for name in ("one device", "eight devices", "two hosts of four"):

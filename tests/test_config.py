@@ -1,4 +1,4 @@
-"""Configs are checked field by field, once."""
+"""Every field of a config is checked once, when the config is made."""
 
 import argparse
 import dataclasses
@@ -105,7 +105,7 @@ def test_round_trip_and_the_refusal_of_another_config(tmp_path):
   assert "train.seed (0 there, 9 here)" in str(error.value)
 
 
-def test_of_the_stages_only_the_last_may_end_elsewhere(tmp_path):
+def test_only_the_last_stage_may_change_its_end(tmp_path):
   def staged(**steps):
     stages = tiny.get_config("staged").stages.to_dict()
     for name, n in steps.items():
@@ -125,10 +125,10 @@ def test_flatten_names_every_field():
   assert json.dumps(flat)
 
 
-def test_what_samples_outside_of_training_wants_one_device():
-  """Without --config: a base in a folder is labelled, evaluated and served by what every machine has."""
+def test_sampling_outside_of_training_uses_one_device():
+  """Without --config, labelling, evaluation and serving use one device, which every machine has."""
   options = argparse.Namespace(input="x", temperature=None, max_new_tokens=None, seed=None, config="configs/base.py")
   options.model = "base"
   assert label_config(options, []).mesh == MeshConfig(1, 1, 1)
-  sampled = argparse.Namespace(model="base", workdir=None, config=None)  # what evaluate and serve start from
+  sampled = argparse.Namespace(model="base", workdir=None, config=None)  # as in evaluate and serve
   assert policy_config(sampled, []).mesh == MeshConfig(1, 1, 1)

@@ -1,4 +1,4 @@
-"""The tiny config learns, at its shipped size, in part of its steps; and its command line runs on real questions."""
+"""The tiny config learns at its shipped size in a part of its steps, and its command also runs on real questions."""
 
 import subprocess
 import sys
@@ -52,7 +52,7 @@ def test_mbpp_goes_through_the_real_sandbox(tmp_path, data_dir):
   assert row["batch/code_share"] == 1 and row["code/pool_size"] == 32 and row["reward/unjudged_frac"] == 0
   assert "sandbox: tier namespaces" in log
   rollouts = pq.read_table(tmp_path / "m" / "rollouts" / "step_000000.parquet").to_pylist()
-  # The tiny policy writes programs of its own task: they run, and pass no test of MBPP.
+  # The tiny policy writes programs for its own task. They run, but pass no test of MBPP.
   ran = [r for r in rollouts if " tests: " in r["reason"]]
   assert len(ran) >= 50 and all(r["pass_fraction"] == 0 and r["correct"] == 0 for r in ran)
   assert any(r["reason"].startswith("0 of 3 tests: NameError") for r in ran)

@@ -1,4 +1,4 @@
-"""The doctor on a healthy run, and on parts with one fault each."""
+"""The doctor on a healthy run and on inputs with one fault each."""
 
 import dataclasses
 import errno
@@ -32,7 +32,7 @@ def levels(findings):
 
 
 def write_config(path, config):
-  """A config file that gives the toy run's config."""
+  """Writes a config file whose get_config returns `config`. Returns its path."""
   path.write_text(
     "from ml_collections import ConfigDict\n"
     f"def get_config():\n  return ConfigDict({dataclasses.asdict(config)!r}, convert_dict=True, type_safe=True)\n"
@@ -45,10 +45,10 @@ def test_a_healthy_run(talkative, tmp_path, capsys):
   file = write_config(tmp_path / "c.py", toy(talkative, **changes))
   main([f"--config={file}", f"--workdir={tmp_path / 'run'}"])
   printed = capsys.readouterr().out
-  of_disk = ("disk space", "writing", "memory")
-  for check in ("rewards of math", "rows", *of_disk, "sampler against trainer", "number of slots"):
+  resources = ("disk space", "writing", "memory")
+  for check in ("rewards of math", "rows", *resources, "sampler against trainer", "number of slots"):
     assert f"pass  {check}  " in printed
-  assert {line[6 + WIDTH : 8 + WIDTH] for line in printed.splitlines()[:-1]} == {"  "}  # one column
+  assert {line[6 + WIDTH : 8 + WIDTH] for line in printed.splitlines()[:-1]} == {"  "}  # findings are aligned
   assert " 0 fail" in printed and not (tmp_path / "run").exists()
 
 
@@ -60,8 +60,8 @@ def test_a_failure_ends_with_status_1(talkative, tmp_path, capsys):
   assert "fail  rewards of math" in capsys.readouterr().out
 
 
-def test_all_that_is_wrong_is_told_at_once(talkative, tmp_path, monkeypatch, capsys):
-  """No EOS, no sandbox, few positions, and a file where the workdir should be."""
+def test_all_faults_are_reported_at_once(talkative, tmp_path, monkeypatch, capsys):
+  """The run has no EOS, no sandbox, too few positions, and a file where the workdir should be."""
   folder = shutil.copytree(talkative, tmp_path / "base")
   for name, fields in (
     ("config.json", {"max_position_embeddings": 16}),
@@ -90,7 +90,7 @@ def test_all_that_is_wrong_is_told_at_once(talkative, tmp_path, monkeypatch, cap
   assert "over the 16 positions" in lines["lengths"] and "not looked at" in lines["sampler against trainer"]
 
 
-def test_a_run_that_goes_on_from_another_is_looked_over_with_its_policy(talkative, tmp_path, capsys):
+def test_a_run_that_continues_another_is_checked_with_its_policy(talkative, tmp_path, capsys):
   first = launch(toy(talkative, train__steps=1), tmp_path / "first")
   config = toy(talkative, init_from=str(first), model__path="", reward__function="", rollout__max_new_tokens=64)
   main([f"--config={write_config(tmp_path / 'c.py', config)}"])
@@ -124,17 +124,17 @@ def test_rewards(validator):
   assert found["rewards of math"] == found["rewards of code"] == PASS and found["sandbox"] in (PASS, WARN)
 
 
-def test_form_and_language_are_looked_at_too(monkeypatch):
+def test_format_and_language_are_checked_too(monkeypatch):
   monkeypatch.setattr("srpo_jax.rewards.scorer.format_ok", lambda *_, **__: 1)
   monkeypatch.setattr("srpo_jax.rewards.scorer.language_mix", lambda *_: 0)
   with Scorer(workers=1) as scorer:
     (found,) = rewards.check_rewards(scorer, {"math"}, "tags", False)
-    (of_user,) = rewards.check_rewards(scorer, {"math"}, "tags", True)
-  assert found.level == FAIL and of_user.level == PASS
+    (user_found,) = rewards.check_rewards(scorer, {"math"}, "tags", True)
+  assert found.level == FAIL and user_found.level == PASS
   assert "form: format 1, expected 0" in found.found and "languages: language_mix 0, expected 1" in found.found
 
 
-def test_a_reward_of_the_other_form_fails():
+def test_a_reward_of_the_other_format_fails():
   with Scorer(workers=1, validator="json") as scorer:
     (found,) = rewards.check_rewards(scorer, {"math"}, "tags", False)
   assert found.level == FAIL and "a right answer: correct 0, expected 1" in found.found
@@ -145,7 +145,7 @@ def make_prompts(tokenizer, *texts):
 
 
 class Tokenizer:
-  """A character a token; `spoil` is what decoding makes of a text."""
+  """A tokenizer with one token per character. `spoil` changes every decoded text."""
 
   def __init__(self, spoil=lambda text: text, pad=0):
     self.spoil, self.pad_token_id = spoil, pad
@@ -171,7 +171,7 @@ def check_text(tokenizer, stops=(0,), vocabulary=128, texts=("What is 1?",)):
 def test_tokenizer():
   assert set(check_text(Tokenizer()).values()) == {PASS}
   assert check_text(Tokenizer(), vocabulary=100)["vocabulary"] == FAIL
-  assert check_text(Tokenizer(), stops=(0, 128))["vocabulary"] == FAIL  # an EOS that the model does not know
+  assert check_text(Tokenizer(), stops=(0, 128))["vocabulary"] == FAIL  # an EOS outside the model's vocabulary
   assert check_text(Tokenizer(pad=None))["padding token"] == check_text(Tokenizer(pad=5))["padding token"] == PASS
   assert check_text(Tokenizer(str.lower))["prompts back from tokens"] == WARN
   assert check_text(Tokenizer(lambda t: t.replace("</think>", "")))["the form of a response in tokens"] == FAIL
@@ -179,7 +179,7 @@ def test_tokenizer():
 
 
 def test_room_for_a_response():
-  tokenizer = Tokenizer()  # the shortest response is of 26 characters and the EOS, the example of 57 and the EOS
+  tokenizer = Tokenizer()  # the shortest response has 26 characters and the EOS, the example has 57 and the EOS
   assert [text.check_room(tokenizer, n).level for n in (26, 27, 57, 58)] == [FAIL, WARN, WARN, PASS]
 
 
@@ -198,7 +198,7 @@ def test_sampling():
   near, far = np.array([-1.0, -2.0]), np.array([-1.0, -2.5])
   assert sampling.check_gap(near, near, "float32", False).level == PASS
   assert sampling.check_gap(near, far, "float32", False).level == FAIL
-  assert sampling.check_gap(near, near + 0.02, "bfloat16", False).level == WARN  # the cap is off
+  assert sampling.check_gap(near, near + 0.02, "bfloat16", False).level == WARN  # without the importance cap
   assert sampling.check_gap(near, near + 0.02, "bfloat16", True).level == PASS
   assert "not finite" in sampling.check_gap(near, near * np.nan, "float32", True).found
   assert sampling.check_micro_batch(near, far, (1, 4), "float32").level == FAIL
@@ -217,13 +217,13 @@ def test_disk(tmp_path, monkeypatch):
   usage = type("Usage", (), {"free": 10 * GB})
   monkeypatch.setattr(storage.shutil, "disk_usage", lambda folder: usage)
   assert storage.check_space(tmp_path, GB, 2, 0).level == PASS
-  assert storage.check_space(tmp_path, 3 * GB, 2, 0).level == WARN  # nine of ten
+  assert storage.check_space(tmp_path, 3 * GB, 2, 0).level == WARN  # needs 9 of 10 GB
   assert storage.check_space(tmp_path, 3 * GB, 2, 2 * GB).level == FAIL
   assert storage.checkpoint_bytes(1000, 4) == 12_000
   assert storage.check_speed(tmp_path, 1).level == PASS and list(tmp_path.iterdir()) == []
   assert storage.check_speed(tmp_path / "no", 1).level == FAIL
   with monkeypatch.context() as changed:
-    for method in ("open", "unlink"):  # as a read-only file system: root may write anywhere else
+    for method in ("open", "unlink"):  # a simulated read-only file system, because root may write anywhere
       changed.setattr(Path, method, refuse_to_write)
     assert storage.check_speed(tmp_path, 1).found == f"{tmp_path}: Read-only file system"
   assert storage.nearest(tmp_path / "a" / "b") == tmp_path
@@ -246,8 +246,8 @@ def test_memory(talkative):
 
   real = plan(toy(talkative), None, Lengths(mean=6, sigma=0.8, prompt=8))
   chip = dataclasses.replace(real.topology.chip, available=1000)
-  of_small = memory.finding(dataclasses.replace(real, topology=dataclasses.replace(real.topology, chip=chip)))
-  assert of_small.level == FAIL and "does not fit" in of_small.found and "rollout.slots" in of_small.todo
+  small = memory.finding(dataclasses.replace(real, topology=dataclasses.replace(real.topology, chip=chip)))
+  assert small.level == FAIL and "does not fit" in small.found and "rollout.slots" in small.todo
 
 
 def test_data():
@@ -263,6 +263,6 @@ def test_data():
   assert lengths == [FAIL, PASS, PASS, WARN]
 
 
-def test_a_request_is_of_the_form_that_is_asked_for():
+def test_a_request_has_the_requested_format():
   body = rewards.request_of(rewards.CASES[0], "json").response.partition("<answer>")[2].removesuffix("</answer>")
   assert json.loads(body) == {"answer": rewards.CASES[0].answer}

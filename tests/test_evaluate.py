@@ -1,4 +1,4 @@
-"""Evaluation from the command line: every figure against the samples, after a kill too, and what is refused."""
+"""The evaluate command: its figures match its samples, also after a kill, and bad input is refused."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def model(checkpoint, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def log(tmp_path, monkeypatch) -> Path:
-  """Where the reward of the tests writes each verdict; also the folder with the second set."""
+  """File to which the tests' reward writes each verdict. Its folder also holds the second set."""
   monkeypatch.setenv("SRPO_TEST_LOG", str(tmp_path / "log.jsonl"))
   monkeypatch.delenv("SRPO_DATA", raising=False)
   monkeypatch.chdir(ROOT)
@@ -62,7 +62,7 @@ def arguments(policy: list[str], folder: Path, out: Path, *more: str, sets: str 
   ]
 
 
-def of_model(model: Path, reward: str = "tests.helpers.label_plugins:logged") -> list[str]:
+def model_flags(model: Path, reward: str = "tests.helpers.label_plugins:logged") -> list[str]:
   return [f"--model={model}", "--config=configs/tiny.py", f"--config.reward.function={reward}"]
 
 
@@ -72,18 +72,18 @@ def files(out: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def whole(model, tmp_path_factory) -> Path:
-  """The folder of one uninterrupted evaluation."""
+  """Folder of one uninterrupted evaluation (`out`) with its log and second set."""
   folder = tmp_path_factory.mktemp("whole")
   write_more(folder)
   with pytest.MonkeyPatch.context() as patch:
     patch.setenv("SRPO_TEST_LOG", str(folder / "log.jsonl"))
     patch.chdir(ROOT)
-    main(arguments(of_model(model), folder, folder / "out"))
+    main(arguments(model_flags(model), folder, folder / "out"))
   return folder
 
 
-def test_samples_are_what_was_judged(whole, model):
-  """Each row against the log of the verdicts, and its text against its tokens."""
+def test_samples_match_the_judged_responses(whole, model):
+  """Each row matches the log of verdicts, and its text matches its tokens."""
   logged = {(prompt, i): rest for i, prompt, *rest in read_rows(whole / "log.jsonl")}
   tokenizer = transformers.AutoTokenizer.from_pretrained(model)
   n = unjudged = 0
@@ -101,7 +101,7 @@ def test_samples_are_what_was_judged(whole, model):
   assert n == len(logged) and unjudged
 
 
-def test_figures_are_what_the_samples_say(whole):
+def test_figures_match_the_samples(whole):
   results = json.loads((whole / "out/results.json").read_text())
   assert {name: results[name] for name in ("samples", "temperature", "top_p", "max_new_tokens", "seed", "step")} == {
     "samples": SAMPLES, "temperature": 1.0, "top_p": 1.0, "max_new_tokens": 12, "seed": 0, "step": None,
@@ -120,16 +120,16 @@ def test_figures_are_what_the_samples_say(whole):
     assert found["length_mean"]["value"] == pytest.approx(np.mean([row["n_tokens"] for row in rows]))
     assert found["truncated_frac"]["value"] == pytest.approx(np.mean([row["truncated"] for row in rows]))
     assert found["unjudged"] == sum(row["correct"] is None for row in rows)
-    assert len(found["by"]) == (9 if name == "rows" else 0)  # its levels
+    assert len(found["by"]) == (9 if name == "rows" else 0)  # one entry per difficulty level
     assert found["n"] == len(groups) and found["left_out"] == []
   assert 0 < results["sets"]["rows"]["pass@1"]["value"] < 1
   assert "| rows | 9 |" in (whole / "out/results.md").read_text()
 
 
-def test_a_killed_evaluation_goes_on_to_the_same_bytes(model, whole, log, tmp_path):
-  """Killed in the third batch of the first set, and again in the first batch of the second."""
+def test_a_killed_evaluation_resumes_to_the_same_bytes(model, whole, log, tmp_path):
+  """The evaluation is killed in the third batch of the first set and in the first batch of the second set."""
   out = tmp_path / "out"
-  command = [sys.executable, "-m", "srpo_jax.evaluate", *arguments(of_model(model), whole, out)]
+  command = [sys.executable, "-m", "srpo_jax.evaluate", *arguments(model_flags(model), whole, out)]
   for kill_at, parts in ((2 * SAMPLES * 2 + 3, ["batch_00000", "batch_00001"]), (SAMPLES * 5 + 1, None)):
     killed = subprocess.run(command, cwd=ROOT, env=os.environ | {"SRPO_TEST_KILL_AT": str(kill_at)})
     assert killed.returncode == -signal.SIGKILL and not (out / "results.json").exists()
@@ -140,26 +140,26 @@ def test_a_killed_evaluation_goes_on_to_the_same_bytes(model, whole, log, tmp_pa
   for folder in (out, out / "parts/more"):
     (folder / "settings.x1y2z3.partial").write_text('{"cut":')
   log.unlink()
-  main(arguments(of_model(model), whole, out))
+  main(arguments(model_flags(model), whole, out))
   assert files(out) == files(whole / "out")
-  assert len(read_rows(log)) == 3 * SAMPLES  # nothing finished is sampled again
+  assert len(read_rows(log)) == 3 * SAMPLES  # finished batches are not sampled again
   log.unlink()
   (out / "results.json").unlink()
-  main(arguments(of_model(model), whole, out))  # nothing is left to sample
+  main(arguments(model_flags(model), whole, out))  # nothing is left to sample
   assert files(out) == files(whole / "out") and not log.exists()
 
 
 def test_a_set_may_be_added_later(model, whole, log, tmp_path):
   out = tmp_path / "out"
-  main(arguments(of_model(model), whole, out, sets="{folder}/more.jsonl"))
-  alone = json.loads((out / "results.json").read_text())["sets"]
-  main(arguments(of_model(model), whole, out, sets="tests.helpers.label_plugins:rows"))
+  main(arguments(model_flags(model), whole, out, sets="{folder}/more.jsonl"))
+  single = json.loads((out / "results.json").read_text())["sets"]
+  main(arguments(model_flags(model), whole, out, sets="tests.helpers.label_plugins:rows"))
   both = json.loads((out / "results.json").read_text())["sets"]
-  assert list(both) == ["rows", "more"] and both["more"] == alone["more"]
+  assert list(both) == ["rows", "more"] and both["more"] == single["more"]
 
 
 @pytest.mark.parametrize(
-  ("more", "told"),
+  ("more", "message"),
   [
     (["--samples=5"], r"--samples \(4 there, 5 here\)"),
     (
@@ -174,10 +174,10 @@ def test_a_set_may_be_added_later(model, whole, log, tmp_path):
     (["--limit=2"], r"rows: was begun with other settings: problems \(9 there, 2 here\)"),
   ],
 )
-def test_other_settings_in_the_same_folder_are_refused(model, whole, log, tmp_path, more, told):
+def test_other_settings_in_the_same_folder_are_refused(model, whole, log, tmp_path, more, message):
   shutil.copytree(whole / "out", tmp_path / "out")
-  with pytest.raises(InputError, match=told):
-    main(arguments(of_model(model), whole, tmp_path / "out", *more))
+  with pytest.raises(InputError, match=message):
+    main(arguments(model_flags(model), whole, tmp_path / "out", *more))
   assert files(tmp_path / "out") == files(whole / "out") and not log.exists()
 
 
@@ -189,30 +189,30 @@ def test_another_model_and_other_rows_are_refused(model, whole, log, tmp_path):
     stream.seek(-1, os.SEEK_END)
     stream.write(b"\x01")
   with pytest.raises(InputError, match=r"out: was begun with other settings: model \("):
-    main(arguments(of_model(other), whole, tmp_path / "out"))
+    main(arguments(model_flags(other), whole, tmp_path / "out"))
   (tmp_path / "more.jsonl").write_text("".join(json.dumps(row | {"answer": 0}) + "\n" for row in MORE))
   with pytest.raises(InputError, match=r"more: was begun with other settings: rows \("):
-    main(arguments(of_model(model), tmp_path, tmp_path / "out"))
+    main(arguments(model_flags(model), tmp_path, tmp_path / "out"))
   assert files(tmp_path / "out") == files(whole / "out")
 
 
-def test_a_spoiled_file_is_named(model, whole, log, tmp_path):
+def test_a_damaged_file_is_named(model, whole, log, tmp_path):
   shutil.copytree(whole / "out", tmp_path / "out")
   (tmp_path / "out/samples/rows.parquet").write_bytes(b"nonsense")
   with pytest.raises(InputError, match=r"samples/rows\.parquet: cannot be read"):
-    main(arguments(of_model(model), whole, tmp_path / "out"))
+    main(arguments(model_flags(model), whole, tmp_path / "out"))
   shutil.copy(whole / "out/samples/more.parquet", tmp_path / "out/samples/rows.parquet")
   with pytest.raises(InputError, match=r"samples/rows\.parquet: not what this evaluation wrote, expected 36 rows"):
-    main(arguments(of_model(model), whole, tmp_path / "out"))
+    main(arguments(model_flags(model), whole, tmp_path / "out"))
 
 
-def test_rows_that_cannot_be_used_are_said(model, log, tmp_path):
+def test_unusable_rows_are_reported(model, log, tmp_path):
   tests = {"type": "assert", "cases": ["import os; os.system('x')"]}
   rows = [{"id": "a", "domain": "math", "question": "?", "answer": "1"},
           {"id": "long", "domain": "math", "question": "x " * 3000, "answer": "1"},
           {"id": "turned", "domain": "code", "question": "f", "tests": tests}]  # fmt: skip
   (tmp_path / "odd.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-  main(arguments(of_model(model), tmp_path, tmp_path / "out", sets="{folder}/odd.jsonl"))
+  main(arguments(model_flags(model), tmp_path, tmp_path / "out", sets="{folder}/odd.jsonl"))
   found = json.loads((tmp_path / "out/results.json").read_text())["sets"]["odd"]
   assert found["n"] == 1 and [left["row"] for left in found["left_out"]] == [1, 2]
   assert "over config.data.max_prompt_tokens 4096" in found["left_out"][0]["why"]
@@ -221,13 +221,13 @@ def test_rows_that_cannot_be_used_are_said(model, log, tmp_path):
 
 def test_top_p_and_temperature_reach_the_sampler(model, whole, log, tmp_path):
   def responses(name, *more):
-    main(arguments(of_model(model), whole, tmp_path / name, *more, sets="{folder}/more.jsonl"))
+    main(arguments(model_flags(model), whole, tmp_path / name, *more, sets="{folder}/more.jsonl"))
     return pq.read_table(tmp_path / name / "samples/more.parquet").to_pylist()
 
   plain = pq.read_table(whole / "out/samples/more.parquet").to_pylist()
   narrow = responses("narrow", "--top-p=0.000001")
   greedy = responses("greedy", "--temperature=0", "--samples=1")
-  for i, row in enumerate(narrow):  # the nucleus is the likeliest token, and has all of the mass
+  for i, row in enumerate(narrow):  # the nucleus holds only the likeliest token, whose probability becomes 1
     assert row["token_ids"] == greedy[i // SAMPLES]["token_ids"]
     np.testing.assert_allclose(row["sampler_logprobs"], 0, atol=1e-5)
   assert np.mean([a["token_ids"] != b["token_ids"] for a, b in zip(plain, narrow, strict=True)]) > 0.5
@@ -236,7 +236,7 @@ def test_top_p_and_temperature_reach_the_sampler(model, whole, log, tmp_path):
 
 @pytest.fixture(scope="module")
 def run(model, tmp_path_factory) -> Path:
-  """A run that evaluates as it trains."""
+  """Workdir of a run that evaluates during training."""
   sets = {
     "data__eval": "tests.helpers.plugins:problems",
     "data__eval_limit": 9,
@@ -247,18 +247,18 @@ def run(model, tmp_path_factory) -> Path:
   return launch(config, tmp_path_factory.mktemp("run") / "run")
 
 
-def test_of_a_run_it_gives_the_figures_of_its_eval_jsonl(run, log, tmp_path):
-  """The same sampler, keys and rewards: each response is that which training's own evaluation saw."""
+def test_evaluating_a_run_gives_the_figures_of_its_eval_jsonl(run, log, tmp_path):
+  """The sampler, keys and rewards are the same, so each response equals that of the evaluation during training."""
   arguments = [f"--workdir={run}", "--sets=tests.helpers.plugins:problems", "--limit=9", f"--samples={SAMPLES}"]
   main([*arguments, "--config.log.progress=False"])
   out = run / "evaluations/step_000002"
-  found, (told,) = json.loads((out / "results.json").read_text()), read_rows(run / "eval.jsonl")[-1:]
-  assert (found["step"], told["step"]) == (2, 2)
+  found, (recorded,) = json.loads((out / "results.json").read_text()), read_rows(run / "eval.jsonl")[-1:]
+  assert (found["step"], recorded["step"]) == (2, 2)
   row = found["sets"]["problems"]
   for ours, theirs in (("pass@1", "pass@1"), ("format_rate", "format_rate"), ("length_mean", "length_mean"),
                        ("truncated_frac", "truncated_frac")):  # fmt: skip
-    assert row[ours]["value"] == pytest.approx(told[theirs], abs=1e-12)
-  assert 0 < told["pass@1"] < 1
+    assert row[ours]["value"] == pytest.approx(recorded[theirs], abs=1e-12)
+  assert 0 < recorded["pass@1"] < 1
   main([*arguments, "--step=1", "--config.log.progress=False"])
   earlier = run / "evaluations/step_000001/samples/problems.parquet"
   tokens = [pq.read_table(file)["token_ids"].to_pylist() for file in (out / "samples/problems.parquet", earlier)]
@@ -266,7 +266,7 @@ def test_of_a_run_it_gives_the_figures_of_its_eval_jsonl(run, log, tmp_path):
 
 
 @pytest.mark.parametrize(
-  ("args", "told"),
+  ("args", "message"),
   [
     ([], r"--sets"),
     (["--sets=aime24"], r"--model: expected a Hugging Face folder here, or a run's folder in --workdir"),
@@ -299,9 +299,9 @@ def test_of_a_run_it_gives_the_figures_of_its_eval_jsonl(run, log, tmp_path):
     (["--sets=tests.helpers.plugins:problems", "--workdir={run}", "--out={run}"], r"not the folder of an evaluation"),
   ],
 )
-def test_what_is_wrong_is_one_line_and_nothing_is_written(run, log, args, told):
+def test_bad_arguments_give_one_line_and_write_nothing(run, log, args, message):
   before = files(run)
-  with pytest.raises(InputError, match=told) as error:
+  with pytest.raises(InputError, match=message) as error:
     main([arg.format(run=run) for arg in args])
   assert "\n" not in str(error.value)
   assert files(run) == before
@@ -314,25 +314,25 @@ def test_two_processes_in_one_folder_are_refused(model, whole, log, tmp_path):
   with (tmp_path / "out/.lock").open("w") as held:
     fcntl.flock(held, fcntl.LOCK_EX)
     with pytest.raises(InputError, match="another process is evaluating into this folder"):
-      main(arguments(of_model(model), whole, tmp_path / "out"))
+      main(arguments(model_flags(model), whole, tmp_path / "out"))
 
 
 @pytest.mark.slow  # half a minute
-def test_on_a_mesh_responses_are_those_of_one_device(model, run, whole, log, tmp_path):
-  """Four devices, the weights of a folder and of a run spread over them."""
+def test_a_mesh_gives_the_responses_of_one_device(model, run, whole, log, tmp_path):
+  """The weights of a folder, and those of a run, are sharded over four devices."""
   env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
   mesh = ["--config.mesh.fsdp=2", "--config.mesh.tensor=2"]
-  of_run = [f"--workdir={run}", "--sets=tests.helpers.plugins:problems", "--limit=9", f"--samples={SAMPLES}"]
-  main([*of_run, f"--out={tmp_path / 'one'}", "--config.log.progress=False"])
+  run_flags = [f"--workdir={run}", "--sets=tests.helpers.plugins:problems", "--limit=9", f"--samples={SAMPLES}"]
+  main([*run_flags, f"--out={tmp_path / 'one'}", "--config.log.progress=False"])
   for name, args, reference in (
-    ("more", arguments(of_model(model), whole, tmp_path / "of_model", sets="{folder}/more.jsonl"), whole / "out"),
-    ("problems", [*of_run, f"--out={tmp_path / 'of_run'}"], tmp_path / "one"),
+    ("more", arguments(model_flags(model), whole, tmp_path / "model", sets="{folder}/more.jsonl"), whole / "out"),
+    ("problems", [*run_flags, f"--out={tmp_path / 'run'}"], tmp_path / "one"),
   ):
     subprocess.run([sys.executable, "-m", "srpo_jax.evaluate", *args, *mesh], cwd=ROOT, env=env, check=True)
     out = Path(next(arg for arg in args if arg.startswith("--out=")).removeprefix("--out="))
     tables = [pq.read_table(folder / f"samples/{name}.parquet").to_pylist() for folder in (out, reference)]
     same = [a["token_ids"] == b["token_ids"] for a, b in zip(*tables, strict=True)]
-    assert np.mean(same) > 0.9  # sums in another order may turn a draw that is nearly a tie
+    assert np.mean(same) > 0.9  # another order of summation may flip a draw that is nearly a tie
     for ours, theirs, equal in zip(*tables, same, strict=True):
       if equal:
         np.testing.assert_allclose(ours["sampler_logprobs"], theirs["sampler_logprobs"], atol=1e-3)

@@ -1,4 +1,4 @@
-"""The recipes of launch/: what they would run, what they do run against a fake gcloud, and what reaches the trainer."""
+"""The recipes of launch/: their dry runs, their calls of a fake gcloud, and the arguments that reach the trainer."""
 
 import itertools
 import json
@@ -28,13 +28,13 @@ DESCRIBE = [*QUEUED, "describe", *WHERE, "--format=value(state.state)"]
 
 
 def sh(*command, path=None, **env):
-  """A finished command, without any real gcloud: PATH has `path` alone before the system's."""
+  """Runs a command without any real gcloud and returns it finished. PATH holds only `path` and /usr/bin:/bin."""
   env = os.environ | {"PATH": f"{path or '/nowhere'}:/usr/bin:/bin"} | env
   return subprocess.run([*map(str, command)], capture_output=True, text=True, env=env, cwd="/", timeout=300)
 
 
 def shown(*command):
-  """The commands that a dry run prints, as lists of words."""
+  """Returns the commands that a dry run prints, as lists of words."""
   at = command.index("--") if "--" in command else len(command)
   done = sh(*command[:at], "--dry-run", *command[at:])
   assert done.returncode == 0, done.stderr
@@ -98,8 +98,8 @@ def test_each_verb_shows_its_commands():
   assert again[2] == create("v5p-128", "v2-alpha-tpuv5", "--spot")
 
 
-def test_odd_values_reach_the_worker_as_they_were():
-  """Through two shells: the dry run's line, and the command that ssh hands to the worker's."""
+def test_odd_values_reach_the_worker_unchanged():
+  """Values pass through two shells: one for the printed line, and the worker's, which gets the command from ssh."""
   done = sh(TPU_VM, "start", *NAMED, "--dry-run", "--", *TRAINER, *ODD)
   command = shlex.split(shlex.split(done.stdout)[-1].removeprefix("--command="))
   assert command == ["bash", "srpo_jax/launch/worker.sh", "start", *TRAINER, *ODD]
@@ -133,7 +133,7 @@ def test_odd_values_reach_the_worker_as_they_were():
     ([JOBSET, "delete", "--restarts", "many", "--name", "x"], "--restarts: expected"),
   ],
 )
-def test_what_is_missing_or_wrong_ends_with_one_line(cloud, args, words):
+def test_bad_arguments_end_with_one_line(cloud, args, words):
   done = sh(*args, path=cloud.path)
   assert done.returncode == 2 and done.stdout == "" and cloud.calls() == []
   lines = [line for line in done.stderr.splitlines() if not line.startswith("#")]
@@ -141,7 +141,7 @@ def test_what_is_missing_or_wrong_ends_with_one_line(cloud, args, words):
 
 
 class Cloud:
-  """A gcloud, a kubectl and a git on PATH that note their calls; states and worker 0's answers are played in turn."""
+  """A fake gcloud, kubectl and git on PATH. They record their calls and give prepared answers in turn."""
 
   def __init__(self, folder: Path):
     self.path = folder
@@ -167,21 +167,21 @@ if left:
       (folder / name).chmod(0o755)
 
   def play(self, kind, *answers):
-    """What the calls of a kind are answered; the last one stays. `ERROR text` fails."""
+    """Sets the answers to calls of a kind. The last one repeats, and `ERROR text` makes the call fail."""
     (self.path / "answers" / kind).write_text("\n".join(answers))
 
-  def notes(self):
+  def records(self):
     file = self.path / "calls.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
   def calls(self):
-    return [words for words, _ in self.notes()]
+    return [words for words, _ in self.records()]
 
   def verbs(self):
-    """create, delete, scp, ... and of ssh what the worker is told, without the many looks."""
+    """Returns the gcloud verbs (create, delete, scp) and the worker.sh verbs of ssh. Status queries are left out."""
     asked = [words for words in self.calls() if words[0] == "gcloud"]
-    told = [w[4] if w[4] != "ssh" else re.sub(r".*worker\.sh ", "", w[-1]).split()[0] for w in asked]
-    return [verb for verb in told if verb not in ("describe", "status")]
+    verbs = [w[4] if w[4] != "ssh" else re.sub(r".*worker\.sh ", "", w[-1]).split()[0] for w in asked]
+    return [verb for verb in verbs if verb not in ("describe", "status")]
 
 
 @pytest.fixture
@@ -225,7 +225,7 @@ def test_resume_brings_a_preempted_run_to_its_end(cloud):
   assert "the run has finished" in done.stderr and "tpu_vm.sh delete" in done.stderr
 
 
-def test_resume_makes_a_slice_that_is_not_there(cloud):
+def test_resume_creates_a_missing_slice(cloud):
   cloud.play("describe", "ERROR NOT_FOUND", "ACTIVE")
   cloud.play("status", "running", "finished")
   assert sh(TPU_VM, "resume", *NAMED, "--poll", "0.01", "--", *TRAINER, path=cloud.path).returncode == 0
@@ -251,7 +251,7 @@ def test_resume_starts_a_stopped_trainer_and_gives_up_on_a_broken_one(cloud):
 
 @pytest.fixture
 def worker(tmp_path):
-  """A worker's folder with fakes of systemd that run the unit at once, and a trainer that notes its arguments."""
+  """Folder of a worker whose trainer records its arguments, and folder of a fake systemd that runs units at once."""
   home, fakes = tmp_path / "worker", tmp_path / "fakes"
   shutil.copytree(LAUNCH, home / "launch")
   (home / ".venv/bin").mkdir(parents=True)
@@ -286,20 +286,20 @@ subprocess.run([word.replace("\\0", "$") for word in command], env=os.environ | 
   return home, fakes
 
 
-def test_what_reaches_the_trainer_and_what_it_leaves(worker):
+def test_arguments_reach_the_trainer_and_its_status_is_kept(worker):
   home, fakes = worker
   script = home / "launch/worker.sh"
   assert sh(script, "status", path=fakes).stdout == "new\n"
-  for code, said in {0: "finished", 2: "failed 2", 134: "failed 134"}.items():
+  for code, status in {0: "finished", 2: "failed 2", 134: "failed 134"}.items():
     (home / "code").write_text(str(code))
     assert sh(script, "start", *TRAINER, *ODD, path=fakes).returncode == 0
     assert json.loads((home / "arguments.json").read_text()) == ["-m", "srpo_jax.launch", *TRAINER, *ODD]
-    assert sh(script, "status", path=fakes).stdout == said + "\n"
+    assert sh(script, "status", path=fakes).stdout == status + "\n"
   done = sh(script, "dance", path=fakes)
   assert done.returncode == 2 and done.stderr.count("\n") == 1
 
 
-def test_sigterm_reaches_the_trainer_and_is_no_success(worker):
+def test_sigterm_reaches_the_trainer_and_is_not_a_success(worker):
   home, _ = worker
   (home / "slow").touch()
   env = os.environ | {"PYTHON": str(home / ".venv/bin/python"), "STATUS_FILE": str(home / "exit_status")}
@@ -350,7 +350,7 @@ def test_the_manifest(slice_, hosts, each, accelerator):
   assert container["image"] == "r/i:1"
   assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
   assert pod["volumes"][0]["csi"]["volumeAttributes"]["bucketName"] == "b"
-  # Wrong input (exit status 2) is not tried again, by rules that name this container.
+  # The rules name this container and do not retry bad input (exit status 2).
   assert spec["podFailurePolicy"]["rules"][0]["onExitCodes"] == {
     "containerName": container["name"], "operator": "In", "values": [2]
   }  # fmt: skip
@@ -360,7 +360,7 @@ def test_the_manifest(slice_, hosts, each, accelerator):
 def test_apply_gives_kubectl_the_manifest(cloud):
   options = ["--name", "srpo", "--image", "r/i:1", "--model-bucket", "gs://b"]
   assert sh(JOBSET, "apply", *options, "--", *TRAINER, path=cloud.path).returncode == 0
-  ((words, given),) = cloud.notes()
+  ((words, given),) = cloud.records()
   assert words == ["kubectl", "apply", "--filename=-"] and given == rendered()[0]
   dry = sh(JOBSET, "apply", *options, "--dry-run", "--", *TRAINER).stdout
   assert dry == "kubectl apply --filename=-\n" + given
@@ -375,14 +375,14 @@ def test_apply_gives_kubectl_the_manifest(cloud):
   }
 
 
-def test_the_image_copies_what_is_there():
+def test_the_image_copies_only_existing_files():
   lines = (LAUNCH / "Dockerfile").read_text().splitlines()
   sources = [word for line in lines if line.startswith("COPY") for word in line.split()[1:-1]]
   assert sources and all((ROOT / source).exists() for source in sources)
 
 
-def test_the_walk_through_can_be_walked():
-  """Each command of launch/README.md that is one of ours is accepted as it stands."""
+def test_the_commands_of_the_readme_are_accepted():
+  """Every launch/*.sh command in launch/README.md is accepted unchanged."""
   text = (LAUNCH / "README.md").read_text().replace("\\\n", " ")
   commands = [shlex.split(line) for line in re.findall(r"^    (launch/\w+\.sh .*)$", text, re.MULTILINE)]
   assert {command[1] for command in commands if "tpu_vm" in command[0]} == {

@@ -1,6 +1,6 @@
-"""The layout of the repository: which module may import which, and how long files and functions may be.
+"""Rules for the layout of the repository: which module may import which, and how long files and functions may be.
 
-All rules are read from the source with `ast`, so imports inside functions and under TYPE_CHECKING count.
+The rules are checked on the source with `ast`, so imports inside functions and under TYPE_CHECKING count.
 """
 
 import ast
@@ -39,13 +39,13 @@ def parse(file: Path) -> ast.Module:
 
 @functools.cache
 def modules() -> dict[str, Path]:
-  """Dotted name of every module of the package -> its file."""
+  """Returns {dotted name: file} of the package's modules."""
   files = sorted((ROOT / PACKAGE).rglob("*.py"))
   return {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
 
 
 def imported(node: ast.AST, module: str) -> Iterator[str]:
-  """Dotted names that a statement, or a call of import_module, imports."""
+  """Yields the dotted names that a statement or a call of import_module imports."""
   if isinstance(node, ast.Import):
     yield from (alias.name for alias in node.names)
   elif isinstance(node, ast.ImportFrom):
@@ -59,7 +59,7 @@ def imported(node: ast.AST, module: str) -> Iterator[str]:
 
 @functools.cache
 def imports(module: str) -> dict[str, int]:
-  """Imports of a module -> their line. One of the package is cut to the module that it lies in."""
+  """Returns {imported name: line} of a module. A name inside the package is cut to the module that it lies in."""
   found: dict[str, int] = {}
   for node in ast.walk(parse(modules()[module])):
     for name in imported(node, module):
@@ -78,7 +78,7 @@ def where(module: str, line: int) -> str:
 
 
 def offences(importers: Iterable[str], *targets: str, allowed: Iterable[str] = ()) -> list[str]:
-  """Imports by some modules of one of `targets`, each with its place, but for the `allowed`."""
+  """Returns the imports of `targets` by the `importers`, each with its place. Skips `allowed` ones."""
   return [
     f"{where(module, line)} imports {name}"
     for module in importers

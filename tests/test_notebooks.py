@@ -1,4 +1,4 @@
-"""The notebooks: stored without noise and with their figures; and run, on a run that is made here."""
+"""The notebooks are stored with figures and without noise, and they run on a fresh toy run."""
 
 import base64
 import importlib
@@ -30,7 +30,7 @@ def test_stored_with_figures_and_without_noise(file):
   assert all(output.output_type in ("stream", "display_data") for output in outputs)
   assert any("image/png" in o.get("data", {}) for o in outputs)
   assert not any("/tmp" in o.get("text", "") or "/home" in o.get("text", "") for o in outputs)
-  assert not any("def " in cell.source or "class " in cell.source for cell in code)  # the package defines
+  assert not any("def " in cell.source or "class " in cell.source for cell in code)  # definitions belong in the package
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
@@ -89,7 +89,7 @@ RUNS = {
 }
 
 
-@pytest.mark.slow  # about 40 s each: three kernels
+@pytest.mark.slow  # about 40 s each, for three kernels
 @pytest.mark.parametrize("changes", RUNS.values(), ids=RUNS.keys())
 def test_they_run(changes, talkative, tmp_path, monkeypatch, refresh):
   workdir = launch(toy(talkative, **changes), tmp_path / "run")
@@ -103,7 +103,9 @@ def test_they_run(changes, talkative, tmp_path, monkeypatch, refresh):
     shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert any(output.output_type == "display_data" for output in shown), file
     if file.stem == "advantages":
-      assert sum(output.output_type == "display_data" for output in shown) == 3  # what the update moved among them
+      assert (
+        sum(output.output_type == "display_data" for output in shown) == 3
+      )  # one of them shows how the update moved log-probs
       lines = [line.split() for output in shown for line in output.get("text", "").splitlines()]
       differing = {line[0]: line[2] for line in lines if len(line) == 4 and line[1].isdigit()}
       assert differing["advantage"] == differing["policy/loss"] == "0" and set(differing.values()) == {"0"}
@@ -130,7 +132,7 @@ def test_groups():
   np.testing.assert_array_equal(groups.advantages, [[0.0, 0.5], [1.0, -1.0]])
 
 
-def test_rows_that_are_no_groups():
+def test_rows_that_form_no_groups_are_refused():
   with pytest.raises(ValueError, match="2 steps"):
     as_groups(frame(step=[3, 3, 3, 4]))
   with pytest.raises(ValueError, match="different sizes"):

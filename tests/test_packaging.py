@@ -1,4 +1,4 @@
-"""Holds the wheel to what it must contain, and the pinned versions to the stated ranges."""
+"""The wheel holds all files that it needs, and the pinned versions lie in the stated ranges."""
 
 import itertools
 import os
@@ -19,7 +19,7 @@ from tests.helpers.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RECIPES = sorted(path.name for path in (ROOT / "configs").glob("*.py"))
-SHOW = "from srpo_jax.launch import parse_flags; import sys; print(parse_flags(sys.argv[1:])[:2])"
+SHOW = "from srpo_jax.cli.run_flags import parse_flags; import sys; print(parse_flags(sys.argv[1:])[:2])"
 
 
 def test_constraints_lie_in_the_ranges():
@@ -41,7 +41,7 @@ def test_exact_versions_give_a_reason():
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-  """The wheel of a copy of the tree: a build leaves files behind."""
+  """Wheel built from a copy of the tree, because a build leaves files behind."""
   folder = tmp_path_factory.mktemp("wheel")
   for name in ("srpo_jax", "configs"):
     shutil.copytree(ROOT / name, folder / "tree" / name, ignore=shutil.ignore_patterns("__pycache__"))

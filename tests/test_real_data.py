@@ -1,4 +1,4 @@
-"""Two epochs on real GSM8K questions through the same code: a short last batch, and a pool smaller than a batch."""
+"""Two epochs on real GSM8K questions, with a short last batch or with a pool smaller than a batch."""
 
 import pyarrow.parquet as pq
 import pytest

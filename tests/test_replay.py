@@ -1,4 +1,4 @@
-"""A recorded step made again: the same bits as it stands, and every kind of change found."""
+"""Replaying a recorded step gives the same bits if nothing changed, and finds every kind of change."""
 
 import json
 import os
@@ -28,7 +28,7 @@ STEP = 3
 
 @pytest.fixture(scope="module")
 def done(talkative, tmp_path_factory) -> Path:
-  """Four steps; the checkpoints of 2 and 4 are there."""
+  """Workdir of a run of four steps with the checkpoints of steps 2 and 4."""
   return launch(toy(talkative, checkpoint__keep=2), tmp_path_factory.mktemp("replay") / "run")
 
 
@@ -42,16 +42,16 @@ def differing(workdir: Path, step: int = STEP, **kwargs) -> dict[str, int]:
   return {check.name: check.differing for check in replay(workdir, step, **kwargs).checks if not check.agrees}
 
 
-def change(workdir: Path, row: int, of_step: int = STEP, **fields) -> None:
-  file = workdir / f"rollouts/step_{of_step:06d}.parquet"
+def change(workdir: Path, row: int, file_step: int = STEP, **fields) -> None:
+  file = workdir / f"rollouts/step_{file_step:06d}.parquet"
   rows = pq.read_table(file).to_pylist()
   rows[row] |= fields
   pq.write_table(pa.Table.from_pylist(rows, schema=ROLLOUT_SCHEMA), file)
 
 
 @pytest.mark.parametrize("step", [0, 1, 3])
-def test_a_step_is_what_was_recorded_to_the_last_bit(done, step):
-  """From the base, from the base through an update made again, and from a checkpoint through another."""
+def test_a_replayed_step_is_bit_equal_to_the_recorded_one(done, step):
+  """Step 0 starts from the base, step 1 repeats an update of the base, step 3 repeats an update of a checkpoint."""
   found = replay(done, step)
   assert {check.name for check in found.checks} >= {"text", "correct", "reward", "advantage", "policy/loss"}
   assert all(check.agrees and (check.largest == 0 or np.isnan(check.largest)) for check in found.checks)
@@ -62,7 +62,7 @@ def test_a_step_is_what_was_recorded_to_the_last_bit(done, step):
   np.testing.assert_array_equal(found.recorded.advantages, found.advantages)
 
 
-def test_several_updates_and_unused_groups_are_made_again_too(talkative, tmp_path):
+def test_several_updates_and_unused_groups_are_replayed_too(talkative, tmp_path):
   changes = {"loss__updates": 2, "history__mode": "none", "history__dynamic_sampling": True}
   workdir = launch(toy(talkative, train__steps=2, checkpoint__every=1, checkpoint__keep=2, **changes), tmp_path / "run")
   id_ = pq.read_table(workdir / "rollouts/step_000001.parquet").column("prompt_id")[-1].as_py()
@@ -77,19 +77,22 @@ def test_several_updates_and_unused_groups_are_made_again_too(talkative, tmp_pat
 
 
 def assert_moved(workdir: Path, found: Replayed, id_: str, step: int) -> None:
-  """What `found` says an update did to tokens, against the two checkpoints around it, each response by itself."""
+  """Asserts that `found.moved` is the difference in log-probs between the checkpoints before and after the step.
+
+  The expected values are computed for one response at a time.
+  """
   (group,) = [g for g in found.recorded.groups if g.prompt.problem.id == id_]
   policies = [load_policy(workdir, step + after) for after in (0, 1)]
   largest = 0.0
   for rollout, moved in zip(group.rollouts, found.moved[id_], strict=True):
     tokens = np.concatenate([rollout.prompt_tokens, rollout.tokens])[None]
     first, ones = len(rollout.prompt_tokens), np.ones_like(tokens)
-    of_each = []
+    of_policies = []
     for params, model, _ in policies:
       hidden = qwen2.forward(params, model, tokens, np.arange(tokens.size)[None], ones, dtype=jnp.float32)
       logprobs = jax.nn.log_softmax(qwen2.logits(qwen2.gather_head(params), hidden))[0, first - 1 : -1]
-      of_each.append(np.asarray(logprobs)[np.arange(len(rollout.tokens)), rollout.tokens])
-    np.testing.assert_allclose(moved, of_each[1] - of_each[0], atol=3e-6)
+      of_policies.append(np.asarray(logprobs)[np.arange(len(rollout.tokens)), rollout.tokens])
+    np.testing.assert_allclose(moved, of_policies[1] - of_policies[0], atol=3e-6)
     largest = max(largest, np.abs(moved).max())
   assert largest > 1e-4 and set(found.moved) == {id_}
 
@@ -121,7 +124,7 @@ def test_a_changed_figure_is_found(copy, name):
   assert differing(copy, loss=False) == {name: 1}
 
 
-def test_a_run_that_goes_on_from_another_is_replayed_from_its_checkpoint(talkative, done, tmp_path):
+def test_a_run_that_continues_another_is_replayed_from_its_checkpoint(talkative, done, tmp_path):
   shutil.copytree(done, tmp_path / "first")
   config = toy(talkative, init_from=str(tmp_path / "first"), model__path="", train__steps=6, checkpoint__every=6)
   second = launch(config, tmp_path / "second")
@@ -141,21 +144,21 @@ def test_changed_tokens_and_advantages_change_the_loss(copy, done):
   change(copy, row, advantage=rows[row]["advantage"], token_ids=[5, *rows[row]["token_ids"][1:]])
   found = differing(copy)
   assert {"text", "policy/grad_norm", "policy/logprob_gap_max"} <= set(found) and "advantage" not in found
-  change(copy, row, of_step=2, advantage=-5.0)  # an update before it: another policy
+  change(copy, row, file_step=2, advantage=-5.0)  # another update before step 3 gives another policy
   shutil.copy(done / "rollouts/step_000003.parquet", copy / "rollouts/step_000003.parquet")
   assert any(name.startswith("policy/") for name in differing(copy))
 
 
-def test_the_command_says_so_and_exits(copy, capsys):
+def test_the_command_reports_the_result_and_its_exit_status(copy, capsys):
   main([f"--workdir={copy}", f"--step={STEP}", "--no-loss"])
-  said = capsys.readouterr().out
-  assert said.endswith("step 3: as recorded\n") and "policy/" not in said
+  printed = capsys.readouterr().out
+  assert printed.endswith("step 3: as recorded\n") and "policy/" not in printed
   change(copy, 0, advantage=9.0)
   with pytest.raises(SystemExit) as ended:
     main([f"--workdir={copy}", f"--step={STEP}", "--no-loss"])
-  said = capsys.readouterr().out
-  assert ended.value.code == 1 and said.endswith("step 3: not as recorded: advantage\n")
-  assert "/0: 9.0 recorded, " in said
+  printed = capsys.readouterr().out
+  assert ended.value.code == 1 and printed.endswith("step 3: not as recorded: advantage\n")
+  assert "/0: 9.0 recorded, " in printed
 
 
 def test_without_weights_rewards_and_advantages_can_be_replayed(copy):
@@ -165,7 +168,7 @@ def test_without_weights_rewards_and_advantages_can_be_replayed(copy):
 
 
 @pytest.mark.parametrize(
-  ("args", "told"),
+  ("args", "message"),
   [
     (["--workdir=/nowhere", "--step=0"], r"/nowhere/config\.json: no such file"),
     (["--workdir={run}", "--step=4"], r"metrics\.jsonl: no row of step 4"),
@@ -176,13 +179,13 @@ def test_without_weights_rewards_and_advantages_can_be_replayed(copy):
     (["--workdir={run}", "--step=3", "--config.rollout.group=5"], r"expected the rollouts of a step, 5 a prompt"),
   ],
 )
-def test_what_is_wrong_is_named(done, args, told):
-  with pytest.raises(InputError, match=told):
+def test_what_is_wrong_is_named(done, args, message):
+  with pytest.raises(InputError, match=message):
     main([arg.format(run=done) for arg in args])
 
 
 @pytest.mark.parametrize(
-  ("fields", "told"),
+  ("fields", "message"),
   [
     ({"step": 2}, "field step: 2, expected 3"),
     ({"domain": "code"}, r"field domain: not that of q\d+ in tests\.helpers\.plugins:problems"),
@@ -195,13 +198,13 @@ def test_what_is_wrong_is_named(done, args, told):
     ({"advantage": float("nan")}, "advantage and sampler_logprobs: expected finite numbers"),
   ],
 )
-def test_rows_that_are_no_rollouts_are_named(copy, fields, told):
+def test_invalid_rollout_rows_are_named(copy, fields, message):
   change(copy, 1, **fields)
-  with pytest.raises(InputError, match=rf"step_000003\.parquet: row 1: {told}"):
+  with pytest.raises(InputError, match=rf"step_000003\.parquet: row 1: {message}"):
     replay(copy, 3, loss=False)
 
 
-def test_files_that_are_gone_or_spoiled_are_named(copy):
+def test_missing_or_damaged_files_are_named(copy):
   (copy / "rollouts/step_000003.parquet").write_bytes(b"nonsense")
   with pytest.raises(InputError, match=r"step_000003\.parquet: cannot be read"):
     replay(copy, 3)
@@ -210,7 +213,7 @@ def test_files_that_are_gone_or_spoiled_are_named(copy):
     replay(copy, 3)
 
 
-@pytest.mark.slow  # a quarter of a minute
+@pytest.mark.slow  # 15 s
 def test_a_step_of_one_device_is_replayed_on_a_mesh(done):
   env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
   command = [sys.executable, "-m", "srpo_jax.replay", f"--workdir={done}", "--step=3"]

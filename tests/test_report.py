@@ -1,4 +1,4 @@
-"""The report of a hand-made run, as files and in a real browser."""
+"""The report of a hand-made run: its data, its figures, and the page in a real browser."""
 
 import base64
 import dataclasses
@@ -39,7 +39,7 @@ def row(step, prompt, sample, correct):
 
 @pytest.fixture
 def workdir(tmp_path):
-  """Four steps, two epochs of two prompts; the second is retired after the first epoch."""
+  """Workdir with four steps in two epochs of two prompts. The second prompt is retired after the first epoch."""
   return make_workdir(tmp_path / "run")
 
 
@@ -62,13 +62,13 @@ def make_workdir(path):
 
 
 def block(page):
-  """The data that the page's script reads."""
+  """Returns the data that the page's script reads."""
   found = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
   assert len(found) == 1
   return json.loads(found[0])
 
 
-def test_data_is_what_the_run_recorded(workdir):
+def test_data_matches_the_recorded_run(workdir):
   data = block(make_report(RunFiles(workdir)))
   prompts = {p["id"]: p for p in data["prompts"]}
   assert prompts["p<b>1</b>"]["rates"] == {"0": [2, 4, 6], "1": [2, 4, 6]} and prompts["p<b>1</b>"]["retired"] is None
@@ -81,7 +81,7 @@ def test_data_is_what_the_run_recorded(workdir):
   assert rows[2]["reward"] is None and rows[2]["reason"] == "reason 2" and data["notes"] == []
 
 
-def test_a_prompt_that_a_stage_brought_back_is_not_retired(workdir):
+def test_a_prompt_that_a_stage_restored_is_not_retired(workdir):
   files = Workdir(workdir, tensorboard=False)
   pool = Pool("math", ("p2",), epoch=1)
   for epoch, retained in ((1, ["p2"]), (2, [])):
@@ -98,11 +98,14 @@ def test_large_runs_are_sampled_and_say_so(workdir):
   assert "1 of 2 prompts" in data["notes"][0] and "of 18 rollouts" in data["notes"][1]
 
 
-def test_short_rollouts_count_too(workdir):
-  """What stands beside a response takes room on the page, however short the response is."""
+def test_short_rollouts_also_count_towards_the_limit(workdir):
+  """The other fields of a rollout take room on the page, however short its response is."""
   data = prompts_and_rollouts(RunFiles(workdir), Limits(characters=3000))
   assert len(data["prompts"]) == 2 and len(data["rollouts"]) == 1 and "of 18 rollouts" in data["notes"][0]
-  assert {p["question"] for p in data["prompts"]} == {"What is p<b>1</b>?", "What is p2?"}  # of all that are listed
+  assert {p["question"] for p in data["prompts"]} == {
+    "What is p<b>1</b>?",
+    "What is p2?",
+  }  # every listed prompt has its question
 
 
 def test_numbers_that_json_does_not_have(workdir):
@@ -120,7 +123,7 @@ def test_a_run_without_rollouts(workdir):
   assert data["prompts"] == [] and "no rollouts" in data["notes"][0]
 
 
-def test_runs_are_named_by_what_tells_them_apart(tmp_path, workdir):
+def test_runs_get_the_shortest_distinct_names(tmp_path, workdir):
   one, two, three = (make_workdir(tmp_path / name) for name in ("a/run", "b/run", "c/other"))
   assert list(_named([RunFiles(workdir)])) == ["run"]
   assert list(_named([RunFiles(one), RunFiles(three)])) == ["run", "other"]
@@ -137,7 +140,7 @@ def test_every_rate_of_reflection_has_a_curve():
   assert rates <= shown and len({panel.title for panel in panels(["math"])}) == len(panels(["math"]))
 
 
-def test_what_only_a_compared_run_has_is_drawn(tmp_path, workdir):
+def test_curves_of_only_the_compared_run_are_drawn(tmp_path, workdir):
   other = make_workdir(tmp_path / "other")
   (workdir / "eval.jsonl").unlink()
   rows = (other / "metrics.jsonl").read_text().replace("math/", "code/")
@@ -154,7 +157,7 @@ def test_figures_are_images_without_script(workdir):
   page = make_report(RunFiles(workdir), [RunFiles(other)])
   figures = [base64.b64decode(code).decode() for code in re.findall(r'src="data:image/svg\+xml;base64,([^"]*)"', page)]
   assert len(figures) >= 6 and all(svg.lstrip().startswith("<?xml") and "<script" not in svg for svg in figures)
-  assert "://" not in re.sub(r'"data:image[^"]*"', "", page)  # nothing to fetch
+  assert "://" not in re.sub(r'"data:image[^"]*"', "", page)  # the page fetches nothing
 
 
 def test_the_question_of_a_prompt():
@@ -171,13 +174,13 @@ def test_the_question_of_a_prompt():
     ("eval.jsonl", '{"step": 0}\n', r"eval\.jsonl:1: field set: expected text"),
   ],
 )
-def test_rows_that_are_none_are_named(workdir, file, text, message):
+def test_invalid_rows_are_named(workdir, file, text, message):
   (workdir / file).write_text(text)
   with pytest.raises(InputError, match=message):
     main(["--workdir", str(workdir)])
 
 
-def test_what_is_no_run_is_named(tmp_path, workdir):
+def test_bad_arguments_and_files_are_named(tmp_path, workdir):
   with pytest.raises(InputError, match=r"nothing: no config.json"):
     main(["--workdir", str(tmp_path / "nothing")])
   with pytest.raises(InputError, match="--out: expected an existing folder"):
@@ -225,10 +228,10 @@ def test_in_a_browser(workdir, browser):
   assert cells(browser, "prompts", 0) == ["p<b>1</b>", "p2"] and cells(browser, "prompts", 2) == ["2/4", "4/4"]
   assert len(browser.find_elements("css selector", ".figures img")) >= 6
   sizes = [int(image.get_property("naturalWidth")) for image in browser.find_elements("css selector", ".figures img")]
-  assert min(sizes) > 100  # each was decoded
+  assert min(sizes) > 100  # the browser decoded each image
 
   field = browser.find_element("id", "filter")
-  field.send_keys("IS P2")  # of the question
+  field.send_keys("IS P2")  # matches the question
   assert cells(browser, "prompts", 0) == ["p2"] and cells(browser, "prompts", 4) == ["epoch 0"]
   field.clear()
   field.send_keys(" ")
@@ -252,18 +255,19 @@ def test_in_a_browser(workdir, browser):
   assert "</script><script>" in shown.text and "{{title}}" in shown.text
   assert browser.execute_script("return document.querySelectorAll('#rollouts img, #rollouts script').length") == 0
 
-  assert "tests passed" not in [head.text for head in browser.find_elements("css selector", "#rollouts th")]  # math
+  # Only rollouts of code have this column.
+  assert "tests passed" not in [head.text for head in browser.find_elements("css selector", "#rollouts th")]
   browser.find_element("id", "close").click()
   assert not browser.find_element("id", "viewer").is_displayed()
-  assert browser.switch_to.active_element.text.startswith("p<b>1</b>")  # the row that was opened
+  assert browser.switch_to.active_element.text.startswith("p<b>1</b>")  # focus is back on the row that was opened
 
-  assert browser.title == "run"  # nothing that a model wrote has run
+  assert browser.title == "run"  # no text of a model ran as script
   assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
 
 
 @pytest.mark.slow
 def test_a_hundred_thousand_rollouts(tmp_path, browser):
-  """About 20 s: the page is made, opens, and filters."""
+  """The page of a large run is written, opens and filters. Takes about 20 s."""
   path = make_workdir(tmp_path / "large")
   files = Workdir(path, tensorboard=False)
   rng = np.random.default_rng(0)
@@ -284,7 +288,7 @@ def test_a_hundred_thousand_rollouts(tmp_path, browser):
 
 
 def test_a_run_in_an_object_store(tmp_path, store):
-  """Its files are read, and the page is put, where they are."""
+  """The report reads the run's files from the store and writes the page there."""
   local = make_workdir(tmp_path / "run")
   remote = as_path("gs://bucket/run")
   for file in local.rglob("*"):

@@ -1,3 +1,5 @@
+"""The score command: verdicts of a file's rows, rejected rows, and bad arguments."""
+
 import json
 import os
 import subprocess
@@ -17,7 +19,7 @@ def row(id: object = "a", answer: object = "5", stated: str = "5", **fields: obj
 
 
 def score(folder: Path, lines: Sequence[object], *options: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-  """Runs the command on `lines` (objects become JSON, text and bytes are written as they are)."""
+  """Runs the command on `lines` (objects become JSON, text and bytes are written unchanged)."""
   data = b"".join(_encoded(line) + b"\n" for line in lines)
   (folder / "in.jsonl").write_bytes(data)
   return run("--input", str(folder / "in.jsonl"), "--out", str(folder / "out.jsonl"), *options, code=code)
@@ -52,7 +54,7 @@ def test_a_file_is_scored_in_its_order(tmp_path: Path) -> None:
     row("right"),
     row("wrong", stated="6"),
     row("proof", r"2+\sqrt{3}", r"\sqrt{3}+2"),
-    row("right", stated="2+3"),  # an id may come again: samples of one prompt
+    row("right", stated="2+3"),  # an id may repeat, for samples of one prompt
     row(7, 5),
     row("float", 5.0),
     row("cut", ended=False, response=truncated),
@@ -107,7 +109,7 @@ BAD = [
 ]
 
 
-def test_bad_rows_are_set_aside_with_their_line(tmp_path: Path) -> None:
+def test_bad_rows_are_rejected_with_their_line_number(tmp_path: Path) -> None:
   lines = [row("first"), *(line for line, _ in BAD), row("last")]
   done = score(tmp_path, lines)
   refused(done, f"{len(BAD)} of {len(BAD) + 2} rows rejected", "out.jsonl.rejected.jsonl")
@@ -116,7 +118,7 @@ def test_bad_rows_are_set_aside_with_their_line(tmp_path: Path) -> None:
     (number, reason) for number, (_, reason) in enumerate(BAD, start=2)
   ]
   score(tmp_path, [row("first")])
-  assert not (tmp_path / "out.jsonl.rejected.jsonl").exists()  # it would speak of another file
+  assert not (tmp_path / "out.jsonl.rejected.jsonl").exists()  # an old one would describe another input
 
 
 @pytest.mark.parametrize(("line", "reason"), [BAD[0], BAD[9], BAD[10]])
@@ -151,7 +153,7 @@ def test_bad_arguments_end_with_one_line(tmp_path: Path, arguments: tuple[str, .
 
 
 def test_an_unjudged_row_has_null_for_a_reward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-  """Through the entry point itself, with a worker that cannot be started."""
+  """Calls the entry point with a worker that cannot be started."""
   from srpo_jax import score as command
 
   (tmp_path / "in.jsonl").write_text(json.dumps(row("a", r"2+\sqrt{3}", r"\sqrt{3}+2")) + "\n")

@@ -1,4 +1,4 @@
-"""Micro-batches, by hand."""
+"""Padded and packed micro-batches against arrays written by hand."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def rollout(prompt, tokens):
 
 
 def test_rows_targets_and_padding():
-  # Token 0 is a real token here, and so is a repeated one: masks come from lengths.
+  # Token 0 and repeated tokens are real tokens here, because masks come from lengths.
   batches = make_micro_batches(
     [(rollout([5, 6], [7, 0, 0]), 0.5), (rollout([0, 1, 2, 3], [4, 8, 9]), -1.0), (rollout([1], [2]), 2.0)],
     rows=2,
@@ -39,7 +39,7 @@ def test_packed_rows():
     (rollout([1], [2]), 2.0),
     (rollout([3, 3], [1]), 3.0),
   ]
-  # Sizes 5, 7, 2, 3 into rows of 8, longest first: 7 | 5 and 3 | 2, for the row of the 7 has room for 1 only.
+  # Sizes 5, 7, 2 and 3 go into rows of 8, longest first: 7 | 5 and 3 | 2. The row with the 7 has room for 1 token only.
   first, second = pack_micro_batches(responses, rows=2, row_tokens=8)
   np.testing.assert_array_equal(first.tokens, [[0, 1, 2, 3, 4, 8, 9, 0], [5, 6, 7, 0, 0, 3, 3, 1]])
   np.testing.assert_array_equal(first.segments, [[1] * 7 + [0], [1] * 5 + [2] * 3])
@@ -64,10 +64,10 @@ def test_a_response_longer_than_a_row_is_refused():
   [lambda r: make_micro_batches(r, rows=3, length_bucket=4), lambda r: pack_micro_batches(r, rows=2, row_tokens=16)],
 )
 def test_each_response_lies_whole_in_one_row(cut):
-  """Losses over whole responses rely on it."""
+  """Losses that are computed over whole responses rely on this."""
   rng = np.random.default_rng(0)
   responses = [(rollout([1] * int(rng.integers(1, 5)), rng.integers(0, 9, i % 11 + 1)), float(i)) for i in range(1, 24)]
-  found = {}  # advantage, which names the response -> (micro-batch, row, segment) of its tokens
+  found = {}  # advantage (unique to its response) -> (micro-batch, row, segment) of each of its tokens
   for place, batch in enumerate(cut(responses)):
     segment = np.take_along_axis(batch.segments, batch.source, axis=1)
     for row, target in np.argwhere(batch.in_loss):
@@ -90,7 +90,7 @@ def naive_first_fit(sizes, capacity):
   return bins
 
 
-def test_first_fit_is_that_of_the_definition():
+def test_first_fit_matches_its_definition():
   rng = np.random.default_rng(0)
   for n in (0, 1, 2, 30, 200):
     sizes = rng.integers(1, 101, n).tolist()
@@ -98,7 +98,7 @@ def test_first_fit_is_that_of_the_definition():
 
 
 def test_a_long_tail_packs_with_little_padding():
-  """Lengths as the published runs have them, a tenth of the size: mean 250, limit 1,024, prompts beside."""
+  """Lengths are a tenth of those in the published runs: mean 250, limit 1,024, with prompts of 10 to 59 tokens."""
   rng = np.random.default_rng(0)
   lengths = np.clip(rng.lognormal(5.2, 0.8, 2048), 1, 1024).astype(int)
   prompts = rng.integers(10, 60, 2048)

@@ -1,4 +1,4 @@
-"""A run goes on under another mesh than it was saved on, from the same values."""
+"""A run resumes on a mesh other than the one it was saved on, from the same values."""
 
 import pytest
 
@@ -16,14 +16,14 @@ def test_a_run_moves_between_meshes(talkative, tmp_path):
   assert found["starts"] == [
     {"from": 2 * i, "equal": True, "devices": 1 if mesh == (1, 1, 1) else 8} for i, mesh in enumerate(meshes)
   ]
-  # A process with one device reads what eight have written, and the run goes on there.
+  # A process with one device reads the checkpoint of eight devices and resumes the run.
   params, _, step = load_policy(tmp_path / "r")
   assert (step, digest(params)) == (8, found["digest"])
   launch(toy(talkative, train__steps=9), tmp_path / "r")
-  # The same run on one device: counts are equal, and numbers but for the order of sums.
-  alone = metrics(launch(toy(talkative, train__steps=9), tmp_path / "alone"))
+  # The same run on one device has equal counts. Its floats differ only by the order of summation.
+  single = metrics(launch(toy(talkative, train__steps=9), tmp_path / "single"))
   assert [row["step"] for row in metrics(tmp_path / "r")] == list(range(9))
-  for got, expected in zip(timeless(metrics(tmp_path / "r")), timeless(alone), strict=True):
+  for got, expected in zip(timeless(metrics(tmp_path / "r")), timeless(single), strict=True):
     for name, value in got.items():
       if isinstance(value, float):
         assert value == pytest.approx(expected[name], rel=1e-4, abs=1e-5), (got["step"], name)

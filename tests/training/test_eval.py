@@ -1,4 +1,4 @@
-"""The held-out row, from hand-made verdicts."""
+"""Every field of a held-out evaluation row, computed from hand-made verdicts."""
 
 import numpy as np
 
@@ -8,7 +8,8 @@ from srpo_jax.rollout.collector import Group
 from srpo_jax.training.eval import evaluate
 from srpo_jax.types import Problem, Rollout, Verdict
 
-# problem -> ((format, correct) of its two samples at temperature 1, and of its greedy response)
+# problem -> (difficulty, verdicts of its two samples at temperature 1, verdict of its greedy response).
+# A verdict is (format, correct).
 OUTCOMES = {
   "a": ("easy", [(1, 1), (1, 0)], (1, 1)),
   "b": ("easy", [(0, 1), (1, 1)], (0, 0)),
@@ -17,7 +18,7 @@ OUTCOMES = {
 
 
 class FakeCollector:
-  """Gives the outcomes above for what it is asked, and keeps the questions."""
+  """Returns the outcomes above and records the arguments of each call."""
 
   def __init__(self):
     self.asked = []

@@ -1,4 +1,4 @@
-"""The update: against a plain computation of the same loss, and the same however the batch is cut."""
+"""The update matches a plain computation of the same loss, and does not depend on how the batch is cut."""
 
 import dataclasses
 import re
@@ -20,7 +20,7 @@ OPTIONS = LearnerOptions(head_chunk=4)
 
 @pytest.fixture(scope="module")
 def rollouts(model):
-  """Responses of very different lengths: their micro-batches hold very different numbers of tokens."""
+  """Responses of very different lengths, so that micro-batches hold very different numbers of tokens."""
   rng = np.random.default_rng(0)
 
   def one(i):
@@ -43,7 +43,7 @@ def n_tokens(rollouts):
 
 
 def plain_loss(params, config, rollouts, advantages=ADVANTAGES, temperature=1.0):
-  """Row by row, unpadded, the whole head at once."""
+  """Computes the loss row by row, without padding, with all logits of a row at once."""
   total = 0.0
   for rollout, advantage in zip(rollouts, advantages, strict=True):
     row = jnp.concatenate([rollout.prompt_tokens, rollout.tokens])[None]
@@ -65,7 +65,7 @@ def gradients(model, batches, n, options=OPTIONS):
 
 
 def assert_close(got, expected, tolerance=1e-5):
-  """Each leaf within `tolerance` of its largest magnitude."""
+  """Asserts that each leaf is within `tolerance` times its largest expected magnitude."""
   for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
     np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * float(jnp.abs(b).max()))
 
@@ -91,7 +91,7 @@ def test_gradient_is_the_same_packed(model, rollouts, expected, rows, row_tokens
   assert loss == pytest.approx(gradients(model, cut(rollouts, 3), n_tokens(rollouts))[1], rel=1e-5)
 
 
-def test_packed_responses_that_saw_each_other_would_be_seen(model, rollouts, expected):
+def test_attention_between_packed_responses_would_be_noticed(model, rollouts, expected):
   (batch,) = pack_micro_batches(list(zip(rollouts, ADVANTAGES, strict=True)), rows=1, row_tokens=128)
   wrong = gradients(model, [batch._replace(segments=np.minimum(batch.segments, 1))], n_tokens(rollouts))[0]
   with pytest.raises(AssertionError):
@@ -108,7 +108,7 @@ def test_packed_batches_compile_once(model, rollouts):
   assert learner.accumulate._cache_size() == 1
 
 
-def test_a_normalisation_per_micro_batch_would_be_seen(model, rollouts, expected):
+def test_normalising_per_micro_batch_would_be_noticed(model, rollouts, expected):
   batches = cut(rollouts, 2)
   parts = [gradients(model, [b], int(b.in_loss.sum()))[0] for b in batches]
   wrong = jax.tree.map(lambda *leaves: sum(leaves) / len(batches), *parts)
@@ -130,14 +130,14 @@ def test_a_response_without_advantage_may_be_left_out(model, rollouts, expected)
   assert_close(gradients(model, batches, n_tokens(rollouts))[0], expected)
 
 
-def test_update_is_one_adamw_step_behind_a_norm_clip(model, rollouts, expected):
+def test_update_is_one_adamw_step_after_a_norm_clip(model, rollouts, expected):
   config, params = model
   learner = Learner(config, make_optimizer(**ADAMW), OPTIONS)
   copy = jax.tree.map(jnp.copy, params)
   state, metrics = learner.update(learner.init(copy), cut(rollouts, 3), n_tokens(rollouts), 7)
   norm = float(np.sqrt(sum(float(jnp.sum(g**2)) for g in jax.tree.leaves(expected))))
   assert metrics.grad_norm == pytest.approx(norm, rel=1e-4)
-  # AdamW's first step, by hand: moments (1 - b) g and (1 - b) g^2, both bias-corrected back to g and g^2.
+  # AdamW's first step by hand: the moments (1 - b) g and (1 - b) g^2 are bias-corrected back to g and g^2.
   for new, old, g in zip(*map(jax.tree.leaves, (state.params, params, expected)), strict=True):
     g = np.asarray(g) * min(1.0, 1.0 / norm)
     step = np.asarray(new - old)
@@ -148,7 +148,7 @@ def test_update_is_one_adamw_step_behind_a_norm_clip(model, rollouts, expected):
 
 
 def test_off_policy_ratio_reads_the_old_logprobs(model, rollouts):
-  """Old log-probs lower by log 1.1 make every ratio 1.1: the gradient grows by it; lower by log 1.5, the clip holds."""
+  """Old log-probs lowered by log 1.1 make every ratio 1.1 and scale the gradient by it. Log 1.5 clips every token."""
   config, params = model
   options = dataclasses.replace(OPTIONS, on_policy=False)
   learner = Learner(config, optax.identity(), options)
@@ -208,7 +208,7 @@ def test_no_array_of_batch_time_vocab_in_the_update(model, rollouts, remat):
   options = dataclasses.replace(OPTIONS, remat=remat)
 
   def largest(options):
-    """Elements of the largest array of the compiled update that has a vocabulary axis, embedding aside."""
+    """Returns the size of the compiled update's largest array with a vocabulary axis, the embedding excluded."""
     n = jnp.float32(9)
     grad = jax.jit(jax.grad(lambda p: micro_batch_loss(p, batch, n, n, config=config, options=options)[0]))
     text = grad.lower(params).compile().as_text()
@@ -217,5 +217,5 @@ def test_no_array_of_batch_time_vocab_in_the_update(model, rollouts, remat):
     return max(int(np.prod(s)) for s in with_vocab)
 
   assert largest(options) <= rows * options.head_chunk * config.vocab_size
-  # The search would find one: with a single chunk there is an array of batch x time x vocab.
+  # Proof that the search works: a single chunk does produce an array of batch x time x vocab.
   assert largest(dataclasses.replace(options, head_chunk=targets)) >= rows * targets * config.vocab_size

@@ -1,4 +1,4 @@
-"""Whole runs on a small random model: files, resume, history, controls."""
+"""Whole runs on a small random model: files, resuming, history resampling, evaluation and refusals."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from tests.helpers.runs import STEPS, assert_same_run, history, launch, metrics,
 
 
 def test_packed_rows_train_as_padded_ones(finished_run, talkative, tmp_path):
-  """The same first step, and updates so alike that the later steps sample the same tokens."""
+  """The first step is the same, and updates are close enough that later steps sample the same tokens."""
   sizes = {"data__max_prompt_tokens": 1012, "train__pack_tokens": 1024, "train__micro_batch": 1}
   packed = launch(toy(talkative, **sizes), tmp_path / "packed")
   for got, expected in zip(metrics(packed), metrics(finished_run), strict=True):
@@ -32,7 +32,7 @@ def test_packed_rows_train_as_padded_ones(finished_run, talkative, tmp_path):
     toy(talkative, **sizes | {"train__pack_tokens": 1023})
 
 
-def test_files_hold_what_happened(finished_run, talkative):
+def test_files_record_the_run(finished_run, talkative):
   rows = metrics(finished_run)
   assert [row["step"] for row in rows] == [0, 1, 2, 3]
   # 7 prompts in batches of 3: the third batch of epoch 0 is short.
@@ -42,12 +42,12 @@ def test_files_hold_what_happened(finished_run, talkative):
   seen = [r for s in range(3) for r in rollouts(finished_run, s)]
   assert {(r["prompt_id"], r["sample"]) for r in seen} == {(f"q{i}", s) for i in range(7) for s in range(4)}
   for entry in history(finished_run, 0):
-    of_prompt = [r for r in seen if r["prompt_id"] == entry["prompt_id"]]
-    correct = sum(r["correct"] for r in of_prompt)
+    prompt_rows = [r for r in seen if r["prompt_id"] == entry["prompt_id"]]
+    correct = sum(r["correct"] for r in prompt_rows)
     assert (entry["n"], entry["n_correct"]) == (4, correct)
-    assert entry["n_truncated"] == sum(r["truncated"] for r in of_prompt)
+    assert entry["n_truncated"] == sum(r["truncated"] for r in prompt_rows)
     assert entry["retained"] == (correct < 4)
-    assert entry["mean_reward"] == pytest.approx(np.mean([r["reward"] for r in of_prompt]))
+    assert entry["mean_reward"] == pytest.approx(np.mean([r["reward"] for r in prompt_rows]))
   assert rows[3]["math/pool_size"] == sum(entry["retained"] for entry in history(finished_run, 0))
 
 
@@ -95,7 +95,7 @@ def test_both_backends_train_alike(finished_run, talkative, tmp_path):
 
 @pytest.mark.parametrize("kill_at", [3, 34], ids=["before the first checkpoint", "between two checkpoints"])
 def test_resume_after_sigkill(finished_run, talkative, tmp_path, kill_at):
-  """Killed while scoring: in step 0, and in step 3, past the checkpoint of step 2 and the end of epoch 0."""
+  """The run is killed while scoring in step 0, or in step 3, after the checkpoint of step 2 and the end of epoch 0."""
   workdir, config_file = tmp_path / "k", tmp_path / "config.py"
   config_file.write_text(
     "from tests.helpers.runs import toy\nfrom ml_collections import ConfigDict\nimport dataclasses\n"
@@ -106,7 +106,7 @@ def test_resume_after_sigkill(finished_run, talkative, tmp_path, kill_at):
   killed = subprocess.run(command, cwd=ROOT, env=os.environ | {"SRPO_TEST_KILL_AT": str(kill_at)}, capture_output=True)
   assert killed.returncode == -9
   if kill_at > 3:
-    assert len(metrics(workdir)) == 3  # step 2 is past the checkpoint: its row must not stand twice
+    assert len(metrics(workdir)) == 3  # the row of step 2 is newer than the checkpoint and must not appear twice
     with (workdir / "metrics.jsonl").open("a") as file:
       file.write('{"step": 3, "cut by the k')
   subprocess.run(command, cwd=ROOT, env=os.environ | {"SRPO_TEST_KILL_AT": "0"}, check=True, capture_output=True)
@@ -162,7 +162,7 @@ def test_another_base_under_the_same_path_is_refused(talkative, tmp_path):
   assert (tmp_path / "r" / "model" / "config.json").read_bytes() == kept
 
 
-def test_divergence_stops_the_run_and_its_last_checkpoint_stands(talkative, tmp_path):
+def test_divergence_stops_the_run_and_its_last_checkpoint_remains(talkative, tmp_path):
   with pytest.raises(TrainingError, match=r"step 1: .*diverged"):
     launch(toy(talkative, optimizer__learning_rate=1e30, checkpoint__every=1), tmp_path / "r")
   lines = (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()
@@ -192,12 +192,12 @@ def test_other_rows_under_the_same_name_are_refused(talkative, tmp_path):
 def test_several_updates_a_batch(talkative, tmp_path):
   workdir = launch(toy(talkative, loss__updates=3, train__steps=2, optimizer__learning_rate=0.05), tmp_path / "u")
   rows = metrics(workdir)
-  assert all(row["policy/logprob_gap_max"] < 1e-3 for row in rows)  # of the policy before the first update
+  assert all(row["policy/logprob_gap_max"] < 1e-3 for row in rows)  # measured on the policy before the first update
   assert any(row["policy/clip_frac"] > 0 for row in rows)  # later updates are off policy
 
 
 def test_resampling_retires_solved_prompts_by_correctness(talkative, tmp_path, caplog):
-  """Solved prompts leave after epoch 0 though their rewards vary; unsolved ones stay through epoch 1."""
+  """Solved prompts leave after epoch 0 although their rewards vary. Unsolved prompts stay through epoch 1."""
   changes = {"reward__function": "tests.helpers.plugins:first_is_solved", "train__steps": 0, "train__epochs": 2}
   workdir = launch(toy(talkative, **changes, rollout__max_new_tokens=40), tmp_path / "s")
   truncated = {r["prompt_id"] for s in range(3) for r in rollouts(workdir, s) if r["truncated"]}
@@ -245,7 +245,7 @@ def test_dynamic_sampling_fills_the_batch_with_mixed_groups(talkative, tmp_path)
     groups = np.array([r["correct"] for r in rollouts(workdir, row["step"])]).reshape(-1, 2).sum(1)
     advantages = np.array([r["advantage"] for r in rollouts(workdir, row["step"])]).reshape(-1, 2)
     mixed = groups == 1
-    assert mixed.sum() == 3 and mixed[-1]  # and not a prompt more than that took
+    assert mixed.sum() == 3 and mixed[-1]  # sampling stops at the third mixed group
     assert not advantages[~mixed].any()
     spent += 2 * len(groups)
     assert row["rollouts/spent"] == spent
@@ -258,8 +258,8 @@ def test_a_pool_smaller_than_the_batch(talkative, tmp_path):
   assert metrics(workdir)[1]["math/epoch"] == 1
 
 
-def test_evaluation_has_keys_of_its_own(finished_run, talkative, tmp_path):
-  """Switched on, it changes no number of training: metrics, rollouts, history and parameters, bit for bit."""
+def test_evaluation_uses_its_own_random_keys(finished_run, talkative, tmp_path):
+  """Evaluation leaves metrics, rollouts, history and parameters of training equal bit for bit."""
   changes = {
     "data__eval": "tests.helpers.plugins:problems",
     "data__eval_limit": 9,
@@ -274,14 +274,14 @@ def test_evaluation_has_keys_of_its_own(finished_run, talkative, tmp_path):
 
 
 def test_longer_held_out_prompts_change_nothing_either(finished_run, talkative, tmp_path):
-  """They need larger caches, over which sums would be taken in another order."""
+  """Longer prompts need larger caches. Sums over those would be taken in another order."""
   changes = {"data__eval": "tests.helpers.plugins:long_problems", "eval__every": 2, "eval__samples": 2}
   workdir = launch(toy(talkative, **changes), tmp_path / "v")
   assert_same_run(workdir, finished_run)
   assert [row["step"] for row in read_rows(workdir / "eval.jsonl")] == [0, 2, 4]
 
 
-def test_a_purpose_draws_for_itself(talkative, tmp_path):
+def test_training_and_evaluation_draw_different_samples(talkative, tmp_path):
   with Run(toy(talkative), tmp_path / "p") as run:
     state, *_ = run.start()
     ask = {"step": 0, "samples": 4, "temperature": 1.0, "max_new_tokens": 12}

@@ -1,4 +1,4 @@
-"""A loss of a user's own: by hand, the same however the batch is cut, refused where it is wrong, resumed, replayed."""
+"""User-defined losses: values by hand, independence of how the batch is cut, refusals, resuming and replaying."""
 
 import dataclasses
 import importlib
@@ -32,7 +32,7 @@ KL = "tests.helpers.losses:kl"
 
 @pytest.fixture(autouse=True)
 def examples(tmp_path, monkeypatch):
-  """The examples of the document, to be imported as they stand there."""
+  """Makes the examples of docs/extending.md importable, unchanged."""
   for name, code in EXAMPLES.items():
     (tmp_path / name).write_text(code)
     monkeypatch.delitem(sys.modules, name.removesuffix(".py"), raising=False)
@@ -54,8 +54,9 @@ def test_the_examples_are_short():
 
 
 def test_gspo_by_hand():
-  """Three responses of four in the batch, two of them packed into one row, with old and new log-probs that differ."""
-  log_ratio = np.array([[4e-4, 0.0, 1e-3], [-8e-4, -2e-4, 0.0]])  # first row: two tokens, then one; then two, padding
+  """Three of the batch's four responses, two of them packed into one row, with old and new log-probs that differ."""
+  # Row 1 holds a response of two tokens and one of one token. Row 2 holds a response of two tokens and padding.
+  log_ratio = np.array([[4e-4, 0.0, 1e-3], [-8e-4, -2e-4, 0.0]])
   old = np.array([[-1.0, -0.5, -0.25], [-0.5, -1.0, -9.0]])
   inputs = make_inputs(
     old + log_ratio,
@@ -66,18 +67,18 @@ def test_gspo_by_hand():
     n_responses=4,
   )
   found, clipped, slope = value_and_gradient(load_loss("my_gspo:gspo"), inputs)
-  # Means of the log-ratios 2e-4, 1e-3, -5e-4: ratios 1.0002, 1.0010, 0.9995. The clip range is 0.9997 to 1.0004, so
-  # the second is clipped (A > 0) and the third too (A < 0): 2 * 1.0002 + 1 * 1.0004 - 1 * 0.9997.
+  # The mean log-ratios 2e-4, 1e-3 and -5e-4 give the ratios 1.0002, 1.0010 and 0.9995. The clip range is 0.9997 to
+  # 1.0004, so the second (A > 0) and the third (A < 0) are clipped: 2 * 1.0002 + 1 * 1.0004 - 1 * 0.9997.
   first = math.exp(2e-4)
   assert found == pytest.approx(-(2 * first + 1.0004 - 0.9997) / 4, abs=1e-6)
   assert found == pytest.approx(-0.500275, abs=1e-6)
   np.testing.assert_array_equal(clipped, [[False, False, True], [True, True, False]])
-  # Each of the two tokens of the first response has half of d(2 * ratio): 2 * 1.0002 / 2 / 4.
+  # Each of the first response's two tokens gets half of d(2 * ratio): 2 * 1.0002 / 2 / 4.
   np.testing.assert_allclose(slope, [[-first / 4, -first / 4, 0], [0, 0, 0]], atol=1e-6)
 
 
 def test_cispo_by_hand():
-  """Three tokens of five in the batch, with ratios 1.5, 3 and 0.1."""
+  """Three of the batch's five tokens, with the ratios 1.5, 3 and 0.1."""
   new, old = np.log([[0.6, 0.9, 0.05, 0.5]]), np.log([[0.4, 0.3, 0.5, 0.1]])
   inputs = make_inputs(new, old, [[2.0, 2.0, -1.0, 9.0]], [[True, True, True, False]], 5)
   found, clipped, slope = value_and_gradient(load_loss("my_cispo:cispo"), inputs)
@@ -89,7 +90,7 @@ def test_cispo_by_hand():
 
 
 def test_kl_to_the_reference_by_hand():
-  """Two tokens with reference / new probability 2 and 1/2 and ratio 1 to the old policy."""
+  """Two tokens whose reference / new probabilities are 2 and 1/2, with ratio 1 to the old policy."""
   new = np.log([[0.25, 0.5, 0.1]])
   inputs = make_inputs(
     new,
@@ -99,7 +100,8 @@ def test_kl_to_the_reference_by_hand():
     reference_logprob=jnp.asarray(np.log([[0.5, 0.25, 0.7]]), jnp.float32),
   )
   found, _, slope = value_and_gradient(losses.kl, inputs)
-  # k3 = q - log q - 1: 2 - 0.693147 - 1 = 0.306853 and 0.5 + 0.693147 - 1 = 0.193147; objective 1 - 3 = -2.
+  # With q = reference / new, k3 = q - log q - 1 is 2 - 0.693147 - 1 = 0.306853 and 0.5 + 0.693147 - 1 = 0.193147.
+  # The objective without it is 1 - 3 = -2.
   assert found == pytest.approx((2 + 0.1 * (0.306853 + 0.193147)) / 2, abs=1e-6)
   # d k3 / d new = 1 - q.
   np.testing.assert_allclose(slope, [[(-1 + 0.1 * (1 - 2)) / 2, (3 + 0.1 * (1 - 0.5)) / 2, 0]], atol=1e-6)
@@ -120,8 +122,11 @@ def make_responses():
 
 
 @pytest.mark.parametrize("spec", ["", "my_gspo:gspo", "my_cispo:cispo"], ids=["built-in", "gspo", "cispo"])
-def test_the_same_padded_packed_and_in_micro_batches(model, spec):
-  """Second update of two, so that old and new log-probs differ: 1, 2 and 4 padded micro-batches, and packed rows."""
+def test_padding_packing_and_micro_batches_give_the_same_update(model, spec):
+  """Cuts the batch into 1, 2 and 4 padded micro-batches and into packed rows.
+
+  The second of two updates is compared, so that old and new log-probs differ.
+  """
   config, params = model
   adamw = make_optimizer(learning_rate=1e-4, b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.0, clip_norm=1.0)
   options = LearnerOptions(head_chunk=4, on_policy=False, loss=load_loss(spec) if spec else None)
@@ -149,7 +154,7 @@ def test_the_same_padded_packed_and_in_micro_batches(model, spec):
 
 
 @pytest.mark.parametrize(
-  ("name", "told"),
+  ("name", "message"),
   [
     ("bare", r"returned float32 of shape \(\), expected srpo_jax\.algorithm\.loss\.LossOutputs"),
     ("per_token", r"returned float32 of shape \(3, 4\) as loss, expected a floating-point scalar"),
@@ -162,13 +167,13 @@ def test_the_same_padded_packed_and_in_micro_batches(model, spec):
     ("absent", r"has no absent"),
   ],
 )
-def test_what_is_wrong_with_a_loss_is_named(name, told):
-  with pytest.raises(InputError, match=rf"tests\.helpers\.losses:{name}.* {told}") as error:
+def test_what_is_wrong_with_a_loss_is_named(name, message):
+  with pytest.raises(InputError, match=rf"tests\.helpers\.losses:{name}.* {message}") as error:
     load_loss(f"tests.helpers.losses:{name}")
   assert "\n" not in str(error.value)
 
 
-def test_a_gradient_at_zero_advantage_is_refused_where_those_are_left_out():
+def test_a_gradient_at_zero_advantage_is_refused_if_such_responses_are_skipped():
   assert load_loss(KL) is losses.kl
   with pytest.raises(
     InputError, match=rf"config\.loss\.function: {KL} has a gradient at zero advantage.*skip_zero_adv"
@@ -210,7 +215,7 @@ def test_an_example_is_resumed_and_replayed(talkative, tmp_path, spec):
 
 
 def test_a_loss_with_a_reference_survives_a_kill_and_is_replayed(talkative, tmp_path):
-  """Killed in step 2, past the checkpoint of step 2: the resumed run loads the base again as the reference."""
+  """The run is killed in step 2, after the checkpoint of step 2. On resume it loads the base again as the reference."""
   done = launch(toy(talkative, **changes_for(KL)), tmp_path / "a")
   config_file, workdir = tmp_path / "config.py", tmp_path / "k"
   changes = changes_for(KL) | {"reward__function": "tests.helpers.plugins:parity_then_kill"}
@@ -223,22 +228,22 @@ def test_a_loss_with_a_reference_survives_a_kill_and_is_replayed(talkative, tmp_
   assert killed.returncode == -9 and len(metrics(workdir)) == 2
   subprocess.run(command, cwd=ROOT, env=os.environ | {"SRPO_TEST_KILL_AT": "0"}, check=True, capture_output=True)
   assert_same_run(done, workdir)
-  assert_replayed(done, 2)  # from the checkpoint of step 2
-  assert_replayed(done, 1)  # from the base, through the update of step 0
+  assert_replayed(done, 2)  # starts from the checkpoint of step 2
+  assert_replayed(done, 1)  # starts from the base and repeats the update of step 0
 
 
-def test_the_reference_of_a_second_run_is_what_it_began_from(talkative, tmp_path):
+def test_the_reference_of_a_second_run_is_its_initial_policy(talkative, tmp_path):
   first = launch(toy(talkative, train__steps=2), tmp_path / "first")
   changes = changes_for(KL) | {"init_from": str(first), "model__path": "", "train__steps": 4}
   done = launch(toy(talkative, **changes), tmp_path / "a")
   launch(toy(talkative, **changes | {"train__steps": 3}), tmp_path / "b")
   assert_same_run(done, launch(toy(talkative, **changes), tmp_path / "b"))
   assert all(check.agrees for check in replay(done, 3).checks)
-  # The policy of its first step is its reference: the KL term is 0, and the loss is the built-in one.
+  # In the first step the policy equals the reference, so the KL term is 0 and the loss equals the built-in loss.
   plain = launch(toy(talkative, **changes | {"loss__function": "", "loss__updates": 1}), tmp_path / "p")
   single = launch(toy(talkative, **changes | {"loss__updates": 1}), tmp_path / "s")
   assert metrics(single)[0]["policy/loss"] == pytest.approx(metrics(plain)[0]["policy/loss"], abs=1e-6)
-  assert metrics(single)[1]["policy/loss"] > metrics(plain)[1]["policy/loss"]  # by the KL term
+  assert metrics(single)[1]["policy/loss"] > metrics(plain)[1]["policy/loss"]  # larger by the KL term
 
 
 def test_the_built_in_loss_needs_no_reference():

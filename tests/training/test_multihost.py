@@ -1,4 +1,7 @@
-"""Two processes of four devices each train as one process does, alone or with eight: real processes, real kills."""
+"""Training on two processes with four devices each equals training on one process with one or eight devices.
+
+The tests start, signal and kill real processes.
+"""
 
 import os
 import re
@@ -22,25 +25,25 @@ from tests.helpers.paths import ROOT
 from tests.helpers.runs import launch, metrics, timeless, toy
 from tests.helpers.sharded import digest, edge_distance
 
-STEPS = (0, 1, 2)  # of which the last ends an epoch
+STEPS = (0, 1, 2)  # the last one ends an epoch
 MESH = (2, 4, 1)
 TOLERANCE = {"rel": 1e-5, "abs": 1e-5}
 
 
 def test_host_values_are_exchanged(tmp_path):
   first, second = found = on_group("exchange", tmp_path / "x")
-  assert [of["index"] for of in found] == [[0, 2, True], [1, 2, False]]
-  for of in found:
-    assert of["gathered"] == [{"process": 0, "text": "x" * 5}, {"process": 1, "text": "x" * 3005}]
-    assert of["any"] == [True, False]
-    assert of["refused"] == "process 1: rows.jsonl:3: expected a number"
-    assert of["from_writer"] == "written" and of["same"] is None
-    assert of["differ"] == "data: d0 on process 0, d1 on process 1, expected the same on all"
+  assert [report["index"] for report in found] == [[0, 2, True], [1, 2, False]]
+  for report in found:
+    assert report["gathered"] == [{"process": 0, "text": "x" * 5}, {"process": 1, "text": "x" * 3005}]
+    assert report["any"] == [True, False]
+    assert report["refused"] == "process 1: rows.jsonl:3: expected a number"
+    assert report["from_writer"] == "written" and report["same"] is None
+    assert report["differ"] == "data: d0 on process 0, d1 on process 1, expected the same on all"
   assert (first["agreed"], second["agreed"], first["order"], second["order"]) == (0, 1, [0], [])
 
 
 def test_a_base_in_another_folder_is_the_same_base(talkative, tmp_path):
-  """Each host has its own copy of what lies on gs://, in a folder of its own; another copy's weights are found out."""
+  """Hosts copy a base from gs:// to different folders. A copy whose weights differ is noticed."""
   copies = [Path(shutil.copytree(talkative, tmp_path / name)) for name in "ab"]
   first, second = (facts(toy(talkative), folder, []) for folder in copies)
   assert first == second
@@ -59,12 +62,12 @@ def test_a_base_in_another_folder_is_the_same_base(talkative, tmp_path):
     (["--coordinator=host:1", "--num_processes=2", "--process_id=2"], "--process_id: expected 0 to 1"),
   ],
 )
-def test_flags_that_make_no_group_are_refused(flags, words, monkeypatch):
+def test_incomplete_process_flags_are_refused(flags, words, monkeypatch):
   from srpo_jax.utils import processes
 
   monkeypatch.chdir(ROOT)
-  _, _, group = parse_flags(["--config=configs/tiny.py", *flags])
-  with pytest.raises(InputError, match=words), processes.joined(**group):
+  _, _, process_flags = parse_flags(["--config=configs/tiny.py", *flags])
+  with pytest.raises(InputError, match=words), processes.joined(**process_flags):
     pass
 
 
@@ -86,9 +89,9 @@ RESPONSES = {
 }
 
 
-@pytest.mark.slow  # 25 s: the time in which all have to be there
-def test_a_process_whose_group_does_not_come_says_so(tmp_path):
-  late = "from srpo_jax import distributed\ndistributed.START_TIMEOUT_S = 5\nwith distributed.joined(): pass"
+@pytest.mark.slow  # 25 s, most of it waiting for the missing process
+def test_a_process_without_its_peers_ends_with_an_error(tmp_path):
+  late = "from srpo_jax.utils import processes\nprocesses.START_TIMEOUT_S = 5\nwith processes.joined(): pass"
   with started(["-c", late], tmp_path / "late", processes=2) as running:
     running[1].kill()
     assert statuses(running[:1], 300) != [0]
@@ -96,34 +99,34 @@ def test_a_process_whose_group_does_not_come_says_so(tmp_path):
 
 
 @pytest.mark.slow  # 20 s
-def test_each_process_judges_its_share_and_all_know_all_verdicts(tmp_path):
+def test_each_process_judges_its_share_and_all_get_all_verdicts(tmp_path):
   found = on_group("scoring", tmp_path / "s", responses=RESPONSES, samples=5)
-  (alone,) = on_group("scoring", tmp_path / "a", processes=1, responses=RESPONSES, samples=5)
+  (single,) = on_group("scoring", tmp_path / "a", processes=1, responses=RESPONSES, samples=5)
   everything = [f"{id_}/{s}" for id_ in "mc" for s in range(5)]
-  assert alone["submitted"] == everything
-  assert [of["submitted"] for of in found] == [everything[0::2], everything[1::2]]
-  assert found[0]["verdicts"] == found[1]["verdicts"] == alone["verdicts"]
-  correct = [alone["verdicts"][id_][0] for id_ in everything]
+  assert single["submitted"] == everything
+  assert [report["submitted"] for report in found] == [everything[0::2], everything[1::2]]
+  assert found[0]["verdicts"] == found[1]["verdicts"] == single["verdicts"]
+  correct = [single["verdicts"][id_][0] for id_ in everything]
   assert correct == [1, 0, 0, 1, 1, 1, 1, 0, 0, 0]
 
 
 @pytest.fixture(scope="module")
 def source(talkative, tmp_path_factory):
-  """A run of one device with a checkpoint at every step."""
+  """Workdir of a run on one device with a checkpoint at every step."""
   config = toy(talkative, train__steps=max(STEPS), checkpoint__every=1, checkpoint__keep=9)
   return launch(config, tmp_path_factory.mktemp("source") / "run")
 
 
 @pytest.fixture(scope="module")
 def pair(talkative, source, tmp_path_factory):
-  """What two processes found of each step, and their workdirs."""
+  """The reports of two processes about each step, and the folder of their workdirs."""
   folder = tmp_path_factory.mktemp("pair")
   arguments = {"checkpoint": str(talkative), "source": str(source), "folder": str(folder / "w"), "steps": STEPS}
   return on_group("steps", folder / "p", mesh=MESH, **arguments), folder / "w"
 
 
 def assert_close(got, expected, where=""):
-  """Equal, floats to the tolerance."""
+  """Asserts that nested values are equal, floats within TOLERANCE."""
   if isinstance(expected, dict):
     assert got.keys() == expected.keys(), where
     for name in expected:
@@ -139,7 +142,10 @@ def assert_close(got, expected, where=""):
 
 
 def diverged(checkpoint, source, step, got, expected):
-  """How many responses differ, each of them where its draw is on the edge between two tokens."""
+  """Returns the number of responses that differ.
+
+  Asserts that each first differs where the random draw is within 1e-4 of the boundary between two tokens.
+  """
   rows = [
     sorted(
       pq.read_table(folder / f"step_{step}" / f"rollouts/step_{step:06d}.parquet").to_pylist(),
@@ -180,11 +186,11 @@ def test_two_processes_step_as_one_does(pair, source, talkative, tmp_path, devic
     one = case_steps(mesh=(1, 1, 1), **arguments)
   else:
     (one,) = on_group("steps", tmp_path / "one", processes=1, devices=8, mesh=MESH, **arguments)
-  assert first == second  # whatever the host knows: metrics, history, restored and updated parameters, bit for bit
+  assert first == second  # metrics, history, restored and updated parameters, bit for bit
   same = 0
   for step, got, expected in zip(STEPS, first, one, strict=True):
     assert (got["devices"], expected["devices"]) == (8, devices)
-    assert got["restored"] == expected["restored"], "other values were restored"
+    assert got["restored"] == expected["restored"], "the restored parameters differ"
     if step:
       assert got["restored"] == digest(load_policy(source, step)[0])
     assert got["after"] != got["restored"]
@@ -196,12 +202,12 @@ def test_two_processes_step_as_one_does(pair, source, talkative, tmp_path, devic
       for a, b in zip(*history, strict=True):
         assert_close(pq.read_table(a).to_pylist(), pq.read_table(b).to_pylist(), str(a))
       same += 1
-  assert same >= 2  # a draw on an edge is rare
+  assert same >= 2  # draws on a boundary are rare
 
 
 @pytest.mark.slow  # 15 s more
 def test_two_processes_to_one(pair, talkative, tmp_path):
-  """What two have written, one reads, with equal values, and goes on."""
+  """One process reads equal values from the workdir of two processes and resumes the run."""
   (first, _), folder = pair
   workdir = tmp_path / "w"
   shutil.copytree(folder / f"step_{max(STEPS)}", workdir)
@@ -214,7 +220,7 @@ def test_two_processes_to_one(pair, talkative, tmp_path):
 
 
 def command_of(checkpoint, folder, **changes):
-  """A launch of the toy run on the mesh of both processes."""
+  """Returns the launch command of a toy run on the mesh of both processes."""
   file = folder / "config.py"
   sizes = dict(zip(("mesh__data", "mesh__fsdp", "mesh__tensor"), MESH, strict=True)) | changes
   file.write_text(
@@ -232,7 +238,7 @@ def wait_for_rows(running, workdir, n, logs):
 
 
 def finish(checkpoint, folder, steps):
-  """The same command once more runs to its end."""
+  """Runs the same command again and asserts that it resumes and finishes."""
   with started(command_of(checkpoint, folder, train__steps=steps, checkpoint__every=2), folder / "again") as running:
     assert statuses(running, 1200) == [0, 0], log_of(folder / "again", 0).read_text()[-3000:]
   assert "resuming" in log_of(folder / "again", 0).read_text()
@@ -240,14 +246,14 @@ def finish(checkpoint, folder, steps):
 
 
 def assert_as_alone(checkpoint, folder, steps):
-  """The run's numbers are those of one that was never ended, on one device."""
-  alone = launch(toy(checkpoint, train__steps=steps), folder / "alone")
-  for got, expected in zip(timeless(metrics(folder / "w")), timeless(metrics(alone)), strict=True):
+  """Asserts that the run has the metrics of an uninterrupted run on one device, floats within a tolerance."""
+  single = launch(toy(checkpoint, train__steps=steps), folder / "single")
+  for got, expected in zip(timeless(metrics(folder / "w")), timeless(metrics(single)), strict=True):
     for name, value in expected.items():
       assert got[name] == (pytest.approx(value, rel=1e-3, abs=1e-5) if isinstance(value, float) else value), name
 
 
-@pytest.mark.slow  # a minute each; where the other hangs, half a minute more
+@pytest.mark.slow  # a minute each, and half a minute more if the victim hangs
 @pytest.mark.parametrize(("victim", "number"), [(1, signal.SIGKILL), (0, signal.SIGKILL), (1, signal.SIGSTOP)])
 def test_the_end_of_one_ends_the_other_and_the_pair_resumes(talkative, tmp_path, victim, number):
   command = command_of(talkative, tmp_path, train__steps=1000, checkpoint__every=2)
@@ -264,17 +270,17 @@ def test_the_end_of_one_ends_the_other_and_the_pair_resumes(talkative, tmp_path,
 
 
 @pytest.mark.slow  # a minute each
-@pytest.mark.parametrize("whom", [(0, 1), (1,)])
-def test_preempted_hosts_agree_on_the_step(talkative, tmp_path, whom):
+@pytest.mark.parametrize("signalled", [(0, 1), (1,)])
+def test_preempted_hosts_agree_on_the_step(talkative, tmp_path, signalled):
   command = command_of(talkative, tmp_path, train__steps=1000, checkpoint__every=1000)
-  with started(command, tmp_path / "told") as running:
-    wait_for_rows(running, tmp_path / "w", 2, tmp_path / "told")
-    for process in whom:
+  with started(command, tmp_path / "preempted") as running:
+    wait_for_rows(running, tmp_path / "w", 2, tmp_path / "preempted")
+    for process in signalled:
       running[process].send_signal(signal.SIGTERM)
-    assert statuses(running, 30) == [0, 0], log_of(tmp_path / "told", 0).read_text()[-3000:]
+    assert statuses(running, 30) == [0, 0], log_of(tmp_path / "preempted", 0).read_text()[-3000:]
   step = len(metrics(tmp_path / "w"))
   for i in range(2):
-    assert log_of(tmp_path / "told", i).read_text().splitlines()[-1] == f"preempted: saved step {step}"
+    assert log_of(tmp_path / "preempted", i).read_text().splitlines()[-1] == f"preempted: saved step {step}"
   assert [f.name for f in (tmp_path / "w" / "checkpoints").iterdir()] == [str(step)] and step >= 2
   finish(talkative, tmp_path, step + 1)
   assert_as_alone(talkative, tmp_path, step + 1)
@@ -297,7 +303,7 @@ def test_processes_that_do_not_agree_are_refused_in_one_line(talkative, tmp_path
   assert not (tmp_path / "w" / "config.json").exists()
 
 
-@pytest.mark.slow  # 80 s, of which 60 are for a file system to show what was written
+@pytest.mark.slow  # 80 s, 60 of them for a shared file system to show new files
 def test_a_workdir_that_is_not_shared_is_refused(talkative, tmp_path):
   command = command_of(talkative, tmp_path)[:-1]
   folders = [[f"--workdir={tmp_path / str(i)}"] for i in range(2)]

@@ -1,7 +1,7 @@
-"""A run whose workdir is on gs://, against a store with the semantics of objects (tests/helpers/fake_gcs.py).
+"""Runs with a workdir on gs://, against a fake object store (tests/helpers/fake_gcs.py).
 
-gcsfs and TensorStore speak to it over HTTP as they would to Google's; what a real bucket adds (credentials, quotas,
-retries) is not seen here.
+gcsfs and TensorStore talk to it over HTTP as they would to Google Cloud Storage. Credentials, quotas and retries of a
+real bucket are not covered.
 """
 
 import json
@@ -20,7 +20,7 @@ from tests.helpers.workdirs import fill
 
 
 def download(store, prefix: str, folder: Path) -> Path:
-  """The objects under bucket/PREFIX/ as a local folder."""
+  """Copies the objects under PREFIX/ to a local folder and returns it."""
   for name in store.names(f"{prefix}/"):
     file = folder / name.removeprefix(f"{prefix}/")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -28,30 +28,30 @@ def download(store, prefix: str, folder: Path) -> Path:
   return folder
 
 
-def test_a_run_on_gs_is_the_local_one(store, talkative, tmp_path):
-  """Two steps and, in another process's place, two more: every file and every weight as of four local steps."""
+def test_a_run_on_gs_equals_a_local_one(store, talkative, tmp_path):
+  """Two steps and, after a restart, two more give every file and every weight of four local steps."""
   rows = [{"id": f"q{i}", "domain": "math", "question": f"What is {i}?", "answer": str(i)} for i in range(7)]
   as_path("gs://bucket/train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
   config = {"log__tensorboard": True, "checkpoint__every": 2, "data__train": "gs://bucket/train.jsonl"}
-  alone = launch(toy(talkative, **config), tmp_path / "alone")
+  local = launch(toy(talkative, **config), tmp_path / "local")
   launch(toy(talkative, **config, train__steps=2), "gs://bucket/run")
   launch(toy(talkative, **config), "gs://bucket/run")
   got = download(store, "bucket/run", tmp_path / "got")
-  assert_same_run(alone, got)
-  assert {f.name for f in got.iterdir()} == {f.name for f in alone.iterdir()} - {".lock"} | {".owner"}
-  assert [f.stat().st_size for f in (got / "tb").iterdir()] == [f.stat().st_size for f in (alone / "tb").iterdir()]
+  assert_same_run(local, got)
+  assert {f.name for f in got.iterdir()} == {f.name for f in local.iterdir()} - {".lock"} | {".owner"}
+  assert [f.stat().st_size for f in (got / "tb").iterdir()] == [f.stat().st_size for f in (local / "tb").iterdir()]
   assert not [name for name in store.names() if "partial" in name]
-  # What a run wrote there, stage 2 and an export read there.
+  # Stage 2 and an export read the run's files from gs://.
   stage2 = toy(talkative, **config | {"init_from": "gs://bucket/run", "train__steps": 5, "model__path": ""})
   launch(stage2, "gs://bucket/stage2")
   assert read_rows(as_path("gs://bucket/stage2/metrics.jsonl"))[0]["step"] == 4
   export.main(["--workdir", "gs://bucket/run", "--out", str(tmp_path / "there")])
-  export.main(["--workdir", str(alone), "--out", str(tmp_path / "here")])
+  export.main(["--workdir", str(local), "--out", str(tmp_path / "here")])
   here, there = (folder / hf.SINGLE_FILE for folder in (tmp_path / "here", tmp_path / "there"))
   assert here.read_bytes() == there.read_bytes()
 
 
-def test_rewind_and_the_last_to_open_owns_it(store):
+def test_rewind_and_the_last_process_to_open_it_owns_it(store):
   first = Workdir("gs://bucket/w")
   first.rewind(0, {})
   fill(first, range(4))

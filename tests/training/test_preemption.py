@@ -1,4 +1,4 @@
-"""SIGTERM ends a run in order, whatever it does at that moment, and the run goes on from there bit for bit."""
+"""SIGTERM at any moment makes a run save and exit. The resumed run is bit-equal to an uninterrupted one."""
 
 import os
 import re
@@ -20,11 +20,18 @@ from tests.helpers.paths import ROOT
 from tests.helpers.runs import assert_same_run, launch, metrics, toy
 
 
-def told(config, workdir):
-  """What ends the run, and its exit status. The process does not end by it, so the signals' handlers are put back."""
+def run_until_preempted(config, workdir):
+  """Trains until a signal ends the run. Returns the message and the exit status.
+
+  Puts the signal handlers back, because the test process goes on.
+  """
   before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
   try:
-    with pytest.raises(PreemptedError) as ended, PreemptionSignal() as told, Run(config, workdir, told) as run:
+    with (
+      pytest.raises(PreemptedError) as ended,
+      PreemptionSignal() as preempted,
+      Run(config, workdir, preempted) as run,
+    ):
       train(run)
   finally:
     for number, handler in before.items():
@@ -33,79 +40,81 @@ def told(config, workdir):
 
 
 def signalled(monkeypatch, step, call, number=signal.SIGTERM, times=1):
-  """Sends a signal to this process during a decode call of a step."""
+  """Makes this process send itself a signal during a given decode call of a given step."""
   calls, begin, generate = [], InProcessEngine.init_decode_state, InProcessEngine.generate
 
   def begin_and_count(self):
     calls.append(0)
     return begin(self)
 
-  def generate_and_tell(self, params, decode_state):
+  def generate_and_signal(self, params, decode_state):
     calls[-1] += 1
     for _ in range(times if (len(calls), calls[-1]) == (step + 1, call) else 0):
       os.kill(os.getpid(), number)
     return generate(self, params, decode_state)
 
   monkeypatch.setattr(InProcessEngine, "init_decode_state", begin_and_count)
-  monkeypatch.setattr(InProcessEngine, "generate", generate_and_tell)
+  monkeypatch.setattr(InProcessEngine, "generate", generate_and_signal)
 
 
-# In the first step, in one whose state is that of a checkpoint, past that and told twice.
+# The signal comes in the first step, right after a checkpoint, and (twice) in the step after that.
 @pytest.mark.parametrize(("step", "call", "times"), [(0, 1, 1), (2, 1, 1), (3, 2, 2)])
-def test_told_while_sampling(finished_run, talkative, tmp_path, monkeypatch, step, call, times):
+def test_a_signal_while_sampling(finished_run, talkative, tmp_path, monkeypatch, step, call, times):
   signalled(monkeypatch, step, call, times=times)
-  assert told(toy(talkative), tmp_path / "t") == (f"preempted: saved step {step}", 0)
+  assert run_until_preempted(toy(talkative), tmp_path / "t") == (f"preempted: saved step {step}", 0)
   monkeypatch.undo()
-  assert [row["step"] for row in metrics(tmp_path / "t")] == list(range(step))  # what was begun has left no row
+  assert [row["step"] for row in metrics(tmp_path / "t")] == list(range(step))  # the unfinished step has no row
   assert (tmp_path / "t" / "checkpoints" / str(step)).is_dir()
   launch(toy(talkative), tmp_path / "t")
   assert_same_run(finished_run, tmp_path / "t")
 
 
-def test_told_while_updating(finished_run, talkative, tmp_path, monkeypatch):
-  """Between two micro-batches: the update is dropped, and made again on resume."""
+def test_a_signal_while_updating(finished_run, talkative, tmp_path, monkeypatch):
+  """A signal between two micro-batches drops the update. It is repeated on resume."""
   make, calls = Learner.__init__, []
 
   def made(self, *args):
     make(self, *args)
     accumulate = self.accumulate
 
-    def accumulate_and_tell(*arguments):
+    def accumulate_and_signal(*arguments):
       calls.append(0)
       if len(calls) == 3:
         os.kill(os.getpid(), signal.SIGTERM)
       return accumulate(*arguments)
 
-    self.accumulate = accumulate_and_tell
+    self.accumulate = accumulate_and_signal
 
   monkeypatch.setattr(Learner, "__init__", made)
-  message, status = told(toy(talkative), tmp_path / "t")
+  message, status = run_until_preempted(toy(talkative), tmp_path / "t")
   assert re.fullmatch(r"preempted: saved step \d", message) and status == 0 and len(calls) == 3
   monkeypatch.undo()
   launch(toy(talkative), tmp_path / "t")
   assert_same_run(finished_run, tmp_path / "t")
 
 
-def test_told_while_judging(finished_run, talkative, tmp_path, monkeypatch):
-  """A signal to the whole process group ends the judging workers too: the step's verdicts are not to be used."""
+def test_a_signal_while_judging(finished_run, talkative, tmp_path, monkeypatch):
+  """A signal to the whole process group also ends the judging workers, so the verdicts of the step are not used."""
   monkeypatch.setenv("SRPO_TEST_TERM_AT", "30")
-  message, _ = told(toy(talkative, reward__function="tests.helpers.plugins:parity_then_term"), tmp_path / "t")
+  message, _ = run_until_preempted(
+    toy(talkative, reward__function="tests.helpers.plugins:parity_then_term"), tmp_path / "t"
+  )
   assert message == "preempted: saved step 3" and len(metrics(tmp_path / "t")) == 3
   monkeypatch.setenv("SRPO_TEST_TERM_AT", "0")
   launch(toy(talkative, reward__function="tests.helpers.plugins:parity_then_term"), tmp_path / "t")
   assert_same_run(finished_run, tmp_path / "t")
 
 
-def test_ctrl_c_saves_too_and_its_status_ends_a_loop(talkative, tmp_path, monkeypatch):
+def test_ctrl_c_saves_and_exits_with_130(talkative, tmp_path, monkeypatch):
   signalled(monkeypatch, 2, 2, signal.SIGINT)
-  assert told(toy(talkative), tmp_path / "t") == ("interrupted: saved step 2", 130)
+  assert run_until_preempted(toy(talkative), tmp_path / "t") == ("interrupted: saved step 2", 130)
 
 
-def test_told_before_training_there_is_nothing_to_save(talkative, tmp_path, monkeypatch):
+def test_a_signal_before_training_saves_nothing(talkative, tmp_path, monkeypatch):
   monkeypatch.setattr(
     "srpo_jax.rollout.model_files.load_tokenizer", lambda folder: os.kill(os.getpid(), signal.SIGTERM)
   )
-  assert told(toy(talkative), tmp_path / "t") == ("preempted: nothing to save", 0)
+  assert run_until_preempted(toy(talkative), tmp_path / "t") == ("preempted: nothing to save", 0)
   assert not (tmp_path / "t").exists()
 
 
@@ -117,9 +126,9 @@ def test_handlers_are_put_back(talkative):
 
 
 def ended_by_sigterm(command, log: Path, env, ready):
-  """(status, seconds, standard error) of a command that gets SIGTERM once `ready(its standard error)` holds.
+  """Sends SIGTERM to a command once `ready(standard error)` is true. Returns (status, seconds, standard error).
 
-  It gets it again and again until it has ended: of a group each host is told in its own time, others first.
+  The signal is repeated until the command ends, because processes of one run are signalled at different times.
   """
   with log.open("wb") as stderr:
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | env, stderr=stderr, stdout=subprocess.DEVNULL)
@@ -127,18 +136,18 @@ def ended_by_sigterm(command, log: Path, env, ready):
       while not ready(log.read_text()):
         assert process.poll() is None, log.read_text()[-3000:]
         time.sleep(0.05)
-      told_at = time.monotonic()
+      signalled_at = time.monotonic()
       while process.poll() is None:
-        assert time.monotonic() - told_at < 300, log.read_text()[-3000:]
+        assert time.monotonic() - signalled_at < 300, log.read_text()[-3000:]
         process.send_signal(signal.SIGTERM)
         time.sleep(0.01)
-      return process.returncode, time.monotonic() - told_at, log.read_text()
+      return process.returncode, time.monotonic() - signalled_at, log.read_text()
     finally:
       process.kill()
 
 
-def test_told_while_the_base_is_made(tmp_path):
-  """The warm-up of the tiny config: nothing is left of it."""
+def test_a_signal_while_the_base_is_made(tmp_path):
+  """A signal during the warm-up of the tiny config leaves no files."""
   env = {"SRPO_CACHE": str(tmp_path / "cache")}
   command = [sys.executable, "-m", "srpo_jax.launch", "--config=configs/tiny.py", f"--workdir={tmp_path / 'w'}"]
   status, _, log = ended_by_sigterm(command, tmp_path / "log", env, lambda text: "warm-up" in text)
@@ -147,7 +156,7 @@ def test_told_while_the_base_is_made(tmp_path):
   assert not list((tmp_path / "cache").glob("tiny-base*")) and not (tmp_path / "w").exists()
 
 
-@pytest.mark.slow  # a minute; three more where the base is not in the cache
+@pytest.mark.slow  # a minute, and three more if the base is not in the cache
 def test_the_tiny_config_saves_within_30_seconds(tmp_path):
   workdir = tmp_path / "w"
   command = [sys.executable, "-m", "srpo_jax.launch", "--config=configs/tiny.py:staged", f"--workdir={workdir}"]

@@ -1,4 +1,4 @@
-"""What a run's stages decide: ends, mixes, and what goes on from one stage to the next."""
+"""The stages of a run: when they end, their mix of domains, and the state that the next stage takes over."""
 
 import dataclasses
 
@@ -24,7 +24,7 @@ def schedule(*stages, **train):
 
 
 def step(plan, at, solved=()):
-  """One training step whose prompts are solved where named."""
+  """Takes one training step in which the prompts in `solved` are solved. Returns the position and the batch sizes."""
   pools, outcomes = dict(at.pools), {}
   counts = plan.counts(at)
   for domain, n in counts.items():
@@ -56,7 +56,7 @@ def test_a_stage_ends_after_its_steps_and_the_next_one_ramps():
   assert (at.stage, at.stage_start, at.step, at.n_rollouts) == (1, 2, 8, 2 * sum(sum(b.values()) for b in batches))
 
 
-def test_the_mix_is_a_function_of_seed_and_step_alone():
+def test_the_mix_depends_only_on_seed_and_step():
   mix = base.stage({"math": 0.7, "code": 0.3})
   whole, batches = run(schedule(mix), 4)
   plan = schedule(mix)
@@ -77,13 +77,14 @@ def test_ends_by_epochs_and_by_everything_solved():
   assert at.stage == 1 and len(batches) == 6
   plan = schedule(base.stage({"math": 0.5, "code": 0.5}, steps=99), base.stage({"math": 1.0}, steps=1))
   at, batches = run(plan, 50, solved=[*DOMAINS["math"], *DOMAINS["code"]])
-  # code is solved after 3 steps, then math goes on alone; when all is solved, stage 2 is over as it begins
+  # All code is solved after 3 steps, and the rest of stage 1 has only math. Once everything is solved, stage 2 ends as
+  # it begins.
   assert batches[:3] == [{"code": 2, "math": 2}] * 3 and all(b == {"math": 4} for b in batches[3:-1])
   assert sum(b.get("math", 0) for b in batches) == 12 and plan.is_finished(at)
   assert "solved" in str(plan.why_over(at))
 
 
-def test_an_empty_mix_is_every_domain_by_its_prompts():
+def test_an_empty_mix_weights_domains_by_their_prompts():
   plan = schedule(base.stage())
   assert plan.stage(plan.begin()).mix == {"math": 12 / 18, "code": 6 / 18}
 
@@ -101,11 +102,11 @@ def test_plateaus_of_reward_and_of_heldout_end_a_stage():
   by_reward = schedule(base.stage({"math": 1.0}, plateau="reward", plateau_patience=1), base.stage())
   at, steps = by_reward.begin(), 0
   while at.stage == 0:
-    met = at
+    before = at
     at, _ = step(by_reward, at)
-    at = by_reward.advance(by_reward.watch_rewards(at, {"math": 0.5}, met))
+    at = by_reward.advance(by_reward.watch_rewards(at, {"math": 0.5}, before))
     steps += 1
-  assert steps == 6  # two epochs of three steps with the same mean
+  assert steps == 6  # two epochs of three steps each, with equal mean rewards
   by_heldout = schedule(base.stage({"math": 1.0}, plateau="heldout", plateau_patience=1), base.stage())
   at, scores = by_heldout.begin(), iter([0.1, 0.2, 0.3, 0.305, 0.309])
   for _ in range(12):
@@ -113,10 +114,10 @@ def test_plateaus_of_reward_and_of_heldout_end_a_stage():
     if at.stage:
       break
     at, _ = step(by_heldout, at)
-  assert at.step == 9  # 0.1 and 0.2 are averaged in the first window, 0.305 is no gain over 0.3
+  assert at.step == 9  # 0.1 and 0.2 are averaged in the first window, and 0.305 is not enough of a gain over 0.3
 
 
-def test_inherited_pools_go_on():
+def test_inherited_pools_continue():
   first = schedule(base.stage({"math": 1.0}, steps=4))
   at, _ = run(first, 4, solved=["m0", "m1"])
   second = schedule(base.stage({"math": 0.5, "code": 0.5}, steps=3), stage=2, steps=2)

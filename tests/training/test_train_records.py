@@ -1,4 +1,4 @@
-"""Training from a records folder: by record index, the same run as from JSON Lines, and without TensorFlow."""
+"""Training from a records folder reads by record index, needs no TensorFlow and equals training from JSON Lines."""
 
 import json
 import pickle

@@ -1,4 +1,4 @@
-"""Two stages on a small random model: the mix, kills in mid-ramp, and stage 2 in a workdir of its own."""
+"""Two stages on a small random model: the mix, kills during the ramp, and stage 2 in a separate workdir."""
 
 import functools
 import os
@@ -29,21 +29,21 @@ def whole(talkative, tmp_path_factory):
   return launch(two_stages(talkative), tmp_path_factory.mktemp("two") / "whole")
 
 
-def test_the_files_tell_the_stages(whole):
+def test_files_record_the_stages(whole):
   rows = metrics(whole)
   assert [row["stage"] for row in rows] == [1] * 3 + [2] * 7
   assert [row["batch/code_share"] for row in rows[:4]] == [0, 0, 0, 0] and rows[7]["batch/code_share"] == 0.5
   assert all(row["code/accuracy"] is None and row["code/pool_size"] == 7 for row in rows[:4])
   for row in rows:
-    of_step = rollouts(whole, row["step"])
-    n_code = sum(r["domain"] == "code" for r in of_step) / 4
-    assert n_code == row["batch/code_share"] * len(of_step) / 4
-    assert abs(n_code - len(of_step) / 4 * min(max(row["step"] - 3, 0) / 4, 1) / 2) < 1
-    assert {r["stage"] for r in of_step} == {row["stage"]}
+    step_rows = rollouts(whole, row["step"])
+    n_code = sum(r["domain"] == "code" for r in step_rows) / 4
+    assert n_code == row["batch/code_share"] * len(step_rows) / 4
+    assert abs(n_code - len(step_rows) / 4 * min(max(row["step"] - 3, 0) / 4, 1) / 2) < 1
+    assert {r["stage"] for r in step_rows} == {row["stage"]}
   everything = [r for row in rows for r in rollouts(whole, row["step"])]
   longest = [max(r["n_tokens"] for r in everything if r["stage"] == number) for number in (1, 2)]
   assert longest == [12, 9]
-  # each domain's first epoch visits its 7 prompts once each, whatever the batches were
+  # The first epoch of each domain visits each of its 7 prompts once, however the batches were mixed.
   for domain, letter in (("math", "q"), ("code", "p")):
     seen = sorted((r["prompt_id"], r["sample"]) for r in everything if r["domain"] == domain and r["epoch"] == 0)
     assert seen == [(f"{letter}{i}", sample) for i in range(7) for sample in range(4)]
@@ -51,14 +51,14 @@ def test_the_files_tell_the_stages(whole):
     assert {r["prompt_id"] for r in table} == {f"{letter}{i}" for i in range(7)} and {r["n"] for r in table} == {4}
 
 
-def test_stopped_in_mid_ramp_and_resumed_is_the_same_run(whole, talkative, tmp_path):
+def test_a_run_stopped_during_the_ramp_resumes_as_the_same_run(whole, talkative, tmp_path):
   for steps in (5, 6, 10):
     launch(two_stages(talkative, train__steps=steps), tmp_path / "r")
   assert_same_run(whole, tmp_path / "r")
 
 
-def test_killed_in_mid_ramp_is_the_same_run(whole, talkative, tmp_path):
-  """SIGKILL within step 5, the second of stage 2 that has code."""
+def test_a_run_killed_during_the_ramp_resumes_as_the_same_run(whole, talkative, tmp_path):
+  """SIGKILL comes within step 5, the second step of stage 2 that has code."""
   program = (
     "import pickle, sys; from tests.helpers.runs import launch; from pathlib import Path\n"
     "from srpo_jax.utils.cache import enable_compilation_cache; enable_compilation_cache()\n"
@@ -76,11 +76,11 @@ def test_killed_in_mid_ramp_is_the_same_run(whole, talkative, tmp_path):
   assert_same_run(whole, tmp_path / "k")
 
 
-def test_stage_2_in_a_workdir_of_its_own_is_the_same_run(whole, talkative, tmp_path):
+def test_stage_2_in_a_separate_workdir_is_the_same_run(whole, talkative, tmp_path):
   first = launch(two_stages(talkative, stages={"stage1": MATH}, train__steps=0), tmp_path / "stage1")
   assert len(metrics(first)) == 3
-  follow = functools.partial(two_stages, talkative, stages={"stage2": MIXED}, train__stage=2, train__steps=7)
-  second = launch(follow(init_from=str(first)), tmp_path / "stage2")
+  stage_2 = functools.partial(two_stages, talkative, stages={"stage2": MIXED}, train__stage=2, train__steps=7)
+  second = launch(stage_2(init_from=str(first)), tmp_path / "stage2")
   assert timeless(metrics(first)) + timeless(metrics(second)) == timeless(metrics(whole))
   for step in range(3, 10):
     assert rollouts(second, step) == rollouts(whole, step)
@@ -112,7 +112,7 @@ def test_a_missing_or_foreign_stage_1_is_named(whole, talkative, tmp_path):
     run.start()
 
 
-def test_each_held_out_set_has_its_rows_and_a_stage_ends_with_an_evaluation(talkative, tmp_path):
+def test_each_held_out_set_has_its_rows_and_each_stage_ends_with_an_evaluation(talkative, tmp_path):
   workdir = launch(two_stages(talkative, data__eval=BOTH, data__eval_limit=3, eval__every=100), tmp_path / "e")
   rows = read_rows(workdir / "eval.jsonl")
   assert [(row["step"], row["set"]) for row in rows] == [(s, n) for s in (0, 3, 10) for n in ("problems", "programs")]

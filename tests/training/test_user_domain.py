@@ -1,4 +1,4 @@
-"""A domain of a user's own, end to end: trained, resampled, evaluated, reported, replayed, labelled, looked over."""
+"""A user-defined domain end to end: training, resampling, evaluation, report, replay, labelling and doctor."""
 
 import json
 import re
@@ -27,7 +27,7 @@ from tests.test_doctor import write_config
 JUDGES = "puzzle=tests.helpers.judge_plugins:parity"
 
 
-def own(talkative, file, **changes):
+def puzzle_config(talkative, file, **changes):
   defaults = {
     "data__train": str(file),
     "data__eval": str(file),
@@ -50,7 +50,7 @@ def file(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def done(talkative, file, tmp_path_factory):
-  return launch(own(talkative, file), tmp_path_factory.mktemp("run") / "own")
+  return launch(puzzle_config(talkative, file), tmp_path_factory.mktemp("run") / "own")
 
 
 def test_it_is_trained_and_resampled(done):
@@ -65,13 +65,13 @@ def test_it_is_trained_and_resampled(done):
     assert (r["domain"], r["prompt"].count("Think. User: Solve")) == ("puzzle", 1)
     if r["truncated"]:
       assert (r["correct"], r["reason"], r["pass_fraction"]) == (0, "truncated", None)
-    else:  # the extra field of its own row reached the judge
+    else:  # the judge got the extra field of this row
       assert (r["reason"], r["pass_fraction"]) == (f"number {r['prompt_id'][1:]}", 0.25)
   ended = [r for r in everything if not r["truncated"]]
   assert {r["correct"] for r in ended} == {0, 1} and all(r["correct"] for r in ended if r["prompt_id"] == "z0")
   for row in rows:
-    of_step = rollouts(done, row["step"])
-    assert row["puzzle/accuracy"] == pytest.approx(sum(r["correct"] for r in of_step) / len(of_step))
+    step_rows = rollouts(done, row["step"])
+    assert row["puzzle/accuracy"] == pytest.approx(sum(r["correct"] for r in step_rows) / len(step_rows))
   (first, *_) = read_rows(done / "eval.jsonl")
   assert first["set"] == "puzzle" and set(first["by"]) == {"puzzle"}
 
@@ -83,12 +83,12 @@ def test_it_is_replayed_and_reported(done):
 
 
 def test_rows_with_another_extra_field_are_refused(done, talkative, file, tmp_path):
-  """The run's own file, changed behind its back."""
+  """The data file changes between training and resuming."""
   text = file.read_text()
   try:
     file.write_text(text.replace('{"of": [2]}', '{"of": [3]}'))
     with pytest.raises(InputError, match=r"not the puzzle rows that .* was trained on"):
-      launch(own(talkative, file, train__steps=4), done)
+      launch(puzzle_config(talkative, file, train__steps=4), done)
   finally:
     file.write_text(text)
 
@@ -104,23 +104,23 @@ def test_it_is_evaluated(done, file, tmp_path):
 
 
 def test_it_is_labelled(talkative, file, tmp_path):
-  config = write_config(tmp_path / "c.py", own(talkative, file))
-  label([f"--config={config}", f"--model={talkative}", f"--input={file}", f"--output={tmp_path / 'o.jsonl'}",
+  config = write_config(tmp_path / "c.py", puzzle_config(talkative, file))
+  label([f"--config={config}", f"--model={talkative}", f"--input={file}", f"--out={tmp_path / 'o.jsonl'}",
          "--samples=2"])  # fmt: skip
   rows = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
   for row, before in zip(rows, puzzles(), strict=True):
     assert before.items() <= row.items() and row["rollouts"]["n"] == 2 and "extra" not in row
 
 
-def test_the_doctor_looks_it_over(talkative, file, tmp_path, capsys):
-  config = write_config(tmp_path / "c.py", own(talkative, file, rollout__max_new_tokens=64))
+def test_the_doctor_checks_it(talkative, file, tmp_path, capsys):
+  config = write_config(tmp_path / "c.py", puzzle_config(talkative, file, rollout__max_new_tokens=64))
   doctor([f"--config={config}", f"--workdir={tmp_path / 'run'}"])
   printed = capsys.readouterr().out
   assert "pass  rows" in printed and " 0 fail" in printed
 
 
 def test_a_fault_of_the_judge_ends_training(talkative, file, tmp_path):
-  config = own(
+  config = puzzle_config(
     talkative, file, reward__judges="puzzle=tests.helpers.judge_plugins:obedient", eval__every=0, data__eval=""
   )
   with pytest.raises(
@@ -154,7 +154,7 @@ def test_the_command_line_names_judges_and_instructions(tmp_path):
 
 @pytest.fixture
 def example(tmp_path, monkeypatch):
-  """The document's judge as a module, and its row as a file."""
+  """Folder with the judge of docs/extending.md as an importable module, and its example row as a file."""
   text = (ROOT / "docs/extending.md").read_text()
   (name, code), = re.findall(r"<!-- example: (my_judge\.py) -->\n```python\n(.*?)```", text, re.DOTALL)  # fmt: skip
   assert code.count("\n") < 20
@@ -182,8 +182,8 @@ def test_the_example_judges(example):
 def test_the_example_trains_by_the_command_line(example, talkative):
   small = {"rollout.prompts": 1, "rollout.group": 4, "rollout.slots": 4, "rollout.max_new_tokens": 8}
   small |= {"train.steps": 1, "train.micro_batch": 4, "rollout.backend": "inprocess", "reward.workers": 1}
-  own_flags = {"data.train": example / "puzzles.jsonl", "data.eval": "", "reward.judges": "puzzle=my_judge:judge"}
-  given = {"model.path": talkative, "prompt.puzzle": "Write one sum."} | own_flags | small
+  domain_flags = {"data.train": example / "puzzles.jsonl", "data.eval": "", "reward.judges": "puzzle=my_judge:judge"}
+  given = {"model.path": talkative, "prompt.puzzle": "Write one sum."} | domain_flags | small
   flags = [f"--config.{name}={value}" for name, value in given.items()]
   launch_main([f"--config={ROOT / 'configs/tiny.py'}", f"--workdir={example / 'run'}", *flags])
   assert {r["domain"] for r in rollouts(example / "run", 0)} == {"puzzle"}

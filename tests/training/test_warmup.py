@@ -1,4 +1,4 @@
-"""The demo's base: an ordinary Hugging Face folder, the same bytes every time, made once."""
+"""The demo's base model is an ordinary Hugging Face folder, has the same bytes every time and is made once."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_deterministic_cached_and_loadable(tmp_path, monkeypatch):
   }
   for file in one.iterdir():
     assert file.read_bytes() == (two / file.name).read_bytes(), file.name
-  monkeypatch.setattr(warmup, "_supervise", lambda *a, **k: pytest.fail("made again"))
+  monkeypatch.setattr(warmup, "_supervise", lambda *a, **k: pytest.fail("the base was made again"))
   assert make(monkeypatch, tmp_path / "a") == one
   with pytest.raises(pytest.fail.Exception):
     make(monkeypatch, tmp_path / "a", seed=1)
@@ -43,7 +43,7 @@ def test_deterministic_cached_and_loadable(tmp_path, monkeypatch):
 
 
 def test_supervision_teaches(tmp_path, monkeypatch):
-  """Likelihood of traces after their prompts, by transformers: far above that of the untrained model."""
+  """The likelihood of worked examples, computed by transformers, is far above that of the untrained model."""
   from srpo_jax.data.prompts import DEFAULT_INSTRUCTIONS, format_prompt
 
   rng = np.random.default_rng(5)

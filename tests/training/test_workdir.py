@@ -1,4 +1,4 @@
-"""Each step stands once in every file, TensorBoard's included."""
+"""After a rewind each step appears exactly once in every file, TensorBoard's included."""
 
 import json
 import struct
@@ -14,7 +14,10 @@ from tests.helpers.workdirs import fill
 
 
 def events(path):
-  """(step, reward/mean) of all event files: records of length, its checksum, the event, its checksum."""
+  """Returns (step, reward/mean) of all event files.
+
+  A record is the length of the event (8 bytes), a checksum of the length (4), the event, and its checksum (4).
+  """
   found = []
   for file in (path / "tb").iterdir():
     data, at = file.read_bytes(), 0
@@ -60,9 +63,10 @@ def test_a_cut_last_line_is_left_out_and_a_broken_one_before_it_is_named(tmp_pat
   assert read_rows(tmp_path / "none.jsonl") == []
 
 
-def test_parquet_files_here_are_read_without_pythons_streams(tmp_path):
+def test_local_parquet_files_are_read_without_python_streams(tmp_path):
   (tmp_path / "a.parquet").write_bytes(b"whole")
-  with open_parquet(tmp_path / "a.parquet") as stream:  # of Python's, a reading thread may abort the process at its end
+  # With a Python stream, a reading thread may abort the process at exit.
+  with open_parquet(tmp_path / "a.parquet") as stream:
     assert isinstance(stream, pa.OSFile) and stream.read() == b"whole"
   with pytest.raises(FileNotFoundError):
     open_parquet(tmp_path / "none.parquet")
