@@ -60,7 +60,9 @@ def _options(args: Sequence[str]) -> argparse.Namespace:
   parser.add_argument("--judges", default="", help="Judges of your own domains, as DOMAIN=module:function,...")
   parser.add_argument("--explain", action="store_true", help="Explanation of how tests are run, without judging.")
   flags.add(parser, "--min-tier", default="bubblewrap")
-  parser.add_argument("--packages", default="", help="Packages that programs may import, comma-separated.")
+  parser.add_argument(
+    "--packages", default="", help="Comma-separated packages that programs may import besides the standard library."
+  )
   options = parser.parse_args(args)
   if options.explain:
     return options

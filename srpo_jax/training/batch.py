@@ -78,7 +78,7 @@ def _length(rollout: Rollout) -> int:
 
 
 def _micro_batch(packed: Sequence[Sequence[Response]], rows: int, length: int, targets: int) -> MicroBatch:
-  """Returns a micro-batch whose rows, of `length` tokens and `targets` targets, hold the responses of `packed` in order.
+  """Returns a micro-batch with the responses of `packed`, in rows of `length` tokens and `targets` targets.
 
   Raises:
     ValueError: responses do not fit into their row, or one has no tokens.
