@@ -1,4 +1,4 @@
-"""Whether every program of a step fits this machine's devices, by the plan."""
+"""Check that every program of a step fits the memory of this machine's devices, as estimated by the plan."""
 
 import os
 
@@ -9,11 +9,15 @@ from srpo_jax.planning.table import Plan
 from srpo_jax.planning.workload import Lengths
 
 TODO = "python -m srpo_jax.plan says of what: fewer rollout.slots, a smaller train.micro_batch, or more devices"
-TIGHT = 0.92  # of what XLA can use: above it a longer batch may be refused
+TIGHT = 0.92  # share of the memory that XLA can use. Above it, a longer batch may not fit
 
 
 def check_memory(config: Config, prompt: int) -> Finding:
-  """Compiles a step's programs. Args: prompt, tokens of the longest prompt."""
+  """Compiles a step's programs and compares their peak with the memory.
+
+  Args:
+    prompt: length of the longest prompt, in tokens.
+  """
   new = config.rollout.max_new_tokens
   return finding(plan(config, None, Lengths(mean=new / 4, sigma=0.8, prompt=prompt)))
 

@@ -1,4 +1,4 @@
-"""The rewards on responses whose verdict is known, and the sandbox on programs whose end is known."""
+"""Checks of the rewards on responses with known verdicts, and of the sandbox on programs with known results."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ TESTS = {"type": "function", "entry_point": "double", "cases": [{"args": [2], "e
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-  """A response whose verdict is known."""
+  """A response with a known verdict."""
 
   name: str
   domain: str
@@ -45,11 +45,12 @@ CASES = (
 
 
 def check_rewards(scorer: Scorer, domains: set[str], validator: str, user: bool) -> list[Finding]:
-  """Those of `domains`.
+  """Checks the sandbox and the verdicts on the cases of some domains.
 
   Args:
-    validator: the form that the config asks of an answer.
-    user: a reward function of the user's own is applied: rewards are his, verdicts on correctness may be.
+    domains: domains to check.
+    validator: form that an answer must have.
+    user: True if a user's reward function is applied. It may change every field, so only `correct` is compared.
   """
   findings = []
   if "code" in domains:
@@ -86,7 +87,7 @@ def check_rewards(scorer: Scorer, domains: set[str], validator: str, user: bool)
 
 
 def request_of(case: Case, validator: str) -> ScoreRequest:
-  """A case as a response in the form that the config asks for."""
+  """Returns a case as a response in the form that `validator` requires."""
   if validator == "json":
     body = json.dumps({"answer": case.answer})
   else:

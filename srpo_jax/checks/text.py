@@ -1,4 +1,4 @@
-"""The tokenizer against the prompts and the form that responses must have."""
+"""Checks of the tokenizer on the prompts and on the required form of responses."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ RESPONSE = " First 3 * 4 = 12. </think> <answer> \\boxed{12} </answer>"
 def check_tokenizer(
   tokenizer: Any, stops: Sequence[int], model: Qwen2Config, prompts: Sequence[Prompt]
 ) -> list[Finding]:
-  """EOS, padding, and that prompts and responses come back from tokens as they were."""
+  """Checks stop and padding tokens, and that prompts and responses are the same text after encoding and decoding."""
   names = ", ".join(f"{tokenizer.convert_ids_to_tokens(id_)} ({id_})" for id_ in stops)
   return [
     *([Finding(PASS, "tokens that end a response", names)] if stops else []),
@@ -27,7 +27,11 @@ def check_tokenizer(
 
 
 def check_room(tokenizer: Any, max_new_tokens: int) -> Finding:
-  """Whether a response in the form that the reward wants, and the EOS, fit the smallest length limit of any stage."""
+  """Checks that a response in the required form, with its EOS, fits the length limit.
+
+  Args:
+    max_new_tokens: smallest length limit of all stages.
+  """
   check, todo = "room for a response", "raise config.rollout.max_new_tokens, and that of each stage"
   *shortest, usual = (len(tokenizer(text, add_special_tokens=False)["input_ids"]) + 1 for text in (*SHORTEST, RESPONSE))
   if max_new_tokens < min(shortest):
@@ -71,7 +75,7 @@ def _round_trip(tokenizer: Any, prompts: Sequence[Prompt]) -> Finding:
 
 
 def _joint(tokenizer: Any, prompts: Sequence[Prompt]) -> Finding:
-  """A response's own tokens after the prompt's must read as the response: rewards judge the text."""
+  """Checks that a response's tokens decode to the response after the prompt's tokens. Rewards judge the decoded text."""
   check = "the form of a response in tokens"
   response = tokenizer(RESPONSE, add_special_tokens=False)["input_ids"]
   alone = _decode(tokenizer, response)
@@ -85,7 +89,7 @@ def _joint(tokenizer: Any, prompts: Sequence[Prompt]) -> Finding:
 
 
 def _special_in_prompts(tokenizer: Any, stops: Sequence[int], prompts: Sequence[Prompt]) -> Finding:
-  """Text such as <|endoftext|> in a question becomes the token that ends documents."""
+  """Looks for stop tokens in prompts. Text such as <|endoftext|> in a question is encoded as the special token."""
   check = "special tokens in prompts"
   for prompt in prompts:
     found = sorted(set(stops) & set(prompt.tokens.tolist()))

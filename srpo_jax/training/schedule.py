@@ -138,7 +138,7 @@ class Schedule:
     return None
 
   def advance(self, position: Position) -> Position:
-    """Enters the next stage if the current one is over. A stage that is over at once is passed by."""
+    """Enters the next stage if the current one is over. Skips stages that are over at once."""
     while position.stage < len(self._stages) and (reason := self.why_over(position)):
       logging.info("step %d: %s ends: %s", position.step, self.names[position.stage], reason)
       position = self._enter(position, position.stage + 1)

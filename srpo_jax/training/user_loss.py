@@ -23,9 +23,9 @@ def load_loss(spec: str, *, skip_zero_advantage: bool = False) -> Loss:
     skip_zero_advantage: True if responses with zero advantage are left out of the update's forward pass.
 
   Raises:
-    InputError: there is no such function, or it fails, returns a wrong type or shape, or lets padding into the loss. Its
-      value depends on how the batch is split into micro-batches. Or it has a gradient at zero advantage, although
-      `skip_zero_advantage` leaves those responses out.
+    InputError: there is no such function, or it fails a test. The tests reject a loss that raises an error, returns a
+      wrong type or shape, or lets padding into the loss. They reject a value that depends on how the batch is split
+      into micro-batches, and a gradient at zero advantage if `skip_zero_advantage` leaves those responses out.
   """
   loss = resolve_callable(spec)
   with jax.set_mesh(_NO_MESH):  # tests run on one local device, even if the ambient mesh is that of another machine
