@@ -20,7 +20,7 @@ from configs import base
 def get_config() -> ConfigDict:
   config = base.get_config()
   config.model.path = "Qwen/Qwen2.5-1.5B"
-  config.mesh = {"data": 1, "fsdp": 4, "tensor": 2}  # 2 key/value heads: one a chip
+  config.mesh = {"data": 1, "fsdp": 4, "tensor": 2}  # 2 key/value heads, one per chip
   config.data.max_prompt_tokens = 512
   config.rollout.prompts = 128
   config.rollout.group = 16

@@ -50,7 +50,8 @@ def check_rewards(scorer: Scorer, domains: set[str], validator: str, user: bool)
   Args:
     domains: domains to check.
     validator: form that an answer must have.
-    user: True if a user's reward function is applied. It may change every field, so only `correct` is compared.
+    user: True if a user's reward function is applied. The function may change format and language verdicts, so only
+      `correct` is compared.
   """
   findings = []
   if "code" in domains:

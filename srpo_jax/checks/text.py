@@ -75,7 +75,7 @@ def _round_trip(tokenizer: Any, prompts: Sequence[Prompt]) -> Finding:
 
 
 def _joint(tokenizer: Any, prompts: Sequence[Prompt]) -> Finding:
-  """Checks that a response's tokens decode to the response after the prompt's tokens. Rewards judge the decoded text."""
+  """Checks that a response's tokens, after the prompt's, decode to the response. Rewards judge the decoded text."""
   check = "the form of a response in tokens"
   response = tokenizer(RESPONSE, add_special_tokens=False)["input_ids"]
   alone = _decode(tokenizer, response)

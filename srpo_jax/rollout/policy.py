@@ -54,7 +54,7 @@ class Policy:
       like = hf.param_shapes(model_config, jnp.dtype(trained))
       with Checkpoints(self.run) as checkpoints:
         return checkpoints.restore_params(self.step, over_mesh(like))
-    # Every use casts the weights to the dtype of the computation, so loading them in a wider dtype would change nothing.
+    # Every use casts the weights to the dtype of the computation, so a wider dtype would double memory for no gain.
     narrow = jnp.dtype("bfloat16" if config.model.param_dtype == "bfloat16" else config.model.dtype)
     shardings = jax.tree.map(lambda x: x.sharding, over_mesh(hf.param_shapes(model_config, narrow)))
     return hf.load_params(self.folder, model_config, narrow, shardings=shardings)
