@@ -55,8 +55,8 @@ def run_cli(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = 
 def report(error: BaseException) -> int | None:
   """Prints an error on one line and returns the exit status: 2 for InputError, 1 for TrainingError.
 
-  A file that cannot be read or written (an OSError with a file name) counts as an InputError. PreemptedError has its own
-  status. For any other error, nothing is printed and the result is None.
+  A file that cannot be read or written (an OSError with a file name) counts as an InputError. A PreemptedError has its
+  own status. For any other error, nothing is printed and the result is None.
   """
   if isinstance(error, PreemptedError):
     print(error, file=sys.stderr)

@@ -14,8 +14,8 @@ NAMES = {signal.SIGTERM: "preempted", signal.SIGINT: "interrupted"}
 class PreemptionSignal:
   """Records that this process was told to end. Use as a context manager.
 
-  Until `defer` is called, the signal ends the process at once, because there is nothing to save. After that, the process
-  ends only in `check` and `raise_if_told`, at points from which a run can resume.
+  Until `defer` is called, the signal ends the process at once, because there is nothing to save. After that, it ends
+  the process only in `check` and `raise_if_told`, at points from which a run can resume.
   """
 
   def __init__(self) -> None:

@@ -124,8 +124,8 @@ def joined(
   """Joins this process to the others while an entry point runs. Call it before any other use of JAX's devices.
 
   On a TPU pod, Slurm or Open MPI, JAX finds the other processes by itself. Elsewhere the three arguments name them, or
-  the environment variables JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID. Without any of these, there is
-  only one process.
+  the environment variables JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID. Without any of these, there
+  is only one process.
 
   A process that fails prints the reason and exits at once. The others end within a minute, and each prints a reason.
 
