@@ -33,8 +33,8 @@ CASES = (
   Case("a right answer", "math", r"\frac{1}{2}", 1, gold="0.5"),
   Case("a wrong answer", "math", "3", 0, gold="4"),
   Case("the question instead of an answer", "math", "2+2", 0, gold="4"),
-  Case("an answer that would take for ever", "math", "9^{9^{9^9}}", 0, gold="4"),
-  Case("the right answer in the thought alone", "math", "5", 0, gold="4", thought=r" \boxed{4} "),
+  Case("an answer that would take forever", "math", "9^{9^{9^9}}", 0, gold="4"),
+  Case("the right answer only in the thought", "math", "5", 0, gold="4", thought=r" \boxed{4} "),
   Case("a right answer in a broken form", "math", "4", 1, gold="4", thought=" <think> So. ", format=0),
   Case("a right answer in two languages", "math", "4", 1, gold="4", thought=" Итак, ответ. ", language_mix=1),
   Case("a right program", "code", _program("return 2 * x"), 1),
@@ -100,5 +100,5 @@ def request_of(case: Case, validator: str) -> ScoreRequest:
 
 def _tier(tier: str, missing: str) -> Finding:
   if tier == "unsafe":
-    return Finding(WARN, "sandbox", "tier unsafe: resource limits alone", "programs of a policy can harm this host")
+    return Finding(WARN, "sandbox", "tier unsafe: only resource limits", "the policy's programs can harm this host")
   return Finding(PASS, "sandbox", f"tier {tier}" + (f"; missing: {missing}" if missing else ""))

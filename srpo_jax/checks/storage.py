@@ -25,7 +25,7 @@ def check(workdir: Path, checkpoint: int, kept: int, rollouts: int) -> list[Find
     return [Finding(PASS, "disk space", f"{workdir} is in an object store: neither its room nor its speed is known")]
   folder = nearest(workdir)
   if not folder.is_dir():
-    return [Finding(FAIL, "disk space", f"{folder} is no folder", "another --workdir")]
+    return [Finding(FAIL, "disk space", f"{folder} is not a folder", "choose another --workdir")]
   return [check_space(folder, checkpoint, kept, rollouts), check_speed(folder, checkpoint)]
 
 
@@ -46,7 +46,7 @@ def check_space(folder: Path, checkpoint: int, kept: int, rollouts: int) -> Find
   if needed > free:
     return Finding(FAIL, "disk space", found, "another workdir, or a smaller config.checkpoint.keep")
   if 2 * needed > free:
-    return Finding(WARN, "disk space", found, "less than twice of it is free")
+    return Finding(WARN, "disk space", found, "less than twice that space is free")
   return Finding(PASS, "disk space", found)
 
 
@@ -66,7 +66,7 @@ def check_speed(folder: Path, checkpoint: int) -> Finding:
   except OSError as error:
     with contextlib.suppress(OSError):  # a read-only file system refuses this too
       file.unlink()
-    return Finding(FAIL, "writing", f"{folder}: {error.strerror}", "a folder that can be written")
+    return Finding(FAIL, "writing", f"{folder}: {error.strerror}", "choose a folder that can be written")
   seconds = checkpoint / speed
   found = f"{speed / 1e6:.0f} MB/s: about {seconds:.0f} s a checkpoint, behind the next steps"
   if seconds > SLOW_S:

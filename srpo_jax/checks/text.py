@@ -46,7 +46,7 @@ def _vocabulary(tokenizer: Any, stops: Sequence[int], model: Qwen2Config) -> Fin
   beyond = [id_ for id_ in stops if id_ >= model.vocab_size]
   if beyond:
     todo = "correct eos_token_id in generation_config.json"
-    return Finding(FAIL, check, f"{beyond[0]} is to end responses; {found}", todo)
+    return Finding(FAIL, check, f"stop token {beyond[0]} is not in the model's vocabulary; {found}", todo)
   if len(tokenizer) > model.vocab_size:
     return Finding(FAIL, check, found, "take the tokenizer that came with the weights")
   return Finding(PASS, check, found)
@@ -70,7 +70,7 @@ def _round_trip(tokenizer: Any, prompts: Sequence[Prompt]) -> Finding:
   for prompt in prompts:
     if _decode(tokenizer, prompt.tokens) != prompt.text:
       todo = "the tokenizer drops or changes characters: use one that keeps them, or normalise the data first"
-      return Finding(WARN, check, f"that of {prompt.problem.id} is another text", todo)
+      return Finding(WARN, check, f"the prompt of {prompt.problem.id} changes", todo)
   return Finding(PASS, check, f"{len(prompts)} prompts are the same text")
 
 
@@ -78,13 +78,13 @@ def _joint(tokenizer: Any, prompts: Sequence[Prompt]) -> Finding:
   """Checks that a response's tokens, after the prompt's, decode to the response. Rewards judge the decoded text."""
   check = "the form of a response in tokens"
   response = tokenizer(RESPONSE, add_special_tokens=False)["input_ids"]
-  alone = _decode(tokenizer, response)
-  if alone.strip() != RESPONSE.strip():
+  decoded = _decode(tokenizer, response)
+  if decoded.strip() != RESPONSE.strip():
     todo = "the reward looks for these tags in the decoded text: no response of this model can have them"
-    return Finding(FAIL, check, f"{RESPONSE.strip()!r} comes back as {alone.strip()!r}", todo)
+    return Finding(FAIL, check, f"{RESPONSE.strip()!r} comes back as {decoded.strip()!r}", todo)
   text = _decode(tokenizer, [*prompts[0].tokens, *response])
   if not text.startswith(prompts[0].text[:-1]):
-    return Finding(WARN, check, "the prompt reads otherwise with a response after it", "look at its last tokens")
+    return Finding(WARN, check, "the prompt changes with a response after it", "look at its last tokens")
   return Finding(PASS, check, f"the tags come back as they are ({len(response)} tokens of an example)")
 
 

@@ -145,7 +145,7 @@ def end_epochs(schedule: Schedule, files: Workdir, prompts: PromptSets, position
     retired = len(following.retired) - len(pool.retired)
     files.write_history(pool, following.prompts, prompts.record)
     logging.info(
-      "epoch %d of %s: retired %d of %d prompts, %d go on",
+      "epoch %d of %s: retired %d of %d prompts, %d in the next epoch",
       *(pool.epoch, pool.domain, retired, len(pool.prompts), len(following.prompts)),
     )
     if not following.prompts:

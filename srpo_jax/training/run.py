@@ -148,7 +148,7 @@ class Run:
       if step is None:
         raise InputError(f"config.init_from: {checkpoints.folder} has no whole checkpoint")
       state, position = self._restore(checkpoints, step)
-    logging.info("going on from step %d of %s", step, folder)
+    logging.info("continuing from step %d of %s", step, folder)
     return state, position
 
   def _restore(self, checkpoints: Checkpoints, step: int) -> tuple[TrainState, Position]:
@@ -158,7 +158,7 @@ class Run:
     for domain, digest in host["data"].items():
       if domain in digests and digest != digests[domain]:
         raise InputError(
-          f"{self.config.data.train}: not the {domain} rows that {checkpoints.folder.parent} was trained on (to go on "
+          f"{self.config.data.train}: not the {domain} rows that {checkpoints.folder.parent} was trained on (to continue "
           "with other rows, start from its exported policy, config.model.path)"
         )
     return state, Position.from_json(host["position"])

@@ -142,7 +142,7 @@ def joined(
     return
   with _sentinel.watching(
     f"error: process {index()} of {count()} was ended: it or another process died or cannot be reached; start "
-    "all of them again, and the run goes on from its last checkpoint"
+    "all of them again, and the run resumes from its last checkpoint"
   ):
     try:
       with leaving_at_failure():
@@ -171,7 +171,7 @@ def leaving_at_failure() -> Iterator[None]:
       first_line = str(error).strip().partition("\n")[0]
       print(
         f"error: process {index()} of {count()} ends: {type(error).__name__}: {first_line} (if another one died, its "
-        "own log says why); the others end too; start all of them again, and the run goes on from its last checkpoint",
+        "own log says why); the others end too; start all of them again, and the run resumes from its last checkpoint",
         file=sys.stderr,
       )
       status = 1
@@ -227,9 +227,9 @@ def _start(given: Mapping[str, str | None]) -> None:
     )
   if numbers.get("num_processes") == 1:
     return
-  where = address or "the address that the cluster tells"
+  where = address or "the address that the cluster gives"
   silent = (
-    f"error: no group of processes at {where} within {START_TIMEOUT_S} s: expected all of them to be started, with "
+    f"error: no processes joined at {where} within {START_TIMEOUT_S} s: expected all of them to be started, with "
     "process 0 there"
   )
   with _sentinel.watching(silent):
@@ -244,7 +244,7 @@ def _start(given: Mapping[str, str | None]) -> None:
         shutdown_timeout_seconds=SHUTDOWN_TIMEOUT_S,
       )
     except (RuntimeError, ValueError, OSError) as error:
-      raise InputError(f"no group of processes at {where}: {error}") from error
+      raise InputError(f"no processes joined at {where}: {error}") from error
 
 
 def _number(name: str, text: str) -> int:
