@@ -22,7 +22,7 @@ def check_rows(set_: PromptSet, rows: int) -> list[Finding]:
     share = len(set_.refused) / rows
     level = WARN if share > REFUSED_SHARE else PASS
     found = f"{set_.name}: {domains}; {len(set_.refused)} of {rows} refused, as row {index}: {reason}"
-    todo = "python -m srpo_jax.score --explain says why of code; raise data.max_prompt_tokens for long ones"
+    todo = "python -m srpo_jax.score --explain gives reasons for code; raise data.max_prompt_tokens for long prompts"
     findings = [Finding(level, check, found, todo if level == WARN else "")]
   return findings
 
@@ -38,7 +38,7 @@ def check_lengths(set_: PromptSet, max_prompt: int, max_new: int, pack_tokens: i
   if pack_tokens and most > pack_tokens:
     return Finding(FAIL, check, f"{found}, over train.pack_tokens {pack_tokens}", "raise train.pack_tokens")
   if positions is not None and most > positions:
-    todo = "lower config.rollout.max_new_tokens or data.max_prompt_tokens, or take a model of a longer context"
+    todo = "lower config.rollout.max_new_tokens or data.max_prompt_tokens, or use a model with a longer context"
     return Finding(WARN, check, f"{found}, over the {positions} positions that the model was made for", todo)
   return Finding(PASS, check, found)
 

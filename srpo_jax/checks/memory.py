@@ -8,7 +8,7 @@ from srpo_jax.planning.plans import plan, verdict
 from srpo_jax.planning.table import Plan
 from srpo_jax.planning.workload import Lengths
 
-TODO = "python -m srpo_jax.plan says of what: fewer rollout.slots, a smaller train.micro_batch, or more devices"
+TODO = "see python -m srpo_jax.plan; use fewer rollout.slots, a smaller train.micro_batch, or more devices"
 TIGHT = 0.92  # share of the memory that XLA can use. Above it, a longer batch may not fit
 
 
@@ -36,5 +36,5 @@ def finding(found: Plan) -> Finding:
     return Finding(PASS, check, f"{used}; nobody publishes what this device has")
   text = f"{used}, of {available / 2**30:.3g}"
   if peak.total > TIGHT * available:
-    return Finding(WARN, check, text, "little is left: fewer rollout.slots or a smaller train.micro_batch")
+    return Finding(WARN, check, text, "little memory is left: use fewer rollout.slots or a smaller train.micro_batch")
   return Finding(PASS, check, text)

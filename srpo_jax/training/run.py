@@ -158,8 +158,8 @@ class Run:
     for domain, digest in host["data"].items():
       if domain in digests and digest != digests[domain]:
         raise InputError(
-          f"{self.config.data.train}: not the {domain} rows that {checkpoints.folder.parent} was trained on (to continue "
-          "with other rows, start from its exported policy, config.model.path)"
+          f"{self.config.data.train}: not the {domain} rows that {checkpoints.folder.parent} was trained on (to "
+          "continue with other rows, start from its exported policy, config.model.path)"
         )
     return state, Position.from_json(host["position"])
 
