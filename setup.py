@@ -1,6 +1,6 @@
-"""Adds the recipes in configs/ to the wheel as srpo_jax.configs. Everything else stands in pyproject.toml.
+"""Adds the recipes in configs/ to the wheel as srpo_jax.configs. Everything else is in pyproject.toml.
 
-pyproject.toml can either find packages or list them. Only code can find them and add one from another folder.
+pyproject.toml can either find packages or list them. Finding them and adding one from another folder needs code.
 """
 
 from setuptools import find_packages, setup

@@ -1,7 +1,7 @@
-"""Defaults that every other config starts from: SRPO (arXiv 2504.14286) as published, as far as it is.
+"""Defaults that every other config starts from: SRPO (arXiv 2504.14286), as far as it was published.
 
-Not run yet, and not by itself: `model.path` and `data.train` are empty. The values and their meaning stand in
-srpo_jax/config.py.
+Not run yet. It cannot run by itself, because `model.path` and `data.train` are empty. The values and their meaning are
+in srpo_jax/config.py.
 """
 
 from typing import Any
@@ -13,7 +13,10 @@ from srpo_jax.utils.fields import defaults
 
 
 def stage(mix: dict[str, float] | None = None, **fields: Any) -> ConfigDict:
-  """Returns a stage of `mix`, by default all domains of the data. It has no end of its own unless one is given."""
+  """Returns a stage with the domain shares `mix`, by default all domains of the data, and with the given fields.
+
+  It has no end condition unless one is given.
+  """
   return ConfigDict(defaults(StageConfig) | {"mix": mix or {}} | fields, convert_dict=True, type_safe=True)
 
 

@@ -3,10 +3,10 @@
     python -m srpo_jax.curate --config=configs/curate.py --config.output=data/train \
         --config.sources.gsm8k.path=gsm8k_train.jsonl --config.sources.mbpp.path=google-research-datasets/mbpp
 
-A source is used when it has a path: a JSON Lines or parquet file, an hf:// address, or its name on the Hugging Face
-hub. `--config=configs/curate.py:published` gives each its hub name. Training rows are always compared with the
-evaluation sets. One that cannot be read is an error. `--config.eval_sets.NAME.path=none` leaves one out, and the card
-then says so.
+A source is used if it has a path: a JSON Lines or parquet file, an hf:// address, or its name on the Hugging Face hub.
+`--config=configs/curate.py:published` sets the paths of the published sources to their hub names. Training rows are
+always compared with the evaluation sets. An evaluation set that cannot be read is an error. To leave one out, use
+`--config.eval_sets.NAME.path=none`. The card then says so.
 
 Hardware: CPU cores and, for `:published`, the network.
 Result and hours: not run yet on the published sets. docs/curation has the card of a smaller curation.
@@ -39,14 +39,14 @@ def get_config(sources: str = "") -> ConfigDict:
       "dapo": source("chat", licence="Apache-2.0"),
       "deepscaler": source("deepscaler", licence="MIT"),
       "eurus": source("chat", licence="MIT"),
-      # Three asserts a row is all that MBPP has: at the usual minimum none of it would be left.
+      # MBPP has only three asserts per row, so the usual minimum would drop all rows.
       "mbpp": source("mbpp", licence="CC-BY-4.0", subset="full", min_tests=3),
       "humaneval": source("humaneval", licence="MIT", split="test", min_tests=1),
       "livecodebench": source("livecodebench", licence="not stated by its authors", split="test"),
-      "generic": source("generic"),  # any other set: name its columns, and its domain
+      "generic": source("generic"),  # for any other set, with its columns and domain named in the config
       "native": source("native"),
     },
-    "eval_sets": {  # what the training configs evaluate on, and what reports compare
+    "eval_sets": {  # sets that the training configs evaluate on and that reports compare
       "math500": eval_set("HuggingFaceH4/MATH-500"),
       "aime24": eval_set("HuggingFaceH4/aime_2024", split="train"),
       "amc23": eval_set("math-ai/amc23"),
@@ -73,6 +73,6 @@ def source(
 def eval_set(
   path: str, *, subset: str = "", split: str = "test", column: str = "", where: tuple[str, int, int] = ("", 0, 0)
 ) -> dict[str, object]:
-  """Returns the fields of an evaluation set. `where` is the column, the low and the high end of a `WhereConfig`."""
+  """Returns the fields of an evaluation set. `where` is (column, low, high) of a `WhereConfig`."""
   rows = dict(zip(("column", "low", "high"), where, strict=True))
   return defaults(EvalSetConfig) | {"path": path, "subset": subset, "split": split, "column": column, "where": rows}

@@ -4,8 +4,9 @@
       --config.model.path=Qwen2.5-0.5B --config.data.train=gsm8k_train.jsonl,math_train.jsonl \
       --config.data.eval=gsm8k_test.jsonl
 
-Hardware: one GPU of 80 GB. The wheel of JAX for a GPU is `pip install 'jax[cuda12]==0.10.2'`.
-Data: GSM8K (openai/gsm8k, `main`) and MATH (the 12,000 problems outside MATH-500), as JSON Lines in their own columns.
+Hardware: one GPU with 80 GB. Install JAX for GPUs with `pip install 'jax[cuda12]==0.10.2'`.
+Data: GSM8K (openai/gsm8k, `main`) and MATH (the 12,000 problems outside MATH-500), as JSON Lines with their original
+columns.
 Result and hours: not run yet. At least 5.0 s per step and 1.4 chip-hours per 1,000 steps, an afternoon's run, by
 `python -m srpo_jax.plan --config=configs/qwen25_05b_gpu.py --topology=h100:1` (docs/plan/qwen25_05b_gpu-h100-1.md).
 Watch: `reward/format` rises first, within some 20 steps (before that, a base model of this size seldom closes its

@@ -5,7 +5,8 @@
       --config.data.eval=math500.jsonl
 
 Hardware: TPU v6e-8 (one host, topology 2x4).
-Data: GSM8K (openai/gsm8k, `main`) and MATH (the 12,000 problems outside MATH-500), as JSON Lines in their own columns.
+Data: GSM8K (openai/gsm8k, `main`) and MATH (the 12,000 problems outside MATH-500), as JSON Lines with their original
+columns.
 Result and hours: not run yet. At least 25.3 s per step and 56.3 chip-hours per 1,000 steps, by
 `python -m srpo_jax.plan --config=configs/qwen25_15b_v6e8.py --topology=v6e:2x4` (docs/plan/qwen25_15b_v6e8-v6e-2x4.md).
 Watch: `math/pool_size` falls, since GSM8K's easy half is soon retired. If `groups/zero_advantage_frac` is above a half,
@@ -20,7 +21,7 @@ from configs import base
 def get_config() -> ConfigDict:
   config = base.get_config()
   config.model.path = "Qwen/Qwen2.5-1.5B"
-  config.mesh = {"data": 1, "fsdp": 4, "tensor": 2}  # 2 key/value heads: one a chip
+  config.mesh = {"data": 1, "fsdp": 4, "tensor": 2}  # 2 key/value heads, one per chip
   config.data.max_prompt_tokens = 512
   config.rollout.prompts = 128
   config.rollout.group = 16

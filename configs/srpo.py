@@ -1,12 +1,12 @@
-"""Both stages of SRPO in one run: math until its reward plateaus, then code beside it.
+"""Both stages of SRPO in one run: math until its reward plateaus, then math and code.
 
     python -m srpo_jax.launch --config=configs/srpo.py --config.model.path=Qwen2.5-32B \
       --config.data.train=math.jsonl,code.jsonl --config.data.eval=math500.jsonl,humaneval.jsonl
 
-The updates are those of configs/stage1.py and then configs/stage2.py, in one workdir.
+The updates are the same as running configs/stage1.py and then configs/stage2.py, but in one workdir.
 
-Hardware: as configs/stage1.py.
-Result and hours: not run yet. The bounds per step are those of configs/stage1.py.
+Hardware: same as configs/stage1.py.
+Result and hours: not run yet. The bounds per step are the same as for configs/stage1.py.
 """
 
 from ml_collections import ConfigDict

@@ -20,14 +20,14 @@ from configs import base
 def get_config() -> ConfigDict:
   config = base.get_config()
   config.model.path = "Qwen/Qwen2.5-32B"
-  config.mesh = {"data": 1, "fsdp": 8, "tensor": 8}  # 8 key/value heads: one a chip
+  config.mesh = {"data": 1, "fsdp": 8, "tensor": 8}  # 8 key/value heads, one per chip
   config.rollout.slots = 1024
-  config.train.micro_batch = 16  # two rows on each group of `tensor` chips, one on 4x4x8
-  config.train.pack_tokens = 11_264  # the longest prompt and response
-  config.train.head_chunk = 1024  # the head is read once a chunk: more tokens, fewer reads
+  config.train.micro_batch = 16  # two rows per set of `tensor` chips, or one row on 4x4x8
+  config.train.pack_tokens = 11_264  # longest prompt plus longest response
+  config.train.head_chunk = 1024  # the head is read once per chunk, so larger chunks need fewer reads
   config.loss.importance_cap = 2.0  # rollouts are sampled in bf16
   config.stages = {"stage1": base.stage({"math": 1.0}, plateau="reward")}
-  config.data.keep.easy = config.data.keep.solved = 0.0  # [S] train on the challenging ones
+  config.data.keep.easy = config.data.keep.solved = 0.0  # [S] train on challenging problems
   config.data.max_unsolved = 0.3  # [I]
   config.train.epochs = 8
   config.eval.every = 20

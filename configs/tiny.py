@@ -3,8 +3,8 @@
     python -m srpo_jax.launch --config=configs/tiny.py --workdir=runs/demo                # arithmetic, or your data
     python -m srpo_jax.launch --config=configs/tiny.py:staged --workdir=runs/two-stage    # stage 1, then stage 2
 
-After the colon stands one of the paper's four regimes: math, code, mixed (both from the start), staged. The base model
-is made on first use (a short supervised warm-up on imperfect worked examples) and kept in a cache.
+The name after the colon is one of the paper's four regimes: math, code, mixed (both from the start) or staged. The base
+model is made on first use, by a short supervised warm-up on imperfect worked examples, and kept in a cache.
 
 Hardware: two CPU cores.
 Hours: 0.10 to 0.15 (6 to 9 minutes) for `staged`.
@@ -19,7 +19,7 @@ from configs import base
 MATH, CODE = "srpo_jax.data.toy.arithmetic:{}_problems", "srpo_jax.data.toy.programs:{}_programs"
 HALF = {"math": 0.5, "code": 0.5}
 
-REGIMES = {  # name -> (its data, its stages)
+REGIMES = {  # name -> (data, stages)
   "math": ([MATH], {"stage1": base.stage()}),
   "code": ([CODE], {"stage1": base.stage()}),
   "mixed": ([MATH, CODE], {"stage1": base.stage(HALF)}),

@@ -2,11 +2,12 @@
 
 import os
 
-# How gs:// is reached, settled before the libraries that read this are imported. JetStream's dependencies bring
-# TensorFlow, which epath would take then (8 s and 860 MB a process); gcsfs would ask for each bucket's kind over gRPC.
+# These choose how gs:// is accessed and must be set before the libraries that read them are imported. JetStream's
+# dependencies install TensorFlow, and epath would then use it (8 s and 860 MB per process). gcsfs would ask for the
+# type of each bucket over gRPC.
 os.environ.setdefault("EPATH_USE_TF", "false")
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
-# transformers says at its import that models need PyTorch. Nothing here uses its models: the line reads like a broken
-# installation.
+# On import, transformers warns that its models need PyTorch. Nothing here uses those models, and the warning looks like
+# a broken installation.
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")

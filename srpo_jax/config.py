@@ -1,7 +1,8 @@
-"""Configuration of a run: frozen dataclasses, made once from plain values and checked field by field.
+"""Configuration of a run: frozen dataclasses, built from plain values and checked field by field.
 
-A field says everything here: type, default, choices, range and meaning. [S] marks a default that the summaries of SRPO
-(arXiv 2504.14286) state, [I] one that was inferred from them. `configs/` holds recipes made from these defaults.
+Each field states its type, default, choices, range and meaning here. [S] marks a default that the summaries of SRPO
+(arXiv 2504.14286) state. [I] marks a default that was inferred from them. `configs/` has recipes that start from these
+defaults.
 """
 
 import dataclasses
@@ -22,10 +23,10 @@ from srpo_jax.utils.fields import field
 from srpo_jax.utils.jsonl import read_json
 from srpo_jax.utils.renamed import current_config
 
-COLDEST, HOTTEST = 1e-3, 1e3  # beyond them a logit over the temperature may leave float32
+COLDEST, HOTTEST = 1e-3, 1e3  # outside this range, a logit divided by the temperature may exceed float32
 TEMPERATURES = f"0 (greedy) or {COLDEST:g} to {HOTTEST:g}"
 
-# Fields that may change between a run and its continuation: its length, its devices and its records.
+# Fields that may change when a run is resumed: its length, its devices and its records.
 FREE_FIELDS = frozenset({"train.steps", "train.epochs", "train.rollouts"})
 FREE_SECTIONS = frozenset({"checkpoint", "log", "mesh"})
 
@@ -39,11 +40,11 @@ class ModelConfig:
     "", "module:function(**build_args) -> folder of a base model. The function caches it itself.", plugin=True
   )
   build_args: dict[str, Any] = field({}, "Arguments of `build`.", at_least=0)
-  param_dtype: str = field("float32", "Type of the master weights.", choices=("float32", "bfloat16"))
-  dtype: str = field("bfloat16", "Type of the computation and of the rollouts.", choices=("float32", "bfloat16"))
+  param_dtype: str = field("float32", "Dtype of the master weights.", choices=("float32", "bfloat16"))
+  dtype: str = field("bfloat16", "Dtype of the computation and of the rollouts.", choices=("float32", "bfloat16"))
   remat: str = field(
     "full",
-    "Activations recomputed in the backward pass. none: no activation. dots: all but the projections' outputs. "
+    "Activations recomputed in the backward pass. none: no activations. dots: all but the projections' outputs. "
     "full: all but each layer's input.",
     choices=("none", "dots", "full"),
   )
@@ -55,11 +56,11 @@ class ModelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-  """Devices along each axis. Their product is the number of devices, or 1. A run can continue on another mesh."""
+  """Devices along each axis. Their product is the number of devices, or 1. A run can be resumed on another mesh."""
 
   data: int = field(1, "Copies of the model, each with its own rows.", above=0)
-  fsdp: int = field(1, "Devices that share the rows and each weight with its moments.", above=0)
-  tensor: int = field(1, "Devices that share heads, MLP features and vocabulary.", above=0)
+  fsdp: int = field(1, "Devices that split the rows, and each weight with its moments.", above=0)
+  tensor: int = field(1, "Devices that split heads, MLP features and vocabulary.", above=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,10 +95,10 @@ class RolloutConfig:
   )
   max_new_tokens: int = field(10_240, "Length limit of a response, in tokens.", source="I", above=0)
   temperature: float = field(1.0, f"Temperature, from {COLDEST:g} to {HOTTEST:g}.", source="I")
-  slots: int = field(256, "Responses decoded side by side. A multiple of mesh.data x mesh.fsdp.", above=0)
+  slots: int = field(256, "Responses decoded in parallel. A multiple of mesh.data x mesh.fsdp.", above=0)
   chunk: int = field(32, "Tokens per compiled decode loop.", above=0)
   prompt_bucket: int = field(128, "Prompts are padded to multiples of this many tokens.", above=0)
-  backend: str = field("jetstream", "Engine that samples.", choices=("jetstream", "inprocess"))
+  backend: str = field("jetstream", "Sampling engine.", choices=("jetstream", "inprocess"))
 
   def check(self, config: "Config", where: str) -> None:
     if self.temperature == 0:
@@ -113,8 +114,8 @@ class RewardConfig:
 
   format_weight: float = field(0.1, "Weight of the format reward.", source="I", at_least=0)
   language_penalty: float = field(0.1, "Penalty for mixed languages.", source="I", at_least=0)
-  validator: str = field("tags", "Form that an answer must have.", choices=("tags", "json"))
-  timeout_s: float = field(4.0, "Seconds to judge one response.", above=0)
+  validator: str = field("tags", "Required form of an answer.", choices=("tags", "json"))
+  timeout_s: float = field(4.0, "Time limit for judging one response, in seconds.", above=0)
   workers: int = field(0, "Judging processes. 0: half of the cores, from 2 to 8.", at_least=0)
   judges: str = field(
     "",
@@ -122,7 +123,7 @@ class RewardConfig:
     "commas.",
   )
   function: str = field(
-    "", "module:function(request, verdict) -> Verdict, after the built-in reward. Empty: none.", plugin=True
+    "", "module:function(request, verdict) -> Verdict, applied after the built-in reward. Empty: none.", plugin=True
   )
 
   def check(self, config: "Config", where: str) -> None:
@@ -139,16 +140,16 @@ class RewardConfig:
 
 @dataclasses.dataclass(frozen=True)
 class SandboxConfig:
-  """Sandbox of the programs that a policy writes."""
+  """Sandbox for programs that the policy writes."""
 
   min_tier: str = field(
     "bubblewrap", "Weakest acceptable isolation.", choices=("namespaces", "bubblewrap", "landlock", "unsafe")
   )
-  slots: int = field(0, "Programs side by side. 0: one per core.", at_least=0)
-  timeout_s: float = field(4.0, "Wall clock of one execution, in seconds.", above=0)
-  memory_mb: int = field(1024, "Address space of one execution, in MiB.", above=0)
+  slots: int = field(0, "Programs run in parallel. 0: one per core.", at_least=0)
+  timeout_s: float = field(4.0, "Wall-clock limit of one execution, in seconds.", above=0)
+  memory_mb: int = field(1024, "Address-space limit of one execution, in MiB.", above=0)
   packages: str = field(
-    "", "Packages that programs may import beside the standard library, comma-separated. Empty: none."
+    "", "Packages that programs may import besides the standard library, comma-separated. Empty: none."
   )
 
 
@@ -157,10 +158,10 @@ class AdvantageConfig:
   """Advantage of a response within its group."""
 
   scale: str | float = field(
-    "std", "Divisor of the advantage. A number is a floor of the std.", choices=("std", "none"), at_least=0
+    "std", "Divisor of the advantage. A number is a lower bound of the std.", choices=("std", "none"), at_least=0
   )
   function: str = field(
-    "", "module:function(rewards, judged, truncated) -> advantages instead. Empty: none.", plugin=True
+    "", "module:function(rewards, judged, truncated) -> advantages, used instead. Empty: none.", plugin=True
   )
 
 
@@ -170,19 +171,20 @@ class LossConfig:
 
   clip_low: float = field(0.2, "Lower clip range of the ratio.", at_least=0, below=1)
   clip_high: float = field(0.2, "Upper clip range of the ratio.", at_least=0)
-  importance_cap: float = field(0.0, "Cap of the trainer's probability over the sampler's. 0: off.", at_least=0)
+  importance_cap: float = field(
+    0.0, "Cap of the ratio of the trainer's to the sampler's probability. 0: off.", at_least=0
+  )
   updates: int = field(1, "Optimizer steps per rollout batch. 1 is strictly on policy.", source="I", above=0)
   function: str = field(
     "",
-    "module:function(LossInputs) -> LossOutputs instead, which uses neither clip range. Empty: none.",
+    "module:function(LossInputs) -> LossOutputs, used instead. It ignores the clip ranges. Empty: none.",
     plugin=True,
   )
 
   def check(self, config: "Config", where: str) -> None:
     if self.function and self.importance_cap:
       raise InputError(
-        f"{where}.importance_cap: expected 0 with loss.function, which has weights of its own, "
-        f"got {self.importance_cap}"
+        f"{where}.importance_cap: expected 0 with loss.function, which has its own weights, got {self.importance_cap}"
       )
 
 
@@ -193,18 +195,18 @@ class OptimizerConfig:
   learning_rate: float = field(1e-6, "Learning rate, constant.", source="S", above=0)
   b1: float = field(0.9, "Decay of the first moment.", source="S", at_least=0, below=1)
   b2: float = field(0.95, "Decay of the second moment.", source="S", at_least=0, below=1)
-  eps: float = field(1e-8, "Term added to the denominator.", above=0)
+  eps: float = field(1e-8, "Constant added to the denominator.", above=0)
   weight_decay: float = field(0.0, "Weight decay.", source="I", at_least=0)
-  clip_norm: float = field(1.0, "Limit of the gradient's global norm. 0: no clip.", source="I", at_least=0)
+  clip_norm: float = field(1.0, "Limit of the gradient's global norm. 0: no clipping.", source="I", at_least=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class HistoryConfig:
-  """Use of the outcomes of earlier steps."""
+  """Use of earlier outcomes."""
 
   mode: str = field(
     "srpo",
-    "srpo: the end of an epoch retires all-correct prompts. none: every epoch visits all prompts.",
+    "srpo: all-correct prompts are retired at the end of an epoch. none: every epoch visits all prompts.",
     choices=("srpo", "none"),
   )
   dynamic_sampling: bool = field(False, "DAPO: sampling continues until the batch is full of mixed groups.")
@@ -212,25 +214,25 @@ class HistoryConfig:
 
 @dataclasses.dataclass(frozen=True)
 class StageConfig:
-  """A stage ends at the first of its given ends. An empty `mix` is every domain, by its number of prompts."""
+  """A stage ends at the first of its end conditions. An empty `mix` means all domains, by number of prompts."""
 
-  mix: dict[str, float] = field({}, "Share of the batch by domain, once the ramp is over.", at_least=0)
+  mix: dict[str, float] = field({}, "Share of the batch by domain, after the ramp.", at_least=0)
   start: dict[str, float] = field({}, "Share by domain at the stage's first step. Empty: no ramp.", at_least=0)
   ramp: int = field(0, "Steps from `start` to `mix`.", at_least=0)
   max_new_tokens: int = field(0, "Length limit of a response. 0: rollout.max_new_tokens.", at_least=0)
   steps: int = field(0, "End after this many steps of the stage. 0: no limit.", at_least=0)
-  epochs: int = field(0, "End once each domain has finished this many epochs in all. 0: no limit.", at_least=0)
+  epochs: int = field(0, "End after each domain has finished this many epochs in total. 0: no limit.", at_least=0)
   plateau: str = field(
     "",
-    "End once this measure stops rising. `reward` counts retired prompts as solved. Empty: never.",
+    "End when this measure stops rising. `reward` counts retired prompts as solved. Empty: never.",
     choices=("heldout", "reward", ""),
   )
   plateau_window: int = field(1, "Epochs per averaged window.", at_least=0)
   plateau_gain: float = field(
-    0.01, "Smallest gain of a window's mean over the best before it that counts.", source="I", at_least=0
+    0.01, "Smallest gain over the best earlier window that counts as progress.", source="I", at_least=0
   )
-  plateau_patience: int = field(2, "Windows without gain.", source="I", at_least=0)
-  restore_retired: bool = field(False, "Return of the prompts that earlier stages retired.")
+  plateau_patience: int = field(2, "Windows without progress before the stage ends.", source="I", at_least=0)
+  restore_retired: bool = field(False, "Restoration of the prompts that earlier stages retired.")
 
   def check(self, config: "Config", where: str) -> None:
     for name, parts in (("mix", self.mix), ("start", self.start)):
@@ -254,12 +256,12 @@ class StageConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-  """Length of the run, and rows of the update."""
+  """Length of the run, and batch shapes of the update."""
 
-  seed: int = field(0, "Seed of everything random.", at_least=0)
+  seed: int = field(0, "Seed of all random numbers.", at_least=0)
   stage: int = field(1, "Number of the first stage in the files.", above=0)
   steps: int = field(0, "Steps of the run. 0: no limit.", at_least=0)
-  epochs: int = field(0, "Epochs that each domain of the stage finishes before the run ends. 0: no limit.", at_least=0)
+  epochs: int = field(0, "Epochs of each domain of the stage before the run ends. 0: no limit.", at_least=0)
   rollouts: int = field(0, "Rollouts of the run. 0: no limit.", at_least=0)
   micro_batch: int = field(64, "Rows whose activations exist at once. A multiple of mesh.data x mesh.fsdp.", above=0)
   length_bucket: int = field(512, "Rows are padded to multiples of this many tokens.", above=0)
@@ -268,7 +270,7 @@ class TrainConfig:
   )
   head_chunk: int = field(64, "Response tokens of a row whose logits exist at once.", above=0)
   skip_zero_advantage: bool = field(
-    False, "Responses without gradient skip the update's forward pass, not the loss's denominator."
+    False, "Responses with zero advantage skip the update's forward pass, but count in the loss's denominator."
   )
 
   def check(self, config: "Config", where: str) -> None:
@@ -295,14 +297,14 @@ class CheckpointConfig:
 
   every: int = field(10, "Steps between checkpoints.", above=0)
   keep: int = field(2, "Newest checkpoints to keep.", above=0)
-  keep_every: int = field(0, "Checkpoints to keep beside the newest: those at multiples of it. 0: none.", at_least=0)
+  keep_every: int = field(0, "Interval in steps of checkpoints to keep besides the newest. 0: none.", at_least=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class LogConfig:
   """Log and progress."""
 
-  every: int = field(1, "Steps between lines of the log. The files get every step.", above=0)
+  every: int = field(1, "Steps between log lines. The files record every step.", above=0)
   tensorboard: bool = field(True, "TensorBoard files.")
   progress: bool = field(True, "Progress bar.")
 
@@ -344,14 +346,14 @@ def make_config(raw: ConfigDict | dict[str, Any]) -> Config:
   """Returns the checked configuration.
 
   Raises:
-    InputError: a field that is unknown, missing, of another type, or out of range. The message names it.
+    InputError: a field is unknown, missing, of the wrong type, or out of range. The message names it.
   """
   raw = raw.to_dict() if isinstance(raw, ConfigDict) else raw
   return fields.make(Config, current_config(raw), "config")
 
 
 def is_temperature(value: float) -> bool:
-  """Returns True for one of TEMPERATURES. NaN is not."""
+  """Returns True if a value is one of TEMPERATURES. NaN is not."""
   return value == 0 or COLDEST <= value <= HOTTEST
 
 
@@ -370,12 +372,12 @@ def to_json(config: Config) -> str:
 
 
 def read_config(file: Path, overrides: Sequence[str] = ()) -> Config:
-  """Returns the config in a workdir's config.json, with `--config.section.field=value` overrides in place.
+  """Returns the config in a workdir's config.json, with `--config.section.field=value` overrides applied.
 
-  An older config.json may lack fields and use old names. A missing field takes its old behaviour.
+  An older config.json may lack fields and use old names. A missing field keeps its old behaviour.
 
   Raises:
-    InputError: no such file, a config that `make_config` refuses, or an override of an unknown field.
+    InputError: there is no such file, `make_config` refuses the config, or an override names an unknown field.
   """
   if not file.is_file():
     raise InputError(f"{file}: no such file, expected the config.json of a run")
@@ -384,10 +386,13 @@ def read_config(file: Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def check_same_run(config: Config, file: Path) -> None:
-  """Refuses to continue the run that `file` describes under a config that means something else.
+  """Checks that a run can be resumed under a config.
+
+  Args:
+    file: config.json of the run.
 
   Raises:
-    InputError: naming each differing field with both values.
+    InputError: fields that must not change differ. The message names each of them with both values.
   """
   old, new = flatten(read_config(file)), flatten(config)
   last = list(config.stages)[-1]

@@ -1,16 +1,18 @@
-"""Curates raw data sets into one: python -m srpo_jax.curate --config=configs/curate.py --config.output=DIR
---config.sources.NAME.path=FILE_OR_HUB_NAME [--config.section.field=value ...]
+"""Curates raw data sets and merges them into one.
 
-Started again with the same config it goes on where it was. DIR then holds
+    python -m srpo_jax.curate --config=configs/curate.py --config.output=DIR \\
+      --config.sources.NAME.path=FILE_OR_HUB_NAME [--config.section.field=value ...]
 
-    records/          the data set (ArrayRecord, in the layout of TensorFlow Datasets)
-    card.md           counts by stage and source, examples by rule, hashes, licences; difficulty.png
-    dropped/*.jsonl   every dropped row, by stage, with the rule and the text it matched
-    curation.json     the config, the inputs' hashes and the counts
+The same command with the same config resumes an interrupted curation. Files in DIR:
+
+    records/          curated data set (ArrayRecord, in the layout of TensorFlow Datasets)
+    card.md           counts by stage and source, examples by rule, hashes and licences, with difficulty.png
+    dropped/*.jsonl   all dropped rows, by stage, with the rule and the text that it matched
+    curation.json     config, hashes of the inputs, and counts
+
+To label the difficulty of a data set's rows (see its own --help):
 
     python -m srpo_jax.curate label ...
-
-labels the difficulty of a data set's rows (see its own --help).
 """
 
 import importlib
@@ -22,12 +24,12 @@ from srpo_jax.utils.logs import start_logging
 
 
 def main(args: Sequence[str]) -> None:
-  """Curates, or hands over to the labelling, as the command line says."""
+  """Runs the curation and prints its counts, or runs `label`."""
   if args and args[0] == "label":
     return importlib.import_module("srpo_jax.data.labelling.label").main(args[1:])
   options, overrides = config_parser("curate", __doc__ or "", args).parse_known_args(args)
   raw, _ = read_config_file("curate", options, overrides)
-  # Imported late: a wrong flag is told at once.
+  # Imported late, so that a wrong flag is reported at once.
   from srpo_jax.data.curation.config import make_config
   from srpo_jax.data.curation.pipeline import curate
 

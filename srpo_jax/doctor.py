@@ -1,9 +1,12 @@
-"""Looks a run over before it is started: python -m srpo_jax.doctor --config=configs/tiny.py [--config.x.y=value ...]
+"""Checks a run before it starts.
 
-The tokenizer and the prompts, the sampler against the trainer on real prompts, sizes that must not matter, the rewards
-on known responses and the sandbox's tier, disk space and writing speed, memory (by the plan), the data. Prints a line a
-check (pass, warn or fail) with what to do; exits 1 where one fails. It takes --config and --workdir as launch does, and
-writes nothing into the workdir.
+    python -m srpo_jax.doctor --config=configs/tiny.py [--config.section.field=value ...]
+
+The checks cover the data, the tokenizer and prompts, the rewards on responses with known verdicts, the sandbox's tier,
+disk space and write speed, and memory (as estimated by `plan`). They compare sampler and trainer on real prompts, and
+check that sizes which must not matter make no difference. Prints one line per check (pass, warn or fail) and what to
+do about a problem. The exit status is 1 if a check fails. It takes --config and --workdir like launch, and writes
+nothing into the workdir.
 """
 
 import sys
@@ -16,10 +19,10 @@ from srpo_jax.utils.logs import start_logging
 
 
 def main(args: Sequence[str]) -> None:
-  """Prints a line per check. Exits with 1 if one fails."""
+  """Prints one line per check. Exits with status 1 if a check fails."""
   options, overrides = read_options("doctor", __doc__ or "", args)
   config, workdir, _ = resolve("doctor", options, overrides)
-  # Imported late: --help does not wait for JAX.
+  # Imported late, so that --help does not wait for JAX.
   from srpo_jax.checks.examine import examine
   from srpo_jax.utils.cache import enable_compilation_cache
 

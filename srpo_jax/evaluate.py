@@ -1,26 +1,29 @@
-"""Evaluates a policy on sets of problems, with the sampler and the rewards of training.
+"""Evaluates a policy on sets of problems, using the sampler and rewards of training.
 
     python -m srpo_jax.evaluate --model DIR --sets aime24,math500,gsm8k,humaneval,mbpp,lcb --samples 32
     python -m srpo_jax.evaluate --workdir DIR [--step N] --sets aime24,heldout.jsonl
 
-A set is a short name (those above, and amc23), looked for as NAME.jsonl, .json, .parquet .. in --data and then on the
-hub; or a file (.gz too), a folder of records or as downloaded from the hub (its split test), module:function, or
-OWNER/NAME[:SUBSET[:SPLIT]] on the hub. --from and --to choose among
-LiveCodeBench's rows by contest date, both days included; sets without dates are taken whole.
+A set is one of:
+  - a short name (those above, or amc23), looked up as NAME.jsonl, .json, .parquet etc. in --data, then on the hub
+  - a file (also .gz), a folder of records, or a folder downloaded from the hub (its split `test` is used)
+  - module:function
+  - OWNER/NAME[:SUBSET[:SPLIT]] on the hub
 
-Temperature, top-p and the length limit are evaluation's own. By default tokens are drawn as in training (temperature 1,
-from the whole distribution), so that pass@1, the mean over all samples, is that of the policy which is trained, and of
-a run's held-out sets the figure in its eval.jsonl. DeepSeek-R1 reports --temperature 0.6 --top-p 0.95.
+--from and --to select rows of LiveCodeBench by contest date, both days included. Sets without dates are used whole.
 
-    OUT/results.json          for each set pass@k, majority@k (mathematics), format and truncation rates, mean length,
-                              the same by level, each with a 95 % bootstrap interval over problems; where the set
-                              was found, its window of dates, and the rows that were left out
+Temperature, top-p and length limit do not come from the training config. By default, tokens are sampled as in training
+(temperature 1, from the whole distribution). So pass@1, the mean over all samples, describes the policy as trained, and
+matches eval.jsonl for a run's held-out sets. DeepSeek-R1 reports --temperature 0.6 --top-p 0.95.
+
+    OUT/results.json          per set: pass@k, majority@k (math), format and truncation rates and mean length, overall
+                              and by level, each with a 95 % bootstrap interval over problems. Also where the set was
+                              found, its window of dates, and the rows that were left out
     OUT/results.md            the same as tables
-    OUT/samples/SET.parquet   every response with its tokens, verdict and the checker's reason
+    OUT/samples/SET.parquet   all responses with tokens, verdict and the checker's reason
 
-Started again it goes on where it was stopped, to the same bytes; other settings are refused. More sets may be added to
-the same OUT. Prompt, types, rewards and sandbox are those of the run, or of --config; fields of either are set by
---config.section.field=value. It runs on the devices of one host, laid out by config.mesh.
+The same command resumes a stopped evaluation, with the same bytes as a result. Other settings are refused. More sets
+can be added to the same OUT. Prompt, dtypes, rewards and sandbox come from the run, or from --config. To change a field
+of either, use --config.section.field=value. Evaluation uses the devices of one host, laid out by config.mesh.
 """
 
 from collections.abc import Sequence
@@ -33,10 +36,10 @@ from srpo_jax.utils.logs import start_logging
 
 
 def main(args: Sequence[str]) -> None:
-  """Evaluates as the command line says, and prints the tables."""
+  """Evaluates the policy, and prints the tables."""
   options, overrides = read_options(args, __doc__ or "")
   config = evaluation_config(options, overrides)
-  # Imported late: a wrong option is told at once.
+  # Imported late, so that a wrong option is reported at once.
   from srpo_jax.evaluation.evaluation import Sampling, batch_size, evaluate
   from srpo_jax.evaluation.samples import check_folder
   from srpo_jax.evaluation.sets import Window, open_sets

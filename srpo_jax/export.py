@@ -1,7 +1,9 @@
-"""Writes a run's policy as a Hugging Face folder: python -m srpo_jax.export --workdir DIR [--step N] --out DIR
+"""Writes a run's policy as a Hugging Face folder.
 
-Needs no accelerator, and less memory than the model: a tensor is read, cast and written at a time. The run may be on
-gs://. The folder appears when it is whole. An export that is killed leaves a hidden folder beside it.
+    python -m srpo_jax.export --workdir DIR [--step N] --out DIR
+
+Export needs no accelerator and less memory than the model, because it reads, casts and writes one tensor at a time. The
+run may be on gs://. The folder appears only when it is complete. A killed export leaves a hidden folder next to it.
 """
 
 from collections.abc import Sequence
@@ -13,21 +15,21 @@ from srpo_jax.utils.errors import run_cli
 
 
 def main(args: Sequence[str]) -> None:
-  """Exports as the command line says, and prints what was read and written."""
+  """Exports the policy, and prints what was read and written."""
   parser = ArgumentParser("export", __doc__)
   flags.add(parser, "--workdir", required=True)
   flags.add(parser, "--step")
   flags.add(parser, "--out", required=True, help="New folder to write.")
   parser.add_argument(
-    "--dtype", choices=("float32", "bfloat16"), help="Type of the written weights. Default: the base's."
+    "--dtype", choices=("float32", "bfloat16"), help="Dtype of the written weights. Default: the base's."
   )
   parser.add_argument(
     "--max-shard-gb",
     type=positive,
-    help="Size in GB above which the weights are split. Default: that of the base, or 5.",
+    help="Size of a weight file in GB, above which the weights are split. Default: as the base is split, or 5.",
   )
   options = parser.parse_args(args)
-  # Imported late: --help does not wait for JAX.
+  # Imported late, so that --help does not wait for JAX.
   from srpo_jax.training.export import export_policy
 
   max_shard_bytes = options.max_shard_gb and int(options.max_shard_gb * 1e9)

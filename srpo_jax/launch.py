@@ -1,9 +1,12 @@
-"""Trains: python -m srpo_jax.launch --config=configs/tiny.py [--workdir=DIR] [--config.section.field=value ...]
+"""Trains a policy, or resumes a run.
 
-Started again on the same workdir it resumes. SIGTERM or Ctrl-C saves a checkpoint and ends the run.
+    python -m srpo_jax.launch --config=configs/tiny.py [--workdir=DIR] [--config.section.field=value ...]
 
-On several hosts, start the same command on each, with a workdir that all of them see. A TPU pod or Slurm tells JAX
-which processes there are. Elsewhere, name them by --coordinator=HOST:PORT --num_processes=N --process_id=I.
+The same command with the same workdir resumes the run. SIGTERM or Ctrl-C saves a checkpoint and ends it.
+
+To train on several hosts, start the same command on each of them, with a workdir that all of them share. On a TPU pod
+or under Slurm, JAX finds the processes by itself. Elsewhere, add --coordinator=HOST:PORT --num_processes=N
+--process_id=I.
 """
 
 from collections.abc import Sequence
@@ -14,15 +17,15 @@ from srpo_jax.utils.logs import start_logging
 
 
 def main(args: Sequence[str]) -> None:
-  """Trains as the command line says, then prints the tables of the run."""
+  """Trains, then prints the tables of the run."""
   options, overrides = read_options("launch", __doc__ or "", args)
-  from srpo_jax.utils import processes  # imported late, as all below: --help does not wait for JAX
+  from srpo_jax.utils import processes  # imported late, like all below, so that --help does not wait for JAX
   from srpo_jax.utils.preemption import PreemptionSignal
 
   with PreemptionSignal() as preemption:
     config, workdir, group = resolve("launch", options, overrides)
     with processes.joined(**group):
-      preemption.listen()  # JAX's own service took SIGTERM over: it would leave out what comes before the first step
+      preemption.listen()  # JAX's own handler has replaced ours, and it ignores SIGTERM before the first step
       start_logging(processes.index() if processes.count() > 1 else None)
       from srpo_jax.analysis.summary import summarize
       from srpo_jax.training.loop import train

@@ -1,10 +1,10 @@
-"""Writes token ids and log-probabilities of texts, to hold this model against another implementation.
+"""Writes token ids and log-probabilities of texts, for a comparison with another implementation of the model.
 
     python -m srpo_jax.logprobs --model DIR --input texts.jsonl --out out.jsonl
 
-An input row has `text`, or `prompt` and `response`. With a prompt, only the response's tokens are reported. An output
-row has `token_ids` and `logprobs` of equal length, and the row's `id` where it has one. A text's first token has
-nothing before it: its log-probability is null.
+An input row has `text`, or `prompt` and `response`. For a prompt and response, only the response's tokens are reported.
+An output row has `token_ids` and `logprobs` of equal length, and the `id` of the input row if it has one. The first
+token of a text has no context, so its log-probability is null.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from srpo_jax.utils.errors import InputError, run_cli
 
 
 def main(args: Sequence[str]) -> None:
-  """Writes the log-probabilities as the command line says."""
+  """Writes the log-probabilities."""
   parser = ArgumentParser("logprobs", __doc__)
   flags.add(parser, "--model", required=True)
   flags.add(parser, "--input", required=True, help="Texts (JSON Lines).")
@@ -23,7 +23,7 @@ def main(args: Sequence[str]) -> None:
   options = parser.parse_args(args)
   if options.input.resolve() == options.out.resolve():
     raise InputError(f"--out: expected another file than --input, found {options.out}")
-  # Imported late: --help does not wait for JAX.
+  # Imported late, so that --help does not wait for JAX.
   from srpo_jax.evaluation.logprobs import write_logprobs
   from srpo_jax.utils.cache import enable_compilation_cache
 

@@ -1,14 +1,14 @@
-"""Compiles every program of a training step for a machine that need not be here, and says what it needs and how long.
+"""Compiles a training step for a machine that need not be present, and estimates its memory and time.
 
 python -m srpo_jax.plan --config=configs/stage1.py --topology=v5p:4x4x8 [--search] [--json=FILE] [--config.a.b=value]
 
-Prints, for each chip: memory for weights, moments, KV cache and temporaries against what it has, in every phase; FLOPs,
-HBM bytes and collectives of each program; and from the chip's published rates a roofline of each phase, a bound of the
-step's time. Exit status 1 where a program does not fit, 2 where the input is wrong.
+Prints figures per chip: memory in every phase (weights, moments, KV cache and temporaries) next to the memory that the
+chip has, and FLOPs, HBM bytes and collectives of every program. A roofline of every phase, from the chip's published
+rates, gives a lower bound of the step's time. The exit status is 1 if a program does not fit, and 2 for wrong input.
 
-On a topology with a multiple of the mesh's chips the weights are split so many ways more, along `fsdp`. The
-model's shape comes from config.model.path: its config.json where the folder is here, else the published shape of that
-name (Qwen2.5-0.5B to -72B, Math, Coder and Instruct too).
+If the topology has a multiple of the mesh's chips, the weights are split over all of them, by a larger `fsdp`. The
+model's shape comes from the config.json in the folder config.model.path. If that folder does not exist, its name stands
+for a published shape (Qwen2.5-0.5B to -72B, also Math, Coder and Instruct).
 """
 
 import json
@@ -23,10 +23,10 @@ from srpo_jax.utils.errors import TrainingError, run_cli
 
 
 def main(args: Sequence[str]) -> None:
-  """Plans as the command line says, and prints the plans. Exits with 1 if none fits."""
+  """Prints the plans. Exits with status 1 if none of them fits."""
   options, overrides = read_options(args, __doc__ or "")
   config = plan_config(options, overrides)
-  # Imported late: --help does not wait for JAX.
+  # Imported late, so that --help does not wait for JAX.
   from srpo_jax.planning.chips import parse_topology
   from srpo_jax.planning.target import prepare_jax, set_mesh
 

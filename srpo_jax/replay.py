@@ -1,19 +1,19 @@
-"""Recomputes a recorded step of a run from its stored tokens, and compares with what was recorded.
+"""Recomputes a recorded step of a run from its stored tokens, and compares the results with the recorded ones.
 
     python -m srpo_jax.replay --workdir DIR --step S
 
-    text        the stored tokens, decoded
-    verdicts    each response judged anew: correct, format, language_mix, pass_fraction, reward
-    advantages  of the rewards judged anew
-    figures     of the responses, rewards and groups, as metrics.jsonl has them
-    loss        of the stored tokens, log-probabilities and advantages: policy/loss, grad_norm, entropy, clip_frac and
-                the gap to the sampler, as metrics.jsonl has them. The policy of the step is that of its checkpoint;
-                where there is none, the updates from the last checkpoint before it (or from the base) are made again
-                from their own stored rollouts, which gives the same bits on the same machine.
+    text        stored tokens, decoded again
+    verdicts    every response, judged again: correct, format, language_mix, pass_fraction, reward
+    advantages  computed from the new rewards
+    figures     of responses, rewards and groups, as in metrics.jsonl
+    loss        computed from stored tokens, log-probabilities and advantages: policy/loss, grad_norm, entropy,
+                clip_frac and the gap to the sampler, as in metrics.jsonl. The policy comes from the checkpoint of the
+                step. If there is none, the updates since the last checkpoint before it (or since the base) are
+                repeated from their stored rollouts, which gives the same bits on the same machine.
 
-Exit status 0 where all agree, 1 where anything differs. Nothing is sampled and nothing is written. --no-loss leaves out
-the last part, which needs the weights. Fields of the run's config, as another mesh, are set by
---config.section.field=value.
+The exit status is 0 if everything agrees and 1 if anything differs. Nothing is sampled and nothing is written.
+--no-loss leaves out the last part, which needs the weights. To change a field of the run's config, for example the
+mesh, use --config.section.field=value.
 """
 
 import sys
@@ -26,14 +26,14 @@ from srpo_jax.utils.logs import start_logging
 
 
 def main(args: Sequence[str]) -> None:
-  """Prints the table of the comparison. Exits with 1 if anything differs."""
+  """Prints the comparison as a table. Exits with status 1 if anything differs."""
   parser = ArgumentParser("replay", __doc__)
   flags.add(parser, "--workdir", required=True)
   flags.add(parser, "--step", required=True, help="Recorded step to recompute.")
-  parser.add_argument("--no-loss", action="store_true", help="Rewards and advantages only, without the weights.")
+  parser.add_argument("--no-loss", action="store_true", help="Comparison without the loss, which needs the weights.")
   options, overrides = parser.parse_known_args(args)
   check_overrides(overrides)
-  # Imported late: --help does not wait for JAX.
+  # Imported late, so that --help does not wait for JAX.
   from srpo_jax.training.replay import replay, table
   from srpo_jax.utils.cache import enable_compilation_cache
 

@@ -1,8 +1,10 @@
-"""Writes a run as one HTML file: python -m srpo_jax.report --workdir DIR [--compare DIR ...] [--out FILE]
+"""Writes a run as one HTML file.
 
-The file has the curves, with those of other runs laid over them. It has the pass rate of every prompt epoch by epoch,
-which is what history resampling saw. And it has a viewer of rollouts with rewards, advantages and the checker's
-reasons. It needs no network.
+    python -m srpo_jax.report --workdir DIR [--compare DIR ...] [--out FILE]
+
+The file shows the training curves, with the curves of other runs on top. It shows the pass rate of every prompt in
+every epoch, which history resampling works from. It has a viewer of rollouts with rewards, advantages and the checker's
+reasons. The page needs no network.
 """
 
 from collections.abc import Sequence
@@ -29,7 +31,7 @@ def main(args: Sequence[str]) -> None:
     raise InputError(f"--out: expected an existing folder, found {out.parent}")
   if out.is_dir():
     raise InputError(f"--out: expected a file, found the folder {out}")
-  # Imported late: a wrong option is told at once.
+  # Imported late, so that a wrong option is reported at once.
   from srpo_jax.analysis.report import Limits, make_report
   from srpo_jax.analysis.run_files import RunFiles
   from srpo_jax.training.workdir import write_text

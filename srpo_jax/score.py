@@ -2,16 +2,15 @@
 
     python -m srpo_jax.score --input responses.jsonl --out verdicts.jsonl
 
-Input rows: {id, prompt, response, domain}, with `answer` (math) or `tests` (code), optionally `ended` (default true:
-the EOS ended the response rather than the length limit). A trailing `<|endoftext|>` or `<|im_end|>` is the EOS and is
-taken off. Output rows, in the order of the input: {id, format, language_mix, correct, reward, reason, time}, where
-`correct` and `reward` are null for a response that could not be judged, and `time` is in seconds; for code also
-`pass_fraction`, the share of its tests that passed.
+Input rows have {id, prompt, response, domain}, `answer` (math) or `tests` (code), and optionally `ended` (default true;
+false if the length limit cut the response). A trailing `<|endoftext|>` or `<|im_end|>` is the EOS and is removed.
+Output rows, in input order, have {id, format, language_mix, correct, reward, reason, time}. For code they also have
+`pass_fraction`, the share of passed tests. `correct` and `reward` are null if a response could not be judged. `time` is
+in seconds.
 
     python -m srpo_jax.score --explain --input problems.jsonl
 
-prints for every code row how its tests are run, or why they cannot be. The rows are responses or any data set that can
-be trained on.
+prints for each code row how its tests are run, or why they cannot be. Rows may be responses or any training data set.
 """
 
 import argparse
@@ -28,9 +27,9 @@ from srpo_jax.utils.fields import names
 
 
 def main(args: Sequence[str]) -> None:
-  """Scores, or explains the tests, as the command line says."""
+  """Scores the responses, or explains how the tests of code rows are run."""
   options = _options(args)
-  # Imported late: a wrong option is told at once.
+  # Imported late, so that a wrong option is reported at once.
   from srpo_jax.rewards.score_file import explain_tests, rejected_file, score_file
   from srpo_jax.rewards.scorer import Scorer
   from srpo_jax.sandbox.client import SandboxOptions
@@ -53,18 +52,16 @@ def main(args: Sequence[str]) -> None:
 def _options(args: Sequence[str]) -> argparse.Namespace:
   parser = ArgumentParser("score", __doc__)
   flags.add(parser, "--input", required=True, help="Responses (JSON Lines), or a data set with --explain.")
-  flags.add(parser, "--out", help="File for the verdicts (JSON Lines). It is replaced when all are there.")
-  parser.add_argument("--strict", action="store_true", help="End at the first bad row, instead of OUT.rejected.jsonl.")
+  flags.add(parser, "--out", help="File for the verdicts (JSON Lines). It is replaced once all are written.")
+  parser.add_argument("--strict", action="store_true", help="Stop at the first bad row instead of OUT.rejected.jsonl.")
   flags.add(parser, "--validator", default="tags")
   flags.add(parser, "--timeout-s", default=4.0)
-  parser.add_argument(
-    "--workers", type=whole(1), default=default_workers(), help="Number of processes that judge math."
-  )
-  parser.add_argument("--judges", default="", help="Judges of your own domains: DOMAIN=module:function,...")
-  parser.add_argument("--explain", action="store_true", help="Explanation of how the tests are run, without judging.")
+  parser.add_argument("--workers", type=whole(1), default=default_workers(), help="Processes that judge math.")
+  parser.add_argument("--judges", default="", help="Judges of your own domains, as DOMAIN=module:function,...")
+  parser.add_argument("--explain", action="store_true", help="Explanation of how tests are run, without judging.")
   flags.add(parser, "--min-tier", default="bubblewrap")
   parser.add_argument(
-    "--packages", default="", help="Packages that programs may import besides the standard library: numpy,..."
+    "--packages", default="", help="Comma-separated packages that programs may import besides the standard library."
   )
   options = parser.parse_args(args)
   if options.explain:

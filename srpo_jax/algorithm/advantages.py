@@ -1,9 +1,10 @@
 """Group-relative advantages (SRPO, arXiv 2504.14286, after GRPO, arXiv 2402.03300).
 
-    A_i = (R_i - mean(R)) / (std(R) + eps)        over the group of one prompt, population std
+    A_i = (R_i - mean(R)) / (std(R) + eps)
 
-A response that could not be judged takes no part in its group's statistics and gets zero. A response cut at the length
-limit takes part, and gets zero afterwards.
+Mean and population standard deviation are over the group, which is all responses to one prompt. A response that could
+not be judged is left out of its group's statistics, and its advantage is zero. A truncated response counts in the
+statistics, but its advantage is then set to zero.
 """
 
 import numpy as np
@@ -19,17 +20,17 @@ def group_advantages(
   *,
   scale: str | float = "std",
 ) -> Float[np.ndarray, " prompt sample"]:
-  """Advantages of each prompt's group.
+  """Returns the advantages of the responses, each relative to its prompt's group.
 
   Args:
-    rewards: any value where not judged.
-    judged: False leaves the statistics.
-    truncated: True zeroes the advantage after the statistics are taken.
-    scale: what the centred reward is divided by: "std", the group's std + 1e-6; "none", 1; a number, the larger of
-      the group's std and that floor, so that a small difference is not blown up to full size.
+    rewards: rewards of the responses. Values are ignored where `judged` is False.
+    judged: False for responses that could not be judged, which are left out of the statistics.
+    truncated: True for responses whose advantage is set to zero after the statistics are taken.
+    scale: divisor of the centred rewards. "std" is the group's std + 1e-6. "none" is 1. A number is a floor: the
+      divisor is the larger of the group's std and this number, so that small differences are not blown up.
 
   Returns:
-    float32; zeros for a group whose judged rewards are all equal.
+    float32 advantages. They are zero in a group whose judged rewards are all equal.
   """
   count = judged.sum(axis=1, keepdims=True)
   kept = np.where(judged, rewards.astype(np.float64), 0.0)
@@ -42,16 +43,19 @@ def group_advantages(
     divisor = np.ones_like(std)
   else:
     divisor = np.maximum(std, float(scale))
-  # Equal rewards need not have a mean equal to them in floating point: their zeros are stated, not computed.
+  # In floating point, the mean of equal rewards may differ from them. Such groups are set to exact zeros instead.
   highest = np.where(judged, kept, -np.inf).max(axis=1, keepdims=True)
   lowest = np.where(judged, kept, np.inf).min(axis=1, keepdims=True)
-  live = judged & ~truncated & (highest > lowest)
-  return np.where(live, centred / divisor, 0.0).astype(np.float32)
+  nonzero = judged & ~truncated & (highest > lowest)
+  return np.where(nonzero, centred / divisor, 0.0).astype(np.float32)
 
 
 def no_correct_weight(
   advantages: Float[np.ndarray, " prompt sample"], correct: Bool[np.ndarray, " prompt sample"]
 ) -> float:
-  """The share of |advantage| held by groups without a correct response: gradient from form alone; 0 if none."""
-  mass = np.abs(advantages).sum(axis=1)
-  return float(mass[~correct.any(axis=1)].sum() / mass.sum()) if mass.sum() > 0 else 0.0
+  """Returns the share of the total |advantage| that lies in groups without a correct response.
+
+  The gradient of such groups comes only from format and language. The share is 0 if all advantages are zero.
+  """
+  weight = np.abs(advantages).sum(axis=1)
+  return float(weight[~correct.any(axis=1)].sum() / weight.sum()) if weight.sum() > 0 else 0.0

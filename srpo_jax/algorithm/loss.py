@@ -1,14 +1,14 @@
-"""The token-level GRPO loss without a KL term (SRPO, arXiv 2504.14286; clip range after DAPO, arXiv 2503.14476).
+"""Token-level GRPO loss without a KL term (SRPO, arXiv 2504.14286; clip range after DAPO, arXiv 2503.14476).
 
     L = - sum_i sum_t w_it min(r_it A_i, clip(r_it, 1 - e_low, 1 + e_high) A_i) / sum_i |o_i|
 
     r_it = pi(o_it) / pi_old(o_it)        w_it = min(cap, pi_old(o_it) / sampler(o_it)), or 1
 
-i counts responses, t their tokens. The denominator counts all tokens in the loss over the whole batch, including those
-with zero advantage. It is an input, because a micro-batch cannot know it. Strictly on policy, pi_old = pi and r = 1, so
-the gradient is that of A log pi.
+Index i runs over responses and t over their tokens. The denominator is the number of tokens in the loss over the whole
+batch, including tokens with zero advantage. It is an input because a micro-batch cannot know it. Strictly on policy,
+pi_old = pi and r = 1, so the gradient is that of A log pi.
 
-`policy_loss` is this equation. Any function from `LossInputs` to `LossOutputs` can stand in its place.
+`policy_loss` computes this equation. Any function from `LossInputs` to `LossOutputs` can replace it.
 
 Axes: B rows, R response tokens of a row.
 """
@@ -25,25 +25,26 @@ from jaxtyping import Bool, Float, Int
 
 @dataclasses.dataclass(frozen=True)
 class LossInputs:
-  """A micro-batch as a loss sees it.
+  """Inputs of a loss for one micro-batch.
 
-  A response lies whole in one row of one micro-batch, so sums over the tokens of a response are exact (`response_sum`).
-  Padding holds finite numbers without meaning. Only `logprob` carries a gradient.
+  Each response lies entirely in one row of one micro-batch, so `response_sum` gives exact sums over its tokens.
+  Padding holds arbitrary finite numbers. Only `logprob` carries a gradient.
 
-  The whole batch is that of one optimizer step. It has the judged, untruncated responses of the groups in use. With
-  `train.skip_zero_advantage`, responses with zero advantage are in its counts but in no micro-batch.
+  The whole batch means all responses of one optimizer step: the judged, untruncated responses of the groups in use.
+  With `train.skip_zero_advantage`, responses with zero advantage are counted in it but appear in no micro-batch.
 
   Attributes:
-    logprob: log pi of the policy being trained, at the sampling temperature.
-    old_logprob: log pi_old, of the policy before the first of the step's updates. Equal to `logprob` when a step has
-      one update (`loss.updates` 1).
-    sampler_logprob: reported by the sampler, which may compute in bfloat16.
-    reference_logprob: of the policy that the run began from; None unless the loss has `needs_reference = True`.
+    logprob: log pi, from the policy being trained, at the sampling temperature.
+    old_logprob: log pi_old, from the policy before the first update of the step. Equal to `logprob` if a step has
+      only one update (`loss.updates` 1).
+    sampler_logprob: log-probabilities reported by the sampler, which may compute in bfloat16.
+    reference_logprob: log-probabilities from the policy that the run began from. None unless the loss has
+      `needs_reference = True`.
     advantage: A of the token's response.
     mask: True for response tokens in the loss, False for padding.
-    response: number of the token's response within its row, from 1; 0 for padding.
-    n_responses: responses in the whole batch, at least 1.
-    n_tokens: tokens in the loss in the whole batch, at least 1.
+    response: number of the token's response within its row, counted from 1. 0 for padding.
+    n_responses: number of responses in the whole batch, at least 1.
+    n_tokens: number of tokens in the loss in the whole batch, at least 1.
   """
 
   logprob: Float[Array, " B R"]
@@ -58,12 +59,13 @@ class LossInputs:
 
 
 class LossOutputs(NamedTuple):
-  """The result of a loss on one micro-batch.
+  """Outputs of a loss for one micro-batch.
 
   Attributes:
-    loss: this micro-batch's share of the batch's loss. The shares of all micro-batches are added up, so divide by
-      `n_tokens` or `n_responses` of the whole batch and by nothing that depends on the micro-batch.
-    clipped: tokens whose ratio the clip replaced, for the metric policy/clip_frac. None: no clip, reported as 0.
+    loss: share of this micro-batch in the batch's loss. The shares of all micro-batches are added up. Divide by
+      `n_tokens` or `n_responses` of the whole batch, and by nothing that depends on the micro-batch.
+    clipped: True for tokens whose ratio was clipped, for the metric policy/clip_frac. None: the loss does not clip,
+      and the metric is 0.
   """
 
   loss: Float[Array, ""]
@@ -74,19 +76,25 @@ Loss = Callable[[LossInputs], LossOutputs]
 
 
 def needs_reference(loss: Loss) -> bool:
-  """True if a loss asks for the log-probs of the policy that the run began from: `my_loss.needs_reference = True`."""
+  """Returns True if a loss needs the log-probabilities of the policy that the run began from.
+
+  A user's loss asks for them by an attribute: `my_loss.needs_reference = True`.
+  """
   return bool(getattr(loss, "needs_reference", False))
 
 
 def importance_weight(
   old_logprob: Float[Array, " B R"], sampler_logprob: Float[Array, " B R"], cap: float
 ) -> Float[Array, " B R"]:
-  """min(cap, trainer / sampler probability) of each token, gradient stopped: bf16 rollouts are slightly off policy."""
+  """Returns min(cap, trainer's probability / sampler's probability) of each token, with its gradient stopped.
+
+  It corrects for bf16 rollouts, which are slightly off policy.
+  """
   return jax.lax.stop_gradient(jnp.minimum(cap, jnp.exp(old_logprob - sampler_logprob)))
 
 
 def response_sum(values: Float[Array, " B R"], response: Int[Array, " B R"]) -> Float[Array, " B R"]:
-  """Sum of `values` over the response of each token, repeated at each of its tokens; 0 at padding."""
+  """Returns, for each token, the sum of `values` over its response. The sum at padding is 0."""
 
   def in_row(values: Array, response: Array) -> Array:
     sums = jax.ops.segment_sum(values, response, num_segments=response.shape[0] + 1)
@@ -96,12 +104,12 @@ def response_sum(values: Float[Array, " B R"], response: Int[Array, " B R"]) -> 
 
 
 def policy_loss(inputs: LossInputs, *, clip_low: float, clip_high: float, importance_cap: float = 0.0) -> LossOutputs:
-  """The equation above.
+  """Returns the loss of the equation above for one micro-batch.
 
   Args:
     clip_low: e_low.
     clip_high: e_high.
-    importance_cap: cap of w; 0: w is 1.
+    importance_cap: cap of w. 0: w is 1 for every token.
   """
   mask, advantage, old_logprob = inputs.mask, inputs.advantage, inputs.old_logprob
   weight = importance_weight(old_logprob, inputs.sampler_logprob, importance_cap) if importance_cap else 1.0

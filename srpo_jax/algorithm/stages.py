@@ -1,7 +1,8 @@
-"""The two stages (SRPO, arXiv 2504.14286): math until it plateaus, then code beside it, brought in gradually.
+"""Training stages (SRPO, arXiv 2504.14286): math until it plateaus, then math and code, with code phased in gradually.
 
-A stage mixes domains. Its shares go in a straight line from the first to the last over `ramp` steps; each batch holds
-them exactly, to within one prompt. It ends after its steps or epochs, or at the plateau of what it watches.
+A stage mixes domains. The domains' shares of a batch change linearly from `first` to `last` over `ramp` steps. Each
+batch matches them to within one prompt. A stage ends after its steps or epochs, or when the value that it watches
+reaches a plateau.
 """
 
 import dataclasses
@@ -13,20 +14,23 @@ from srpo_jax.algorithm.history import Pool
 
 
 def shares(first: Mapping[str, float], last: Mapping[str, float], ramp: int, step: int) -> dict[str, float]:
-  """Each domain's share of the batch at the stage's own `step` (0 its first): `first` at 0, `last` from `ramp` on.
+  """Returns each domain's share of the batch at step `step` of the stage, counted from 0.
+
+  Shares are `first` at step 0 and `last` from step `ramp` on.
 
   >>> shares({"math": 1.0}, {"math": 0.5, "code": 0.5}, ramp=4, step=1)
   {'code': 0.125, 'math': 0.875}
   """
-  way = min(step / ramp, 1.0) if ramp else 1.0
-  return {d: (1 - way) * first.get(d, 0.0) + way * last.get(d, 0.0) for d in sorted({*first, *last})}
+  progress = min(step / ramp, 1.0) if ramp else 1.0
+  return {d: (1 - progress) * first.get(d, 0.0) + progress * last.get(d, 0.0) for d in sorted({*first, *last})}
 
 
 def batch_parts(share: Mapping[str, float], prompts: int, sizes: Mapping[str, int]) -> dict[str, float]:
-  """Each domain's part of a full batch, in prompts: its share, but no more than its pool holds.
+  """Returns each domain's part of a full batch, in prompts.
 
-  What a small pool cannot fill goes to the others by their shares: resampling empties a domain that is nearly solved,
-  and batches of a handful of prompts would do harm. An empty pool has no part.
+  The part is the domain's share of the batch, but at most the size of its pool. Prompts that a small pool cannot supply
+  come from the other domains, in proportion to their shares. Otherwise a nearly solved domain, which resampling has
+  almost emptied, would shrink batches to a harmful handful of prompts. A domain with an empty pool gets no part.
 
   >>> batch_parts({"math": 0.5, "code": 0.5}, 32, {"math": 900, "code": 3})
   {'code': 3.0, 'math': 29.0}
@@ -47,23 +51,23 @@ def batch_parts(share: Mapping[str, float], prompts: int, sizes: Mapping[str, in
 
 
 def batch_counts(parts: Mapping[str, float], left: Mapping[str, int], offset: float) -> dict[str, int]:
-  """How many prompts of each domain make the batch: its part, to within one prompt.
+  """Returns the number of prompts of each domain in the next batch. It is the domain's part, to within one prompt.
 
-  An epoch's last batch is short. Where a domain has fewer prompts left in its epoch than its part, the whole batch
-  shrinks, so that the mix stays.
+  The last batch of an epoch is short. If a domain has fewer prompts left in its epoch than its part, the whole batch
+  shrinks, so that the mix of domains stays the same.
 
   Args:
-    parts: of a full batch, in prompts, by domain; positive.
-    left: prompts that each domain's current epoch has yet to visit.
-    offset: in [0, 1), where the rounding to prompts starts: over uniform offsets a part is exact on average.
+    parts: positive part of a full batch by domain, in prompts.
+    left: number of prompts that each domain's current epoch has not visited yet.
+    offset: starting point of the rounding, in [0, 1). Parts are exact on average over uniform offsets.
   """
   total = sum(parts.values())
   for size in range(round(total), 0, -1):
     counts, before, reached = {}, 0, 0.0
     for place, (domain, part) in enumerate(parts.items()):
       reached += part / total
-      upto = size if place == len(parts) - 1 else math.floor(size * reached + offset)
-      counts[domain], before = upto - before, upto
+      end = size if place == len(parts) - 1 else math.floor(size * reached + offset)
+      counts[domain], before = end - before, end
     if all(n <= left[d] for d, n in counts.items()):
       return counts
   return {}
@@ -71,14 +75,14 @@ def batch_counts(parts: Mapping[str, float], left: Mapping[str, int], offset: fl
 
 @dataclasses.dataclass(frozen=True)
 class Plateau:
-  """What has been watched for a plateau: means of finished windows, and the values of the open one.
+  """Values watched for a plateau, averaged over windows.
 
-  A window is open for at least one epoch of every domain: within an epoch the batches are not comparable, as each
-  holds other prompts.
+  A window covers at least one epoch of every domain. The batches within an epoch are not comparable, because each has
+  different prompts.
   """
 
-  means: tuple[float, ...] = ()
-  values: tuple[float, ...] = ()
+  means: tuple[float, ...] = ()  # of the finished windows
+  values: tuple[float, ...] = ()  # in the current window
   opened: Mapping[str, int] = dataclasses.field(default_factory=dict)  # domain -> its epoch when the window opened
 
   def to_json(self) -> dict[str, Any]:
@@ -90,10 +94,11 @@ class Plateau:
 
 
 def watch(plateau: Plateau, value: float | None, epochs: Mapping[str, int], *, window: int) -> Plateau:
-  """Adds a value (None: nothing was measured) and closes the window after `window` epochs of every domain.
+  """Returns the plateau with a value added. The window closes after `window` epochs of every domain.
 
   Args:
-    epochs: the current epoch of each domain of the stage.
+    value: value to add. None: nothing was measured.
+    epochs: current epoch of each domain of the stage.
   """
   opened = {domain: plateau.opened.get(domain, epoch) for domain, epoch in epochs.items()}
   values = plateau.values if value is None else (*plateau.values, value)
@@ -103,38 +108,38 @@ def watch(plateau: Plateau, value: float | None, epochs: Mapping[str, int], *, w
 
 
 def has_plateaued(plateau: Plateau, *, gain: float, patience: int) -> bool:
-  """Whether none of the last `patience` windows was better than the best before them by at least `gain`."""
+  """Returns True if none of the last `patience` windows beat the best window before them by at least `gain`."""
   earlier, recent = plateau.means[:-patience], plateau.means[-patience:]
   return bool(earlier) and max(recent) < max(earlier) + gain
 
 
 def reward_with_retired(mean_reward: float, pool: Pool, solved_reward: float) -> float:
-  """The mean reward over all prompts of a domain, those that resampling retired counted as solved.
+  """Returns the mean reward over all prompts of a domain, counting retired prompts as solved.
 
-  Resampling takes the easy prompts out, so the raw reward of a batch falls at every epoch, however the policy does.
+  Resampling removes the easy prompts, so the raw reward of a batch drops at every epoch even if the policy improves.
 
   Args:
-    mean_reward: of the batch, drawn from `pool`.
-    solved_reward: of a solved prompt.
+    mean_reward: mean reward of a batch drawn from `pool`.
+    solved_reward: reward of a solved prompt.
   """
-  here, retired = len(pool.prompts), len(pool.retired)
-  return (here * mean_reward + retired * solved_reward) / (here + retired)
+  active, retired = len(pool.prompts), len(pool.retired)
+  return (active * mean_reward + retired * solved_reward) / (active + retired)
 
 
 @dataclasses.dataclass(frozen=True)
 class Position:
-  """How far a run is: all of its host's state."""
+  """Progress of a run. It is all of the run's state on the host."""
 
   pools: Mapping[str, Pool]  # by domain
-  step: int = 0  # updates applied
-  n_rollouts: int = 0  # sampled for training so far
+  step: int = 0  # number of updates applied
+  n_rollouts: int = 0  # number of rollouts sampled for training so far
   stage: int = 0  # index of the current stage
   stage_start: int = 0  # step at which the stage began
   run_start: int = 0  # step at which the run itself began
   plateau: Plateau = Plateau()
 
   def to_json(self) -> dict[str, Any]:
-    """Returns the form that checkpoints store. Its keys do not change, so that old checkpoints load."""
+    """Returns the position as checkpoints store it. The keys must not change, so that old checkpoints still load."""
     return {
       "pools": {domain: pool.to_json() for domain, pool in self.pools.items()},
       "step": self.step,

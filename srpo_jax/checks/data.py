@@ -1,4 +1,4 @@
-"""The data: rows that cannot be used, prompts near the limit, and evaluation items among the training rows."""
+"""Checks of the data: unusable rows, prompt lengths, and evaluation items among the training rows."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,11 +8,11 @@ from srpo_jax.data.prompt_set import PromptSet
 from srpo_jax.types import Problem
 
 BATCH = 1024
-REFUSED_SHARE = 0.02  # of the rows: above it the data deserves a look
+REFUSED_SHARE = 0.02  # share of refused rows above which the user should look at the data
 
 
 def check_rows(set_: PromptSet, rows: int) -> list[Finding]:
-  """What of one set can be used."""
+  """Reports how many rows of a set are usable."""
   check = "rows"
   domains = ", ".join(f"{len(ids)} {domain}" for domain, ids in set_.domains.items())
   if not set_.refused:
@@ -22,25 +22,29 @@ def check_rows(set_: PromptSet, rows: int) -> list[Finding]:
     share = len(set_.refused) / rows
     level = WARN if share > REFUSED_SHARE else PASS
     found = f"{set_.name}: {domains}; {len(set_.refused)} of {rows} refused, as row {index}: {reason}"
-    todo = "python -m srpo_jax.score --explain says why of code; raise data.max_prompt_tokens for long ones"
+    todo = "python -m srpo_jax.score --explain gives reasons for code; raise data.max_prompt_tokens for long prompts"
     findings = [Finding(level, check, found, todo if level == WARN else "")]
   return findings
 
 
 def check_lengths(set_: PromptSet, max_prompt: int, max_new: int, pack_tokens: int, positions: int | None) -> Finding:
-  """Args: positions, that the model was made for (max_position_embeddings); None: it does not say."""
+  """Checks that the longest prompt and response fit `pack_tokens` and the model's positions.
+
+  Args:
+    positions: number of positions that the model was made for (max_position_embeddings). None: not stated.
+  """
   check, most = "lengths", set_.longest + max_new
   found = f"{set_.name}: the longest prompt has {set_.longest} of {max_prompt} tokens; with a response at most {most}"
   if pack_tokens and most > pack_tokens:
     return Finding(FAIL, check, f"{found}, over train.pack_tokens {pack_tokens}", "raise train.pack_tokens")
   if positions is not None and most > positions:
-    todo = "lower config.rollout.max_new_tokens or data.max_prompt_tokens, or take a model of a longer context"
+    todo = "lower config.rollout.max_new_tokens or data.max_prompt_tokens, or use a model with a longer context"
     return Finding(WARN, check, f"{found}, over the {positions} positions that the model was made for", todo)
   return Finding(PASS, check, found)
 
 
 def check_leaks(train: Mapping[str, Sequence[Problem]], held: Mapping[str, Sequence[Problem]]) -> list[Finding]:
-  """Training rows that give an item of a held-out set away (8-gram containment, as `curate` removes them)."""
+  """Looks for training rows that leak an item of a held-out set (8-gram containment, the rule of `curate`)."""
   items = [EvalItem(name, p.id, p.question) for name, problems in held.items() for p in problems]
   check = "held-out items in training rows"
   if not items:

@@ -1,4 +1,4 @@
-"""All checks of a run before it is started, in order."""
+"""Runs all checks of a run before it starts, in order."""
 
 import contextlib
 import dataclasses
@@ -24,17 +24,17 @@ from srpo_jax.training.build import Inputs, build_prompt_sets, build_scorer, sta
 from srpo_jax.training.schedule import Schedule
 from srpo_jax.utils.errors import InputError
 
-PROMPTS = 4  # that are sampled
-TEXTS = 256  # prompts whose tokens are checked
+PROMPTS = 4  # number of prompts that responses are sampled for
+TEXTS = 256  # number of prompts whose tokens are checked
 
 Show = Callable[[Finding], None]
 
 
 def examine(config: Config, workdir: Path, show: Show) -> list[Finding]:
-  """Returns all findings, and shows each one as soon as it is there.
+  """Returns all findings. Each one is shown as soon as it is known.
 
   Raises:
-    InputError: a run would refuse the config before anything can be checked, such as a row without an answer.
+    InputError: the config or data is refused before it can be checked, for example a row without an answer.
   """
   findings: list[Finding] = []
 
@@ -43,7 +43,7 @@ def examine(config: Config, workdir: Path, show: Show) -> list[Finding]:
       findings.append(finding)
       show(finding)
 
-  mesh = make_mesh(**dataclasses.asdict(config.mesh))  # first, so that a mesh of other devices is reported at once
+  mesh = make_mesh(**dataclasses.asdict(config.mesh))  # first, so that a mesh that does not fit is reported at once
   inputs = Inputs(
     open_problem_sets(config.data.train, format=config.data.format, limit=config.data.limit),
     open_problem_sets(config.data.eval, limit=config.data.eval_limit),
@@ -53,7 +53,7 @@ def examine(config: Config, workdir: Path, show: Show) -> list[Finding]:
     scorer = opened.enter_context(build_scorer(config))
     add(*_check_rewards(config, scorer, inputs))
     if any(f.check == "sandbox" and f.level == FAIL for f in findings):
-      scorer = opened.enter_context(build_scorer(with_any_sandbox(config)))  # still reads tests, runs no program
+      scorer = opened.enter_context(build_scorer(with_any_sandbox(config)))  # reads tests, runs no program
     policy = starting_policy(config)
     model, tokenizer = hf.read_config(policy.folder), load_tokenizer(policy.folder)
     train, heldout = build_prompt_sets(config, inputs, scorer, tokenizer)
@@ -69,7 +69,7 @@ def examine(config: Config, workdir: Path, show: Show) -> list[Finding]:
   of_memory = memory.check_memory(config, max(set_.longest for set_ in (*train.sets, *heldout)))
   add(of_memory)
   if any(finding.level == FAIL for finding in (*of_text, of_memory)):
-    add(Finding(WARN, "sampler against trainer", "not looked at", "first mend the tokenizer or the memory"))
+    add(Finding(WARN, "sampler against trainer", "not looked at", "first fix the tokenizer or the memory"))
     return findings
   with on_mesh(mesh):
     add(*sampling.check_sampling(config, policy, _spread(prompts), stops))
@@ -100,7 +100,7 @@ def _check_data(
 
 
 def _check_stop_tokens(folder: Path, tokenizer: Any) -> tuple[tuple[int, ...], list[Finding]]:
-  """Returns the stop tokens; none, and a finding, if the model names none."""
+  """Returns the stop tokens and the findings. If the model names no stop token, there is one failed finding."""
   try:
     return stop_tokens(folder, tokenizer), []
   except InputError as error:
@@ -109,13 +109,13 @@ def _check_stop_tokens(folder: Path, tokenizer: Any) -> tuple[tuple[int, ...], l
 
 
 def _check_room(config: Config, tokenizer: Any) -> Finding:
-  """Checks the smallest length limit of any stage."""
+  """Checks that a response fits the smallest length limit of all stages."""
   limits = [stage.max_new_tokens or config.rollout.max_new_tokens for stage in config.stages.values()]
   return text.check_room(tokenizer, min(limits))
 
 
 def _check_storage(config: Config, workdir: Path, model: Qwen2Config) -> list[Finding]:
-  """Checks the disk for the run's checkpoints and rollouts."""
+  """Checks that the disk has space for the run's checkpoints and rollouts, and its speed."""
   dtype = jnp.dtype(config.model.param_dtype)
   parameters = sum(leaf.size for leaf in jax.tree.leaves(hf.param_shapes(model, dtype)))
   checkpoint = storage.checkpoint_bytes(parameters, dtype.itemsize)

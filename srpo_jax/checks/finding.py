@@ -1,10 +1,10 @@
-"""What a check found, and the table of all findings."""
+"""Findings of the checks, and their table."""
 
 import dataclasses
 from collections.abc import Sequence
 
 PASS, WARN, FAIL = "pass", "warn", "fail"
-WIDTH = 32  # of the column of checks: findings are shown one by one
+WIDTH = 32  # width of the column of checks, fixed because findings are shown one by one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,11 +14,11 @@ class Finding:
   level: str  # PASS | WARN | FAIL
   check: str
   found: str
-  todo: str = ""  # what to do about it, for WARN and FAIL
+  todo: str = ""  # advice to the user, for WARN and FAIL
 
 
 def table(findings: Sequence[Finding]) -> str:
-  """The findings in columns; what to do stands below its line."""
+  """Returns the findings in columns. The advice is on a line below its finding."""
   width = max([WIDTH, *(len(f.check) for f in findings)])
   lines = []
   for f in findings:

@@ -1,4 +1,4 @@
-"""Whether every program of a step fits this machine's devices, by the plan."""
+"""Check that every program of a step fits the memory of this machine's devices, as estimated by the plan."""
 
 import os
 
@@ -8,12 +8,16 @@ from srpo_jax.planning.plans import plan, verdict
 from srpo_jax.planning.table import Plan
 from srpo_jax.planning.workload import Lengths
 
-TODO = "python -m srpo_jax.plan says of what: fewer rollout.slots, a smaller train.micro_batch, or more devices"
-TIGHT = 0.92  # of what XLA can use: above it a longer batch may be refused
+TODO = "see python -m srpo_jax.plan; use fewer rollout.slots, a smaller train.micro_batch, or more devices"
+TIGHT = 0.92  # share of the memory that XLA can use. Above it, a longer batch may not fit
 
 
 def check_memory(config: Config, prompt: int) -> Finding:
-  """Compiles a step's programs. Args: prompt, tokens of the longest prompt."""
+  """Compiles a step's programs and compares their peak with the memory.
+
+  Args:
+    prompt: length of the longest prompt, in tokens.
+  """
   new = config.rollout.max_new_tokens
   return finding(plan(config, None, Lengths(mean=new / 4, sigma=0.8, prompt=prompt)))
 
@@ -32,5 +36,5 @@ def finding(found: Plan) -> Finding:
     return Finding(PASS, check, f"{used}; nobody publishes what this device has")
   text = f"{used}, of {available / 2**30:.3g}"
   if peak.total > TIGHT * available:
-    return Finding(WARN, check, text, "little is left: fewer rollout.slots or a smaller train.micro_batch")
+    return Finding(WARN, check, text, "little memory is left: use fewer rollout.slots or a smaller train.micro_batch")
   return Finding(PASS, check, text)

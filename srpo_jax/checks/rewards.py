@@ -1,4 +1,4 @@
-"""The rewards on responses whose verdict is known, and the sandbox on programs whose end is known."""
+"""Checks of the rewards on responses with known verdicts, and of the sandbox on programs with known results."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ TESTS = {"type": "function", "entry_point": "double", "cases": [{"args": [2], "e
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-  """A response whose verdict is known."""
+  """A response with a known verdict."""
 
   name: str
   domain: str
@@ -33,8 +33,8 @@ CASES = (
   Case("a right answer", "math", r"\frac{1}{2}", 1, gold="0.5"),
   Case("a wrong answer", "math", "3", 0, gold="4"),
   Case("the question instead of an answer", "math", "2+2", 0, gold="4"),
-  Case("an answer that would take for ever", "math", "9^{9^{9^9}}", 0, gold="4"),
-  Case("the right answer in the thought alone", "math", "5", 0, gold="4", thought=r" \boxed{4} "),
+  Case("an answer that would take forever", "math", "9^{9^{9^9}}", 0, gold="4"),
+  Case("the right answer only in the thought", "math", "5", 0, gold="4", thought=r" \boxed{4} "),
   Case("a right answer in a broken form", "math", "4", 1, gold="4", thought=" <think> So. ", format=0),
   Case("a right answer in two languages", "math", "4", 1, gold="4", thought=" Итак, ответ. ", language_mix=1),
   Case("a right program", "code", _program("return 2 * x"), 1),
@@ -45,11 +45,13 @@ CASES = (
 
 
 def check_rewards(scorer: Scorer, domains: set[str], validator: str, user: bool) -> list[Finding]:
-  """Those of `domains`.
+  """Checks the sandbox and the verdicts on the cases of some domains.
 
   Args:
-    validator: the form that the config asks of an answer.
-    user: a reward function of the user's own is applied: rewards are his, verdicts on correctness may be.
+    domains: domains to check.
+    validator: form that an answer must have.
+    user: True if a user's reward function is applied. The function may change format and language verdicts, so only
+      `correct` is compared.
   """
   findings = []
   if "code" in domains:
@@ -86,7 +88,7 @@ def check_rewards(scorer: Scorer, domains: set[str], validator: str, user: bool)
 
 
 def request_of(case: Case, validator: str) -> ScoreRequest:
-  """A case as a response in the form that the config asks for."""
+  """Returns a case as a response in the form that `validator` requires."""
   if validator == "json":
     body = json.dumps({"answer": case.answer})
   else:
@@ -98,5 +100,5 @@ def request_of(case: Case, validator: str) -> ScoreRequest:
 
 def _tier(tier: str, missing: str) -> Finding:
   if tier == "unsafe":
-    return Finding(WARN, "sandbox", "tier unsafe: resource limits alone", "programs of a policy can harm this host")
+    return Finding(WARN, "sandbox", "tier unsafe: only resource limits", "the policy's programs can harm this host")
   return Finding(PASS, "sandbox", f"tier {tier}" + (f"; missing: {missing}" if missing else ""))

@@ -1,4 +1,4 @@
-"""The sampler against the trainer, and both against the sizes that must not matter."""
+"""Checks that sampler and trainer agree, and that results do not depend on the sizes of batches and slots."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ from srpo_jax.training.update import micro_batches
 from srpo_jax.types import Rollout
 
 SAMPLES = 2
-TOKENS = 128  # of a response, at most
-# The largest mean difference of a sampled token's log-prob between sampler and trainer: bf16 keeps 8 bits.
+TOKENS = 128  # length limit of a response
+# Largest acceptable mean difference of log-probs between sampler and trainer. bf16 keeps 8 bits.
 GAP = {"float32": 1e-4, "bfloat16": 3e-2}
 
 
@@ -37,7 +37,7 @@ def roll_out(
   max_new_tokens: int,
   seed: int,
 ) -> list[Rollout]:
-  """Some responses to each prompt, in the order of prompts and samples."""
+  """Returns SAMPLES responses to each prompt, ordered by prompt and sample."""
   requests = [
     GroupRequest(p.problem.id, p.tokens, SAMPLES, prompt_key(seed, Purpose.EVAL, 0, p.problem.id), max_new_tokens)
     for p in prompts
@@ -48,7 +48,7 @@ def roll_out(
 
 
 def trainer_logprobs(learner: Learner, params: Params, batches: Sequence[MicroBatch]) -> tuple[np.ndarray, np.ndarray]:
-  """(trainer's, sampler's) log-probs of all sampled tokens, in the order of the micro-batches."""
+  """Returns the (trainer's, sampler's) log-probs of all sampled tokens, in the order of the micro-batches."""
 
   def flat(of: Any, batch: MicroBatch) -> np.ndarray:
     return np.asarray(of)[batch.in_loss]
@@ -58,7 +58,11 @@ def trainer_logprobs(learner: Learner, params: Params, batches: Sequence[MicroBa
 
 
 def check_gap(trainer: np.ndarray, sampler: np.ndarray, dtype: str, capped: bool) -> Finding:
-  """The log-prob gap: on policy it is what rounding leaves."""
+  """Checks the gap of log-probs between trainer and sampler. On policy, only rounding contributes to it.
+
+  Args:
+    capped: True if the loss caps importance weights.
+  """
   gap = np.abs(trainer - sampler)
   worst = f"p99 {np.percentile(gap, 99):.2g}, max {gap.max():.2g}"
   found = f"log-probs differ by {gap.mean():.2g} in the mean, {worst}, over {gap.size} tokens in {dtype}"
@@ -75,7 +79,7 @@ def check_gap(trainer: np.ndarray, sampler: np.ndarray, dtype: str, capped: bool
 
 
 def check_micro_batch(one: np.ndarray, many: np.ndarray, rows: tuple[int, int], dtype: str) -> Finding:
-  """The trainer's log-probs of the same tokens in micro-batches of few and of many rows."""
+  """Compares the trainer's log-probs of the same tokens in micro-batches of few and of many rows."""
   difference = float(np.abs(one - many).max())
   found = f"log-probs with {rows[0]} and with {rows[1]} rows a micro-batch differ by at most {difference:.2g}"
   if difference > 100 * GAP[dtype]:
@@ -84,7 +88,10 @@ def check_micro_batch(one: np.ndarray, many: np.ndarray, rows: tuple[int, int], 
 
 
 def check_slots(few: Sequence[Rollout], many: Sequence[Rollout], n_few: int, n_many: int, dtype: str) -> Finding:
-  """The same keys give the same responses whatever the number of slots, but where rounding decides a near tie."""
+  """Checks that the same keys give the same responses with few and many slots.
+
+  They may differ where rounding decides a near tie.
+  """
   same = sum(np.array_equal(a.tokens, b.tokens) for a, b in zip(few, many, strict=True))
   found = f"{same} of {len(few)} responses are the same with {n_few} and with {n_many} slots"
   if dtype == "float32" and same < 0.9 * len(few):
@@ -95,9 +102,9 @@ def check_slots(few: Sequence[Rollout], many: Sequence[Rollout], n_few: int, n_m
 
 
 def check_sampling(config: Config, policy: Policy, prompts: Sequence[Prompt], stops: tuple[int, ...]) -> list[Finding]:
-  """What responses of the policy to some prompts show, on the ambient mesh."""
+  """Samples responses to some prompts on the ambient mesh, and runs the checks of this module on them."""
   model, params = hf.read_config(policy.folder), policy.load(config)
-  ways = config.mesh.data * config.mesh.fsdp  # slots and rows are multiples of it
+  ways = config.mesh.data * config.mesh.fsdp  # slots and rows must be multiples of this
   limit, bucket = min(TOKENS, config.rollout.max_new_tokens), config.rollout.prompt_bucket
   longest = max(len(p.tokens) for p in prompts)
   learner, found = build_learner(config, model), {}
@@ -117,7 +124,7 @@ def check_sampling(config: Config, policy: Policy, prompts: Sequence[Prompt], st
     trainer_logprobs(learner, params, make_micro_batches(responses, rows=rows, length_bucket=length))
     for rows in (n_slots["many"], ways)
   )
-  of_run = trainer_logprobs(learner, params, micro_batches(responses, config.train))  # packed, where the run packs
+  of_run = trainer_logprobs(learner, params, micro_batches(responses, config.train))  # packed if the run packs
   return [
     check_gap(*of_run, dtype, config.loss.importance_cap > 0),
     check_micro_batch(of_one[0], of_all[0], (ways, n_slots["many"]), dtype),

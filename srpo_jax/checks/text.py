@@ -1,4 +1,4 @@
-"""The tokenizer against the prompts and the form that responses must have."""
+"""Checks of the tokenizer on the prompts and on the required form of responses."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ RESPONSE = " First 3 * 4 = 12. </think> <answer> \\boxed{12} </answer>"
 def check_tokenizer(
   tokenizer: Any, stops: Sequence[int], model: Qwen2Config, prompts: Sequence[Prompt]
 ) -> list[Finding]:
-  """EOS, padding, and that prompts and responses come back from tokens as they were."""
+  """Checks stop and padding tokens, and that prompts and responses are the same text after encoding and decoding."""
   names = ", ".join(f"{tokenizer.convert_ids_to_tokens(id_)} ({id_})" for id_ in stops)
   return [
     *([Finding(PASS, "tokens that end a response", names)] if stops else []),
@@ -27,7 +27,11 @@ def check_tokenizer(
 
 
 def check_room(tokenizer: Any, max_new_tokens: int) -> Finding:
-  """Whether a response in the form that the reward wants, and the EOS, fit the smallest length limit of any stage."""
+  """Checks that a response in the required form, with its EOS, fits the length limit.
+
+  Args:
+    max_new_tokens: smallest length limit of all stages.
+  """
   check, todo = "room for a response", "raise config.rollout.max_new_tokens, and that of each stage"
   *shortest, usual = (len(tokenizer(text, add_special_tokens=False)["input_ids"]) + 1 for text in (*SHORTEST, RESPONSE))
   if max_new_tokens < min(shortest):
@@ -42,7 +46,7 @@ def _vocabulary(tokenizer: Any, stops: Sequence[int], model: Qwen2Config) -> Fin
   beyond = [id_ for id_ in stops if id_ >= model.vocab_size]
   if beyond:
     todo = "correct eos_token_id in generation_config.json"
-    return Finding(FAIL, check, f"{beyond[0]} is to end responses; {found}", todo)
+    return Finding(FAIL, check, f"stop token {beyond[0]} is not in the model's vocabulary; {found}", todo)
   if len(tokenizer) > model.vocab_size:
     return Finding(FAIL, check, found, "take the tokenizer that came with the weights")
   return Finding(PASS, check, found)
@@ -66,26 +70,26 @@ def _round_trip(tokenizer: Any, prompts: Sequence[Prompt]) -> Finding:
   for prompt in prompts:
     if _decode(tokenizer, prompt.tokens) != prompt.text:
       todo = "the tokenizer drops or changes characters: use one that keeps them, or normalise the data first"
-      return Finding(WARN, check, f"that of {prompt.problem.id} is another text", todo)
+      return Finding(WARN, check, f"the prompt of {prompt.problem.id} changes", todo)
   return Finding(PASS, check, f"{len(prompts)} prompts are the same text")
 
 
 def _joint(tokenizer: Any, prompts: Sequence[Prompt]) -> Finding:
-  """A response's own tokens after the prompt's must read as the response: rewards judge the text."""
+  """Checks that a response's tokens, after the prompt's, decode to the response. Rewards judge the decoded text."""
   check = "the form of a response in tokens"
   response = tokenizer(RESPONSE, add_special_tokens=False)["input_ids"]
-  alone = _decode(tokenizer, response)
-  if alone.strip() != RESPONSE.strip():
+  decoded = _decode(tokenizer, response)
+  if decoded.strip() != RESPONSE.strip():
     todo = "the reward looks for these tags in the decoded text: no response of this model can have them"
-    return Finding(FAIL, check, f"{RESPONSE.strip()!r} comes back as {alone.strip()!r}", todo)
+    return Finding(FAIL, check, f"{RESPONSE.strip()!r} comes back as {decoded.strip()!r}", todo)
   text = _decode(tokenizer, [*prompts[0].tokens, *response])
   if not text.startswith(prompts[0].text[:-1]):
-    return Finding(WARN, check, "the prompt reads otherwise with a response after it", "look at its last tokens")
+    return Finding(WARN, check, "the prompt changes with a response after it", "look at its last tokens")
   return Finding(PASS, check, f"the tags come back as they are ({len(response)} tokens of an example)")
 
 
 def _special_in_prompts(tokenizer: Any, stops: Sequence[int], prompts: Sequence[Prompt]) -> Finding:
-  """Text such as <|endoftext|> in a question becomes the token that ends documents."""
+  """Looks for stop tokens in prompts. Text such as <|endoftext|> in a question is encoded as the special token."""
   check = "special tokens in prompts"
   for prompt in prompts:
     found = sorted(set(stops) & set(prompt.tokens.tolist()))

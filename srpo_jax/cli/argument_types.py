@@ -69,7 +69,7 @@ def path(text: str) -> Path:
 
 
 def local_path(text: str) -> Path:
-  """Returns a path of this machine. Raises ArgumentTypeError for one in an object store."""
+  """Returns a path on this machine. Raises ArgumentTypeError for a path in an object store."""
   if not is_local(path(text)):
     todo = "then: gcloud storage cp -r FOLDER gs://..."
     raise argparse.ArgumentTypeError(f"{text}: expected a local folder or file ({todo})")

@@ -25,18 +25,18 @@ def parse_config(program: str, doc: str, args: Sequence[str], kind: type[Any] | 
 def parse_config_and(
   program: str, doc: str, args: Sequence[str], options: Mapping[str, str], kind: type[Any] | None = None
 ) -> tuple[dict[str, Any], str, dict[str, str | None]]:
-  """Returns the values of the config file with its overrides, its name, and the values of more flags.
+  """Returns the values of the config file with its overrides, the config's name, and the values of other flags.
 
-  The name is that of the file and of its variant: tiny-staged for configs/tiny.py:staged. --help prints `doc` and
+  The name consists of the file's name and the variant: tiny-staged for configs/tiny.py:staged. --help prints `doc` and
   exits.
 
   Args:
     program: the command, as in `renamed.FLAGS`.
-    options: name -> help of the other flags. One that is not given is None in the result.
-    kind: dataclass of the config. --help then prints `fields_help` too.
+    options: name -> help of the other flags. A flag that is not given is None in the result.
+    kind: dataclass of the config. If given, --help also prints `fields_help`.
 
   Raises:
-    InputError: anything that absl, ml_collections or the config file would end with a traceback.
+    InputError: a flag, a config field or the config file is wrong.
   """
   if "--help" in args or "-h" in args:
     print(f"{doc.rstrip()}\n\n{fields_help(kind, args)}" if kind else doc)
@@ -52,14 +52,14 @@ def parse_config_and(
 
 
 def override(raw: dict[str, Any], args: Sequence[str]) -> dict[str, Any]:
-  """Returns the plain values of a config with `--config.section.field=value` overrides in place.
+  """Returns the plain values of a config with `--config.section.field=value` overrides applied.
 
   Raises:
-    InputError: another argument, an unknown field, or a value of another type.
+    InputError: an argument is not an override, or has an unknown field or a value of the wrong type.
   """
   args, prompts = _split_prompts(current_args("", args))
   argv = ["config", *args]
-  for arg in argv[1:]:  # ml_collections names an unknown field by its last part only
+  for arg in argv[1:]:  # checked here, because ml_collections names only the last part of an unknown field
     path, found = arg.partition("=")[0].removeprefix("--"), {"config": raw}
     for name in path.split("."):
       if not isinstance(found, dict) or name not in found:
@@ -70,7 +70,10 @@ def override(raw: dict[str, Any], args: Sequence[str]) -> dict[str, Any]:
 
 
 def _split_prompts(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-  """Takes `--config.prompt.DOMAIN=TEXT` out of the arguments. ml_collections knows no field for your own domains."""
+  """Separates `--config.prompt.DOMAIN=TEXT` from the other arguments.
+
+  ml_collections would refuse it for a user's domain, because the config has no field for it.
+  """
   found = [(arg, re.fullmatch(r"--?config\.prompt\.(\w+)=(.*)", arg, re.DOTALL)) for arg in args]
   return [arg for arg, match in found if not match], {match[1]: match[2] for _, match in found if match}
 
@@ -83,20 +86,13 @@ def _with_prompts(raw: dict[str, Any], prompts: Mapping[str, str]) -> dict[str, 
   return raw | {"prompt": raw["prompt"] | prompts} if prompts else raw
 
 
-def check_overrides(args: Sequence[str]) -> None:
-  """Raises InputError for an argument that an option parser left over and that is no `--config.section.field=value`."""
-  for arg in args:
-    if not arg.startswith("--config."):
-      raise InputError(f"{arg}: unknown option (see --help)")
-
-
 def fields_help(kind: type[Any], args: Sequence[str] = ()) -> str:
   """Returns the help text of a config's fields by section.
 
-  The values are those of the file that `args` names in --config, else the defaults of the dataclass `kind`.
+  It shows the values of the file that `args` names in --config, or else the defaults of the dataclass `kind`.
 
   Raises:
-    InputError: a config file that cannot be loaded.
+    InputError: the config file cannot be loaded.
   """
   file, _ = _config_file(args)
   values = load_config(file).to_dict() if file else fields.defaults(kind)
@@ -107,17 +103,17 @@ def fields_help(kind: type[Any], args: Sequence[str] = ()) -> str:
 
 
 def load_config(named: str) -> ConfigDict:
-  """Returns what get_config() of a config file returns. For FILE:VARIANT it is get_config(VARIANT).
+  """Returns the result of get_config() in a config file, or of get_config(VARIANT) for FILE:VARIANT.
 
   Raises:
-    InputError: no such file, or a file that fails. The message names the file and the error.
+    InputError: the file does not exist or fails. The message names the file and the error.
   """
   wanted, colon, variant = named.partition(":")
   file = find_recipe(wanted)
-  # Not config_flags.DEFINE_config_file: it needs load_module(), which Python 3.15 no longer has.
+  # config_flags.DEFINE_config_file is not used, because it needs load_module(), which Python 3.15 no longer has.
   loader = SourceFileLoader("srpo_jax_config_file", file)
   spec = importlib.util.spec_from_file_location(loader.name, file, loader=loader)
-  assert spec is not None  # a loader was given
+  assert spec is not None  # never None with a loader
   module = sys.modules[loader.name] = importlib.util.module_from_spec(spec)  # dataclasses in the file look it up
   try:
     loader.exec_module(module)
@@ -127,9 +123,9 @@ def load_config(named: str) -> ConfigDict:
   except SyntaxError as error:
     own = error.filename is None or Path(error.filename).resolve() == Path(file).resolve()
     raise InputError(f"{file if own else error.filename}:{error.lineno}: {error.msg}") from None
-  except (AttributeError, KeyError, TypeError, ValueError) as error:  # often of a wrong variant
+  except (AttributeError, KeyError, TypeError, ValueError) as error:  # often due to a wrong variant
     raise InputError(f"flags: {type(error).__name__}: {error} ({named})") from error
-  except Exception as error:  # a config file is any Python
+  except Exception as error:  # a config file may raise anything
     raise InputError(f"{file}: {type(error).__name__}: {error}") from error
   if not isinstance(config, ConfigDict):
     raise InputError(f"{file}: expected get_config() to return a ConfigDict, got {type(config).__name__}")
@@ -137,13 +133,13 @@ def load_config(named: str) -> ConfigDict:
 
 
 def find_recipe(file: str) -> str:
-  """Returns the path of a config file: `file` itself, or else the installed recipe of that name.
+  """Returns the path of a config file: `file` itself, or else the installed recipe with that name.
 
-  A wheel holds the recipes as `srpo_jax.configs`, so that configs/tiny.py can be named in any directory. A file in the
-  current directory wins. `from configs import base` within a recipe looks in the same order.
+  A wheel has the recipes as `srpo_jax.configs`, so that configs/tiny.py can be named in any directory. A file in the
+  current directory takes precedence. `from configs import base` within a recipe searches in the same order.
 
   Raises:
-    InputError: neither exists.
+    InputError: neither of them exists.
   """
   installed = importlib.util.find_spec("srpo_jax.configs")  # None in a source tree that is not installed
   folders = list(installed.submodule_search_locations or ()) if installed else []
@@ -162,7 +158,7 @@ def find_recipe(file: str) -> str:
 
 
 def _config_file(args: Sequence[str]) -> tuple[str, list[str]]:
-  """Returns the value of --config, empty where there is none, and the other arguments."""
+  """Returns the value of --config (empty if it is missing) and the other arguments."""
   file, rest, left = "", [], iter(args)
   for arg in left:
     if arg in ("--config", "-config"):
@@ -175,7 +171,7 @@ def _config_file(args: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _parse(config: ConfigDict, argv: Sequence[str], options: Mapping[str, str]) -> flags.FlagValues:
-  """Returns the values of the config's flags and of `options` (name -> help). Raises InputError for a wrong one."""
+  """Returns the values of the config's flags and of `options` (name -> help). Raises InputError for a wrong flag."""
   values = flags.FlagValues()
   for name, help in options.items():
     flags.DEFINE_string(name, None, help, flag_values=values)
@@ -187,7 +183,7 @@ def _parse(config: ConfigDict, argv: Sequence[str], options: Mapping[str, str]) 
   except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
     if field := _unknown_field(error, argv):
       raise InputError(field) from None
-    last = str(error).strip().splitlines()[-1]  # of a traceback
+    last = str(error).strip().splitlines()[-1]  # last line of a traceback
     raise InputError(f"flags: {last}") from None
   if extra:
     raise InputError(f"{extra[0]}: unexpected argument, expected --config.section.field=value")
@@ -195,9 +191,9 @@ def _parse(config: ConfigDict, argv: Sequence[str], options: Mapping[str, str]) 
 
 
 def _unknown_field(error: Exception, argv: Sequence[str]) -> str | None:
-  """Returns the message for an argument with an unknown field, None for any other error.
+  """Returns the message for an argument with an unknown field. None: it is another error.
 
-  ml_collections names such a field by its last part only. The message has the whole path.
+  ml_collections names only the last part of such a field. The message has the whole path.
   """
   name, near = re.match(r"[\"'\\]*(\w+)", str(error)), re.search(r'Did you mean "(\w+)"', str(error))
   for path in (arg.partition("=")[0].removeprefix("--") for arg in argv if arg.startswith("--config.")):

@@ -1,4 +1,4 @@
-"""Flags that several commands share: one spelling, one type and one wording for the same thing."""
+"""Flags that several commands share, with the same spelling, type and wording everywhere."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Argument parser that all commands share."""
+"""Argument parser shared by all commands."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ from srpo_jax.utils.renamed import current_args
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-  """Help with the description as it is written, and the default at the end of each flag's text."""
+  """Prints the description as it is written, and appends the default to each flag's text."""
 
   def _get_help_string(self, action: argparse.Action) -> str:
     text = action.help or ""
@@ -27,13 +27,13 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class ArgumentParser(argparse.ArgumentParser):
-  """argparse with the habits of this project.
+  """argparse with the conventions of this project.
 
   Flags cannot be abbreviated, old flags are replaced by the current ones, and an error is raised as InputError.
 
   Args:
-    command: name of the command, as in `python -m srpo_jax.COMMAND`. None: a script, which is named by its file.
-    description: text above the flags in --help. A module's docstring in most cases.
+    command: name of the command, as in `python -m srpo_jax.COMMAND`. None: a script, named after its file.
+    description: text above the flags in --help, in most cases a module's docstring.
     epilog: text below the flags in --help.
   """
 
@@ -60,14 +60,14 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def program(command: str) -> str:
-  """Returns the words that a user starts the command by."""
+  """Returns the words with which the user starts the command."""
   if Path(sys.argv[0]).name == "srpo-jax":
     return f"srpo-jax {command}"
   return f"python -m srpo_jax.{command}"
 
 
 def asks_for_help(args: Sequence[str]) -> bool:
-  """Returns true for a command line with --help or -h."""
+  """Returns True if a command line has --help or -h."""
   return "--help" in args or "-h" in args
 
 
@@ -79,7 +79,7 @@ def check_overrides(args: Sequence[str]) -> None:
 
 
 def check_positive(options: argparse.Namespace, *names: str) -> None:
-  """Raises InputError if one of these whole numbers of a command line is below 1."""
+  """Raises InputError if one of the named options is below 1. The options are whole numbers."""
   for name in names:
     if getattr(options, name) < 1:
       raise InputError(f"--{name.replace('_', '-')}: expected at least 1, got {getattr(options, name)}")

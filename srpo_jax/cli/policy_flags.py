@@ -24,19 +24,19 @@ def add_policy(parser: ArgumentParser) -> None:
 
 
 def check_policy(options: argparse.Namespace, overrides: Sequence[str]) -> None:
-  """Raises InputError for flags that do not name one policy, or for arguments left over that are no overrides."""
+  """Raises InputError if the flags do not name exactly one policy, or if a leftover argument is not an override."""
   if (options.model is None) == (options.workdir is None):
     raise InputError("--model: expected a Hugging Face folder here, or a run's folder in --workdir, not both")
   if options.workdir is None and options.step is not None:
-    raise InputError("--step: expected with --workdir alone")
+    raise InputError("--step: expected only with --workdir")
   if options.workdir is not None and options.config is not None:
-    raise InputError("--config: expected with --model alone: a run has its own (single fields: --config.section.field)")
+    raise InputError("--config: expected only with --model: a run has its own (single fields: --config.section.field)")
   check_overrides(overrides)
 
 
 def policy_config(options: argparse.Namespace, overrides: Sequence[str]) -> "Config":
-  """Returns the settings of training: the run's own, or those of --config, with the overrides in place."""
-  from srpo_jax.config import read_config  # imported late: --help does not wait for JAX
+  """Returns the training config of the run, or the one in --config, with the overrides applied."""
+  from srpo_jax.config import read_config  # imported late, so that --help does not wait for JAX
 
   if options.workdir:
     return read_config(options.workdir / "config.json", overrides)
@@ -46,6 +46,6 @@ def policy_config(options: argparse.Namespace, overrides: Sequence[str]) -> "Con
 
 def find_policy(options: argparse.Namespace) -> "Policy":
   """Returns the policy that the flags name. Raises InputError if it is not there."""
-  from srpo_jax.rollout.policy import of_folder, of_run  # imported late: a wrong option is told at once
+  from srpo_jax.rollout.policy import of_folder, of_run  # imported late, so that a wrong option is reported at once
 
   return of_folder(options.model) if options.model else of_run(options.workdir, options.step)

@@ -1,4 +1,4 @@
-"""Command line of the commands that start from a config file: launch, doctor, plan and curate."""
+"""Command line of commands that start from a config file: launch, doctor, plan and curate."""
 
 import argparse
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def config_parser(command: str, doc: str, args: Sequence[str]) -> ArgumentParser
 
 
 def _fields_help(command: str, args: Sequence[str]) -> str:
-  """Help of the config's fields by section."""
+  """Returns the help text of the config's fields by section."""
   from srpo_jax.config import Config
   from srpo_jax.data.curation.config import CurateConfig
 
@@ -37,10 +37,10 @@ def _fields_help(command: str, args: Sequence[str]) -> str:
 
 
 def read_config_file(command: str, options: argparse.Namespace, overrides: Sequence[str]) -> tuple[dict[str, Any], str]:
-  """Returns the plain values of --config with its overrides, and its name: tiny-staged of configs/tiny.py:staged.
+  """Returns the values of --config with its overrides, and the config's name: tiny-staged for configs/tiny.py:staged.
 
   Raises:
-    InputError: no such file, an unknown field, or a value of another type.
+    InputError: there is no such file, a field is unknown, or a value has the wrong type.
   """
   file = [] if options.config is None else [f"--config={options.config}"]
   raw, name, _ = config_flags.parse_config_and(command, "", [*file, *overrides], {})
@@ -48,7 +48,7 @@ def read_config_file(command: str, options: argparse.Namespace, overrides: Seque
 
 
 def read_options(command: str, doc: str, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-  """Returns the flags of launch and doctor, and the arguments that are left for the config. Imports no JAX."""
+  """Returns the flags of launch and doctor, and the remaining arguments for the config. It does not import JAX."""
   parser = config_parser(command, doc, args)
   flags.add(parser, "--workdir", help="Run directory (local or gs://). Default: runs/NAME of the config file.")
   for name, text in PROCESS_FLAGS.items():
@@ -65,7 +65,7 @@ def resolve(
   Raises:
     InputError: a wrong flag or config field.
   """
-  from srpo_jax.config import make_config  # imported late: --help does not wait for JAX
+  from srpo_jax.config import make_config  # imported late, so that --help does not wait for JAX
 
   raw, name = read_config_file(command, options, overrides)
   workdir = options.workdir or as_path(Path("runs") / name)

@@ -1,4 +1,4 @@
-"""Prompts become scored groups: sampling and scoring, overlapped."""
+"""Makes scored groups from prompts, with sampling and scoring overlapped."""
 
 import dataclasses
 import time
@@ -23,7 +23,7 @@ from srpo_jax.utils.progress import late_bar
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-  """One prompt with its responses, in the order of their sample numbers."""
+  """A prompt with its responses, ordered by sample number."""
 
   prompt: Prompt
   rollouts: tuple[Rollout, ...]
@@ -38,11 +38,11 @@ class Group:
 
 @dataclasses.dataclass(frozen=True)
 class RolloutSampler:
-  """The sampler and the rewards: turns prompts into groups.
+  """Samples responses to prompts and scores them.
 
   Attributes:
-    show: draws progress bars if sampling or judging takes long.
-    signal: of preemption, checked between decode calls. None: signals are not checked.
+    show: True to draw progress bars if sampling or judging takes long.
+    signal: preemption signal, checked between decode calls. None: signals are not checked.
   """
 
   engine: InProcessEngine
@@ -67,15 +67,15 @@ class RolloutSampler:
   ) -> tuple[list[Group], dict[str, float]]:
     """Samples and judges `samples` responses to each prompt.
 
-    A response is scored while others are still being generated. Each process scores its share, and all of them get all
-    verdicts.
+    Responses are scored while others are still being generated. Each process scores its share of the responses, and
+    every process gets all verdicts.
 
     Returns:
       the groups in the order of `prompts`, and the seconds spent sampling and then waiting for verdicts.
 
     Raises:
       TrainingError: the policy's log-probabilities are not finite.
-      PreemptedError: the run was told to end meanwhile.
+      PreemptedError: a signal told the run to end.
     """
     started = time.perf_counter()
     by_id = {prompt.problem.id: prompt for prompt in prompts}
@@ -102,7 +102,11 @@ class RolloutSampler:
   def _sample(
     self, params: Params, requests: Sequence[GroupRequest], prompts: Mapping[str, Prompt], step: int
   ) -> dict[tuple[str, int], tuple[Rollout, str]]:
-    """Returns (prompt id, sample) -> the response and its text, and submits this process's share to the scorer."""
+    """Samples all responses and submits this process's share to the scorer.
+
+    Returns:
+      (prompt id, sample) -> the response and its text.
+    """
     places = [(request.prompt_id, i) for request in requests for i in range(request.samples)]
     number = {place: n for n, place in enumerate(places)}
     sampled: dict[tuple[str, int], tuple[Rollout, str]] = {}
@@ -139,7 +143,7 @@ class RolloutSampler:
 
         verdicts = self.scorer.collect(waiting)
       if self.signal is not None:
-        self.signal.raise_if_told()  # a signal to the OS process group ends the workers too: not a verdict
+        self.signal.raise_if_told()  # the signal may have ended the workers too, so the verdicts are not valid
       return verdicts
 
     parts = processes.all_gather(processes.agreed(collect))
@@ -147,13 +151,13 @@ class RolloutSampler:
 
 
 def text_of(rollout: Rollout, tokenizer: Any) -> str:
-  """A response's text, without the EOS."""
+  """Returns a response's text, without the EOS."""
   tokens = rollout.tokens if rollout.truncated else rollout.tokens[:-1]
   return tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
 
 def request_of(prompt: Prompt, rollout: Rollout, text: str) -> ScoreRequest:
-  """What a response is judged by."""
+  """Returns the rewards' input for a response."""
   problem = prompt.problem
   return ScoreRequest(
     id=f"{problem.id}/{rollout.sample}",
@@ -168,7 +172,7 @@ def request_of(prompt: Prompt, rollout: Rollout, text: str) -> ScoreRequest:
 
 
 def response_rows(group: Group) -> Iterator[dict[str, Any]]:
-  """What is kept of each response, as workdir.RESPONSE_FIELDS."""
+  """Yields a row for each response of a group, with the fields of workdir.RESPONSE_FIELDS."""
   for rollout, text, verdict in zip(group.rollouts, group.texts, group.verdicts, strict=True):
     yield {
       "sample": rollout.sample,
@@ -196,7 +200,7 @@ def by_domain(groups: Sequence[Group]) -> dict[str, list[Group]]:
 
 
 def rewards_of(groups: Sequence[Group]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """(rewards, judged, truncated), each [prompt, sample]."""
+  """Returns (rewards, judged, truncated), each [prompt, sample]."""
   rewards = np.array([[v.reward for v in g.verdicts] for g in groups], np.float64)
   judged = np.array([[v.correct is not None for v in g.verdicts] for g in groups])
   truncated = np.array([[r.truncated for r in g.rollouts] for g in groups])

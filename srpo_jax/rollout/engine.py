@@ -1,7 +1,7 @@
-"""The decode programs of one model behind JetStream's `Engine` methods, without importing JetStream.
+"""Decode programs of a model with the methods of JetStream's `Engine`, without importing JetStream.
 
-`jetstream_engine.py` is this class under JetStream's own types; a machine without JetStream and TensorFlow uses this
-one (`rollout.backend = inprocess`). Both run the same compiled programs.
+`jetstream_engine.py` has the same class with JetStream's own types. A machine without JetStream and TensorFlow uses
+this one (`rollout.backend = inprocess`). Both run the same compiled programs.
 """
 
 import functools
@@ -22,7 +22,7 @@ from srpo_jax.utils.arrays import Array
 
 
 class Result(NamedTuple):
-  """One `generate` call's tokens, in the single-array form of JetStream's ResultTokens."""
+  """Tokens of one `generate` call, in a single array like JetStream's ResultTokens."""
 
   data: Any  # int32 [slots, chunk tokens + chunk validities + 1 length]
   tokens_idx: tuple[int, int]
@@ -35,12 +35,12 @@ class InProcessEngine:
   """Prefill, insert and generate for a fixed number of slots.
 
   Args:
-    max_prompt: tokens of the longest prompt, padding included.
-    max_new: tokens of the longest response.
-    chunk: tokens that one `generate` emits a slot at most.
-    stop_tokens: ids that end a response (and belong to it).
-    group: slots that one insert fills at most.
-    top_p: share of the probability that tokens are drawn from, likeliest first; training draws from all of it.
+    max_prompt: length of the longest prompt in tokens, including padding.
+    max_new: length of the longest response in tokens.
+    chunk: largest number of tokens that one `generate` emits per slot.
+    stop_tokens: ids that end a response and are part of it.
+    group: largest number of slots that one insert fills.
+    top_p: probability mass of the likeliest tokens to sample from. Training samples from all of it.
   """
 
   result_type: Any = Result
@@ -76,13 +76,13 @@ class InProcessEngine:
     self._reshard = jax.jit(
       lambda params: constrain_params(jax.tree.map(lambda leaf: leaf.astype(dtype), params), SERVING_RULES)
     )
-    self._loaded: list[jax.Array] = []  # buffers of our own, not the trainer's
+    self._loaded: list[jax.Array] = []  # buffers that belong to the engine, not to the trainer
 
   def load_params(self, params: Params) -> Params:
-    """The trainer's parameters in the type and the layout of rollouts, by one program on the devices they lie on.
+    """Returns the trainer's parameters in the dtype and layout of rollouts, converted by one program on their devices.
 
-    The parameters that the last call returned are freed before; those of the trainer never are. Where the trainer's
-    own are what rollouts read (one device, one type), they are returned themselves and nothing is copied.
+    The call first frees the parameters that the last call made. It never frees the trainer's. If the trainer's
+    parameters can be used directly (one device, same dtype), they are returned without a copy.
     """
     self.free_params()
     leaves = jax.tree.leaves(params)
@@ -93,7 +93,7 @@ class InProcessEngine:
     return loaded
 
   def free_params(self) -> None:
-    """Frees what `load_params` made, so that an update has the memory."""
+    """Frees the parameters that `load_params` made, so that an update can use the memory."""
     for leaf in self._loaded:
       leaf.delete()
     self._loaded = []
@@ -112,14 +112,14 @@ class InProcessEngine:
     max_new_tokens: int | None = None,
     temperature: float = 1.0,
   ) -> Prefix:
-    """Runs a prompt once. What a request asks for beyond JetStream's arguments rides in the prefix.
+    """Runs the model over a prompt. The returned prefix also carries the options that JetStream has no argument for.
 
     Args:
-      padded_tokens: [P] the prompt, right-padded.
-      true_length: prompt tokens, at least 1.
-      key: of the prompt's draws; fixed when absent.
-      max_new_tokens: most tokens to generate; the engine's `max_new` when absent.
-      temperature: 0 is greedy.
+      padded_tokens: the prompt, right-padded, [P].
+      true_length: number of prompt tokens, at least 1.
+      key: random key of the prompt's responses. None: a fixed key.
+      max_new_tokens: largest number of tokens to generate. None: the engine's `max_new`.
+      temperature: sampling temperature. 0 is greedy.
     """
     max_new_tokens = self.max_new if max_new_tokens is None else max_new_tokens
     if existing_prefix is not None:
@@ -140,20 +140,23 @@ class InProcessEngine:
     )
 
   def insert(self, prefix: Prefix, decode_state: DecodeState, slot: int) -> DecodeState:
-    """Puts the prompt's sample 0 into one slot. `decode_state` is donated."""
+    """Puts sample 0 of the prompt into a slot. `decode_state` is donated."""
     return self.insert_group(prefix, decode_state, [slot], [0])
 
   def insert_group(
     self, prefix: Prefix, decode_state: DecodeState, slots: Sequence[int], samples: Sequence[int]
   ) -> DecodeState:
-    """Puts samples of one prompt into slots (at most `group` of them). `decode_state` is donated."""
-    at = np.full(self.group, self.slots, np.int32)  # out of range: skipped
+    """Puts samples of a prompt into slots, at most `group` of them. `decode_state` is donated."""
+    at = np.full(self.group, self.slots, np.int32)  # indices out of range are skipped
     number = np.zeros(self.group, np.int32)
     at[: len(slots)], number[: len(samples)] = slots, samples
     return self._insert(prefix, decode_state, at, number)
 
   def generate(self, params: Params, decode_state: DecodeState) -> tuple[DecodeState, Any]:
-    """Emits up to `chunk` tokens in every active slot; their log-probs are in the returned state. Donates the state."""
+    """Emits up to `chunk` tokens in every active slot. The returned state has their log-probabilities.
+
+    `decode_state` is donated.
+    """
     state, out = self._generate(params, state=decode_state, seen=self._bucket(decode_state))
     k = self.chunk
     return state, self.result_type(
@@ -161,7 +164,10 @@ class InProcessEngine:
     )
 
   def _bucket(self, state: DecodeState) -> int | None:
-    """How much of the caches the next chunk reads; asks the device for its longest slot where that decides it."""
+    """Returns how many cache positions the next chunk reads. None: all.
+
+    If the number depends on the longest slot, its length is read from the device.
+    """
     positions = self.max_prompt + self.max_new
     if bucket(1, positions) is None:
       return None

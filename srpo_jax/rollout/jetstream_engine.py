@@ -1,4 +1,4 @@
-"""JetStream's `Engine` API over our decode programs; only this file and serving/ import jetstream."""
+"""JetStream's `Engine` API for the decode programs of `engine.py`. Only this file and serving/ import jetstream."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from srpo_jax.rollout.engine import InProcessEngine
 
 
 class JetStreamEngine(InProcessEngine, engine_api.Engine):
-  """The engine as JetStream's orchestrator knows it: `generate` returns `ResultTokens`."""
+  """Engine for JetStream's orchestrator. Its `generate` returns `ResultTokens`."""
 
   result_type = engine_api.ResultTokens
 

@@ -27,7 +27,7 @@ class ModelFiles:
   stop_tokens: tuple[int, ...]
 
   def check_vocabulary(self, sets: Sequence[PromptSet] = ()) -> None:
-    """Raises InputError if the stop tokens or the prompts have ids that the model does not know."""
+    """Raises InputError if the stop tokens or the prompts have ids beyond the model's vocabulary."""
     if max([*self.stop_tokens, *(set_.largest_id for set_ in sets)]) >= self.config.vocab_size:
       raise InputError(f"{self.folder}: the tokenizer has ids beyond the model's vocab_size {self.config.vocab_size}")
 

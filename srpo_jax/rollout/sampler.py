@@ -1,7 +1,7 @@
-"""Samples groups of responses: schedules them over the engine's slots (continuous batching).
+"""Samples groups of responses, scheduled over the engine's slots by continuous batching.
 
-Each prompt is prefilled once, when its first sample gets a slot, and inserted into as many slots as are free; a slot
-that finishes takes the next sample at once. A response's tokens depend on its key alone, not on this schedule.
+Each prompt is prefilled once, when its first sample gets a slot, and inserted into the free slots. A slot that finishes
+takes the next sample at once. A response's tokens depend only on its key, not on the schedule.
 """
 
 import collections
@@ -21,19 +21,19 @@ from srpo_jax.utils.arrays import Array
 
 @dataclasses.dataclass(frozen=True)
 class GroupRequest:
-  """A prompt and how many responses to it are wanted."""
+  """Request for a number of responses to a prompt."""
 
   prompt_id: str
   tokens: Int[np.ndarray, " P"]
   samples: int
   key: Key[Array, ""]
-  max_new_tokens: int  # of each response
+  max_new_tokens: int  # length limit of each response
   temperature: float = 1.0
 
 
 @dataclasses.dataclass
 class _Open:
-  """A response in a slot."""
+  """An unfinished response in a slot."""
 
   request: GroupRequest
   sample: int
@@ -54,10 +54,10 @@ def sample_groups(
   prompt_bucket: int,
   between: Callable[[], None] | None = None,
 ) -> Iterator[Rollout]:
-  """Yields every requested response, each as soon as it is finished.
+  """Yields every requested response as soon as it is finished.
 
   Args:
-    between: called before each decode call; what it raises ends the sampling.
+    between: called before each decode call. If it raises, sampling ends.
   """
   waiting = collections.deque((request, sample) for request in requests for sample in range(request.samples))
   prefix: tuple[GroupRequest, Prefix] | None = None  # the group being inserted

@@ -1,6 +1,6 @@
-"""Rollouts with advantages become the micro-batches of an update: a response a row, or rows packed with several.
+"""Makes the micro-batches of an update from rollouts and advantages, with one response per row or several packed.
 
-A response lies whole in one row of one micro-batch. Losses over whole responses rely on it (`algorithm.loss`).
+Each response lies entirely in one row of one micro-batch. Losses over whole responses rely on this (`algorithm.loss`).
 """
 
 from collections.abc import Sequence
@@ -11,17 +11,18 @@ from srpo_jax.rollout.sampler import round_up
 from srpo_jax.training.learner import MicroBatch
 from srpo_jax.types import Rollout
 
-Response = tuple[Rollout, float]  # with its advantage
+Response = tuple[Rollout, float]  # a rollout and its advantage
 
 
 def make_micro_batches(responses: Sequence[Response], *, rows: int, length_bucket: int) -> list[MicroBatch]:
-  """Micro-batches of `rows` rows (the last filled up with padding), each padded to its own longest row.
+  """Returns micro-batches of `rows` rows with one response each, each micro-batch padded to its longest row.
 
-  Rows of like length go together, and lengths are rounded up to multiples of `length_bucket`, so that few programs
-  are compiled and little padding is computed.
+  Responses of similar length share a micro-batch, and lengths are rounded up to multiples of `length_bucket`. This
+  keeps the number of compiled programs and the amount of padding small. The last micro-batch is filled with padding
+  rows.
 
   Args:
-    responses: only those whose tokens are in the loss.
+    responses: responses whose tokens are in the loss.
   """
   longest_first = sorted(responses, key=lambda response: -_length(response[0]))
   batches = []
@@ -34,15 +35,15 @@ def make_micro_batches(responses: Sequence[Response], *, rows: int, length_bucke
 
 
 def pack_micro_batches(responses: Sequence[Response], *, rows: int, row_tokens: int) -> list[MicroBatch]:
-  """Micro-batches of `rows` rows of `row_tokens` tokens, each row with as many responses as first fit, longest first.
+  """Returns micro-batches of `rows` rows of `row_tokens` tokens, with responses packed into rows by `first_fit`.
 
-  All have one shape, whatever the responses are: one program is compiled for a run.
+  All micro-batches of a run have the same shape, so only one program is compiled.
 
   Args:
-    responses: only those whose tokens are in the loss.
+    responses: responses whose tokens are in the loss.
 
   Raises:
-    ValueError: a response that is longer than a row.
+    ValueError: a response is longer than a row.
   """
   packed = [
     [responses[i] for i in row] for row in first_fit([_length(rollout) for rollout, _ in responses], row_tokens)
@@ -52,13 +53,15 @@ def pack_micro_batches(responses: Sequence[Response], *, rows: int, row_tokens: 
 
 
 def first_fit(sizes: Sequence[int], capacity: int) -> list[list[int]]:
-  """Bins of indices into `sizes`: each item, in the order of falling size, goes into the first bin with room for it.
+  """Packs items into bins and returns each bin's indices into `sizes`.
+
+  Items are taken in order of decreasing size. Each goes into the first bin that has room for it.
 
   Raises:
-    ValueError: an item larger than a bin.
+    ValueError: an item is larger than a bin.
   """
   bins: list[list[int]] = []
-  room = np.full(len(sizes), capacity)  # of each bin, those not yet begun included
+  room = np.full(len(sizes), capacity)  # free space of every bin, including bins not in use yet
   for i in np.argsort(-np.asarray(sizes, np.int64), kind="stable"):
     if sizes[i] > capacity:
       raise ValueError(f"{sizes[i]} tokens, expected at most {capacity}")
@@ -75,10 +78,10 @@ def _length(rollout: Rollout) -> int:
 
 
 def _micro_batch(packed: Sequence[Sequence[Response]], rows: int, length: int, targets: int) -> MicroBatch:
-  """Rows of `length` tokens and `targets` targets that hold, one after the other, the responses of `packed`.
+  """Returns a micro-batch with the responses of `packed`, in rows of `length` tokens and `targets` targets.
 
   Raises:
-    ValueError: responses that do not fit into their row whole, or one without tokens.
+    ValueError: responses do not fit into their row, or one has no tokens.
   """
   for responses in packed:
     n_tokens = sum(_length(rollout) for rollout, _ in responses)
@@ -87,7 +90,7 @@ def _micro_batch(packed: Sequence[Sequence[Response]], rows: int, length: int, t
       raise ValueError(f"a row of {n_tokens} tokens and {n_targets} targets, expected at most {length} and {targets}")
   batch = empty_micro_batch(rows, length, targets)
   for row, responses in enumerate(packed):
-    begin = first = 0  # of this response among the row's tokens, and among its targets
+    begin = first = 0  # offset of the response in the row's tokens, and in the row's targets
     for segment, (rollout, advantage) in enumerate(responses, 1):
       prompt, n = len(rollout.prompt_tokens), len(rollout.tokens)
       here, there = (row, slice(begin, begin + prompt + n)), (row, slice(first, first + n))
@@ -104,7 +107,7 @@ def _micro_batch(packed: Sequence[Sequence[Response]], rows: int, length: int, t
 
 
 def empty_micro_batch(rows: int, length: int, targets: int) -> MicroBatch:
-  """Rows of padding alone: [rows, length] tokens, [rows, targets] targets."""
+  """Returns a micro-batch with only padding: [rows, length] tokens and [rows, targets] targets."""
   return MicroBatch(
     tokens=np.zeros((rows, length), np.int32),
     positions=np.tile(np.arange(length, dtype=np.int32), (rows, 1)),

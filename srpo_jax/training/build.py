@@ -56,8 +56,8 @@ class Inputs:
   """The data sets and the mesh that a config names.
 
   Attributes:
-    heldout: empty if the run does not evaluate.
-    mesh: None for a single device.
+    heldout: held-out sets. Empty if the run does not evaluate.
+    mesh: device mesh. None for a single device.
   """
 
   train: Sequence[SetProblems]
@@ -70,10 +70,10 @@ class Parts:
   """The parts of a training run.
 
   Attributes:
-    model: the base's files.
-    prompts: those of the training sets.
+    model: files of the base model.
+    prompts: prompts of the training sets.
     heldout: name of a held-out set -> its prompts.
-    evaluator: sampler of the held-out prompts; `sampler` itself if they fit into its cache.
+    evaluator: sampler for the held-out prompts. It is `sampler` itself if they fit into its cache.
   """
 
   mesh: Mesh | None
@@ -97,14 +97,15 @@ def build(
 
   Args:
     find_base: returns the base's folder. The writer calls it before the other processes do.
-    opened: closes the parts that need closing, also if a later one fails. It enters the run's mesh.
-    signal: of preemption, checked while sampling. None: signals are not checked.
+    opened: closes the parts that need closing, also if a later part fails. It enters the run's mesh.
+    signal: preemption signal, checked while sampling. None: signals are not checked.
 
   Returns:
-    the parts, and the base's parameters, laid out over the mesh; None for a run that continues another (`init_from`).
+    the parts, and the base's parameters laid out over the mesh. Parameters are None for a run that continues another
+    run (`init_from`).
 
   Raises:
-    InputError: anything that a run would refuse. If one process raises it, all do.
+    InputError: the config or its data cannot be used for a run. If one process raises it, all do.
   """
   inputs = processes.agreed(lambda: open_inputs(config))
   scorer = processes.agreed(lambda: opened.enter_context(build_scorer(config)))
@@ -150,9 +151,9 @@ def _build_parts(
 def _build_evaluator(
   config: Config, sampler: RolloutSampler, model: ModelFiles, heldout: Sequence[PromptSet]
 ) -> RolloutSampler:
-  """Returns the training sampler, or one of its own for held-out prompts that are longer than all training prompts.
+  """Returns the training sampler, or a separate one if a held-out prompt is longer than all training prompts.
 
-  The training sampler's cache does not grow for them, because sums over a larger cache round differently.
+  The training sampler's cache does not grow for such prompts, because sums over a larger cache round differently.
   """
   if max((set_.longest for set_ in heldout), default=0) <= sampler.engine.max_prompt:
     return sampler
@@ -163,7 +164,7 @@ def open_inputs(config: Config) -> Inputs:
   """Opens the data sets and makes the mesh. It comes first, so that a user's mistakes are reported early.
 
   Raises:
-    InputError: a set that cannot be opened, two held-out sets of one name, or a mesh that the devices do not fit.
+    InputError: a set cannot be opened, two held-out sets have the same name, or the mesh does not fit the devices.
   """
   data = config.data
   train = open_problem_sets(data.train, format=data.format, limit=data.limit)
@@ -176,7 +177,7 @@ def open_inputs(config: Config) -> Inputs:
 def build_prompt_sets(
   config: Config, inputs: Inputs, scorer: Scorer, tokenizer: Any
 ) -> tuple[PromptSets, list[PromptSet]]:
-  """Returns the usable prompts of the training sets, chosen by difficulty, and of the held-out sets."""
+  """Returns the usable prompts of the training sets, selected by difficulty, and those of the held-out sets."""
   selection = Selection(config.data.keep, config.data.max_unsolved, config.train.seed)
   train = [build_prompt_set(config, *set_, scorer, tokenizer, selection) for set_ in inputs.train]
   heldout = [build_prompt_set(config, *set_, scorer, tokenizer, None) for set_ in inputs.heldout]
@@ -186,7 +187,7 @@ def build_prompt_sets(
 def build_prompt_set(
   config: Config, spec: str, problems: Sequence[Problem], scorer: Scorer, tokenizer: Any, selection: Selection | None
 ) -> PromptSet:
-  """Returns the prompts of the problems that a run can use. Errors are those of `PromptSet`."""
+  """Returns the prompts of the usable problems. Raises the errors of `PromptSet`."""
 
   def check(problem: Problem) -> None:
     scorer.check(ScoreRequest(problem.id, "", "", True, problem.domain, problem.answer, problem.tests, problem))
@@ -226,7 +227,7 @@ def build_scorer(config: Config) -> Scorer:
 def build_engine(
   config: Config, model_config: Qwen2Config, *, max_prompt: int, stops: tuple[int, ...], top_p: float = 1.0
 ) -> InProcessEngine:
-  """Returns the engine of the config's backend, for prompts of up to `max_prompt` tokens."""
+  """Returns the engine for the config's backend, for prompts of up to `max_prompt` tokens."""
   engine_type = InProcessEngine
   if config.rollout.backend == "jetstream":
     from srpo_jax.rollout.jetstream_engine import JetStreamEngine  # imported late because it imports TensorFlow
@@ -255,10 +256,10 @@ def build_sampler(
   show: bool = False,
   signal: PreemptionSignal | None = None,
 ) -> RolloutSampler:
-  """Returns the sampler with rewards for the prompts of `sets`: for training, evaluation and labelling.
+  """Returns the sampler with rewards for the prompts of `sets`. Training, evaluation and labelling use it.
 
   Raises:
-    InputError: the tokenizer is not the model's own.
+    InputError: the tokenizer does not fit the model.
   """
   model.check_vocabulary(sets)
   longest = max(set_.longest for set_ in sets)
@@ -275,7 +276,7 @@ def build_sampler(
 
 
 def build_learner(config: Config, model_config: Qwen2Config) -> Learner:
-  """Returns the update's compiled programs for a model."""
+  """Returns the compiled programs of the update for a model."""
   optimizer = make_optimizer(**dataclasses.asdict(config.optimizer))
   options = LearnerOptions(
     dtype=jnp.dtype(config.model.dtype),
@@ -294,7 +295,7 @@ def build_learner(config: Config, model_config: Qwen2Config) -> Learner:
 
 
 def build_advantage(config: Config) -> Advantage:
-  """Returns the paper's advantage, or the user's own. Raises InputError if that cannot be imported."""
+  """Returns the paper's advantage function, or the user's. Raises InputError if the user's cannot be imported."""
   a = config.advantage
   return resolve_callable(a.function) if a.function else functools.partial(group_advantages, scale=a.scale)
 
@@ -316,12 +317,12 @@ def base_folder(config: Config) -> Path:
 
 
 def starting_policy(config: Config) -> Policy:
-  """Returns the policy that a run starts from: a base, or the last checkpoint of another run."""
+  """Returns the policy that a run starts from: a base model, or the last checkpoint of another run."""
   return of_run(as_path(config.init_from), None) if config.init_from else of_folder(base_folder(config))
 
 
 def load_params(config: Config, model: ModelFiles, mesh: Mesh | None) -> Params:
-  """Loads a base's weights, laid out over the mesh."""
+  """Loads a base model's weights, laid out over the mesh."""
   shardings = param_shardings(param_shapes(config, model), mesh) if mesh else None
   return hf.load_params(model.folder, model.config, jnp.dtype(config.model.param_dtype), shardings=shardings)
 
@@ -337,12 +338,12 @@ def shows_progress(config: Config) -> bool:
 
 
 def facts(config: Config, folder: Path, sets: Sequence[PromptSet]) -> dict[str, str]:
-  """Returns the facts that all processes must share, by name: the config, the data, the base and the libraries."""
+  """Returns facts that must be equal on all processes, by name: config, data, base model and library versions."""
   found = {f"config.{name}": repr(value) for name, value in flatten(config).items()}
   for set_ in sets:
     found |= {f"{set_.name}: digest of its {domain} rows": digest for domain, digest in set_.digests.items()}
   for file in sorted(file for file in folder.iterdir() if file.name in hf.COMPANION_FILES or file.suffix == WEIGHTS):
-    found[f"{file.name} of the base: digest"] = files_digest([file])  # its folder may be another on each host
+    found[f"{file.name} of the base: digest"] = files_digest([file])  # the folder may differ between hosts
   sources = Path(__file__).parents[1]
   digest = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(sources.rglob("*.py"))))
   found["srpo_jax: digest of its sources"] = digest.hexdigest()[:16]

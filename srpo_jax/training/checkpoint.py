@@ -1,7 +1,7 @@
-"""Checkpoints of a run: orbax, written in the background; the only importer of orbax.
+"""Checkpoints of a run, written by orbax in the background. No other module imports orbax.
 
-WORKDIR/checkpoints/STEP holds the arrays (parameters, optimizer) and the host's state (history pools, stage, counters)
-of a run that has applied STEP updates.
+WORKDIR/checkpoints/STEP holds the state of a run after STEP updates: the arrays (parameters and optimizer) and the
+host's state (history pools, stage, counters).
 """
 
 import math
@@ -16,12 +16,17 @@ from srpo_jax.training.learner import TrainState
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.paths import as_path, is_local
 
-CHUNK_BYTES = 32 * 2**20  # at most, of what is read or written at once
-LAYER_BYTES = 64 * 2**10  # a layer's part of an array is a chunk of its own from this size on
+CHUNK_BYTES = 32 * 2**20  # largest chunk that is read or written at once
+LAYER_BYTES = 64 * 2**10  # a layer's part of an array is stored as a separate chunk from this size on
 
 
 class Checkpoints:
-  """Saves and restores; keeps the newest `keep` (None: all), and those at multiples of `keep_every` (0: none)."""
+  """Saves and restores checkpoints of a workdir.
+
+  Args:
+    keep: number of newest checkpoints to keep. None: all.
+    keep_every: also keeps the checkpoints at multiples of this number of steps. 0: none.
+  """
 
   def __init__(self, workdir: str | Path, *, keep: int | None = None, keep_every: int = 0):
     self.workdir = path = as_path(workdir)
@@ -31,7 +36,7 @@ class Checkpoints:
 
   @classmethod
   def of_run(cls, workdir: Path) -> "Checkpoints":
-    """Those of a run that is only read. Raises InputError where the folder is no run's."""
+    """Opens the checkpoints of an existing run for reading. Raises InputError if the folder is not a run's."""
     if not (workdir / "checkpoints").is_dir():
       raise InputError(f"{workdir}: no checkpoints, expected the workdir of a run")
     return cls(workdir)
@@ -46,11 +51,11 @@ class Checkpoints:
     return self._manager.latest_step()
 
   def steps(self) -> list[int]:
-    """The steps of the checkpoints that are whole, in order."""
+    """Returns the steps of the complete checkpoints, in order."""
     return sorted(self._manager.all_steps())
 
   def find(self, step: int | None) -> int:
-    """`step`, or the last one where it is None.
+    """Returns `step`, or the step of the last checkpoint if `step` is None.
 
     Raises:
       InputError: there is no such checkpoint.
@@ -65,8 +70,8 @@ class Checkpoints:
     return step
 
   def save(self, step: int, state: TrainState, host: dict[str, Any]) -> None:
-    """Returns as soon as the arrays are copied; files are written behind the next step."""
-    chunks = jax.tree_util.tree_map_with_path(_chunks, state.params)  # an export reads these alone
+    """Saves a checkpoint. Returns once the arrays are copied. The files are written during the next step."""
+    chunks = jax.tree_util.tree_map_with_path(_chunks, state.params)  # an export reads only the parameters
     arrays = {
       "params": ocp.args.StandardSave(state.params, save_args=chunks),
       "opt_state": ocp.args.StandardSave(state.opt_state),
@@ -74,17 +79,20 @@ class Checkpoints:
     self._manager.save(step, args=ocp.args.Composite(host=ocp.args.JsonSave(host), **arrays))
 
   def restore(self, step: int, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
-    """The state saved at `step`, in the shapes and dtypes of `like` (arrays or shape structs).
+    """Returns the training state and the host's state saved at `step`.
+
+    Args:
+      like: expected shapes, dtypes and shardings, as arrays or shape structs.
 
     Raises:
-      InputError: no such checkpoint, or one of another shape.
+      InputError: there is no such checkpoint, or it has other shapes.
     """
     wanted = {name: _restore_args(tree) for name, tree in like._asdict().items()}
     kept = self._restore(step, ocp.args.Composite(host=ocp.args.JsonRestore(), **wanted))
     return TrainState(kept["params"], kept["opt_state"]), kept["host"]
 
   def restore_params(self, step: int, like: Params) -> Params:
-    """The parameters alone."""
+    """Returns only the parameters saved at `step`. Errors are those of `restore`."""
     return self._restore(step, ocp.args.Composite(params=_restore_args(like)))["params"]
 
   def _restore(self, step: int, args: ocp.args.Composite) -> Any:
@@ -95,19 +103,20 @@ class Checkpoints:
       raise InputError(f"{self.folder / str(step)}: does not fit this model ({error})") from None
 
   def wait(self) -> None:
-    """Returns once what is being written is whole."""
+    """Waits until the checkpoint being written is complete."""
     self._manager.wait_until_finished()
 
   def close(self) -> None:
-    """Waits for what is being written."""
+    """Waits for the checkpoint being written, then closes."""
     self.wait()
     self._manager.close()
 
 
 def _chunks(path: tuple[Any, ...], leaf: jax.Array) -> ocp.SaveArgs:
-  """A chunk is one layer of what a device holds of a stacked array, so that a layer costs its own bytes to read.
+  """Returns how an array is cut into chunks: one layer of a device's shard of a stacked array per chunk.
 
-  Small arrays stay whole: no chunks of a few bytes. orbax cuts what is larger than a chunk along its longest axes.
+  This way a layer can be read without reading others. Small arrays are not cut, to avoid chunks of a few bytes. orbax
+  cuts anything larger than a chunk along its longest axes.
   """
   layer_bytes = math.prod(leaf.sharding.shard_shape(leaf.shape)[1:]) * leaf.dtype.itemsize
   stacked = isinstance(path[0], jax.tree_util.DictKey) and path[0].key == "layers"
@@ -116,7 +125,10 @@ def _chunks(path: tuple[Any, ...], leaf: jax.Array) -> ocp.SaveArgs:
 
 
 def _restore_args(tree: Any) -> ocp.args.StandardRestore:
-  """Every leaf names its sharding: left out, orbax would want the devices that the checkpoint was written on."""
+  """Returns restore arguments with a sharding for every leaf.
+
+  Without shardings, orbax would require the devices that the checkpoint was written on.
+  """
   here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
 
   def wanted(leaf: Any) -> jax.ShapeDtypeStruct:

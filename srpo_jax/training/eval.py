@@ -1,4 +1,4 @@
-"""Held-out evaluation during training: pass@1 at temperature 1 and greedy, with keys of its own."""
+"""Held-out evaluation during training: pass@1 at temperature 1 and greedy, with its own random keys."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,7 @@ def evaluate(
   samples: int,
   max_new_tokens: int,
 ) -> dict[str, Any]:
-  """Returns a row of eval.jsonl. Accuracies are over all responses; one that was not judged counts as not correct."""
+  """Returns a row of eval.jsonl. Accuracies are over all responses, and unjudged responses count as not correct."""
   ask: dict[str, Any] = {"step": step, "purpose": Purpose.EVAL, "max_new_tokens": max_new_tokens}
   sampled, _ = sampler.collect(params, prompts, samples=samples, temperature=1.0, **ask)
   greedy, _ = sampler.collect(params, prompts, samples=1, temperature=0.0, **ask)

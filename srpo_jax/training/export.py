@@ -76,7 +76,7 @@ def export_policy(
   Raises:
     InputError: not a run, no such checkpoint, or a folder that is not empty.
   """
-  jax.config.update("jax_platforms", "cpu")  # a training on this host's accelerator is left alone
+  jax.config.update("jax_platforms", "cpu")  # leaves this host's accelerator to any training on it
   checkpoints, step, config, like = open_checkpoint(workdir, step)
   with checkpoints:
     stored = StoredParams(checkpoints.folder / str(step) / "params", like)

@@ -1,7 +1,7 @@
-"""The update: gradients of the loss summed over micro-batches into a donated accumulator, then one AdamW step.
+"""Policy update: sums the loss gradients of all micro-batches in a donated accumulator, then applies one AdamW step.
 
-Axes: B rows of a micro-batch, T tokens of a row, R response tokens of a row, C of a chunk of them, M model features,
-V vocabulary.
+Axes: B rows of a micro-batch, T tokens of a row, R response tokens of a row, C response tokens of a chunk, M model
+features, V vocabulary.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from srpo_jax.utils.arrays import Array
 
 
 class MicroBatch(NamedTuple):
-  """Rows of prompt + response, and the response tokens as targets of the hidden state before each."""
+  """Rows of prompts and responses. Each response token is a target, predicted from the hidden state before it."""
 
   tokens: Int[Any, " B T"]
   positions: Int[Any, " B T"]
@@ -33,49 +33,49 @@ class MicroBatch(NamedTuple):
   in_loss: Bool[Any, " B R"]
   advantage: Float[Any, " B R"]
   sampler_logprob: Float[Any, " B R"]
-  old_logprob: Float[Any, " B R"]  # read only when updates are off policy
-  reference_logprob: Float[Any, " B R"]  # read only by a loss that needs it; NaN until it is filled in
+  old_logprob: Float[Any, " B R"]  # used only if updates are off policy
+  reference_logprob: Float[Any, " B R"]  # used only by a loss that needs it, NaN until it is filled in
 
 
 class TrainState(NamedTuple):
-  """What training changes."""
+  """Parameters and optimizer state."""
 
   params: Params
   opt_state: Any
 
 
 class Stats(NamedTuple):
-  """Of one micro-batch, on the device."""
+  """Statistics of one micro-batch, on the device."""
 
   loss: Float[Array, ""]
-  clipped: Float[Array, ""]
-  entropy: Float[Array, ""]  # summed over tokens in the loss
+  clipped: Float[Array, ""]  # number of clipped tokens
+  entropy: Float[Array, ""]  # sum over tokens in the loss
   logprob: Float[Array, " B R"]
 
 
 class UpdateMetrics(NamedTuple):
-  """Of one optimizer step, on the host."""
+  """Metrics of one optimizer step, on the host."""
 
   loss: float
   grad_norm: float
-  entropy: float | None  # None: all advantages are zero and their responses were left out
+  entropy: float | None  # None if all advantages are zero and their responses were left out
   clip_frac: float
-  gap: np.ndarray  # [tokens in the loss] |trainer - sampler| log-prob, the trainer's before the first update
+  gap: np.ndarray  # [tokens in the loss] |trainer's - sampler's log-prob|, with the trainer before the first update
 
 
 @dataclasses.dataclass(frozen=True)
 class LearnerOptions:
-  """The numbers the update depends on."""
+  """Options of the update."""
 
-  dtype: Any = jnp.float32  # of the computation
+  dtype: Any = jnp.float32  # dtype of the computation
   remat: str = "none"
-  head_chunk: int = 32  # response tokens a row whose logits exist at once
-  temperature: float = 1.0  # the sampler's
+  head_chunk: int = 32  # response tokens per row whose logits exist at once
+  temperature: float = 1.0  # temperature of the sampler
   clip_low: float = 0.2
   clip_high: float = 0.2
   importance_cap: float = 0.0  # 0: off
-  on_policy: bool = True  # one update a rollout batch: the ratio is 1 and `old_logprob` is not read
-  loss: Loss | None = None  # instead of `policy_loss`, which has the clip range and the cap above
+  on_policy: bool = True  # one update per rollout batch, so that the ratio is 1 and `old_logprob` is not used
+  loss: Loss | None = None  # replaces `policy_loss` with the clip range and cap above
 
 
 def target_logprobs(
@@ -86,9 +86,10 @@ def target_logprobs(
   temperature: float,
   chunk: int,
 ) -> tuple[Float[Array, " B R"], Float[Array, " B R"]]:
-  """Log-probabilities of the targets and entropies, at the temperature, the head run over chunks of C targets a row.
+  """Returns log-probabilities and entropies at the targets, at the given temperature.
 
-  Each chunk is rematerialised in the backward pass, so no [B, R, V] array ever exists.
+  The head runs over chunks of C targets per row. Each chunk is rematerialised in the backward pass, so no [B, R, V]
+  array ever exists.
   """
   rows, length = target.shape
   chunk = min(chunk, length)
@@ -116,7 +117,7 @@ def target_logprobs(
 def batch_logprobs(
   params: Params, config: Qwen2Config, options: LearnerOptions, batch: MicroBatch
 ) -> tuple[Float[Array, " B R"], Float[Array, " B R"]]:
-  """The trainer's log-probabilities of a micro-batch's targets, and entropies."""
+  """Returns the trainer's log-probabilities and entropies at a micro-batch's targets."""
   batch = MicroBatch(*(constrain(x, "batch", "length") for x in batch))
   hidden = qwen2.forward(
     params, config, batch.tokens, batch.positions, batch.segments, dtype=options.dtype, remat=options.remat
@@ -134,7 +135,7 @@ def micro_batch_loss(
   config: Qwen2Config,
   options: LearnerOptions,
 ) -> tuple[Float[Array, ""], Stats]:
-  """The micro-batch's share of the whole batch's loss, and its Stats."""
+  """Returns the micro-batch's share of the whole batch's loss, and its Stats."""
   batch = jax.tree.map(jnp.asarray, batch)
   logprob, entropy = batch_logprobs(params, config, options, batch)
   loss = loss_function(options)
@@ -156,7 +157,7 @@ def micro_batch_loss(
 
 
 def loss_function(options: LearnerOptions) -> Loss:
-  """The user's own loss, or the paper's with the numbers of the options."""
+  """Returns the user's loss, or else the paper's loss with the values in `options`."""
   return options.loss or functools.partial(
     policy_loss,
     clip_low=options.clip_low,
@@ -166,7 +167,7 @@ def loss_function(options: LearnerOptions) -> Loss:
 
 
 class Learner:
-  """The compiled programs of the update for one model and one optimizer."""
+  """Compiled programs of the update, for one model and one optimizer."""
 
   def __init__(self, config: Qwen2Config, optimizer: optax.GradientTransformation, options: LearnerOptions):
     self.options = options
@@ -194,11 +195,11 @@ class Learner:
     return TrainState(params, self._init(params))
 
   def with_old_logprobs(self, params: Params, batches: Sequence[MicroBatch]) -> list[MicroBatch]:
-    """The batches with `old_logprob` by `params`, taken before the first of several updates."""
+    """Returns the batches with `old_logprob` computed from `params`. Call it before the first of several updates."""
     return [batch._replace(old_logprob=np.asarray(self.logprobs(params, batch))) for batch in batches]
 
   def with_reference_logprobs(self, reference: Params, batches: Sequence[MicroBatch]) -> list[MicroBatch]:
-    """The batches with `reference_logprob` by the parameters of the reference policy."""
+    """Returns the batches with `reference_logprob` computed from the parameters of the reference policy."""
     return [batch._replace(reference_logprob=np.asarray(self.logprobs(reference, batch))) for batch in batches]
 
   def update(
@@ -209,15 +210,15 @@ class Learner:
     n_responses: int,
     between: Callable[[], None] | None = None,
   ) -> tuple[TrainState, UpdateMetrics]:
-    """One optimizer step on all micro-batches together. Entropy and gap are over the tokens of `batches`.
+    """Applies one optimizer step to all micro-batches together. Entropy and gap are over the tokens of `batches`.
 
-    `state` is donated. The call waits for the device once, at its end; with `between` after each micro-batch.
+    `state` is donated. The call waits for the device once, at its end. With `between`, it waits after each micro-batch.
 
     Args:
-      n_tokens: tokens in the loss, its denominator; those of responses that are left out of `batches` because their
-        advantage is zero included.
-      n_responses: responses in the loss, counted in the same way.
-      between: called after each micro-batch; what it raises ends the update with `state` as it was.
+      n_tokens: number of tokens in the loss, the loss's denominator. It includes responses that are left out of
+        `batches` because their advantage is zero.
+      n_responses: number of responses in the loss, counted in the same way.
+      between: called after each micro-batch. If it raises, the update ends and `state` is unchanged.
     """
     grads, stats = self._zeros(state.params), []
     for batch in batches:
@@ -243,6 +244,6 @@ class Learner:
 def make_optimizer(
   *, learning_rate: float, b1: float, b2: float, eps: float, weight_decay: float, clip_norm: float
 ) -> optax.GradientTransformation:
-  """AdamW at a constant rate behind a clip of the gradient's global norm (0: no clip)."""
+  """Returns AdamW with a constant rate, after clipping of the gradient's global norm (`clip_norm` 0: no clipping)."""
   adamw = optax.adamw(learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay)
   return optax.chain(optax.clip_by_global_norm(clip_norm), adamw) if clip_norm else adamw

@@ -1,6 +1,6 @@
-"""The training loop of SRPO: prompts -> rollout -> reward -> advantage -> update -> history -> checkpoint.
+"""Training loop of SRPO: prompts -> rollout -> reward -> advantage -> update -> history -> checkpoint.
 
-At the end of each epoch a domain's pool is resampled from its history. Stages decide which domains make a batch.
+At the end of each epoch, a domain's pool is resampled from its history. Stages set the mix of domains in a batch.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ class Batch:
 
   Attributes:
     update_mask: bool [prompt], True for the groups used in the update.
-    position: the step's start, with the pools advanced past the sampled prompts.
+    position: position at the start of the step, with the pools advanced past the sampled prompts.
     times: seconds spent sampling (`rollout_s`) and then waiting for verdicts (`score_s`).
   """
 
@@ -48,7 +48,7 @@ class Batch:
 
 
 def train(run: Run) -> None:
-  """Trains to the end of the run's stages, from the workdir's last checkpoint if it has one."""
+  """Trains to the end of the run's stages. Starts from the workdir's last checkpoint if there is one."""
   config, parts, files, schedule = run.config, run.parts, run.files, run.parts.schedule
   state, position = run.start()
   progress = Progress(position.step, schedule.last_step(position), config.log.every, show=shows_progress(config))
@@ -94,8 +94,8 @@ def roll_out(
 ) -> Batch:
   """Samples and judges the groups of a step.
 
-  Dynamic sampling (DAPO, arXiv 2503.14476) goes on until enough groups are mixed, or the epoch is over, and the update
-  uses those groups.
+  Dynamic sampling (DAPO, arXiv 2503.14476) continues until there are enough mixed groups or the epoch is over. Then the
+  update uses only the mixed groups.
   """
   groups: list[Group] = []
   times = {"rollout_s": 0.0, "score_s": 0.0}
@@ -145,7 +145,7 @@ def end_epochs(schedule: Schedule, files: Workdir, prompts: PromptSets, position
     retired = len(following.retired) - len(pool.retired)
     files.write_history(pool, following.prompts, prompts.record)
     logging.info(
-      "epoch %d of %s: retired %d of %d prompts, %d go on",
+      "epoch %d of %s: retired %d of %d prompts, %d in the next epoch",
       *(pool.epoch, pool.domain, retired, len(pool.prompts), len(following.prompts)),
     )
     if not following.prompts:
@@ -166,10 +166,10 @@ def evaluate_if_due(
   """Evaluates on every held-out set: every `eval.every` steps, and at the end of each stage and of the run.
 
   Args:
-    rows: those of earlier evaluations, which are not repeated. New rows are added.
+    rows: rows of earlier evaluations, which are not repeated. New rows are added to it.
 
   Returns:
-    the position with the scores watched, for a stage that ends at their plateau.
+    the position, updated with the scores if the stage ends at their plateau.
   """
   step, every = position.step, config.eval.every
   if not heldout or (step % every and not schedule.why_over(position) and not schedule.is_finished(position)):
@@ -190,7 +190,7 @@ def evaluate_if_due(
 def rollout_rows(
   groups: Sequence[Group], advantages: np.ndarray, schedule: Schedule, step_start: Position
 ) -> list[dict[str, Any]]:
-  """Returns a row for each rollout, as workdir.ROLLOUT_SCHEMA."""
+  """Returns one row per rollout, in the form of workdir.ROLLOUT_SCHEMA."""
   return [
     {
       "step": step_start.step,

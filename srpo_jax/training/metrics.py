@@ -1,4 +1,4 @@
-"""The numbers of one training step, under the names of metrics.jsonl."""
+"""Metrics of one training step, named as in metrics.jsonl."""
 
 from collections.abc import Mapping, Sequence
 
@@ -25,9 +25,9 @@ def step_metrics(
   """Returns the figures of a step, in the order of metrics.jsonl.
 
   Args:
-    n_rollouts: sampled by the run so far, this step included.
-    times: seconds of each phase.
-    n_tokens: that went through the updates, prompts included.
+    n_rollouts: number of rollouts that the run has sampled so far, including this step.
+    times: seconds spent in each phase.
+    n_tokens: number of tokens that went through the updates, including prompts.
   """
   row = group_metrics(groups, advantages) | {"rollouts/spent": n_rollouts} | policy_metrics(updates)
   row |= domain_metrics(groups, step_start) | reflection_metrics(groups)
@@ -35,7 +35,7 @@ def step_metrics(
 
 
 def group_metrics(groups: Sequence[Group], advantages: np.ndarray) -> MetricsRow:
-  """Of the responses and their rewards. Means of reward and correctness are over judged responses."""
+  """Returns metrics of the responses and their rewards. Mean reward and accuracy are over judged responses."""
   verdicts = [[v for v in g.verdicts] for g in groups]
   flat = [v for row in verdicts for v in row]
   judged = [v for v in flat if v.correct is not None]
@@ -72,7 +72,7 @@ def domain_metrics(groups: Sequence[Group], step_start: Position) -> MetricsRow:
 
 
 def reflection_metrics(groups: Sequence[Group]) -> MetricsRow:
-  """How often the batch's responses go back over their work, hesitate, try another way, and write code."""
+  """Returns the rates at which responses re-check their work, hesitate, try another approach, or write code."""
   return dict(
     reflection_rates(
       Seen(reflect(text), group.prompt.problem.domain, len(rollout.tokens), _as_bool(verdict.correct))
@@ -87,7 +87,7 @@ def _as_bool(correct: int | None) -> bool | None:
 
 
 def policy_metrics(updates: Sequence[UpdateMetrics]) -> MetricsRow:
-  """Of the step's optimizer updates, averaged; null where no token was in the loss."""
+  """Returns the means over the step's optimizer updates. They are None if no token was in the loss."""
   gap = np.concatenate([u.gap for u in updates]) if updates else np.zeros(0)
   return {
     "policy/loss": mean([u.loss for u in updates]),
@@ -101,7 +101,10 @@ def policy_metrics(updates: Sequence[UpdateMetrics]) -> MetricsRow:
 
 
 def time_metrics(times: Mapping[str, float], groups: Sequence[Group], trained: int) -> MetricsRow:
-  """Seconds of each phase, and tokens a second: generated while rolling out, prompts included while updating."""
+  """Returns seconds of each phase, and throughput in tokens per second.
+
+  Rollout throughput counts generated tokens. Update throughput also counts prompt tokens.
+  """
   generated = sum(len(r.tokens) for g in groups for r in g.rollouts)
   row: MetricsRow = {f"time/{name}": seconds for name, seconds in times.items()}
   row["throughput/rollout_tokens_per_s"] = generated / times["rollout_s"]
@@ -110,5 +113,5 @@ def time_metrics(times: Mapping[str, float], groups: Sequence[Group], trained: i
 
 
 def mean(values: Sequence[float | int | None]) -> float | None:
-  """None where there is no value."""
+  """Returns the mean of the values. None if there are none."""
   return float(np.mean(np.asarray(values, np.float64))) if len(values) else None

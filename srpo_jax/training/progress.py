@@ -1,4 +1,4 @@
-"""The progress bar and the log lines of a training run."""
+"""Progress bar and log lines of a training run."""
 
 import logging
 from typing import Any
@@ -8,10 +8,10 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 
 class Progress:
-  """A bar over steps: reward, accuracy, response length, share of zero-advantage groups, time left."""
+  """Progress bar over steps with reward, accuracy, response length, share of zero-advantage groups, and time left."""
 
   def __init__(self, first: int, last: int | None, log_every: int, *, show: bool):
-    """Starts at step `first` of `last` (None: unknown). Logs a line every `log_every` steps."""
+    """Starts the bar at step `first` of `last` (None: unknown). A line is logged every `log_every` steps."""
     self._log_every = log_every
     self._bar = tqdm(
       total=last, initial=first, disable=not show,

@@ -1,4 +1,4 @@
-"""A run's recorded steps: their rollouts as groups, judged again, and their updates made again."""
+"""Recorded steps of a run. Reads their rollouts as groups, judges them again and repeats their updates."""
 
 import dataclasses
 import functools
@@ -33,7 +33,7 @@ from srpo_jax.utils.paths import as_path, local_copy
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-  """A recorded step: its groups with the recorded verdicts, and [prompt, sample] advantages."""
+  """A recorded step: groups with their recorded verdicts, and [prompt, sample] advantages."""
 
   number: int
   groups: tuple[Group, ...]
@@ -41,7 +41,7 @@ class Step:
 
 
 class Recording:
-  """A run's files, read only, and the parts of the run that an update needs. Use as a context manager."""
+  """Read-only access to a run's files and to the parts that an update needs. Use as a context manager."""
 
   def __init__(self, workdir: str | Path, overrides: Sequence[str] = ()):
     """Raises InputError if the folder is not the workdir of a run that has completed a step."""
@@ -64,7 +64,7 @@ class Recording:
     """Returns a recorded step.
 
     Raises:
-      InputError: there is no such step, its rows are not rollouts, or its prompts are not those of the run's data.
+      InputError: there is no such step, its rows are not rollouts, or its prompts are not in the run's data.
     """
     samples, file = self.config.rollout.group, self.files.rollouts_file(number)
     recorded = self.files.step_groups(number, samples)
@@ -107,7 +107,7 @@ class Recording:
     )
 
   def _check(self, where: str, row: Mapping[str, Any], number: int, prompt: Prompt) -> None:
-    """Raises InputError if a row does not belong to this step and prompt, or its tokens are impossible."""
+    """Raises InputError if a row does not belong to this step and prompt, or if its tokens are invalid."""
     if row["step"] != number:
       raise InputError(f"{where}: field step: {row['step']}, expected {number}")
     for field, expected in (("domain", prompt.problem.domain), ("prompt", prompt.text)):
@@ -136,9 +136,9 @@ class Recording:
     return encode_prompt(problems[index], self.config.prompt, self.tokenizer)
 
   def state_before(self, number: int) -> TrainState:
-    """Returns parameters and optimizer at the start of step `number`.
+    """Returns parameters and optimizer state at the start of step `number`.
 
-    Updates since the last checkpoint, or since the base, are made again from their recorded rollouts.
+    Updates since the last checkpoint, or since the base, are repeated from their recorded rollouts.
 
     Raises:
       InputError: there is neither a checkpoint nor a base to start from.
@@ -158,7 +158,7 @@ class Recording:
     return state
 
   def _inherited(self, first: int, like: TrainState) -> TrainState:
-    """Returns the state of the run that this one continues, at step `first`, where this one began."""
+    """Returns the state of the run that this one continues, at step `first` where this one began."""
     other = as_path(self.config.init_from)
     try:
       with Checkpoints.of_run(other) as checkpoints:
@@ -168,7 +168,7 @@ class Recording:
 
   @functools.cached_property
   def reference(self) -> Params | None:
-    """Parameters of the policy that the run began from; None for a loss that does not need them."""
+    """Parameters of the policy that the run began from. None if the loss does not need them."""
     if not self.learner.needs_reference:
       return None
     like = over_mesh(hf.param_shapes(self.model_config, jnp.dtype(self.config.model.param_dtype)))
@@ -176,7 +176,7 @@ class Recording:
     return load_reference(self.config, base, self.model_config, self.files.steps[0], like)
 
   def update(self, state: TrainState, step: Step) -> tuple[TrainState, MetricsRow]:
-    """Makes a step's update again from its recording. Returns the new state and the policy/* figures.
+    """Repeats a step's update from its recording. Returns the new state and the policy/* metrics.
 
     `state` is donated.
     """
@@ -208,7 +208,7 @@ class Recording:
     return groups_in_update(groups, dynamic=self.config.history.dynamic_sampling)
 
   def judge(self, groups: Sequence[Group]) -> tuple[Group, ...]:
-    """Returns the groups with verdicts of the present rewards on the same responses."""
+    """Returns the groups with new verdicts: the current rewards, applied to the same responses."""
     with build_scorer(self.config) as scorer:
       for group in groups:
         for rollout, text in zip(group.rollouts, group.texts, strict=True):

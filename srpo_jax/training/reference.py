@@ -1,4 +1,4 @@
-"""The reference policy of a loss that asks for one: the policy that the run began from."""
+"""Reference policy for a loss that needs one. It is the policy that the run began from."""
 
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from srpo_jax.utils.paths import as_path
 
 
 def load_reference(config: Config, base: Path | None, model_config: Qwen2Config, run_start: int, like: Any) -> Params:
-  """Loads the parameters that the run began from, again at every start, so that no workdir keeps a second copy.
+  """Loads the parameters that the run began from. They are reloaded at every start, so the workdir stores no copy.
 
   Args:
-    base: folder of the base model; None for a run that goes on from another (`init_from`).
-    run_start: first step of the run, which is the checkpoint in `init_from` that it began from.
+    base: folder of the base model. None for a run that continues another run (`init_from`).
+    run_start: first step of the run. A run with `init_from` began from that run's checkpoint of this step.
     like: shapes and shardings of the parameters.
 
   Raises:

@@ -14,19 +14,22 @@ from srpo_jax.training.metrics import MetricsRow, group_metrics
 from srpo_jax.training.recording import Recording, Step
 from srpo_jax.types import Verdict
 
-# Tolerances, relative and absolute: CLOSE for the policy's figures, which depend a little on device and mesh, and EQUAL
-# for means of equal numbers.
+# Relative and absolute tolerances. CLOSE is for the policy's metrics, which depend slightly on device and mesh. EQUAL
+# is for means of equal numbers.
 CLOSE, EQUAL = (1e-3, 1e-5), (0.0, 1e-9)
 EXACT = ("correct", "format", "language_mix", "pass_fraction", "reward")
 
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-  """The comparison of one thing.
+  """Comparison of one quantity with its recording.
 
   Attributes:
-    largest: difference; NaN for things that are not numbers.
-    first: difference, in words; empty if there is none.
+    name: name of the quantity.
+    compared: number of values compared.
+    differing: number of values that differ.
+    largest: largest difference. NaN if the values are not numbers.
+    first: description of the first difference. Empty if there is none.
   """
 
   name: str
@@ -42,14 +45,15 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class Replayed:
-  """A recorded step and what was recomputed of it.
+  """A recorded step and its recomputation.
 
   Attributes:
-    recorded: the step in the files.
+    recorded: step as recorded in the files.
     judged: the same groups, judged again.
-    advantages: those of `judged`, [prompt, sample].
-    metrics: policy/* figures of the update made again; empty without it.
-    moved: prompt id -> for each response, the change of each token's log-probability by the update.
+    advantages: advantages of `judged`, [prompt, sample].
+    metrics: policy/* metrics of the repeated update. Empty if it was not repeated.
+    moved: prompt id -> for each response, the change in each token's log-probability due to the update.
+    checks: comparisons with the recording.
   """
 
   recorded: Step
@@ -66,12 +70,12 @@ def replay(
   """Recomputes step `step` of a run and compares it with the recording.
 
   Args:
-    loss: also makes the update again, which loads the weights.
-    moved: ids of prompts whose tokens' change by the update is returned. Needs `loss`.
-    overrides: changes of the run's config, as --config.section.field=value.
+    loss: also repeats the update, which loads the weights.
+    moved: ids of prompts for which the change in log-probabilities due to the update is returned. Needs `loss`.
+    overrides: changes to the run's config, as --config.section.field=value.
 
   Raises:
-    InputError: naming what is missing or does not fit.
+    InputError: a file or row is missing or does not fit. The message names it.
   """
   with contextlib.ExitStack() as stack:
     run = stack.enter_context(Recording(workdir, overrides))
@@ -91,7 +95,7 @@ def replay(
 def _update(
   run: Recording, recorded: Step, moved: Collection[str]
 ) -> tuple[MetricsRow, dict[str, tuple[np.ndarray, ...]]]:
-  """Returns the update's policy/* figures, and the changes of log-probabilities of the prompts `moved`."""
+  """Returns the update's policy/* metrics, and the changes in log-probabilities for the prompts in `moved`."""
   groups = {group.prompt.problem.id: group for group in recorded.groups if group.prompt.problem.id in moved}
   state = run.state_before(recorded.number)
   before = {id_: run.logprobs(state, group.rollouts) for id_, group in groups.items()}
@@ -106,7 +110,7 @@ def _texts(run: Recording, groups: Sequence[Group]) -> Check:
 
 
 def _verdicts(name: str, recorded: Sequence[Group], judged: Sequence[Group]) -> Check:
-  """Compares one field of all verdicts. Numbers are rounded to 32 bits, as in the files."""
+  """Compares one field of all verdicts. Numbers are rounded to float32, as in the files."""
 
   def value(verdict: Verdict) -> float | None:
     found = getattr(verdict, name)
@@ -131,7 +135,7 @@ def _figure(name: str, recorded: float | None, value: float | None, within: tupl
 
 
 def _compared(name: str, rows: Sequence[tuple[str, Any, Any]], notes: Mapping[str, str] | None = None) -> Check:
-  """Compares rows of (id, recorded, now), which must be equal."""
+  """Compares rows of (id, recorded value, new value). The two values must be equal."""
   differing = [(id_, a, b) for id_, a, b in rows if a != b]
   off = [abs(a - b) for _, a, b in rows if isinstance(a, float) and isinstance(b, float)]
   first = ""
@@ -142,7 +146,7 @@ def _compared(name: str, rows: Sequence[tuple[str, Any, Any]], notes: Mapping[st
 
 
 def table(checks: Sequence[Check]) -> str:
-  """Returns the checks as lines of a table."""
+  """Returns the checks as a table, one line per check."""
   lines = [f"{'':26} {'compared':>9} {'differing':>9} {'largest difference':>19}"]
   for check in checks:
     largest = "-" if np.isnan(check.largest) else f"{check.largest:.3g}"

@@ -1,4 +1,4 @@
-"""An open run: its workdir, how it starts or resumes, and how it saves."""
+"""An open run: opens its workdir, starts or resumes it, and saves checkpoints."""
 
 import contextlib
 import logging
@@ -24,24 +24,24 @@ from srpo_jax.utils.errors import InputError, PreemptedError
 from srpo_jax.utils.paths import as_path, check_writable, local_copy
 from srpo_jax.utils.preemption import PreemptionSignal
 
-SEEN_WITHIN_S = 60.0  # for a file of one host to appear on another in a shared folder, file system caches included
+SEEN_WITHIN_S = 60.0  # time for a file written by one host to appear on another, including file system caches
 
 
 class Run:
   """An open run. Use as a context manager.
 
   Attributes:
-    parts: built from the config.
-    files: its workdir, which only one process writes.
+    parts: parts built from the config.
+    files: files of the workdir, which only one process writes.
     evaluated: rows of eval.jsonl by (step, set).
-    reference: parameters of the policy that the run began from, once started; None unless the loss needs them.
+    reference: parameters of the policy that the run began from, set by `start`. None unless the loss needs them.
   """
 
   def __init__(self, config: Config, workdir: str | Path, signal: PreemptionSignal | None = None):
-    """Opens it. All processes must open it together: if one of them refuses, all do.
+    """Opens the run. All processes must open it together. If opening fails on one of them, it fails on all.
 
     Args:
-      signal: of preemption. None: signals are not checked.
+      signal: preemption signal. None: signals are not checked.
     """
     self.config = config
     self.path = as_path(workdir)
@@ -65,10 +65,10 @@ class Run:
     check_writable(self.path)
 
   def _find_base(self) -> Path:
-    """Returns the folder with the model's config and tokenizer, and with the weights if the run starts from a base.
+    """Returns the folder with the model's config and tokenizer, and the weights if the run starts from a base.
 
     Raises:
-      InputError: there is none, or its config or tokenizer is not the one that the run started from.
+      InputError: there is no such folder, or its config or tokenizer differs from the one the run started with.
     """
     folder = self._base_folder()
     for kept in (self.path / "model").glob("*"):
@@ -96,14 +96,17 @@ class Run:
     return files
 
   def _keep_source(self, folder: Path) -> None:
-    """Copies the base's config and tokenizer, so that an export needs only the workdir."""
+    """Copies the base's config and tokenizer into the workdir, so that an export needs nothing else."""
     (self.path / "model").mkdir(exist_ok=True)
     for name in (*hf.COMPANION_FILES, hf.INDEX_FILE):
       if (folder / name).is_file() and not (self.path / "model" / name).is_file():
         (self.path / "model" / name).write_bytes((folder / name).read_bytes())
 
   def _check_shared(self) -> None:
-    """Refuses a workdir that is another folder for the writer: all processes write and read checkpoints."""
+    """Raises InputError if this process and the writer do not see the same workdir.
+
+    All processes write and read checkpoints there.
+    """
     file, ends = self.path / "config.json", time.monotonic() + SEEN_WITHIN_S
     while not (file.is_file() and file.read_text() == to_json(self.config)):
       if time.monotonic() > ends:
@@ -111,7 +114,7 @@ class Run:
       time.sleep(1)
 
   def start(self) -> tuple[TrainState, Position]:
-    """Returns the state and position of the last checkpoint, or of a new run, and rewinds the files to it."""
+    """Returns the state and position of the last checkpoint or of a new run, and rewinds the files to that position."""
     schedule = self.parts.schedule
     own = processes.from_writer(self.checkpoints.latest)
     if own is not None:
@@ -139,29 +142,29 @@ class Run:
     return {(row["step"], row["set"]): row for row in read_rows(self.path / "eval.jsonl")}
 
   def _inherit(self, folder: Path) -> tuple[TrainState, Position]:
-    """Returns the last state of the run in another workdir: parameters, optimizer and position with its history."""
+    """Returns the last state of the run in another workdir: parameters, optimizer, and position with history."""
     with Checkpoints(folder) as checkpoints:
       step = checkpoints.latest()
       if step is None:
         raise InputError(f"config.init_from: {checkpoints.folder} has no whole checkpoint")
       state, position = self._restore(checkpoints, step)
-    logging.info("going on from step %d of %s", step, folder)
+    logging.info("continuing from step %d of %s", step, folder)
     return state, position
 
   def _restore(self, checkpoints: Checkpoints, step: int) -> tuple[TrainState, Position]:
-    """Restores a checkpoint. Raises InputError if its prompts are not those of this run's data."""
+    """Restores a checkpoint. Raises InputError if it was trained on other rows than this run's data."""
     state, host = checkpoints.restore(step, self._like())
     digests = self.parts.prompts.digests()
     for domain, digest in host["data"].items():
       if domain in digests and digest != digests[domain]:
         raise InputError(
-          f"{self.config.data.train}: not the {domain} rows that {checkpoints.folder.parent} was trained on (to go on "
-          "with other rows, start from its exported policy, config.model.path)"
+          f"{self.config.data.train}: not the {domain} rows that {checkpoints.folder.parent} was trained on (to "
+          "continue with other rows, start from its exported policy, config.model.path)"
         )
     return state, Position.from_json(host["position"])
 
   def _like(self) -> TrainState:
-    """Returns the shapes of the training state, each laid out over this run's mesh, whatever mesh it was saved on."""
+    """Returns the shapes of the training state, with shardings on this run's mesh. It may differ from the saved one."""
     like = jax.eval_shape(self.parts.learner.init, param_shapes(self.config, self.parts.model))
     return jax.tree.map(
       lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
@@ -171,7 +174,7 @@ class Run:
 
   @property
   def check_signal(self) -> Callable[[], None] | None:
-    """Function that raises PreemptedError once the run was told to end; None: signals are not checked."""
+    """Function that raises PreemptedError once a signal has told the run to end. None: signals are not checked."""
     return None if self._signal is None else self._signal.check
 
   def save(self, state: TrainState, position: Position) -> None:
@@ -182,9 +185,12 @@ class Run:
 
   @contextlib.contextmanager
   def saving_when_told(self, finished: Callable[[], tuple[TrainState, Position]]) -> Iterator[None]:
-    """Saves what `finished` returns, the completed steps, if a preemption signal ends the block.
+    """Saves a checkpoint if a preemption signal ends the block.
 
-    Samples of the next step are dropped. A resumed run samples them again with the same keys.
+    Samples of the unfinished step are dropped. A resumed run samples them again with the same keys.
+
+    Args:
+      finished: returns the state and position after the last completed step.
     """
     if self._signal is None:
       yield

@@ -1,4 +1,4 @@
-"""Which prompts a run takes next and when its stages end: the rules of algorithm/stages.py with a run's numbers."""
+"""Schedule of a run: the next prompts, and the end of each stage. Applies algorithm/stages.py to a run's config."""
 
 import dataclasses
 import logging
@@ -24,13 +24,16 @@ from srpo_jax.utils.errors import InputError
 
 
 class Schedule:
-  """The stages of a run over its domains. Positions are values: every method returns a new one."""
+  """Stages of a run over its domains. Positions are immutable. Methods that change one return a new one."""
 
   def __init__(self, config: Config, domains: Mapping[str, Sequence[str]]):
-    """`domains`: the ids of each domain's prompts, in the order of the data.
+    """Checks the stages against the data.
+
+    Args:
+      domains: ids of each domain's prompts, in the order of the data.
 
     Raises:
-      InputError: a stage wants a domain that the data does not have.
+      InputError: a stage names a domain that the data does not have.
     """
     self._config = config
     self._domains = domains
@@ -45,7 +48,11 @@ class Schedule:
           raise InputError(f"config.stages.{name}.mix.{domain}: no prompt of this domain in the data, only of {there}")
 
   def begin(self, inherited: Position | None = None) -> Position:
-    """The first stage's start: from the base, or from where another run is."""
+    """Returns the position at the start of the first stage.
+
+    Args:
+      inherited: position of the run that this one continues. None: the run starts from the base model.
+    """
     pools = {domain: Pool(domain, tuple(ids)) for domain, ids in self._domains.items()}
     if inherited is not None:
       pools |= {domain: pool for domain, pool in inherited.pools.items() if domain in pools}
@@ -53,19 +60,19 @@ class Schedule:
     return self._enter(Position(pools, step=step, n_rollouts=n_rollouts, run_start=step), 0)
 
   def stage(self, position: Position) -> StageConfig:
-    """The current stage, or the last where the run is past it."""
+    """Returns the current stage, or the last stage if the run is past it."""
     return self._stages[min(position.stage, len(self._stages) - 1)]
 
   def number(self, position: Position) -> int:
-    """The current stage's number in the files."""
+    """Returns the number of the current stage in the files."""
     return self._config.train.stage + min(position.stage, len(self._stages) - 1)
 
   def max_new_tokens(self, position: Position) -> int:
-    """The length limit of a response, in tokens."""
+    """Returns the length limit of a response, in tokens."""
     return self.stage(position).max_new_tokens or self._config.rollout.max_new_tokens
 
   def counts(self, position: Position) -> dict[str, int]:
-    """How many prompts of each domain make the next batch."""
+    """Returns the number of prompts of each domain in the next batch."""
     stage = self.stage(position)
     share = shares(stage.start or stage.mix, stage.mix, stage.ramp, position.step - position.stage_start)
     offset = np.random.default_rng((self._config.train.seed, Purpose.MIX, position.step)).random()
@@ -74,12 +81,17 @@ class Schedule:
     return batch_counts(batch_parts(share, self._config.rollout.prompts, sizes), left, float(offset))
 
   def record(self, position: Position, outcomes: Mapping[str, Mapping[str, Outcome]], rollouts: int) -> Position:
-    """The position after a step that saw these outcomes (domain -> prompt id -> outcome); epochs are not ended yet."""
+    """Returns the position after a step, before any epoch is ended.
+
+    Args:
+      outcomes: outcomes of the step, as domain -> prompt id -> outcome.
+      rollouts: number of rollouts sampled in the step.
+    """
     pools = {domain: record(pool, outcomes.get(domain, {})) for domain, pool in position.pools.items()}
     return dataclasses.replace(position, pools=pools, step=position.step + 1, n_rollouts=position.n_rollouts + rollouts)
 
   def end_epochs(self, position: Position) -> tuple[Position, list[tuple[Pool, Pool]]]:
-    """Resamples the pools whose epoch is over; each of them with the pool that follows it."""
+    """Resamples the pools whose epoch is over. Returns the position, and each such pool with its successor."""
     mode = self._config.history.mode
     over = [pool for pool in position.pools.values() if pool.prompts and epoch_is_over(pool)]
     ended = [(pool, resample(pool, mode=mode)) for pool in over]
@@ -87,7 +99,7 @@ class Schedule:
     return dataclasses.replace(position, pools=pools), ended
 
   def watch_rewards(self, position: Position, rewards: Mapping[str, float | None], step_start: Position) -> Position:
-    """Watches a step's mean rewards (domain -> mean) where the stage ends at their plateau."""
+    """Adds a step's mean rewards (domain -> mean) to the plateau, if the stage ends at a plateau of the reward."""
     if self.stage(position).plateau != "reward":
       return position
     mix, solved = self.stage(position).mix, 1 + self._config.reward.format_weight
@@ -100,7 +112,7 @@ class Schedule:
     return self._watch(position, sum(part * value for part, value in values) / weight if weight else None)
 
   def watch_heldout(self, position: Position, scores: Sequence[float]) -> Position:
-    """Watches held-out scores of the stage's domains where the stage ends at their plateau."""
+    """Adds held-out scores of the stage's domains to the plateau, if the stage ends at a plateau of them."""
     if self.stage(position).plateau != "heldout" or not scores:
       return position
     return self._watch(position, float(np.mean(scores)))
@@ -111,7 +123,7 @@ class Schedule:
     return dataclasses.replace(position, plateau=watch(position.plateau, value, epochs, window=stage.plateau_window))
 
   def why_over(self, position: Position) -> str | None:
-    """Why the current stage is over, in words; None: it is not."""
+    """Returns the reason why the current stage is over, in words. None: it is not over."""
     stage = self.stage(position)
     pools = [position.pools[domain] for domain in {**stage.start, **stage.mix}]
     if not any(pool.prompts for pool in pools):
@@ -126,7 +138,7 @@ class Schedule:
     return None
 
   def advance(self, position: Position) -> Position:
-    """Enters the next stage where the current one is over, and the one after where that has nothing to do."""
+    """Enters the next stage if the current one is over. Skips stages that are over at once."""
     while position.stage < len(self._stages) and (reason := self.why_over(position)):
       logging.info("step %d: %s ends: %s", position.step, self.names[position.stage], reason)
       position = self._enter(position, position.stage + 1)
@@ -144,7 +156,7 @@ class Schedule:
     return dataclasses.replace(position, pools={domain: restore(pool) for domain, pool in position.pools.items()})
 
   def is_finished(self, position: Position) -> bool:
-    """Whether the run is over: past its last stage, or at its own limit."""
+    """Returns True if the run is past its last stage, or has reached its own limit."""
     limits = self._config.train
     domains = [pool for domain, pool in position.pools.items() if domain in self.stage(position).mix and pool.prompts]
     return (
@@ -155,7 +167,10 @@ class Schedule:
     )
 
   def last_step(self, position: Position) -> int | None:
-    """An upper bound of the step at which the run ends; None where its stages have none. Resampling shortens epochs."""
+    """Returns an upper bound of the run's last step. None: its stages have no bound.
+
+    The run may end earlier, because resampling shortens epochs.
+    """
     limits, prompts, samples = self._config.train, self._config.rollout.prompts, self._config.rollout.group
     bounds = [position.run_start + limits.steps] if limits.steps else []
     if limits.rollouts:

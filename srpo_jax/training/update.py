@@ -1,4 +1,4 @@
-"""From a step's groups to the optimizer updates: which groups are used, their advantages, micro-batches, updates."""
+"""Optimizer updates of a step: selects groups, computes their advantages, makes micro-batches and applies updates."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -32,10 +32,10 @@ def batch_advantages(
 ) -> np.ndarray:
   """Returns float32 [prompt, sample] advantages.
 
-  They are zero in groups outside the update mask, and for responses that are truncated or were not judged.
+  Advantages are zero in groups outside the update mask, and for responses that are truncated or were not judged.
 
   Raises:
-    InputError: the user's function returned another shape, or numbers that are not finite.
+    InputError: the user's function returned a wrong shape, or numbers that are not finite.
   """
   rewards, judged, truncated = rewards_of(groups)
   advantages = np.asarray(advantage(rewards, judged, truncated))
@@ -63,9 +63,9 @@ def update(
   """Applies a step's optimizer updates. `state` is donated.
 
   Args:
-    checkpoints: those of the run, to name the last one if training diverges.
+    checkpoints: checkpoints of the run. The error names the last one if training diverges.
     reference: parameters of the policy that the run began from, for a loss that needs them.
-    check: called between micro-batches of the first update; what it raises ends the update with `state` as it was.
+    check: called between micro-batches of the first update. If it raises, the update ends and `state` is unchanged.
 
   Returns:
     the new state, the metrics of each update, and the number of tokens that went through them, prompts included.
@@ -82,7 +82,7 @@ def update(
     parts = [(learner.with_reference_logprobs(reference, batches), n, m) for batches, n, m in parts]
   metrics = []
   for number, (batches, n_tokens, n_responses) in enumerate(parts):
-    check = None if number else check  # once the first update is applied, the step is completed
+    check = None if number else check  # after the first update is applied, the step must be completed
     state, metric = learner.update(state, batches, n_tokens, n_responses, check)
     if not np.isfinite([metric.loss, metric.grad_norm]).all():
       raise TrainingError(
@@ -96,9 +96,9 @@ def update(
 def update_batches(
   groups: Sequence[Group], advantages: np.ndarray, update_mask: np.ndarray, *, step: int, config: Config
 ) -> list[tuple[list[MicroBatch], int, int]]:
-  """Returns the micro-batches of each optimizer update, and its numbers of tokens and of responses in the loss.
+  """Returns, for each optimizer update, its micro-batches and the numbers of tokens and of responses in its loss.
 
-  Tokens of responses that are truncated or were not judged leave the loss. An update without tokens is left out.
+  Responses that are truncated or were not judged are left out of the loss. Updates without tokens are left out.
   """
   _, judged, truncated = rewards_of(groups)
   in_loss = update_mask[:, None] & judged & ~truncated
@@ -118,7 +118,7 @@ def update_batches(
 
 
 def micro_batches(responses: Sequence[Response], config: TrainConfig) -> list[MicroBatch]:
-  """Returns the micro-batches of one optimizer step, packed or padded as the config says."""
+  """Returns the micro-batches of one optimizer step, packed or padded according to the config."""
   if config.pack_tokens:
     return pack_micro_batches(responses, rows=config.micro_batch, row_tokens=config.pack_tokens)
   return make_micro_batches(responses, rows=config.micro_batch, length_bucket=config.length_bucket)

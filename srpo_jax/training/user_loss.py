@@ -1,4 +1,4 @@
-"""A user's own loss (`loss.function`), tried on a few made-up tokens before the run writes anything."""
+"""Loads a user's loss (`loss.function`) and tests it on a few made-up tokens before the run writes anything."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,22 +13,23 @@ from srpo_jax.algorithm.loss import Loss, LossInputs, LossOutputs, needs_referen
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.plugins import resolve_callable
 
-RESPONSES = ((1, 1, 2, 0), (1, 1, 1, 1), (0, 0, 0, 0))  # of the tokens of three rows; 0: padding
+RESPONSES = ((1, 1, 2, 0), (1, 1, 1, 1), (0, 0, 0, 0))  # response numbers of the tokens in three rows, 0 for padding
 _NO_MESH = jax.sharding.Mesh(np.empty((), dtype=object), ())
 
 
 def load_loss(spec: str, *, skip_zero_advantage: bool = False) -> Loss:
-  """Returns the loss that `module:function` names, once it has passed on made-up tokens.
+  """Returns the loss that `module:function` names, after it has passed tests on made-up tokens.
 
   Args:
-    skip_zero_advantage: responses with zero advantage are left out of the update's forward pass.
+    skip_zero_advantage: True if responses with zero advantage are left out of the update's forward pass.
 
   Raises:
-    InputError: no such function, or one that fails, returns another type or shape, lets padding into the loss, has a
-      value that depends on how the batch is cut, or has a gradient at zero advantage although those are left out.
+    InputError: there is no such function, or it fails a test. The tests reject a loss that raises an error, returns a
+      wrong type or shape, or lets padding into the loss. They reject a value that depends on how the batch is split
+      into micro-batches, and a gradient at zero advantage if `skip_zero_advantage` leaves those responses out.
   """
   loss = resolve_callable(spec)
-  with jax.set_mesh(_NO_MESH):  # runs on one device here, also where the ambient mesh is that of another machine
+  with jax.set_mesh(_NO_MESH):  # tests run on one local device, even if the ambient mesh is that of another machine
     problem = _problem(loss, skip_zero_advantage)
   if problem:
     raise InputError(f"config.loss.function: {spec} {problem}")
@@ -36,7 +37,7 @@ def load_loss(spec: str, *, skip_zero_advantage: bool = False) -> Loss:
 
 
 def _problem(loss: Loss, skip_zero_advantage: bool) -> str | None:
-  """Describes the first thing wrong with a loss; None if nothing is."""
+  """Returns a description of the first problem of a loss. None: there is no problem."""
   inputs = _made_up(needs_reference(loss))
   try:
     value, slope = _value_and_gradient(loss, inputs)
@@ -62,11 +63,11 @@ def _problem(loss: Loss, skip_zero_advantage: bool) -> str | None:
 
 
 class _WrongOutputs(Exception):
-  """Describes outputs of a user's loss that are of another type or shape."""
+  """Describes outputs of a user's loss that have a wrong type or shape."""
 
 
 def _value_and_gradient(loss: Loss, inputs: LossInputs) -> tuple[np.ndarray, np.ndarray]:
-  """The loss, [], and its gradient with respect to the log-probs, [B, R]."""
+  """Returns the loss, [], and its gradient with respect to the log-probabilities, [B, R]."""
 
   def value(logprob: Array) -> Array:
     outputs = loss(dataclasses.replace(inputs, logprob=logprob))
@@ -78,7 +79,7 @@ def _value_and_gradient(loss: Loss, inputs: LossInputs) -> tuple[np.ndarray, np.
 
 
 def _check_outputs(outputs: object, shape: tuple[int, ...]) -> None:
-  """Raises _WrongOutputs where a loss did not return a LossOutputs of a scalar and of a mask of `shape`."""
+  """Raises _WrongOutputs unless `outputs` is a LossOutputs with a scalar loss and a mask of `shape` or None."""
   if not isinstance(outputs, LossOutputs):
     raise _WrongOutputs(f"returned {_described(outputs)}, expected srpo_jax.algorithm.loss.LossOutputs")
   loss, clipped = outputs
@@ -95,7 +96,7 @@ def _described(value: object) -> str:
 
 
 def _made_up(with_reference: bool) -> LossInputs:
-  """Three rows of four tokens: two responses and padding, one response, padding only."""
+  """Returns three rows of four tokens: one with two responses and padding, one with a response, one with padding."""
   response = jnp.array(RESPONSES, jnp.int32)
   mask = response > 0
   logprob = -jnp.linspace(0.3, 2.5, response.size, dtype=jnp.float32).reshape(response.shape)
@@ -117,7 +118,7 @@ def _made_up(with_reference: bool) -> LossInputs:
 
 
 def _rows(inputs: LossInputs, row: int) -> LossInputs:
-  """One row as a micro-batch of its own, in the same batch."""
+  """Returns one row as a separate micro-batch of the same batch."""
 
   def cut(value: Any) -> Any:
     return value if value is None or not value.ndim else value[row : row + 1]

@@ -1,4 +1,4 @@
-"""The base model of the tiny demo: a short supervised warm-up on imperfect traces, kept in a cache.
+"""Base model of the tiny demo, made by a short supervised warm-up on imperfect traces and kept in a cache.
 
 The result is an ordinary Hugging Face folder and is loaded like any other.
 """
@@ -52,12 +52,14 @@ def tiny_base(
   code: float,
   seed: int,
 ) -> Path:
-  """The folder of the base that these numbers make; made once, the same every time on one kind of machine.
+  """Returns the folder of the base model with this shape and training. It is made on first use and then cached.
+
+  The result is the same every time on the same kind of machine.
 
   Args:
-    steps: of the warm-up, each on `batch` traces of fresh draws.
-    code: the share of traces that are programs; the others are arithmetic.
-    learning_rate: the highest, reached after a tenth of the steps and then let down along a cosine.
+    steps: steps of the warm-up. Each uses `batch` freshly drawn traces.
+    learning_rate: peak learning rate. It is reached after a tenth of the steps and then decays along a cosine.
+    code: share of traces that are programs. The others are arithmetic.
   """
   given = dict(locals())
   toys = (synthetic, arithmetic_traces, expression, wording, programs, tiny_tokenizer)
@@ -78,7 +80,7 @@ def tiny_base(
       params, config, partial, steps=steps, batch=batch, learning_rate=learning_rate, code=code, seed=seed
     )
     hf_export.write_params(params, config, partial)
-    if not (folder / hf.SINGLE_FILE).is_file():  # another process may have made it meanwhile
+    if not (folder / hf.SINGLE_FILE).is_file():  # another process may have made it in the meantime
       os.replace(partial, folder)
   finally:
     shutil.rmtree(partial, ignore_errors=True)
@@ -88,7 +90,7 @@ def tiny_base(
 def tiny_base_shape(
   *, hidden_size: int, intermediate_size: int, layers: int, heads: int, kv_heads: int, **training: object
 ) -> qwen2.Qwen2Config:
-  """The shape of the base that `tiny_base` makes of the same numbers, without its training."""
+  """Returns the shape of the base model that `tiny_base` makes from the same arguments, without training it."""
   with tempfile.TemporaryDirectory() as folder:
     tiny_tokenizer.build_tokenizer(Path(folder))
     _write_model_config(Path(folder), hidden_size, intermediate_size, layers, heads, kv_heads)
@@ -129,7 +131,7 @@ def _supervise(
   code: float,
   seed: int,
 ) -> qwen2.Params:
-  """Maximises the likelihood of traces after their prompts: the policy loss with advantage 1 has that gradient."""
+  """Maximises the likelihood of traces given their prompts. The policy loss with advantage 1 has this gradient."""
   tokenizer = load_tokenizer(folder)
   rng = np.random.default_rng(seed)
   arithmetic, functions = synthetic.train_problems(), programs.train_programs()

@@ -1,12 +1,13 @@
-"""The files of a run, one writer for all. After any kill and resume each step stands once in every file.
+"""Files of a run, written by one process. Each step appears exactly once in every file, even after a kill and resume.
 
     config.json  metrics.jsonl  eval.jsonl  rollouts/step_000000.parquet  history/DOMAIN/epoch_000.parquet
     checkpoints/STEP/  tb/  model/ (config.json and tokenizer of the base)
 
-A workdir is a local folder or one on gs://, an object store: there is no append, so that a row means reading and
-putting its file anew (1.5 kB a step: half a second at the ten-thousandth of minutes-long steps); a put is whole or
-nothing, so that no file needs a partial one beside it; and there is no lock that ends with its process. Whoever opens
-the workdir last owns it, as `.owner` there says, and an earlier run ends at the next file that it would write.
+A workdir is a local folder or a folder on gs://, which is an object store. An object store has no append, so adding a
+row means reading and rewriting the file. That is 1.5 kB per step, or half a second at step 10,000, where steps take
+minutes. A write there is all or nothing, so no partial files are needed. It has no lock that is released when a process
+ends. Instead, the last process that opens the workdir owns it and writes its id into `.owner`. An earlier run ends when
+it next tries to write a file.
 """
 
 import fcntl
@@ -29,13 +30,13 @@ from srpo_jax.algorithm.history import Pool
 from srpo_jax.utils.errors import InputError, TrainingError
 from srpo_jax.utils.paths import CHECK, as_path, is_local
 
-MARKS = (".lock", ".owner", CHECK)  # whose workdir it is: not files of a run
-RESPONSE_FIELDS = [  # of a response, here and in evaluations
+MARKS = (".lock", ".owner", CHECK)  # files that mark ownership and are not part of a run
+RESPONSE_FIELDS = [  # columns of a response, here and in evaluations
   ("sample", pa.int32()),
   ("prompt", pa.string()),
   ("response", pa.string()),
   ("token_ids", pa.list_(pa.int32())),
-  ("sampler_logprobs", pa.list_(pa.float32())),  # of what was sampled from: at the temperature, in the nucleus
+  ("sampler_logprobs", pa.list_(pa.float32())),  # under the sampled distribution, after temperature and top-p
   ("n_tokens", pa.int32()),
   ("truncated", pa.bool_()),
   ("format", pa.int32()),
@@ -59,14 +60,14 @@ ROLLOUT_SCHEMA = pa.schema(
 HISTORY_SCHEMA = pa.schema(
   [
     ("prompt_id", pa.string()),
-    ("record", pa.int32()),  # index of its row in its data set
+    ("record", pa.int32()),  # index of the prompt's row in its data set
     ("domain", pa.string()),
     ("epoch", pa.int32()),
     ("n", pa.int32()),
     ("n_correct", pa.int32()),
     ("n_truncated", pa.int32()),
     ("n_unjudged", pa.int32()),
-    ("mean_reward", pa.float32()),  # over judged rollouts; null: none was
+    ("mean_reward", pa.float32()),  # over judged rollouts, null if none was judged
     ("retained", pa.bool_()),
   ]
 )
@@ -91,12 +92,16 @@ class Workdir:
     self._events: _Events | None = None
 
   def check_owner(self) -> None:
-    """Raises TrainingError where another process has opened the workdir since: on gs:// no lock keeps it out."""
+    """Raises TrainingError if another process has opened the workdir since. On gs:// no lock prevents that."""
     if self._lock is None and (self.path / ".owner").read_text() != self._id:
       raise TrainingError(f"{self.path}: another process has taken over this workdir, nothing more is written here")
 
   def rewind(self, step: int, epochs: Mapping[str, int]) -> None:
-    """Drops every row past `step` updates and every finished epoch from `epochs` (domain -> current epoch) on."""
+    """Drops all rows after the first `step` updates, and finished epochs that are not before `epochs`.
+
+    Args:
+      epochs: domain -> its current epoch.
+    """
     _keep_until(self.path / "metrics.jsonl", step - 1)
     _keep_until(self.path / "eval.jsonl", step)
     for file, number in _numbered(self.path.glob("rollouts/step_*")):
@@ -131,7 +136,12 @@ class Workdir:
     _write_parquet(self.path / f"rollouts/step_{step:06d}.parquet", rows, ROLLOUT_SCHEMA)
 
   def write_history(self, pool: Pool, retained: Iterable[str], record: Callable[[str], int]) -> None:
-    """One row a prompt of the epoch that ended; `retained` are those of the next, `record` gives a prompt's record."""
+    """Writes one row per prompt that was visited in the epoch that ended.
+
+    Args:
+      retained: ids of the prompts of the next epoch.
+      record: returns the index of a prompt's row in its data set.
+    """
     self.check_owner()
     kept = set(retained)
     rows = [
@@ -159,7 +169,7 @@ class Workdir:
 
 
 class _Events:
-  """TensorBoard's events; for an object store written to a local folder, and put whole after every row."""
+  """TensorBoard events. For an object store they are written to a local folder and copied after every row."""
 
   def __init__(self, folder: Path):
     self._folder = folder
@@ -172,7 +182,7 @@ class _Events:
         self._writer.add_scalar(name, value, row["step"])
 
   def publish(self) -> None:
-    if self._local is not None:  # a thread writes: the last rows may be missing till the next time
+    if self._local is not None:  # a thread writes the events, so the last rows may be missing until the next call
       for file in Path(self._local.name).iterdir():
         (self._folder / file.name).write_bytes(file.read_bytes())
 
@@ -184,7 +194,7 @@ class _Events:
 
 
 class ReadOnlyWorkdir(Workdir):
-  """The workdir for processes that do not write, because one process writes for all. Writing does nothing."""
+  """Workdir for processes that do not write, because one process writes for all. Its write methods do nothing."""
 
   def __init__(self, path: str | Path):
     self.path = as_path(path)
@@ -203,20 +213,26 @@ class ReadOnlyWorkdir(Workdir):
 
 
 def open_parquet(file: Path) -> Any:
-  """A file as pyarrow reads it, to be closed. A local one by pyarrow itself.
+  """Opens a file for reading by pyarrow. The caller closes it.
 
-  Its reading threads outlive a file that is damaged, and where they hold a Python stream at the interpreter's end they
-  abort the process (exit status 134, the error's line lost).
+  pyarrow opens local files itself. Its reader threads may outlive the reading of a damaged file. If they hold a Python
+  stream when the interpreter exits, they abort the process (exit status 134, and the error's line is lost).
   """
   return pa.OSFile(str(file)) if is_local(file) else file.open("rb")
 
 
 def read_rows(file: Path) -> list[dict[str, Any]]:
-  """The rows of a JSON Lines file; none when it does not exist. A last line cut by a kill (no newline) is left out."""
+  """Returns the rows of a JSON Lines file, or no rows if the file does not exist.
+
+  A last line that was cut by a kill (invalid and without a newline) is left out.
+
+  Raises:
+    InputError: another line is not JSON.
+  """
   if not file.exists():
     return []
   with file.open("rb") as stream:
-    lines = stream.readlines()  # bytes: str.splitlines would cut at characters that JSON allows inside a line
+    lines = stream.readlines()  # bytes, because str.splitlines also splits at characters that JSON allows in a line
   rows = []
   for number, line in enumerate(lines, 1):
     if line.strip():
@@ -229,7 +245,7 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
 
 
 def numbers(folder: Path, kind: str) -> list[int]:
-  """Those of the files of a `kind` ("step", "epoch") in a folder, in order."""
+  """Returns the numbers in the names of a folder's parquet files of a `kind` ("step" or "epoch"), in order."""
   return sorted(number for _, number in _numbered(folder.glob(f"{kind}_*.parquet")))
 
 
@@ -243,7 +259,7 @@ def _append(file: Path, row: Mapping[str, Any]) -> None:
 
 
 def _keep_until(file: Path, last: int) -> None:
-  """Drops a file's rows past step `last`."""
+  """Drops a file's rows after step `last`. Raises InputError for a row without a step."""
   rows = read_rows(file)
   for number, row in enumerate(rows, 1):
     if not isinstance(row, dict) or not isinstance(row.get("step"), int):
@@ -253,7 +269,7 @@ def _keep_until(file: Path, last: int) -> None:
 
 
 def write_text(file: Path, text: str) -> None:
-  """Replaces a file whole, or leaves it as it was."""
+  """Writes a file atomically. If writing fails, an existing file stays as it was."""
   if not is_local(file):
     file.write_text(text)
     return
@@ -263,7 +279,7 @@ def write_text(file: Path, text: str) -> None:
 
 
 def _remove(folder: Path) -> None:
-  """A folder with all that is in it, where it is there."""
+  """Removes a folder and everything in it, if it exists."""
   if is_local(folder):
     shutil.rmtree(folder, ignore_errors=True)
   elif folder.exists():
@@ -271,7 +287,7 @@ def _remove(folder: Path) -> None:
 
 
 def _numbered(files: Iterable[Path]) -> Iterator[tuple[Path, int]]:
-  """Our own files among `files`, with their step or epoch; anybody else's are left alone."""
+  """Yields the files that this module wrote, with their step or epoch. Other files are skipped."""
   for file in files:
     match = re.fullmatch(r"(?:step|epoch)_(\d+)\.(?:parquet|partial)", file.name)
     if match:

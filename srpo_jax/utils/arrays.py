@@ -1,4 +1,4 @@
-"""The array type of annotations: JAX's own inside compiled code, NumPy's where the host calls it."""
+"""Array type for annotations. It is JAX's inside compiled code, and may be NumPy's where the host calls it."""
 
 import typing
 
@@ -6,6 +6,6 @@ import jax
 import numpy as np
 
 if typing.TYPE_CHECKING:
-  from jax import Array as Array  # what a type checker needs to know of operations
+  from jax import Array as Array  # type checkers need its operations
 else:
   Array = jax.Array | np.ndarray

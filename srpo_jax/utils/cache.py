@@ -1,4 +1,4 @@
-"""Where things that can be made again are kept between runs."""
+"""Caches for results that can be recreated, kept between runs."""
 
 import hashlib
 import os
@@ -9,13 +9,13 @@ import jax
 
 
 def cache_dir() -> Path:
-  """$SRPO_CACHE, or srpo_jax in the user's cache folder."""
+  """Returns $SRPO_CACHE, or else the folder srpo_jax in the user's cache folder."""
   default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "srpo_jax"
   return Path(os.environ.get("SRPO_CACHE") or default)
 
 
 def processor_id() -> str:
-  """Names the processor's model and features."""
+  """Returns a digest of the processor's model and features."""
   info = Path("/proc/cpuinfo")
   lines = info.read_text().splitlines() if info.exists() else [platform.processor()]
   about = sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
@@ -23,6 +23,9 @@ def processor_id() -> str:
 
 
 def enable_compilation_cache() -> None:
-  """JAX's persistent compilation cache, one folder a kind of processor: compiled CPU code does not travel."""
+  """Turns on JAX's persistent compilation cache.
+
+  Each kind of processor has its own folder, because compiled CPU code does not run on other kinds.
+  """
   jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla" / processor_id()))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -1,14 +1,14 @@
-"""Names for what files hold, without reading gigabytes."""
+"""Digests of files, without reading gigabytes."""
 
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-_END = 1 << 20  # bytes of a large file that are read, at either end
+_END = 1 << 20  # number of bytes that are read at each end of a file
 
 
 def files_digest(files: Iterable[Path]) -> str:
-  """Of files' names, sizes and both ends: enough to tell the weights of two models apart."""
+  """Returns a digest of the files' names, sizes, first and last MiB. It is enough to tell two models' weights apart."""
   digest = hashlib.sha256()
   for file in sorted(files):
     with file.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""Bad input ends with one clear line and exit status 2."""
+"""Errors of the commands. Bad input ends a command with one clear line and exit status 2."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from typing import NoReturn
 
 
 class InputError(ValueError):
-  """What a user gave is wrong: the message names the file, row or field and what was expected."""
+  """The user's input is wrong. The message names the file, row or field, and what was expected."""
 
 
 class SharedError(InputError):
@@ -14,23 +14,26 @@ class SharedError(InputError):
 
 
 class TrainingError(RuntimeError):
-  """Training cannot go on; the workdir's last checkpoint stands."""
+  """Training cannot continue. The workdir's last checkpoint is still valid."""
 
 
 def one_line(error: Exception) -> str:
-  """Type and message of an error, on one line of at most 300 characters."""
+  """Returns the type and message of an error, on one line of at most 300 characters."""
   return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
 
 
 class PreemptedError(BaseException):
-  """The process was told to end and does so in order. Like KeyboardInterrupt, no `except Exception` is meant."""
+  """The process was told to end and does so in an orderly way.
+
+  Like KeyboardInterrupt, it is not an Exception, so that `except Exception` does not catch it.
+  """
 
   def __init__(self, message: str, status: int = 0):
     super().__init__(message, status)
     self.status = status
 
   def saying(self, what: str) -> "PreemptedError":
-    """The same, with what has been saved."""
+    """Returns the same error with another end of its message, which says what has been saved."""
     return PreemptedError(f"{str(self).partition(':')[0]}: {what}", self.status)
 
   def __str__(self) -> str:
@@ -38,7 +41,7 @@ class PreemptedError(BaseException):
 
 
 def run_cli(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> NoReturn:
-  """Runs an entry point's `main(args)` and exits: 0 when it returns, else as `report` says."""
+  """Runs an entry point's `main(args)` and exits with status 0, or after an error with the status from `report`."""
   try:
     main(sys.argv[1:] if argv is None else argv)
   except (Exception, PreemptedError) as error:
@@ -50,9 +53,10 @@ def run_cli(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = 
 
 
 def report(error: BaseException) -> int | None:
-  """Prints the one line of an error that has one, and gives the exit status: 2 for InputError, 1 for TrainingError.
+  """Prints an error on one line and returns the exit status: 2 for InputError, 1 for TrainingError.
 
-  A file that cannot be read or written (an OSError that names it) counts as the former. None: any other error.
+  A file that cannot be read or written (an OSError with a file name) counts as an InputError. A PreemptedError has its
+  own status. For any other error, nothing is printed and the result is None.
   """
   if isinstance(error, PreemptedError):
     print(error, file=sys.stderr)

@@ -1,7 +1,7 @@
 """Sections of a config: frozen dataclasses whose fields state default, range, choices and meaning in one place.
 
-The sections are plain dataclasses, not pydantic models: `dataclasses.replace` must stay free to make a config that
-training would refuse (evaluation samples at temperature 0), and `--help` must not wait for an import.
+The sections are plain dataclasses, not pydantic models, for two reasons. `dataclasses.replace` must be able to make a
+config that training would refuse (evaluation samples at temperature 0). And `--help` must not wait for an import.
 """
 
 import copy
@@ -23,7 +23,7 @@ _UNSET: Any = object()
 
 @dataclasses.dataclass(frozen=True)
 class FieldSpec:
-  """Everything that a field states beside its type and default. The arguments are those of `field`."""
+  """Specification of a field, apart from its type and default. For the arguments, see `field`."""
 
   meaning: str = ""
   source: Literal["", "S", "I"] = ""
@@ -44,11 +44,11 @@ def field(default: Any, meaning: str, **stated: Any) -> Any:
     default: its value in a config that does not set it.
     meaning: a noun phrase for `--help`.
     source: "S" for a default that the paper's summaries state, "I" for one that was inferred from them.
-    choices: texts to choose from. Numbers of a `str | float` field need not be among them.
-    above, at_least, at_most, below: bounds of a number, or of each number of a dict.
-    because: the reason for the bounds, part of the error message.
-    plugin: the text names a callable, `module:function`, which must resolve. Empty means none.
-    before: value that a config.json without this field means, where that differs from the default.
+    choices: allowed texts. A `str | float` field also allows numbers.
+    above, at_least, at_most, below: bounds of a number, or of each number in a dict.
+    because: reason for the bounds, which becomes part of the error message.
+    plugin: True if the text names a callable, `module:function`, which must resolve. An empty text means none.
+    before: value for a config.json without this field, if it differs from the default.
   """
   metadata = {"spec": FieldSpec(meaning, **stated)}
   if isinstance(default, dict):
@@ -58,19 +58,19 @@ def field(default: Any, meaning: str, **stated: Any) -> Any:
 
 @functools.cache
 def names(text: str) -> tuple[str, ...]:
-  """The names of a comma-separated list."""
+  """Returns the names in a comma-separated list."""
   return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def defaults(kind: type[Any]) -> dict[str, Any]:
-  """Returns the defaults of a section and of the sections in it, as plain values."""
+  """Returns the defaults of a section and its nested sections, as plain values."""
   return dataclasses.asdict(kind())
 
 
 def complete(kind: type[Any], raw: Any) -> Any:
-  """Returns the values of an older config.json with each field that it lacks at its old behaviour.
+  """Returns the values of an older config.json, with missing fields set to their old behaviour.
 
-  That is the field's `before`, or else its default. Unknown fields stay, for `make` to refuse.
+  That is the field's `before`, or else its default. Unknown fields are kept, so that `make` refuses them.
   """
   if not isinstance(raw, dict):
     return raw
@@ -87,20 +87,20 @@ def complete(kind: type[Any], raw: Any) -> Any:
 
 
 def make(kind: type[T], raw: Any, where: str) -> T:
-  """Returns the checked instance of the dataclass `kind`, nested sections and dicts of sections included.
+  """Returns a checked instance of the dataclass `kind`, including nested sections and dicts of sections.
 
-  A section may have a method `check(config, where)` with the rules between its fields and other sections. It raises
-  InputError. These methods run once the whole config is built.
+  A section may have a method `check(config, where)` with rules between its fields and other sections. It raises
+  InputError. These methods run after the whole config is built.
 
   Raises:
-    InputError: naming the field by its path from `where`, the expectation and the value.
+    InputError: a field is wrong. The message has its path from `where`, the expectation and the value.
   """
   config = _build(kind, raw, where)
   parts = list(_sections(config, where))
   for part, path in parts:
     if hasattr(part, "check"):
       part.check(config, path)
-  for part, path in parts:  # last: a user's module may take long to import
+  for part, path in parts:  # last, because a user's module may be slow to import
     for entry, _, spec in _entries(type(part)):
       if spec.plugin and (value := getattr(part, entry.name)):
         try:
@@ -113,7 +113,7 @@ def make(kind: type[T], raw: Any, where: str) -> T:
 def describe(kind: type[Any], values: dict[str, Any], where: str = "config") -> str:
   """Returns the help text of a config's fields by section: flag, value, meaning, type, choices and range.
 
-  Sections of one kind (stages, sources) are described once. The others of them list the values that differ.
+  Sections of the same kind (stages, sources) are described once. For the others, only differing values are listed.
   """
   lines: list[str] = []
   for entry, hint, spec in _entries(kind):
@@ -123,7 +123,7 @@ def describe(kind: type[Any], values: dict[str, Any], where: str = "config") -> 
       lines += ["", f"{title}: {_summary(hint)}", describe(typing.cast(type, hint), value, path)]
     elif dataclasses.is_dataclass(item):
       lines += ["", f"{title}: {spec.meaning} {_summary(item)}"]
-      first: dict[str, Any] = {}  # of these sections, by the path within it
+      first: dict[str, Any] = {}  # path -> value in the first of these sections
       for name, one in value.items():
         if first:
           lines += [f"  --{path}.{name}{flag}={v}" for flag, v in _flat(one, "").items() if first.get(flag) != v]
@@ -139,14 +139,14 @@ def describe(kind: type[Any], values: dict[str, Any], where: str = "config") -> 
 
 
 def _flat(value: Any, path: str) -> dict[str, Any]:
-  """Returns path -> value of a value, or of everything in a dict."""
+  """Returns path -> value for a single value, or for all values in a nested dict."""
   if not isinstance(value, dict):
     return {path: value}
   return {name: v for key, inner in value.items() for name, v in _flat(inner, f"{path}.{key}").items()}
 
 
 def _entries(kind: type[Any]) -> Iterator[tuple[dataclasses.Field[Any], Any, FieldSpec]]:
-  """Yields each field of a section with its type and what it states."""
+  """Yields each field of a section with its type and specification."""
   hints = typing.get_type_hints(kind)
   for entry in dataclasses.fields(kind):
     yield entry, hints[entry.name], entry.metadata.get("spec", FieldSpec())
@@ -181,10 +181,10 @@ def _build(kind: type[T], raw: Any, where: str) -> T:
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
-  """Returns a value as the type that a field is declared with. Raises InputError where it is of another."""
+  """Returns a value in the type that its field is declared with. Raises InputError if it has another type."""
   if dataclasses.is_dataclass(hint):
     return _build(typing.cast(type, hint), value, where)
-  if isinstance(hint, types.UnionType):  # str | float: a flag gives either as text
+  if isinstance(hint, types.UnionType):  # str | float, which a flag gives as text in both cases
     try:
       value, hint = float(value), float
     except (TypeError, ValueError):
@@ -204,7 +204,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 
 
 def _check_value(spec: FieldSpec, value: Any, where: str) -> None:
-  """Raises InputError for a value outside of its field's choices or bounds."""
+  """Raises InputError if a value is not among its field's choices or within its bounds."""
   if isinstance(value, dict):
     for name, one in value.items():
       _check_value(spec, one, f"{where}.{name}")
@@ -220,7 +220,7 @@ def _check_value(spec: FieldSpec, value: Any, where: str) -> None:
 
 
 def _range(spec: FieldSpec) -> str:
-  """Returns the bounds of a number in words. Empty: no bounds."""
+  """Returns the bounds of a number in words. The text is empty if there are none."""
   if spec.above == 0 and spec.at_most is None and spec.below is None:
     return "a positive number"
   if spec.at_least is not None and spec.at_most is not None:
@@ -244,7 +244,7 @@ def _limits(hint: Any, spec: FieldSpec) -> list[str]:
 
 
 def _item(hint: Any) -> Any:
-  """Returns the type of a dict's values. None: `hint` is no dict."""
+  """Returns the type of a dict's values. None: `hint` is not a dict."""
   return typing.get_args(hint)[1] if typing.get_origin(hint) is dict else None
 
 

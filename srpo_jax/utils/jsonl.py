@@ -1,4 +1,4 @@
-"""JSON files: rows with their place, one object; and outputs that are there only when they are whole."""
+"""Reads JSON Lines and JSON files, and writes files and folders that appear only when they are complete."""
 
 import contextlib
 import gzip
@@ -15,15 +15,15 @@ from srpo_jax.utils.errors import InputError
 
 
 def json_rows(path: Path) -> Iterator[tuple[str, Any]]:
-  """The rows of a JSON Lines file, each with its place ("train.jsonl:7"); blank lines are skipped.
+  """Yields the rows of a JSON Lines file, each with its place ("train.jsonl:7"). Blank lines are skipped.
 
-  A file ending in .gz is unpacked. One that begins with [ is an array of rows.
+  A file ending in .gz is unpacked. A file that begins with [ is read as an array of rows.
 
   Raises:
-    InputError: no such file, a line that is not JSON in UTF-8, or a damaged archive.
+    InputError: there is no such file, a line is not JSON in UTF-8, or the archive is damaged.
   """
   try:
-    # As bytes: text lines would also end at characters that JSON allows in a string.
+    # Read as bytes, because text lines would also end at characters that JSON allows in a string.
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
       begins = file.peek(64).lstrip(b"\xef\xbb\xbf \t\r\n")
       yield from (_array if begins.startswith(b"[") else _lines)(path, file)
@@ -50,19 +50,23 @@ def _array(path: Path, file: io.BufferedIOBase) -> Iterator[tuple[str, Any]]:
 
 
 def parse_line(line: bytes) -> Any:
-  """What a line of a JSON Lines file holds. Raises InputError, which names no place, where it is not JSON in UTF-8."""
+  """Returns the value in a line of a JSON Lines file.
+
+  Raises:
+    InputError: the line is not JSON in UTF-8. The message does not name the place.
+  """
   try:
     return json.loads(line.decode("utf-8-sig"))
   except UnicodeDecodeError as error:
     raise InputError(f"expected UTF-8, got the byte 0x{error.object[error.start]:02x}") from error
   except json.JSONDecodeError as error:
     raise InputError(f"expected one JSON object, but {error.msg} at column {error.colno}") from error
-  except (ValueError, RecursionError) as error:  # an integer of thousands of digits, brackets thousands deep
+  except (ValueError, RecursionError) as error:  # an integer with thousands of digits, or thousands of nested brackets
     raise InputError("expected one JSON object of ordinary size") from error
 
 
 def read_json(file: Path) -> dict[str, Any]:
-  """The object that a JSON file holds."""
+  """Returns the object in a JSON file. Raises InputError if the file is not JSON or not an object."""
   try:
     raw = json.loads(file.read_bytes())
   except (ValueError, RecursionError) as error:
@@ -73,13 +77,19 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def is_text(value: Any) -> bool:
-  """Whether a value is Unicode text: JSON can escape half of a surrogate pair, which no tokenizer takes."""
+  """Returns True if a value is valid Unicode text.
+
+  JSON can escape half of a surrogate pair, which no tokenizer accepts.
+  """
   return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
 
 
 @contextlib.contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-  """A folder to fill that takes the name of `target` when all went well, else goes; one that is there already goes."""
+  """Yields a temporary folder, which is renamed to `target` if the block succeeds and removed otherwise.
+
+  An existing folder `target` is replaced.
+  """
   partial = target.with_name(f".{target.name}.{os.getpid()}")
   shutil.rmtree(partial, ignore_errors=True)
   partial.mkdir(parents=True)
@@ -93,7 +103,11 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replaced(target: Path) -> Iterator[IO[str]]:
-  """A file to write that takes the place of `target` when all went well; otherwise `target` stays as it was."""
+  """Yields a file to write, which replaces `target` if the block succeeds. Otherwise `target` stays as it was.
+
+  Raises:
+    InputError: the file cannot be written.
+  """
   partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
   try:
     with partial.open("w", encoding="utf-8") as stream:

@@ -1,4 +1,4 @@
-"""The log of an entry point: its own lines, and of libraries their errors alone."""
+"""Log of an entry point: its own lines, and only errors of libraries."""
 
 import logging
 
@@ -6,10 +6,10 @@ LIBRARIES = ("absl", "jax", "orbax", "transformers", "datasets", "fsspec", "hugg
 
 
 def start_logging(process: int | None = None) -> None:
-  """Lines with the time of day on standard error; what a library set up before is replaced.
+  """Starts logging to standard error, with the time of day on each line. Replaces any earlier setup by a library.
 
   Args:
-    process: number of this process, put before every line. All but the first log only warnings.
+    process: number of this process, shown on every line. All processes except process 0 log only warnings.
   """
   level = logging.WARNING if process else logging.INFO
   name = "" if process is None else f"[{process}] "

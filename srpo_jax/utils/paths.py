@@ -1,7 +1,7 @@
-"""Where a run's files are: a local folder, or gs:// through epath, which orbax too uses.
+"""Paths of a run's files, either local or on gs:// through epath, which orbax also uses.
 
-epath has the methods of pathlib, so that one code serves both; on gs:// it works through fsspec's gcsfs. Google's
-default credentials apply, and STORAGE_EMULATOR_HOST names another server.
+epath has the methods of pathlib, so the same code works for both. On gs:// it uses gcsfs through fsspec. Google's
+default credentials apply, and STORAGE_EMULATOR_HOST selects another server.
 """
 
 import contextlib
@@ -18,15 +18,15 @@ from srpo_jax.utils.errors import InputError
 
 CHECK = ".check"
 
-# Listings are asked for each time: orbax's files are written by TensorStore, past gcsfs, which would remember without.
+# gcsfs must not cache listings, because orbax writes its files by TensorStore and gcsfs does not see them.
 fsspec.config.conf.setdefault("gcs", {}).setdefault("use_listings_cache", False)
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
-  """A local path, or one on gs:// with the same methods.
+  """Returns a local path, or a path on gs:// with the same methods.
 
   Raises:
-    InputError: another scheme, or gs:// without a bucket.
+    InputError: the text has another scheme, or gs:// without a bucket.
   """
   text = os.fspath(path)
   scheme, separator, rest = text.partition("://")
@@ -42,16 +42,16 @@ def is_local(path: Path) -> bool:
 
 
 def check_writable(folder: Path) -> None:
-  """Puts an object into a folder on gs:// and deletes it: what is wrong with a bucket is told before a model is read.
+  """Writes an object into a folder on gs:// and deletes it, so that a bad bucket is reported before a model is loaded.
 
   Raises:
-    InputError: no such bucket, no credentials or no right to write there.
+    InputError: there is no such bucket, there are no credentials, or they do not allow writing.
   """
   if is_local(folder):
     return
   try:
     (folder / CHECK).write_text("")
-  except Exception as error:  # gcsfs has its own errors, and lets through Google's and those of HTTP
+  except Exception as error:  # gcsfs raises its own errors, Google's and HTTP errors
     said = " ".join(str(error).split())
     raise InputError(f"{folder}: cannot be written: {said}; expected a bucket with the right to write") from None
   with contextlib.suppress(FileNotFoundError):  # another host of this run was faster
@@ -60,10 +60,10 @@ def check_writable(folder: Path) -> None:
 
 @functools.cache
 def local_copy(path: str) -> Path:
-  """A local path as it is; the file or folder of one on gs:// copied to a folder that goes with this process.
+  """Returns a local path as it is. A file or folder on gs:// is copied to a folder that is removed with this process.
 
   Raises:
-    InputError: there is nothing on gs:// by this name.
+    InputError: there is no such file or folder on gs://.
   """
   source = as_path(path)
   if is_local(source):
@@ -91,10 +91,13 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def as_local(path: str | os.PathLike[str], what: str) -> Path:
-  """A local path.
+  """Returns a local path.
+
+  Args:
+    what: name of the thing to read, for the error message.
 
   Raises:
-    InputError: it is on gs://, where `what` cannot be read from.
+    InputError: the path is on gs://.
   """
   if "://" in os.fspath(path):
     raise InputError(

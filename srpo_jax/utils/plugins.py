@@ -1,4 +1,4 @@
-"""A user's own parts: callables that a config names as `module:function`."""
+"""Plugins: a user's callables that a config names as `module:function`."""
 
 import importlib
 import re
@@ -12,7 +12,7 @@ _SPEC = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*
 
 
 def is_callable_spec(spec: str) -> bool:
-  """Whether a text has the form `module:function` (dots allowed on both sides)."""
+  """Returns True if a text has the form `module:function` (dots are allowed on both sides)."""
   return _SPEC.fullmatch(spec) is not None
 
 
@@ -20,7 +20,8 @@ def resolve_callable(spec: str) -> Callable[..., Any]:
   """Imports the callable that `module:function` names.
 
   Raises:
-    InputError: another form, no such module, a module that fails to import, no such name, or not a callable.
+    InputError: the text has another form, the module is missing or fails to import, or the name is missing or not
+      callable.
   """
   if not is_callable_spec(spec):
     raise InputError(f"{spec!r}: expected module:function, for example my_package.rewards:brevity")

@@ -1,4 +1,4 @@
-"""The signal that ends a run in order: SIGTERM, by which a machine is preempted, or Ctrl-C."""
+"""Signals that end a run in an orderly way: SIGTERM, which announces preemption of the machine, and Ctrl-C."""
 
 import signal
 from types import FrameType
@@ -6,7 +6,7 @@ from types import FrameType
 from srpo_jax.utils import processes
 from srpo_jax.utils.errors import PreemptedError
 
-# Exit statuses. SIGTERM is an orderly end that a supervisor asked for. After Ctrl-C a Makefile's loop must end too.
+# Exit statuses. SIGTERM is an orderly end at a supervisor's request. Ctrl-C must also end the loop of a Makefile.
 STATUSES = {signal.SIGTERM: 0, signal.SIGINT: 130}
 NAMES = {signal.SIGTERM: "preempted", signal.SIGINT: "interrupted"}
 
@@ -14,8 +14,8 @@ NAMES = {signal.SIGTERM: "preempted", signal.SIGINT: "interrupted"}
 class PreemptionSignal:
   """Records that this process was told to end. Use as a context manager.
 
-  Until `defer` is called the signal ends the process at once, because there is nothing to save. From then on it ends
-  only in `check` and `raise_if_told`, at points from which a run can resume.
+  Until `defer` is called, the signal ends the process at once, because there is nothing to save. After that, it ends
+  the process only in `check` and `raise_if_told`, at points from which a run can resume.
   """
 
   def __init__(self) -> None:
@@ -36,12 +36,12 @@ class PreemptionSignal:
       signal.signal(number, handler or signal.SIG_DFL)
 
   def listen(self) -> None:
-    """Installs the handlers, again if a library has replaced them meanwhile. Only the main thread may call it."""
+    """Installs the handlers. Call it again if a library has replaced them. Only the main thread may call it."""
     for number in STATUSES:
       signal.signal(number, self._tell)
 
   def defer(self) -> None:
-    """Defers the end to `check` and `raise_if_told`, because there is something to save from now on."""
+    """Defers the end to `check` and `raise_if_told`. Call it once there is something to save."""
     self._deferred = True
 
   def raise_if_told(self) -> None:

@@ -1,8 +1,8 @@
-"""The processes that train together: plain multi-host JAX, one process a host, each with its own devices.
+"""Processes that train together: plain multi-host JAX, with one process per host, each with its own devices.
 
-Every process runs the same program on the same numbers, so that all of them dispatch the same device programs in the
-same order. This module exchanges what only one process knows (a verdict, a bad file, a signal to end) as host values
-over the devices. A single process exchanges nothing.
+Every process runs the same program on the same numbers, so all of them dispatch the same device programs in the same
+order. This module exchanges host values that only one process knows (a verdict, a bad file, a signal to end) over the
+devices. A single process exchanges nothing.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from srpo_jax.utils.errors import InputError, PreemptedError, SharedError, Train
 
 T = TypeVar("T")
 
-# A process that cannot be reached for this long counts as dead, and all others end. They must end within a minute.
+# A process that cannot be reached for this long counts as dead, and the others end. They must do so within a minute.
 HEARTBEAT_TIMEOUT_S = 35
 START_TIMEOUT_S = 300
 SHUTDOWN_TIMEOUT_S = 30
@@ -63,7 +63,7 @@ def all_gather(value: T) -> list[T]:
 
 
 def any_of(flag: bool) -> bool:
-  """Returns True if `flag` is true on any process. Every process must call it: one small collective."""
+  """Returns True if `flag` is true on any process. Every process must call it. It costs one small collective."""
   return flag if count() == 1 else bool(multihost_utils.process_allgather(np.int32(flag)).any())
 
 
@@ -71,8 +71,8 @@ def agreed(action: Callable[[], T]) -> T:
   """Returns the result of `action` once it has succeeded on every process. If it fails on one, all of them raise.
 
   Raises:
-    SharedError: `action` raised InputError on a process; the message names it.
-    PreemptedError: a process was told to end meanwhile.
+    SharedError: `action` raised InputError on a process. The message names the process.
+    PreemptedError: a process was told to end during `action`.
   """
   if count() == 1:
     return action()
@@ -96,18 +96,18 @@ def agreed(action: Callable[[], T]) -> T:
 
 
 def writer_first(action: Callable[[], T]) -> T:
-  """Returns the result of `action` on each process. The writer runs it to its end before the others start theirs."""
+  """Returns the result of `action` on each process. The writer finishes it before the others start."""
   made = agreed(lambda: action() if is_writer() else None)
   return agreed(lambda: made if made is not None else action())
 
 
 def from_writer(action: Callable[[], T]) -> T:
-  """Returns the writer's result of `action` on every process. The others do not run it."""
+  """Returns the writer's result of `action` on every process. Only the writer runs it."""
   return all_gather(agreed(lambda: action() if is_writer() else None))[0]  # type: ignore[return-value]
 
 
 def check_same(facts: Mapping[str, str]) -> None:
-  """Raises SharedError that names the first of `facts` that differs between processes."""
+  """Raises SharedError if a fact differs between processes. The message names the first such fact."""
   first, *others = all_gather(dict(facts))
   for process, other in enumerate(others, 1):
     for name in {**first, **other}:
@@ -121,19 +121,20 @@ def check_same(facts: Mapping[str, str]) -> None:
 def joined(
   coordinator: str | None = None, num_processes: str | None = None, process_id: str | None = None
 ) -> Iterator[None]:
-  """Joins this process to the others while an entry point works. It must come before any other use of JAX's devices.
+  """Joins this process to the others while an entry point runs. Call it before any other use of JAX's devices.
 
-  A TPU pod, Slurm and Open MPI tell JAX about the other processes. Elsewhere the three arguments do, or the environment
-  variables JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID. Without any of them there is one process.
+  On a TPU pod, Slurm or Open MPI, JAX finds the other processes by itself. Elsewhere the three arguments name them, or
+  the environment variables JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID. Without any of these, there
+  is only one process.
 
-  A process that fails says why and exits at once. The others then end within a minute, each with a line that says why.
+  A process that fails prints the reason and exits at once. The others end within a minute, and each prints a reason.
 
   Args:
     coordinator: HOST:PORT of process 0, where it listens.
     num_processes, process_id: whole numbers, as text.
 
   Raises:
-    InputError: the arguments do not fit together, or the other processes do not answer.
+    InputError: the arguments are inconsistent, or the other processes do not answer.
   """
   _start({"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id})
   if count() == 1:
@@ -141,21 +142,21 @@ def joined(
     return
   with _sentinel.watching(
     f"error: process {index()} of {count()} was ended: it or another process died or cannot be reached; start "
-    "all of them again, and the run goes on from its last checkpoint"
+    "all of them again, and the run resumes from its last checkpoint"
   ):
     try:
       with leaving_at_failure():
         yield
-        all_gather(None)  # waits for the writer, which may still be busy
+        all_gather(None)  # wait for the writer, which may still be busy
     finally:
       jax.distributed.shutdown()
 
 
 @contextlib.contextmanager
 def leaving_at_failure() -> Iterator[None]:
-  """Exits at once if only this process fails. An orderly end would wait for the others, and they for this one.
+  """Exits at once if only this process fails. An orderly end would deadlock, because the others wait for this process.
 
-  Errors that all processes raise pass through.
+  Errors that all processes raise are passed on.
   """
   try:
     yield
@@ -170,7 +171,7 @@ def leaving_at_failure() -> Iterator[None]:
       first_line = str(error).strip().partition("\n")[0]
       print(
         f"error: process {index()} of {count()} ends: {type(error).__name__}: {first_line} (if another one died, its "
-        "own log says why); the others end too; start all of them again, and the run goes on from its last checkpoint",
+        "own log says why); the others end too; start all of them again, and the run resumes from its last checkpoint",
         file=sys.stderr,
       )
       status = 1
@@ -181,9 +182,9 @@ def leaving_at_failure() -> Iterator[None]:
 
 
 class _Sentinel:
-  """Prints a message if JAX's runtime aborts this process because another one is gone.
+  """Prints a message if JAX's runtime aborts this process because another process has died.
 
-  It is a shell that waits for this process to end, because the aborted process can no longer print.
+  An aborted process can no longer print. So a shell process waits for this process to end and prints the message.
   """
 
   _shell: subprocess.Popen[bytes] | None = None
@@ -226,9 +227,9 @@ def _start(given: Mapping[str, str | None]) -> None:
     )
   if numbers.get("num_processes") == 1:
     return
-  where = address or "the address that the cluster tells"
+  where = address or "the address that the cluster gives"
   silent = (
-    f"error: no group of processes at {where} within {START_TIMEOUT_S} s: expected all of them to be started, with "
+    f"error: no processes joined at {where} within {START_TIMEOUT_S} s: expected all of them to be started, with "
     "process 0 there"
   )
   with _sentinel.watching(silent):
@@ -243,7 +244,7 @@ def _start(given: Mapping[str, str | None]) -> None:
         shutdown_timeout_seconds=SHUTDOWN_TIMEOUT_S,
       )
     except (RuntimeError, ValueError, OSError) as error:
-      raise InputError(f"no group of processes at {where}: {error}") from error
+      raise InputError(f"no processes joined at {where}: {error}") from error
 
 
 def _number(name: str, text: str) -> int:
@@ -253,11 +254,11 @@ def _number(name: str, text: str) -> int:
 
 
 def _in_cluster() -> bool:
-  """Returns True if JAX can find the other processes by itself. Elsewhere it would wait for the network."""
+  """Returns True if JAX can find the other processes by itself. If it cannot, trying would wait for the network."""
   if any(os.environ.get(name, "1") not in ("0", "1") for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")):
     return True
   if "tpu" not in (os.environ.get("JAX_PLATFORMS") or "tpu"):
     return False
-  from jax._src import hardware_utils  # JAX's own test; no public name tells if there are TPU chips
+  from jax._src import hardware_utils  # JAX's own test, because no public function tells if there are TPU chips
 
   return hardware_utils.num_available_tpu_chips_and_device_id()[0] > 0

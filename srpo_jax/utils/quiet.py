@@ -1,4 +1,4 @@
-"""Keeps quiet what packages say while they are imported."""
+"""Silences messages that packages print while they are imported."""
 
 import contextlib
 import logging
@@ -8,21 +8,21 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-# TensorFlow's, before absl's log is set up: TF_CPP_MIN_LOG_LEVEL does not hold for them.
+# Notices that TensorFlow prints before absl's log is set up. TF_CPP_MIN_LOG_LEVEL does not apply to them.
 _NOTICE = re.compile(rb"WARNING: All log messages before absl::|[IW]0000 |To enable the following")
 
 
 @contextlib.contextmanager
 def quiet_imports() -> Iterator[None]:
-  """Around imports of jetstream, which loads TensorFlow and sets the root logger to DEBUG on stdout.
+  """Silences imports of jetstream, which loads TensorFlow and sets the root logger to DEBUG on stdout.
 
-  The logger is put back as it was. TensorFlow's notices are left out: `GPU will not be used` speaks of TensorFlow, on
-  which nothing here runs. All else that is written to standard error meanwhile follows after the imports.
+  The logger is restored afterwards. TensorFlow's notices are dropped, because nothing here runs on TensorFlow and a
+  notice such as `GPU will not be used` would mislead. Other output to standard error is printed after the imports.
   """
   root = logging.getLogger()
   level, handlers = root.level, list(root.handlers)
   with contextlib.ExitStack() as stack:
-    if sys.stderr is not None:  # None: it was closed by whoever started this
+    if sys.stderr is not None:  # None if the parent process closed it
       stack.enter_context(_without_notices())
     yield
   root.setLevel(level)

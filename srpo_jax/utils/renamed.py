@@ -28,15 +28,15 @@ FLAGS: dict[str, dict[str, str]] = {
 
 
 def current_spec(spec: str) -> str:
-  """Returns a `module:function` text with an old module name replaced. Any other text comes back as it is."""
+  """Returns a `module:function` text with an old module name replaced. Any other text is returned as it is."""
   module, colon, names = spec.partition(":")
   return f"{MODULES[module]}:{names}" if colon and module in MODULES else spec
 
 
 def current_config(values: Any) -> Any:
-  """Returns the plain values of a config with old field and module names replaced, and logs one line if any was.
+  """Returns the plain values of a config with old field and module names replaced. Logs one line if there were any.
 
-  A field that is there under both names keeps both, so that the old one is refused as unknown.
+  A field that appears under both names keeps both, so that the old one is refused as unknown.
   """
   found: list[str] = []
 
@@ -65,12 +65,12 @@ def current_settings(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def current_args(command: str, args: Sequence[str]) -> list[str]:
-  """Returns a command line with old flags and config fields replaced, and logs one line if any was.
+  """Returns a command line with old flags and config fields replaced. Logs one line if there were any.
 
-  Covers `--old=value`, `--old value` and `--config.section.old=value`. What follows a bare `--` stays.
+  Covers `--old=value`, `--old value` and `--config.section.old=value`. Arguments after a bare `--` are kept.
 
   Args:
-    command: a key of FLAGS. A command without old flags need not be there.
+    command: name of the command, as in FLAGS. A command without old flags need not be in FLAGS.
   """
   table = FLAGS.get(command, {}) | {f"--config.{old}": f"--config.{new}" for old, new in FIELDS.items()}
   end = args.index("--") if "--" in args else len(args)
@@ -86,7 +86,7 @@ def current_args(command: str, args: Sequence[str]) -> list[str]:
 
 
 def _current_specs(text: str, found: list[str]) -> str:
-  """Returns a comma-separated text with old module names replaced. Adds the text to `found` if there was any."""
+  """Returns a comma-separated text with old module names replaced. Adds the text to `found` if there were any."""
   old = [part.strip() for part in text.split(",")]
   new = [current_spec(part) for part in old]
   if new == old:

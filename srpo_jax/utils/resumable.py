@@ -17,7 +17,7 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
   """Creates the folder of a job, or joins it if the job was started with the same settings.
 
   Raises:
-    InputError: naming each setting that differs, with both values.
+    InputError: settings differ. The message names each of them with both values.
   """
   folder.mkdir(exist_ok=True)
   file = folder / "settings.json"

@@ -95,7 +95,7 @@ def test_a_process_without_its_peers_ends_with_an_error(tmp_path):
   with started(["-c", late], tmp_path / "late", processes=2) as running:
     running[1].kill()
     assert statuses(running[:1], 300) != [0]
-  assert re.search("^error: no group of processes at .* within 5 s", log_of(tmp_path / "late", 0).read_text(), re.M)
+  assert re.search("^error: no processes joined at .* within 5 s", log_of(tmp_path / "late", 0).read_text(), re.M)
 
 
 @pytest.mark.slow  # 20 s
