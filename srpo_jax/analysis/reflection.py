@@ -1,7 +1,7 @@
 """Counts phrases of reflection in responses (SRPO, arXiv 2504.14286, section on reflection), and finds code.
 
 The paper follows phrases by which a model rechecks its work, hesitates, or explores another way, and code that it
-writes to verify an answer in mathematics. It publishes no lists. The lists below are ours and have only English
+writes to verify an answer in mathematics. The lists below are ours, not the paper's, and have only English
 phrases. A phrase counts inside the thinking part (all text before the first `</think>` or `<answer>`), between word
 boundaries and in any letter case. It does not count if the words before it deny it ("no need to double-check", "without
 trying another approach").

@@ -104,26 +104,7 @@ def stand_ins() -> dict[str, list[dict]]:
     for thing, a, b in sums
   ]
   contest = [{"id": str(i), "problem": f"Find ${i}^2 - {i + 2}$.", "answer": str(i * i - i - 2)} for i in range(11, 17)]
-  programs = [
-    {
-      "task_id": 600 + i,
-      "prompt": f"Write a function that adds {i} to each of the given {thing}.",
-      "code": f"def add_{thing}(values):\n  return [value + {i} for value in values]",
-      "test_imports": [],
-      "test_list": [f"assert add_{thing}([{j}, 1]) == [{j + i}, {1 + i}]" for j in range(3)],
-    }
-    for i, thing in enumerate(things, 2)
-  ]
-  completions = [
-    {
-      "task_id": f"HumanEval/{i}",
-      "prompt": f'def times_{i}(x):\n  """Returns {i} times x, for the {thing}."""\n',
-      "entry_point": f"times_{i}",
-      "canonical_solution": f"  return {i} * x\n",
-      "test": f"def check(candidate):\n  assert candidate(2) == {2 * i}\n  assert candidate(5) == {5 * i}\n",
-    }
-    for i, thing in enumerate(things, 3)
-  ]
+  programs, completions = _code_rows(things)
   case = json.dumps([{"input": "2\n", "output": "3\n", "testtype": "stdin"}])
   dated = {"starter_code": "", "public_test_cases": case, "private_test_cases": "", "contest_date": "2024-11-02"}
   dated |= {"question_id": "q1", "question_content": "Add one to the number.", "difficulty": "easy"}
@@ -153,3 +134,28 @@ def stand_ins() -> dict[str, list[dict]]:
     "responses.jsonl": [{"id": 1, "domain": "math", "prompt": "1 + 1?", "response": response, "answer": "2"}],
     "texts.jsonl": [{"text": "one and one"}],
   }
+
+
+def _code_rows(things: tuple[str, ...]) -> tuple[list[dict], list[dict]]:
+  """Returns rows in the columns of MBPP and of HumanEval."""
+  programs = [
+    {
+      "task_id": 600 + i,
+      "prompt": f"Write a function that adds {i} to each of the given {thing}.",
+      "code": f"def add_{thing}(values):\n  return [value + {i} for value in values]",
+      "test_imports": [],
+      "test_list": [f"assert add_{thing}([{j}, 1]) == [{j + i}, {1 + i}]" for j in range(3)],
+    }
+    for i, thing in enumerate(things, 2)
+  ]
+  completions = [
+    {
+      "task_id": f"HumanEval/{i}",
+      "prompt": f'def times_{i}(x):\n  """Returns {i} times x, for the {thing}."""\n',
+      "entry_point": f"times_{i}",
+      "canonical_solution": f"  return {i} * x\n",
+      "test": f"def check(candidate):\n  assert candidate(2) == {2 * i}\n  assert candidate(5) == {5 * i}\n",
+    }
+    for i, thing in enumerate(things, 3)
+  ]
+  return programs, completions
