@@ -22,22 +22,13 @@ from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.sandbox.client import SandboxOptions
 from srpo_jax.types import Problem, Rollout
 from srpo_jax.utils.errors import InputError
-from tests.helpers.runs import launch, toy
+from tests.helpers.runs import launch, toy, write_config
 
 GB = 10**9
 
 
 def levels(findings):
   return {f.check: f.level for f in findings}
-
-
-def write_config(path, config):
-  """Writes a config file whose get_config returns `config`. Returns its path."""
-  path.write_text(
-    "from ml_collections import ConfigDict\n"
-    f"def get_config():\n  return ConfigDict({dataclasses.asdict(config)!r}, convert_dict=True, type_safe=True)\n"
-  )
-  return path
 
 
 def test_a_healthy_run(talkative, tmp_path, capsys):

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from srpo_jax.config import read_config
 from srpo_jax.model import hf, hf_export, qwen2
-from srpo_jax.model.stored_params import StoredParams
 from srpo_jax.training.checkpoint import Checkpoints
+from srpo_jax.training.stored_params import StoredParams
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.paths import as_path, local_copy
 

@@ -230,8 +230,10 @@ def _range(spec: FieldSpec) -> str:
 
 
 def _choices(spec: FieldSpec) -> str:
-  listed = ", ".join(choice or "nothing" for choice in spec.choices)
-  return f"one of {listed}" + (" or a number" if spec.at_least is not None else "")
+  named = ", ".join(filter(None, spec.choices))
+  if "" in spec.choices:
+    return f"{named} or nothing"
+  return f"one of {named}" + (" or a number" if spec.at_least is not None else "")
 
 
 def _limits(hint: Any, spec: FieldSpec) -> list[str]:

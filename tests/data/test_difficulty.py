@@ -54,7 +54,7 @@ def test_pass_at_k_at_its_limits():
 
 
 def test_doctest():
-  assert doctest.testmod(difficulty).attempted == 1 and doctest.testmod(difficulty).failed == 0
+  assert doctest.testmod(difficulty).attempted == 2 and doctest.testmod(difficulty).failed == 0
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Helpers that configure and launch toy runs and read their workdirs."""
 
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -79,3 +80,12 @@ def assert_same_run(a: Path, b: Path):
   (params_a, _, step_a), (params_b, _, step_b) = load_policy(a), load_policy(b)
   assert step_a == step_b
   jax.tree.map(np.testing.assert_array_equal, params_a, params_b)
+
+
+def write_config(path, config):
+  """Writes a config file whose get_config returns `config`. Returns its path."""
+  path.write_text(
+    "from ml_collections import ConfigDict\n"
+    f"def get_config():\n  return ConfigDict({dataclasses.asdict(config)!r}, convert_dict=True, type_safe=True)\n"
+  )
+  return path

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from srpo_jax.model import hf, hf_export, hf_tensors, qwen2
 from srpo_jax.model.safetensors_writer import write_safetensors
-from srpo_jax.model.stored_params import StoredParams
+from srpo_jax.training.stored_params import StoredParams
 from srpo_jax.utils.errors import InputError
 from tests.helpers.checkpoints import make_checkpoint
 from tests.helpers.sharded import digest, on_eight_devices

@@ -21,8 +21,7 @@ from srpo_jax.types import Problem, ScoreRequest
 from srpo_jax.utils.errors import InputError
 from tests.helpers.judge_plugins import puzzles
 from tests.helpers.paths import ROOT
-from tests.helpers.runs import launch, metrics, rollouts, toy
-from tests.test_doctor import write_config
+from tests.helpers.runs import launch, metrics, rollouts, toy, write_config
 
 JUDGES = "puzzle=tests.helpers.judge_plugins:parity"
 

@@ -13,11 +13,11 @@ import pytest
 from srpo_jax import export
 from srpo_jax.config import to_json
 from srpo_jax.model import hf, hf_tensors
-from srpo_jax.model.stored_params import StoredParams
 from srpo_jax.training import checkpoint as checkpoint_module
 from srpo_jax.training.checkpoint import Checkpoints
 from srpo_jax.training.export import load_policy
 from srpo_jax.training.learner import TrainState
+from srpo_jax.training.stored_params import StoredParams
 from srpo_jax.utils.errors import InputError
 from tests.helpers.checkpoints import make_checkpoint
 from tests.helpers.runs import toy
@@ -105,7 +105,7 @@ def test_a_checkpoint_that_was_not_cut_by_layer_is_read_too(base, saved, tmp_pat
   """Earlier versions wrote such checkpoints."""
   _, params, config = saved
   monkeypatch.setattr(checkpoint_module, "_chunks", lambda *_: ocp.SaveArgs())
-  monkeypatch.setattr("srpo_jax.model.stored_params.KEPT_BYTES", 2**19)
+  monkeypatch.setattr("srpo_jax.training.stored_params.KEPT_BYTES", 2**19)
   save(base, tmp_path / "old")
   (chunk,) = re.findall(r'"layers.up_kernel".*?"chunk_shape": \[(\d+)', (
     folder_of(tmp_path / "old") / "array_metadatas" / "process_0").read_text())  # fmt: skip
