@@ -13,9 +13,9 @@ from srpo_jax.data.labelling.label import main as label
 from srpo_jax.doctor import main as doctor
 from srpo_jax.evaluate import main as evaluate
 from srpo_jax.launch import main as launch_main
-from srpo_jax.replay import replay
 from srpo_jax.report import main as report
 from srpo_jax.rewards.scorer import Scorer
+from srpo_jax.training.replay import replay
 from srpo_jax.training.workdir import read_rows
 from srpo_jax.types import Problem, ScoreRequest
 from srpo_jax.utils.errors import InputError
