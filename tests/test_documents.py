@@ -138,7 +138,7 @@ class Shell:
     module = words[words.index("-m") + 1].rpartition(".")[2] if "-m" in words else ""
     if module == "curate":
       return list(SMALL_SAMPLES) if "label" in words else []
-    small = {"launch": SMALL, "doctor": SMALL, "evaluate": [*SMALL_SAMPLES, "--limit=2"]}
+    small = {"launch": SMALL, "doctor": SMALL, "evaluate": [*SMALL_SAMPLES, "--limit=2"], "replay": ["--step=1"]}
     return list(small.get(module, ()))
 
   def _wait(self):

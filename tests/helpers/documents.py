@@ -140,7 +140,7 @@ def _code_rows(things: tuple[str, ...]) -> tuple[list[dict], list[dict]]:
   """Returns rows in the columns of MBPP and of HumanEval."""
   programs = [
     {
-      "task_id": 600 + i,
+      "task_id": 100 * i,  # MBPP's test split has 11 to 510
       "prompt": f"Write a function that adds {i} to each of the given {thing}.",
       "code": f"def add_{thing}(values):\n  return [value + {i} for value in values]",
       "test_imports": [],
