@@ -103,7 +103,7 @@ def stand_ins() -> dict[str, list[dict]]:
     }
     for thing, a, b in sums
   ]
-  contest = [{"id": str(i), "problem": f"Find ${i}^2 - {i + 2}$.", "answer": str(i * i - i - 2)} for i in range(11, 17)]
+  contest = [{"id": str(i), "problem": f"Find ${i}^2 - {i + 2}$.", "answer": str(i * i - i - 2)} for i in range(11, 14)]
   programs, completions = _code_rows(things)
   case = json.dumps([{"input": "2\n", "output": "3\n", "testtype": "stdin"}])
   dated = {"starter_code": "", "public_test_cases": case, "private_test_cases": "", "contest_date": "2024-11-02"}
