@@ -103,7 +103,7 @@ def from_livecodebench(row: Row, fallback_id: str) -> Problem:
   elif kinds == {"functional"}:
     tests = {"type": "function", "entry_point": _entry_point(row, starter), "cases": [_call(c) for c in cases]}
   else:
-    raise InputError(f"field public_test_cases: expected only testtype stdin or functional, found {_shown(kinds)}")
+    raise InputError(f"field public_test_cases: expected testtype stdin or functional only, found {_shown(kinds)}")
   question = _text(row, "question_content")
   return Problem(
     id=str(row.get("question_id") or fallback_id),

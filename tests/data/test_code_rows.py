@@ -194,7 +194,7 @@ def test_unpacked_cases_are_bounded(monkeypatch):
     (lcb(public_test_cases=""), "expected at least one case"),
     (lcb("functional"), "field metadata.func_name: expected the name of a function, found None"),
     (lcb("functional", metadata="{"), "field metadata: expected a JSON object"),
-    (lcb(private=json.dumps([{"input": "", "output": "", "testtype": "functional"}])), "only testtype stdin"),
+    (lcb(private=json.dumps([{"input": "", "output": "", "testtype": "functional"}])), "stdin or functional only"),
     (lcb(public_test_cases='[{"input": 1, "output": "", "testtype": "stdin"}]'), "expected cases with the text input"),
     (
       lcb("functional", metadata={"func_name": "f"})

@@ -52,7 +52,7 @@ def test_defaults_make_the_defaults():
     ({"m": 1}, "config.m: unknown field, expected one of n, inner, many, shares, function"),
     ({"inner": {"rate": 2, "kind": "a"}}, "config.inner.rate: expected a number from 0 to 1, got 2.0"),
     ({"inner": {"rate": math.nan, "kind": "a"}}, "config.inner.rate: expected a finite number, got nan"),
-    ({"inner": {"rate": 1, "kind": "b"}}, "config.inner.kind: expected one of a, nothing, got 'b'"),
+    ({"inner": {"rate": 1, "kind": "b"}}, "config.inner.kind: expected a or nothing, got 'b'"),
     ({"inner": {"rate": 1}}, "config.inner.kind: missing field"),
     ({"inner": 3}, "config.inner: expected a section with fields, got 3"),
     ({"many": {"y": {"rate": -1, "kind": "a"}}}, "config.many.y.rate: expected a number from 0 to 1, got -1.0"),
@@ -88,13 +88,13 @@ inner: Inner section.
   --config.inner.rate=0.5
       Rate. [I] (float; a number from 0 to 1)
   --config.inner.kind=a
-      Kind. (str; one of a, nothing)
+      Kind. (str; a or nothing)
 
 many: Sections. Inner section.
   --config.many.x.rate=0.5
       Rate. [I] (float; a number from 0 to 1)
   --config.many.x.kind=a
-      Kind. (str; one of a, nothing)
+      Kind. (str; a or nothing)
   --config.many.y.rate=0.25
 
   --config.shares.u=1.0
