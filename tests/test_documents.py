@@ -15,7 +15,15 @@ import pytest
 
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.types import ScoreRequest
-from tests.helpers.documents import DOCUMENTS, SMALL_RUN, SMALL_SAMPLES, examples, make_clone, shell_lines
+from tests.helpers.documents import (
+  DOCUMENTS,
+  SMALL_RUN,
+  SMALL_SAMPLES,
+  examples,
+  install_examples,
+  make_clone,
+  shell_lines,
+)
 from tests.helpers.paths import ROOT
 from tests.helpers.runs import launch, metrics, rollouts, toy
 
@@ -25,10 +33,7 @@ SMALL = [f"--config.{name}={value}" for name, value in SMALL_RUN.items()]
 
 @pytest.fixture(autouse=True)
 def installed(tmp_path, monkeypatch):
-  for name, code in EXAMPLES.items():
-    (tmp_path / name).write_text(code)
-    monkeypatch.delitem(sys.modules, name.removesuffix(".py"), raising=False)
-  monkeypatch.syspath_prepend(tmp_path)
+  install_examples(tmp_path, monkeypatch)
 
 
 def test_each_kind_has_an_example_under_20_lines():

@@ -1,10 +1,12 @@
 """Shell lines and examples of the README and of docs/, and the stand-ins that the lines run on."""
 
 import dataclasses
+import importlib
 import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from tests.helpers.checkpoints import make_checkpoint
@@ -72,6 +74,15 @@ def examples() -> dict[str, str]:
   """Returns file name -> code of every `<!-- example: NAME -->` in the documents."""
   texts = [(ROOT / document).read_text() for document in DOCUMENTS]
   return dict(re.findall(r"<!-- example: (\S+) -->\n```python\n(.*?)```", "\n".join(texts), re.S))
+
+
+def install_examples(folder: Path, monkeypatch) -> None:
+  """Writes the documents' examples to a folder and makes them importable, unchanged, for one test."""
+  for name, code in examples().items():
+    (folder / name).write_text(code)
+    monkeypatch.delitem(sys.modules, name.removesuffix(".py"), raising=False)
+  monkeypatch.syspath_prepend(folder)
+  importlib.invalidate_caches()
 
 
 def make_clone(folder: Path) -> Path:

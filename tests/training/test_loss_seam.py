@@ -1,10 +1,8 @@
 """User-defined losses: values by hand, independence of how the batch is cut, refusals, resuming and replaying."""
 
 import dataclasses
-import importlib
 import math
 import os
-import re
 import subprocess
 import sys
 
@@ -20,24 +18,18 @@ from srpo_jax.training.replay import replay
 from srpo_jax.training.user_loss import load_loss
 from srpo_jax.types import Rollout
 from srpo_jax.utils.errors import InputError
-from tests.helpers import losses
+from tests.helpers import documents, losses
 from tests.helpers.losses import make_inputs
 from tests.helpers.paths import ROOT
 from tests.helpers.runs import assert_same_run, launch, metrics, toy
 
-TEXT = (ROOT / "docs/extending.md").read_text()
-EXAMPLES = dict(re.findall(r"<!-- example: (my_(?:gspo|cispo)\.py) -->\n```python\n(.*?)```", TEXT, re.S))
 KL = "tests.helpers.losses:kl"
 
 
 @pytest.fixture(autouse=True)
 def examples(tmp_path, monkeypatch):
   """Makes the examples of docs/extending.md importable, unchanged."""
-  for name, code in EXAMPLES.items():
-    (tmp_path / name).write_text(code)
-    monkeypatch.delitem(sys.modules, name.removesuffix(".py"), raising=False)
-  monkeypatch.syspath_prepend(tmp_path)
-  importlib.invalidate_caches()
+  documents.install_examples(tmp_path, monkeypatch)
 
 
 def value_and_gradient(loss, inputs):
@@ -50,7 +42,8 @@ def value_and_gradient(loss, inputs):
 
 
 def test_the_examples_are_short():
-  assert set(EXAMPLES) == {"my_gspo.py", "my_cispo.py"} and all(code.count("\n") < 20 for code in EXAMPLES.values())
+  codes = [documents.examples()[name] for name in ("my_gspo.py", "my_cispo.py")]
+  assert all(code.count("\n") < 20 for code in codes)
 
 
 def test_gspo_by_hand():

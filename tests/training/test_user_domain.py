@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 
 import pyarrow.parquet as pq
 import pytest
@@ -19,6 +18,7 @@ from srpo_jax.training.replay import replay
 from srpo_jax.training.workdir import read_rows
 from srpo_jax.types import Problem, ScoreRequest
 from srpo_jax.utils.errors import InputError
+from tests.helpers.documents import examples, install_examples
 from tests.helpers.judge_plugins import puzzles
 from tests.helpers.paths import ROOT
 from tests.helpers.runs import launch, metrics, rollouts, toy, write_config
@@ -155,12 +155,9 @@ def test_the_command_line_names_judges_and_instructions(tmp_path):
 def example(tmp_path, monkeypatch):
   """Folder with the judge of docs/extending.md as an importable module, and its example row as a file."""
   text = (ROOT / "docs/extending.md").read_text()
-  (name, code), = re.findall(r"<!-- example: (my_judge\.py) -->\n```python\n(.*?)```", text, re.DOTALL)  # fmt: skip
-  assert code.count("\n") < 20
-  (tmp_path / name).write_text(code)
+  assert examples()["my_judge.py"].count("\n") < 20
+  install_examples(tmp_path, monkeypatch)
   (tmp_path / "puzzles.jsonl").write_text(re.search(r'^    (\{"id".*\})$', text, re.MULTILINE)[1] + "\n")
-  monkeypatch.delitem(sys.modules, "my_judge", raising=False)
-  monkeypatch.syspath_prepend(tmp_path)
   return tmp_path
 
 
