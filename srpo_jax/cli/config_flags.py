@@ -17,38 +17,24 @@ from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.renamed import current_args
 
 
-def parse_config(program: str, doc: str, args: Sequence[str], kind: type[Any] | None = None) -> dict[str, Any]:
-  """Returns the plain values of the config file that `args` names, with its overrides. See `parse_config_and`."""
-  return parse_config_and(program, doc, args, {}, kind)[0]
+def parse_config(command: str, args: Sequence[str]) -> tuple[dict[str, Any], str]:
+  """Returns the plain values of the config file that `args` names, with its overrides, and the config's name.
 
-
-def parse_config_and(
-  program: str, doc: str, args: Sequence[str], options: Mapping[str, str], kind: type[Any] | None = None
-) -> tuple[dict[str, Any], str, dict[str, str | None]]:
-  """Returns the values of the config file with its overrides, the config's name, and the values of other flags.
-
-  The name consists of the file's name and the variant: tiny-staged for configs/tiny.py:staged. --help prints `doc` and
-  exits.
+  The name consists of the file's name and the variant: tiny-staged for configs/tiny.py:staged.
 
   Args:
-    program: the command, as in `renamed.FLAGS`.
-    options: name -> help of the other flags. A flag that is not given is None in the result.
-    kind: dataclass of the config. If given, --help also prints `fields_help`.
+    command: name of the command, as in `renamed.FLAGS`.
 
   Raises:
     InputError: a flag, a config field or the config file is wrong.
   """
-  if "--help" in args or "-h" in args:
-    print(f"{doc.rstrip()}\n\n{fields_help(kind, args)}" if kind else doc)
-    sys.exit(0)
-  file, rest = _config_file(current_args(program, args))
+  file, rest = _config_file(current_args(command, args))
   if not file:
     raise InputError("--config: missing, expected --config=configs/NAME.py")
   rest, prompts = _split_prompts(rest)
-  values = _parse(load_config(file), [program, *rest], options)
+  raw = _parse(load_config(file), [command, *rest])
   path, _, variant = file.partition(":")
-  name = f"{Path(path).stem}{variant and '-'}{variant}"
-  return _with_prompts(values.config.to_dict(), prompts), name, {option: values[option].value for option in options}
+  return _with_prompts(raw, prompts), f"{Path(path).stem}{variant and '-'}{variant}"
 
 
 def override(raw: dict[str, Any], args: Sequence[str]) -> dict[str, Any]:
@@ -66,7 +52,7 @@ def override(raw: dict[str, Any], args: Sequence[str]) -> dict[str, Any]:
         raise InputError(f"{path}: unknown field")
       found = found[name]
   config = ConfigDict(raw, type_safe=True, convert_dict=True)
-  return _with_prompts(_parse(config, argv, {}).config.to_dict(), prompts)
+  return _with_prompts(_parse(config, argv), prompts)
 
 
 def _split_prompts(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -170,11 +156,9 @@ def _config_file(args: Sequence[str]) -> tuple[str, list[str]]:
   return file, rest
 
 
-def _parse(config: ConfigDict, argv: Sequence[str], options: Mapping[str, str]) -> flags.FlagValues:
-  """Returns the values of the config's flags and of `options` (name -> help). Raises InputError for a wrong flag."""
+def _parse(config: ConfigDict, argv: Sequence[str]) -> dict[str, Any]:
+  """Returns the plain values of `config` with the overrides in `argv`. Raises InputError for a wrong flag."""
   values = flags.FlagValues()
-  for name, help in options.items():
-    flags.DEFINE_string(name, None, help, flag_values=values)
   try:
     config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=list(argv))
     extra = values(argv)[1:]
@@ -187,7 +171,8 @@ def _parse(config: ConfigDict, argv: Sequence[str], options: Mapping[str, str]) 
     raise InputError(f"flags: {last}") from None
   if extra:
     raise InputError(f"{extra[0]}: unexpected argument, expected --config.section.field=value")
-  return values
+  overridden: dict[str, Any] = values.config.to_dict()
+  return overridden
 
 
 def _unknown_field(error: Exception, argv: Sequence[str]) -> str | None:

@@ -43,8 +43,7 @@ def read_config_file(command: str, options: argparse.Namespace, overrides: Seque
     InputError: there is no such file, a field is unknown, or a value has the wrong type.
   """
   file = [] if options.config is None else [f"--config={options.config}"]
-  raw, name, _ = config_flags.parse_config_and(command, "", [*file, *overrides], {})
-  return raw, name
+  return config_flags.parse_config(command, [*file, *overrides])
 
 
 def read_options(command: str, doc: str, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from configs import tiny
-from srpo_jax.cli.config_flags import fields_help, load_config, parse_config, parse_config_and
+from srpo_jax.cli.config_flags import fields_help, load_config, parse_config
 from srpo_jax.config import Config, make_config
 from srpo_jax.model.qwen2 import REMAT_POLICIES
 from srpo_jax.rewards.format import VALIDATORS
@@ -24,12 +24,12 @@ def test_a_config_file_is_loaded_without_load_module(monkeypatch):
     raise AttributeError("load_module: not in Python 3.15")
 
   monkeypatch.setattr(importlib.machinery.SourceFileLoader, "load_module", gone)
-  args = ["--config", "configs/tiny.py:staged", "--config.train.steps=3", "--workdir=w"]
-  raw, name, options = parse_config_and("launch", "", args, {"workdir": "Run directory."})
+  args = ["--config", "configs/tiny.py:staged", "--config.train.steps=3"]
+  raw, name = parse_config("launch", args)
   expected = tiny.get_config("staged")
   expected.train.steps = 3
   assert make_config(raw) == make_config(expected)
-  assert name == "tiny-staged" and options == {"workdir": "w"}
+  assert name == "tiny-staged"
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_an_error_in_a_config_file_is_one_line(tmp_path, text, message):
   file = tmp_path / "mine.py"
   file.write_text(text)
   with pytest.raises(InputError) as error:
-    parse_config("launch", "", [f"--config={file}"])
+    parse_config("launch", [f"--config={file}"])
   assert str(error.value).startswith(message.format(file))
 
 
@@ -76,13 +76,6 @@ def test_help_shows_the_values_of_the_file():
   assert "  --config.rollout.group=32\n      Responses per prompt. [S] (int; at least 2)\n" in fields_help(Config)
   with pytest.raises(InputError, match=r"configs/none\.py: no such file"):
     fields_help(Config, ["--config=configs/none.py"])
-
-
-def test_help_with_the_fields_of_the_config(capsys):
-  with pytest.raises(SystemExit) as exit:
-    parse_config_and("launch", "Trains.", ["--help"], {}, Config)
-  assert exit.value.code == 0
-  assert capsys.readouterr().out.startswith("Trains.\n\nConfig fields, with the values of srpo_jax/config.py")
 
 
 def test_a_config_is_read_without_jax():

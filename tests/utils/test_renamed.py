@@ -64,10 +64,11 @@ def test_old_names_on_the_command_line(monkeypatch):
   assert renamed.current_args("export", args) == expected
   assert renamed.current_args("plan", ["--output=b"]) == ["--output=b"]
   flags = ["--config=configs/tiny.py", "--config.sandbox.limit_s", "6", f"--config.model.build={OLD_BUILD}"]
-  config = make_config(parse_config("launch", "", flags))
+  config = make_config(parse_config("launch", flags)[0])
   assert config.sandbox.timeout_s == 6.0 and config.model.build == tiny.get_config().model.build
   assert override({"reward": {"timeout_s": 4.0}}, ["--config.reward.limit_s=3"]) == {"reward": {"timeout_s": 3.0}}
-  curate = parse_config("curate", "", ["--config=configs/curate.py", "--config.verify.limit_s=2", "--config.output=x"])
+  args = ["--config=configs/curate.py", "--config.verify.limit_s=2", "--config.output=x"]
+  curate, _ = parse_config("curate", args)
   assert curate["verify"]["timeout_s"] == 2.0
 
 
