@@ -26,8 +26,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from srpo_jax.cli.parser import ArgumentParser, check_positive
-from srpo_jax.model.qwen2 import Qwen2Config, init_params
 from srpo_jax.model.sampling import Purpose, prompt_key
+from srpo_jax.model.transformer import TransformerConfig, init_params
 from srpo_jax.planning.chips import Chip, chip_of
 from srpo_jax.planning.shapes import n_matmul_parameters, n_parameters, published_shape
 from srpo_jax.rollout.engine import InProcessEngine
@@ -39,19 +39,19 @@ from srpo_jax.utils.cache import enable_compilation_cache
 from srpo_jax.utils.errors import InputError, run_cli
 from srpo_jax.utils.fields import names
 
-TOY = Qwen2Config(128, 64, 96, 2, 4, 2, 16, 1e6, 1e-6, True)
+TOY = TransformerConfig(128, 64, 96, 2, 4, 2, 16, 1e6, 1e-6, True)
 TRL_SIZES = ("steps", "rows", "prompt", "new_tokens", "prompts", "group", "remat")
 PARTS = ("train", "decode", "step", "trl")
 
 
-def shape_of(name: str) -> Qwen2Config:
+def shape_of(name: str) -> TransformerConfig:
   shape = TOY if name == "toy" else published_shape(f"Qwen2.5-{name}")
   if shape is None:
     raise InputError(f"--shapes: {name}: expected toy or a published size, such as 0.5B")
   return shape
 
 
-def training_flops(shape: Qwen2Config, rows: int, length: int) -> float:
+def training_flops(shape: TransformerConfig, rows: int, length: int) -> float:
   """FLOPs of a forward and a backward pass over rows of one sequence each.
 
   They count 6 per matrix weight and token, and half of the attention matrix. Following the convention of MFU, the
@@ -61,14 +61,14 @@ def training_flops(shape: Qwen2Config, rows: int, length: int) -> float:
   return 6.0 * n_matmul_parameters(shape) * rows * length + rows * attention
 
 
-def decode_bytes(shape: Qwen2Config, slots: int, length: float) -> float:
+def decode_bytes(shape: TransformerConfig, slots: int, length: float) -> float:
   """Bytes that a decode step reads in bf16: the weights (except an untied embedding) and `length` cached positions."""
   table = 0 if shape.tie_word_embeddings else shape.vocab_size * shape.hidden_size
   cache = 2 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim * length * slots
   return 2.0 * (n_parameters(shape) - table + cache)
 
 
-def make_learner(shape: Qwen2Config, options: argparse.Namespace) -> tuple[Learner, TrainState]:
+def make_learner(shape: TransformerConfig, options: argparse.Namespace) -> tuple[Learner, TrainState]:
   optimizer = make_optimizer(learning_rate=1e-6, b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.0, clip_norm=1.0)
   learner = Learner(
     shape, optimizer, LearnerOptions(dtype=jnp.bfloat16, remat=options.remat, head_chunk=options.head_chunk)
@@ -76,7 +76,7 @@ def make_learner(shape: Qwen2Config, options: argparse.Namespace) -> tuple[Learn
   return learner, learner.init(jax.jit(lambda: init_params(shape, jax.random.key(0)))())
 
 
-def response(shape: Qwen2Config, prompt: int, length: int, seed: int) -> tuple[Rollout, float]:
+def response(shape: TransformerConfig, prompt: int, length: int, seed: int) -> tuple[Rollout, float]:
   rng = np.random.default_rng(seed)
   tokens = rng.integers(0, shape.vocab_size, prompt + length).astype(np.int32)
   return Rollout(str(seed), 0, tokens[:prompt], tokens[prompt:], np.zeros(length, np.float32), False), rng.normal()
@@ -93,7 +93,7 @@ def median_seconds(run: Callable[[], Any], times: int) -> float:
   return statistics.median(seconds)
 
 
-def train(shape: Qwen2Config, chip: Chip, options: argparse.Namespace) -> dict[str, Any]:
+def train(shape: TransformerConfig, chip: Chip, options: argparse.Namespace) -> dict[str, Any]:
   """Measures an optimizer step over full rows."""
   learner, state = make_learner(shape, options)
   length, rows = options.length, options.rows * options.micro_batches
@@ -117,7 +117,7 @@ def train(shape: Qwen2Config, chip: Chip, options: argparse.Namespace) -> dict[s
   }
 
 
-def make_engine(shape: Qwen2Config, options: argparse.Namespace, slots: int) -> InProcessEngine:
+def make_engine(shape: TransformerConfig, options: argparse.Namespace, slots: int) -> InProcessEngine:
   return InProcessEngine(
     shape,
     slots=slots,
@@ -130,7 +130,7 @@ def make_engine(shape: Qwen2Config, options: argparse.Namespace, slots: int) -> 
   )
 
 
-def decode(shape: Qwen2Config, chip: Chip, options: argparse.Namespace) -> dict[str, Any]:
+def decode(shape: TransformerConfig, chip: Chip, options: argparse.Namespace) -> dict[str, Any]:
   """Measures decoding with all slots full from the first token to the last. Prefill and first chunk are not timed."""
   engine = make_engine(shape, options, options.slots)
   params = engine.load_params(jax.jit(lambda: init_params(shape, jax.random.key(0)))())
@@ -161,7 +161,7 @@ def decode(shape: Qwen2Config, chip: Chip, options: argparse.Namespace) -> dict[
   }
 
 
-def step(shape: Qwen2Config, chip: Chip, options: argparse.Namespace) -> dict[str, Any]:
+def step(shape: TransformerConfig, chip: Chip, options: argparse.Namespace) -> dict[str, Any]:
   """Measures a step: rollout, a cheap reward that half of each group gets, and an update."""
   learner, state = make_learner(shape, options)
   slots = min(options.slots, options.prompts * options.group)

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from srpo_jax.cli.parser import ArgumentParser
-from srpo_jax.model import hf, hf_export, qwen2
+from srpo_jax.model import hf, hf_export, transformer
 from srpo_jax.utils.errors import InputError, run_cli
 from srpo_jax.utils.jsonl import json_rows
 
@@ -61,7 +61,7 @@ def main(args: Sequence[str]) -> None:
   config = {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "dtype": "float32", "hidden_act": "silu"}
   (folder / "config.json").write_text(json.dumps(config | SHAPE))
   shape = hf.read_config(folder)
-  hf_export.write_params(qwen2.init_params(shape, jax.random.key(0)), shape, folder)
+  hf_export.write_params(transformer.init_params(shape, jax.random.key(0)), shape, folder)
   with (options.out / "prompts.jsonl").open("w") as out:
     out.writelines(json.dumps({"prompt": question}) + "\n" for question in questions[:256])
 

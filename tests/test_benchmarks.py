@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from srpo_jax.model import qwen2
+from srpo_jax.model import transformer
 from srpo_jax.planning.flops import count_flops
 from tests.helpers.paths import ROOT
 
@@ -73,10 +73,10 @@ def test_gpu_counts_what_the_program_multiplies():
 
   def loss(params, tokens):
     positions = jnp.broadcast_to(jnp.arange(length), tokens.shape)
-    hidden = qwen2.forward(params, shape, tokens, positions, jnp.ones_like(tokens))
-    return qwen2.logits(params, hidden).sum()
+    hidden = transformer.forward(params, shape, tokens, positions, jnp.ones_like(tokens))
+    return transformer.logits(params, hidden).sum()
 
-  params = qwen2.init_params(shape, jax.random.key(0))
+  params = transformer.init_params(shape, jax.random.key(0))
   traced = jax.make_jaxpr(jax.grad(loss))(params, jnp.zeros((rows, length), jnp.int32))
   square = shape.num_hidden_layers * 6 * shape.num_attention_heads * shape.head_dim * length**2 * rows
   # XLA attention also multiplies the masked half. The closed form counts only the half that is needed.

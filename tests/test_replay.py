@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from srpo_jax.model import qwen2
+from srpo_jax.model import transformer
 from srpo_jax.replay import main
 from srpo_jax.training.export import load_policy
 from srpo_jax.training.replay import Replayed, replay
@@ -89,8 +89,8 @@ def assert_moved(workdir: Path, found: Replayed, id_: str, step: int) -> None:
     first, ones = len(rollout.prompt_tokens), np.ones_like(tokens)
     of_policies = []
     for params, model, _ in policies:
-      hidden = qwen2.forward(params, model, tokens, np.arange(tokens.size)[None], ones, dtype=jnp.float32)
-      logprobs = jax.nn.log_softmax(qwen2.logits(qwen2.gather_head(params), hidden))[0, first - 1 : -1]
+      hidden = transformer.forward(params, model, tokens, np.arange(tokens.size)[None], ones, dtype=jnp.float32)
+      logprobs = jax.nn.log_softmax(transformer.logits(transformer.gather_head(params), hidden))[0, first - 1 : -1]
       of_policies.append(np.asarray(logprobs)[np.arange(len(rollout.tokens)), rollout.tokens])
     np.testing.assert_allclose(moved, of_policies[1] - of_policies[0], atol=3e-6)
     largest = max(largest, np.abs(moved).max())

@@ -16,8 +16,8 @@ from srpo_jax.data.dataset import open_problem_sets, set_name
 from srpo_jax.data.encoded import Prompt, load_tokenizer, stop_tokens
 from srpo_jax.data.prompt_set import PromptSet
 from srpo_jax.model import hf
-from srpo_jax.model.qwen2 import Qwen2Config
 from srpo_jax.model.sharding import make_mesh, on_mesh
+from srpo_jax.model.transformer import TransformerConfig
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.rollout.policy import Policy
 from srpo_jax.training.build import Inputs, build_prompt_sets, build_scorer, starting_policy
@@ -114,7 +114,7 @@ def _check_room(config: Config, tokenizer: Any) -> Finding:
   return text.check_room(tokenizer, min(limits))
 
 
-def _check_storage(config: Config, workdir: Path, model: Qwen2Config) -> list[Finding]:
+def _check_storage(config: Config, workdir: Path, model: TransformerConfig) -> list[Finding]:
   """Checks that the disk has space for the run's checkpoints and rollouts, and its speed."""
   dtype = jnp.dtype(config.model.param_dtype)
   parameters = sum(leaf.size for leaf in jax.tree.leaves(hf.param_shapes(model, dtype)))

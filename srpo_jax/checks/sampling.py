@@ -10,8 +10,8 @@ from srpo_jax.checks.finding import FAIL, PASS, WARN, Finding
 from srpo_jax.config import Config
 from srpo_jax.data.encoded import Prompt
 from srpo_jax.model import hf
-from srpo_jax.model.qwen2 import Params
 from srpo_jax.model.sampling import Purpose, prompt_key
+from srpo_jax.model.transformer import Params
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.policy import Policy
 from srpo_jax.rollout.sampler import GroupRequest, round_up, sample_groups

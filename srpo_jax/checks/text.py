@@ -5,14 +5,14 @@ from typing import Any
 
 from srpo_jax.checks.finding import FAIL, PASS, WARN, Finding
 from srpo_jax.data.encoded import Prompt
-from srpo_jax.model.qwen2 import Qwen2Config
+from srpo_jax.model.transformer import TransformerConfig
 
 SHORTEST = ("</think><answer>1</answer>", "</think> <answer>1</answer>", " </think> <answer> 1 </answer>")
 RESPONSE = " First 3 * 4 = 12. </think> <answer> \\boxed{12} </answer>"
 
 
 def check_tokenizer(
-  tokenizer: Any, stops: Sequence[int], model: Qwen2Config, prompts: Sequence[Prompt]
+  tokenizer: Any, stops: Sequence[int], model: TransformerConfig, prompts: Sequence[Prompt]
 ) -> list[Finding]:
   """Checks stop and padding tokens, and that prompts and responses are the same text after encoding and decoding."""
   names = ", ".join(f"{tokenizer.convert_ids_to_tokens(id_)} ({id_})" for id_ in stops)
@@ -41,7 +41,7 @@ def check_room(tokenizer: Any, max_new_tokens: int) -> Finding:
   return Finding(WARN, check, found, todo) if max_new_tokens < usual else Finding(PASS, check, found)
 
 
-def _vocabulary(tokenizer: Any, stops: Sequence[int], model: Qwen2Config) -> Finding:
+def _vocabulary(tokenizer: Any, stops: Sequence[int], model: TransformerConfig) -> Finding:
   check, found = "vocabulary", f"the tokenizer has {len(tokenizer)} tokens, the model {model.vocab_size}"
   beyond = [id_ for id_ in stops if id_ >= model.vocab_size]
   if beyond:

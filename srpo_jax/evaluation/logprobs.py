@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from srpo_jax.data.encoded import load_tokenizer
-from srpo_jax.model import hf, qwen2
+from srpo_jax.model import hf, transformer
 from srpo_jax.rollout.sampler import round_up
 from srpo_jax.training.learner import target_logprobs
 from srpo_jax.utils.errors import InputError
@@ -52,14 +52,16 @@ def read_texts(file: Path, tokenizer: Any) -> list[Text]:
 
 @functools.partial(jax.jit, static_argnames=("config", "chunk"))
 def _logprobs(
-  params: qwen2.Params, tokens: jax.Array, length: jax.Array, *, config: Any, chunk: int = 256
+  params: transformer.Params, tokens: jax.Array, length: jax.Array, *, config: Any, chunk: int = 256
 ) -> jax.Array:
   at = jnp.arange(tokens.shape[0])[None]
-  hidden = qwen2.forward(params, config, tokens[None], at, (at < length).astype(jnp.int32))
+  hidden = transformer.forward(params, config, tokens[None], at, (at < length).astype(jnp.int32))
   return target_logprobs(params, hidden[:, :-1], tokens[None, 1:], temperature=1.0, chunk=chunk)[0][0]
 
 
-def text_logprobs(params: qwen2.Params, config: qwen2.Qwen2Config, tokens: Sequence[int]) -> np.ndarray:
+def text_logprobs(
+  params: transformer.Params, config: transformer.TransformerConfig, tokens: Sequence[int]
+) -> np.ndarray:
   """Returns [n - 1] fp32 log-probabilities: one for each token after the first, given the tokens before it."""
   n = len(tokens)
   padded = np.zeros(max(2, round_up(n, 64)), np.int32)

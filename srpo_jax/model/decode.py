@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, Key
 
-from srpo_jax.model import qwen2
+from srpo_jax.model import transformer
 from srpo_jax.model.attention import (
   CACHE,
   STACKED_CACHE,
@@ -28,9 +28,9 @@ from srpo_jax.model.attention import (
   page_shape,
   stacked_attention,
 )
-from srpo_jax.model.qwen2 import Params, Qwen2Config
 from srpo_jax.model.sampling import draw, uniforms
 from srpo_jax.model.sharding import constrain
+from srpo_jax.model.transformer import Params, TransformerConfig
 from srpo_jax.utils.arrays import Array
 
 
@@ -84,7 +84,9 @@ def split_slots(state: DecodeState) -> DecodeState:
   return DecodeState(k, v, *(constrain(x, *("batch", "length")[: x.ndim]) for x in state[2:]))
 
 
-def init_state(config: Qwen2Config, slots: int, positions: int, chunk: int, dtype: Any = jnp.float32) -> DecodeState:
+def init_state(
+  config: TransformerConfig, slots: int, positions: int, chunk: int, dtype: Any = jnp.float32
+) -> DecodeState:
   """Returns empty slots.
 
   Args:
@@ -117,7 +119,7 @@ def init_state(config: Qwen2Config, slots: int, positions: int, chunk: int, dtyp
 
 def prefill(
   params: Params,
-  config: Qwen2Config,
+  config: TransformerConfig,
   tokens: Int[Array, " P"],
   length: Int[Array, ""],
   key: Key[Array, ""],
@@ -133,10 +135,10 @@ def prefill(
   def attend(q: Array, k: Array, v: Array, given: None) -> tuple[Array, tuple[Array, Array]]:
     return causal_attention(q, k, v, segments), (k[0].swapaxes(0, 1), v[0].swapaxes(0, 1))
 
-  x, (k, v) = qwen2.apply_layers(params, config, qwen2.embed(params, tokens[None], dtype), at, attend)
-  hidden = qwen2.final_norm(params, config, jnp.take(x[0], length - 1, axis=0))
+  x, (k, v) = transformer.apply_layers(params, config, transformer.embed(params, tokens[None], dtype), at, attend)
+  hidden = transformer.final_norm(params, config, jnp.take(x[0], length - 1, axis=0))
   k, v = (constrain(x, "layer", "kv_heads", "length", "head_dim") for x in (k, v))
-  return Prefix(k, v, constrain(qwen2.logits(params, hidden)), length, key, max_new_tokens, temperature)
+  return Prefix(k, v, constrain(transformer.logits(params, hidden)), length, key, max_new_tokens, temperature)
 
 
 def insert(
@@ -202,7 +204,7 @@ def _append(cache: Float[Array, " S *layer N T D"], at: Int[Array, " S"], new: A
 
 
 def _unrolled(
-  layers: list[Params], config: Qwen2Config, seen: int | None, x: Float[Array, " S 1 M"], state: DecodeState
+  layers: list[Params], config: TransformerConfig, seen: int | None, x: Float[Array, " S 1 M"], state: DecodeState
 ) -> tuple[Array, Cache, Cache]:
   """Applies all blocks one after the other over a cache of one array per layer, of which it reads `seen` positions."""
   k_cache, v_cache = list(state.k), list(state.v)
@@ -214,12 +216,12 @@ def _unrolled(
     return cached_attention(q[:, 0], k, v, _visible(state))[:, None], None
 
   for i, layer_params in enumerate(layers):
-    x, _ = qwen2.apply_layer(layer_params, config, x, state.length[:, None], attend, i)
+    x, _ = transformer.apply_layer(layer_params, config, x, state.length[:, None], attend, i)
   return x, k_cache, v_cache
 
 
 def _scanned(
-  layers: Params, config: Qwen2Config, x: Float[Array, " S 1 M"], state: DecodeState
+  layers: Params, config: TransformerConfig, x: Float[Array, " S 1 M"], state: DecodeState
 ) -> tuple[Array, Cache, Cache]:
   """Applies all blocks in one loop over stacked weights and a cache of all layers, uncopied (see attention.py)."""
 
@@ -234,7 +236,7 @@ def _scanned(
       k, v = append(k_cache, k), append(v_cache, v)
       return stacked_attention(q[:, 0], k, v, _visible(state), layer)[:, None], (k, v)
 
-    x, (k, v) = qwen2.apply_layer(layer_params, config, x, state.length[:, None], attend, None)
+    x, (k, v) = transformer.apply_layer(layer_params, config, x, state.length[:, None], attend, None)
     return (x, k, v), None
 
   carry, _ = jax.lax.scan(one, (x, state.k, state.v), (layers, jnp.arange(config.num_hidden_layers)))
@@ -243,7 +245,7 @@ def _scanned(
 
 def generate(
   params: Params,
-  config: Qwen2Config,
+  config: TransformerConfig,
   state: DecodeState,
   *,
   stop_tokens: tuple[int, ...],
@@ -260,15 +262,15 @@ def generate(
   """
   slots, chunk = state.logprobs.shape
   if isinstance(state.k, list):
-    layers = jax.tree.map(lambda leaf: leaf.astype(dtype), qwen2.unstack_layers(params, config))
+    layers = jax.tree.map(lambda leaf: leaf.astype(dtype), transformer.unstack_layers(params, config))
     through_layers = functools.partial(_unrolled, layers, config, seen)
   else:
     through_layers = functools.partial(_scanned, params["layers"], config)
 
   def forward(token: Array, state: DecodeState) -> tuple[Array, Cache, Cache]:
-    x = qwen2.embed(params, token, dtype)[:, None]
+    x = transformer.embed(params, token, dtype)[:, None]
     x, k, v = through_layers(x, state)
-    return qwen2.logits(params, qwen2.final_norm(params, config, x[:, 0])), k, v
+    return transformer.logits(params, transformer.final_norm(params, config, x[:, 0])), k, v
 
   def step(carry: tuple[Array, DecodeState, Chunk]) -> tuple[Array, DecodeState, Chunk]:
     i, state, out = carry

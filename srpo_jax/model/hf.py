@@ -16,7 +16,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from srpo_jax.model.hf_tensors import EMBEDDING, TIED_HEAD, Part, Slot, row_blocks, tensor_table
-from srpo_jax.model.qwen2 import Params, Qwen2Config, init_params
+from srpo_jax.model.transformer import Params, TransformerConfig, init_params
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import read_json
 
@@ -37,7 +37,7 @@ COMPANION_FILES = (
 )
 
 
-def read_config(folder: str | Path) -> Qwen2Config:
+def read_config(folder: str | Path) -> TransformerConfig:
   """Reads the model's shape from FOLDER/config.json.
 
   Raises:
@@ -79,7 +79,7 @@ def read_config(folder: str | Path) -> Qwen2Config:
     raise InputError(f"{file}: num_attention_heads {heads} is not a multiple of num_key_value_heads {kv_heads}")
   if raw.get("head_dim") is None and hidden % heads:
     raise InputError(f"{file}: hidden_size {hidden} is not a multiple of num_attention_heads {heads}")
-  return Qwen2Config(
+  return TransformerConfig(
     vocab_size=field("vocab_size"),
     hidden_size=hidden,
     intermediate_size=field("intermediate_size"),
@@ -157,13 +157,15 @@ def _tensor_names(file: Path) -> list[str]:
     raise InputError(f"{file}: not a readable safetensors file ({error})") from None
 
 
-def param_shapes(config: Qwen2Config, dtype: Any = jnp.float32) -> Params:
+def param_shapes(config: TransformerConfig, dtype: Any = jnp.float32) -> Params:
   """Returns the tree of the parameters with only shapes and `dtype`, no values."""
   shapes = jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
   return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), shapes)
 
 
-def load_params(folder: str | Path, config: Qwen2Config, dtype: Any = jnp.float32, *, shardings: Any = None) -> Params:
+def load_params(
+  folder: str | Path, config: TransformerConfig, dtype: Any = jnp.float32, *, shardings: Any = None
+) -> Params:
   """Loads the parameters of a Hugging Face folder as our tree, cast to `dtype`.
 
   Every header is checked before a weight is read. Each leaf is then built device by device from the slices of the
@@ -208,7 +210,7 @@ def load_params(folder: str | Path, config: Qwen2Config, dtype: Any = jnp.float3
   return jax.tree.unflatten(tree, [load(path, leaf, at) for (path, leaf), at in zip(leaves, places, strict=True)])
 
 
-def _check_tensors(folder: str | Path, config: Qwen2Config) -> dict[str, Path]:
+def _check_tensors(folder: str | Path, config: TransformerConfig) -> dict[str, Path]:
   """Returns `weight_files` after checking the header of every file. Reads no weight."""
   table, files = tensor_table(config), weight_files(folder)
   if config.tie_word_embeddings:
@@ -234,7 +236,9 @@ def _check_tensors(folder: str | Path, config: Qwen2Config) -> dict[str, Path]:
   return files
 
 
-def _check_tied_head(files: Mapping[str, Path], config: Qwen2Config, sharding: jax.sharding.Sharding | None) -> None:
+def _check_tied_head(
+  files: Mapping[str, Path], config: TransformerConfig, sharding: jax.sharding.Sharding | None
+) -> None:
   """Raises InputError if a stored head differs from the embedding. Compares the parts that this host's devices hold."""
   for rows, columns in _local_parts((config.vocab_size, config.hidden_size), sharding):
     for block in row_blocks(rows, 4 * config.hidden_size):

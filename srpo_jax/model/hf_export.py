@@ -12,15 +12,15 @@ import numpy as np
 
 from srpo_jax.model.hf import COMPANION_FILES, INDEX_FILE, SINGLE_FILE, read_raw_config, stored_dtype
 from srpo_jax.model.hf_tensors import Slot, row_blocks, tensor_table
-from srpo_jax.model.qwen2 import Params, Qwen2Config
 from srpo_jax.model.safetensors_writer import DTYPE_CODES, write_safetensors
+from srpo_jax.model.transformer import Params, TransformerConfig
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import new_folder
 
 
 def save_params(
   params: Params,
-  config: Qwen2Config,
+  config: TransformerConfig,
   out: str | Path,
   *,
   source: str | Path,
@@ -42,7 +42,7 @@ def _slot_of(params: Params, slot: Slot) -> Iterator[np.ndarray]:
 
 def save_weights(
   read: Callable[[Slot], Iterable[np.ndarray]],
-  config: Qwen2Config,
+  config: TransformerConfig,
   out: str | Path,
   *,
   source: str | Path,
@@ -84,14 +84,14 @@ def save_weights(
     _write_weights(read, config, folder, dtype or kept, max_shard_bytes or 5_000_000_000, index)
 
 
-def write_params(params: Params, config: Qwen2Config, out: Path) -> None:
+def write_params(params: Params, config: TransformerConfig, out: Path) -> None:
   """Writes only the weights into a folder, in fp32."""
   _write_weights(functools.partial(_slot_of, params), config, out, "float32", 5_000_000_000, None)
 
 
 def _write_weights(
   read: Callable[[Slot], Iterable[np.ndarray]],
-  config: Qwen2Config,
+  config: TransformerConfig,
   folder: Path,
   dtype: str,
   max_shard_bytes: int,

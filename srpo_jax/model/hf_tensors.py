@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from srpo_jax.model.qwen2 import Qwen2Config
+from srpo_jax.model.transformer import TransformerConfig
 
 EMBEDDING, TIED_HEAD = "model.embed_tokens.weight", "lm_head.weight"
 BLOCK_BYTES = 32 * 2**20  # bytes of a stored tensor read at once
@@ -65,7 +65,7 @@ class Slot(NamedTuple):
     return self.path[-1].endswith("kernel") or self.path == ("head",)
 
 
-def tensor_table(config: Qwen2Config) -> dict[str, Slot]:
+def tensor_table(config: TransformerConfig) -> dict[str, Slot]:
   """Returns stored tensor name -> Slot for every tensor of the model."""
   c = config
   m, f, h, n, d, v = (

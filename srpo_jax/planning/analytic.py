@@ -12,7 +12,7 @@ import dataclasses
 import math
 
 from srpo_jax.config import Config
-from srpo_jax.model.qwen2 import Qwen2Config
+from srpo_jax.model.transformer import TransformerConfig
 from srpo_jax.planning.phases import model_flops
 from srpo_jax.planning.programs import Program
 from srpo_jax.planning.shapes import n_matmul_parameters, n_parameters
@@ -49,7 +49,7 @@ class Sizes:
     return max(self.rollout, self.update)
 
 
-def sizes(config: Config, shape: Qwen2Config, row_tokens: int, *, lanes: int = 1) -> Sizes:
+def sizes(config: Config, shape: TransformerConfig, row_tokens: int, *, lanes: int = 1) -> Sizes:
   """Returns the memory of a chip, computed only from shapes.
 
   Args:
@@ -84,13 +84,13 @@ def sizes(config: Config, shape: Qwen2Config, row_tokens: int, *, lanes: int = 1
   )
 
 
-def _kv_bytes(shape: Qwen2Config, item: int, lanes: int) -> int:
+def _kv_bytes(shape: TransformerConfig, item: int, lanes: int) -> int:
   """Returns the bytes of one position's keys and values in all layers and heads."""
   filled = -(-shape.head_dim // lanes) * lanes
   return 2 * shape.num_hidden_layers * shape.num_key_value_heads * filled * item
 
 
-def programs(config: Config, shape: Qwen2Config, work: Workload, *, lanes: int = 1) -> dict[str, Program]:
+def programs(config: Config, shape: TransformerConfig, work: Workload, *, lanes: int = 1) -> dict[str, Program]:
   """Returns programs with FLOPs, HBM bytes and received bytes in closed form, for `phases.estimate`.
 
   Their memory is unknown. See `sizes` for `lanes`.
@@ -145,7 +145,7 @@ def programs(config: Config, shape: Qwen2Config, work: Workload, *, lanes: int =
   return {p.name: p for p in found}
 
 
-def divides(shape: Qwen2Config, d: int, f: int, t: int) -> bool:
+def divides(shape: TransformerConfig, d: int, f: int, t: int) -> bool:
   """Returns True if a mesh divides the model evenly. Fewer key/value heads than `t` are copied and always fit."""
   c = shape
   kv = c.num_key_value_heads
@@ -154,7 +154,7 @@ def divides(shape: Qwen2Config, d: int, f: int, t: int) -> bool:
   )
 
 
-def meshes(shape: Qwen2Config, chips: int) -> list[tuple[int, int, int]]:
+def meshes(shape: TransformerConfig, chips: int) -> list[tuple[int, int, int]]:
   """Returns every (data, fsdp, tensor) mesh of `chips` chips that divides the model evenly."""
   return [
     (chips // (f * t), f, t)

@@ -8,7 +8,7 @@ runs that well, so these are BOUNDS. They leave out scoring, data, the host and 
 import dataclasses
 
 from srpo_jax.config import Config
-from srpo_jax.model.qwen2 import Qwen2Config
+from srpo_jax.model.transformer import TransformerConfig
 from srpo_jax.planning.chips import Chip
 from srpo_jax.planning.programs import Program
 from srpo_jax.planning.shapes import n_matmul_parameters
@@ -48,7 +48,7 @@ class Step:
   chip_hours: float  # per 1,000 steps, at least
 
 
-def model_flops(shape: Qwen2Config, tokens: float, squares: float, *, backward: bool) -> float:
+def model_flops(shape: TransformerConfig, tokens: float, squares: float, *, backward: bool) -> float:
   """Returns the FLOPs that the mathematics needs: 2 per matmul parameter and token, and the causal half of attention.
 
   A forward and backward pass takes three times as many. Neither the second forward pass of rematerialisation nor
@@ -77,7 +77,9 @@ def roofline(phase: str, program: Program, chip: Chip, chips: int, *, runs: floa
   return Roofline(phase, runs, flops_s, runs * program.traffic.hbm / chip.hbm, runs * program.traffic.wire / chip.ici)
 
 
-def estimate(programs: dict[str, Program], work: Workload, shape: Qwen2Config, config: Config, chip: Chip) -> Step:
+def estimate(
+  programs: dict[str, Program], work: Workload, shape: TransformerConfig, config: Config, chip: Chip
+) -> Step:
   """Returns the bounds of a step from its compiled programs, on the mesh of the config."""
   mesh, chunk, updates = config.mesh, config.rollout.chunk, config.loss.updates
   chips = mesh.data * mesh.fsdp * mesh.tensor

@@ -9,8 +9,8 @@ import jax
 from srpo_jax.config import Config, make_config
 from srpo_jax.model import hf
 from srpo_jax.model.kernels.paged import PAGE
-from srpo_jax.model.qwen2 import Qwen2Config
 from srpo_jax.model.sharding import make_mesh
+from srpo_jax.model.transformer import TransformerConfig
 from srpo_jax.planning import analytic, chips
 from srpo_jax.planning import search as searching
 from srpo_jax.planning.chips import GIB, Topology
@@ -32,7 +32,7 @@ ESTIMATED = (
 )
 
 
-def shape_of(config: Config) -> Qwen2Config:
+def shape_of(config: Config) -> TransformerConfig:
   """Returns the model's shape.
 
   For a model that the config builds with `module:f`, the shape comes from `module:f_shape` if it exists. Otherwise the
@@ -44,7 +44,7 @@ def shape_of(config: Config) -> Qwen2Config:
     shape = resolve_callable(f"{config.model.build}_shape")
   except InputError:
     return hf.read_config(base_folder(config))
-  return cast(Qwen2Config, shape(**config.model.build_args))
+  return cast(TransformerConfig, shape(**config.model.build_args))
 
 
 def plan(

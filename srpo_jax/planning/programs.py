@@ -19,8 +19,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from srpo_jax.config import Config
 from srpo_jax.model import hf
-from srpo_jax.model.qwen2 import Qwen2Config
 from srpo_jax.model.sharding import param_shardings
+from srpo_jax.model.transformer import TransformerConfig
 from srpo_jax.planning import hlo
 from srpo_jax.planning.flops import count_flops
 from srpo_jax.planning.traffic import NOTHING, Counter, Traffic
@@ -162,7 +162,7 @@ def _largest_of_trace(jaxpr: Any, n: int) -> list[tuple[float, str, str]]:
 
 def compile_step(
   config: Config,
-  shape: Qwen2Config,
+  shape: TransformerConfig,
   mesh: Mesh | None,
   *,
   micro_batch: tuple[int, int],
@@ -235,7 +235,7 @@ def _update(
 
 
 def _rollout(
-  compile_: Compiler, config: Config, shape: Qwen2Config, params: Any, prompt: int, place: Callable[..., Any]
+  compile_: Compiler, config: Config, shape: TransformerConfig, params: Any, prompt: int, place: Callable[..., Any]
 ) -> None:
   # A stop token decides when a response ends, not what is compiled, so any id will do.
   engine = build_engine(config, shape, max_prompt=config.data.max_prompt_tokens, stops=(0,))

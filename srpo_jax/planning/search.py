@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from srpo_jax.config import Config
 from srpo_jax.model.attention import LANES
-from srpo_jax.model.qwen2 import Qwen2Config
+from srpo_jax.model.transformer import TransformerConfig
 from srpo_jax.planning import analytic
 from srpo_jax.planning.chips import Topology
 from srpo_jax.planning.phases import Step, estimate
@@ -38,7 +38,7 @@ class Candidate:
     return " ".join(f"--config.{name}={value}" for name, value in values.items())
 
 
-def candidates(config: Config, shape: Qwen2Config, chips: int) -> Iterator[Config]:
+def candidates(config: Config, shape: TransformerConfig, chips: int) -> Iterator[Config]:
   """Yields the config with every mesh of `chips` chips that divides the model, and the slots and rows to try."""
   for data, fsdp, tensor in analytic.meshes(shape, chips):
     for slots in analytic.slots_for(config, data * fsdp):
@@ -51,7 +51,7 @@ def candidates(config: Config, shape: Qwen2Config, chips: int) -> Iterator[Confi
         )
 
 
-def rank(config: Config, shape: Qwen2Config, topology: Topology, lengths: Lengths) -> list[Candidate]:
+def rank(config: Config, shape: TransformerConfig, topology: Topology, lengths: Lengths) -> list[Candidate]:
   """Returns the candidates that fit by the closed form, fastest first.
 
   Raises:

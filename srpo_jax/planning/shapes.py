@@ -8,7 +8,7 @@ or epsilon, which changes no program.
 import re
 from pathlib import Path
 
-from srpo_jax.model.qwen2 import Qwen2Config
+from srpo_jax.model.transformer import TransformerConfig
 from srpo_jax.utils.errors import InputError
 
 # size -> hidden, layers, heads, key/value heads, intermediate, vocabulary, rms_norm_eps, tied
@@ -23,7 +23,7 @@ _PUBLISHED: dict[str, tuple[int, int, int, int, int, int, float, bool]] = {
 }
 
 
-def published_shape(name: str) -> Qwen2Config | None:
+def published_shape(name: str) -> TransformerConfig | None:
   """Returns the shape of a published model by its name, such as `Qwen/Qwen2.5-32B` or `Qwen2.5-Math-7B-Instruct`.
 
   Only the last part of a path counts. Returns None for other names.
@@ -32,7 +32,7 @@ def published_shape(name: str) -> Qwen2Config | None:
   if found is None or found[1] not in _PUBLISHED:
     return None
   hidden, layers, heads, kv_heads, intermediate, vocabulary, eps, tied = _PUBLISHED[found[1]]
-  return Qwen2Config(
+  return TransformerConfig(
     vocab_size=vocabulary,
     hidden_size=hidden,
     intermediate_size=intermediate,
@@ -51,7 +51,7 @@ def known_names() -> str:
   return ", ".join(f"Qwen/Qwen2.5-{size}" for size in _PUBLISHED) + " (or Math, Coder, Instruct)"
 
 
-def n_parameters(shape: Qwen2Config) -> int:
+def n_parameters(shape: TransformerConfig) -> int:
   """Returns the number of parameters. A tied head counts once."""
   c = shape
   attention = c.hidden_size * c.head_dim * 2 * (c.num_attention_heads + c.num_key_value_heads)
@@ -61,7 +61,7 @@ def n_parameters(shape: Qwen2Config) -> int:
   return c.num_hidden_layers * layer + vocabulary + c.hidden_size
 
 
-def n_matmul_parameters(shape: Qwen2Config) -> int:
+def n_matmul_parameters(shape: TransformerConfig) -> int:
   """Returns the number of parameters in matrix products with every token.
 
   Counts no embedding, norm or bias, and the head once, tied or not.
@@ -71,7 +71,7 @@ def n_matmul_parameters(shape: Qwen2Config) -> int:
   return c.num_hidden_layers * (attention + 3 * c.hidden_size * c.intermediate_size) + c.vocab_size * c.hidden_size
 
 
-def model_shape(path: str) -> Qwen2Config:
+def model_shape(path: str) -> TransformerConfig:
   """Returns the shape of the Hugging Face folder `path` if it exists, else of the published model of that name.
 
   Raises:

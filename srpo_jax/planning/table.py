@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from srpo_jax.config import Config
-from srpo_jax.model.qwen2 import Qwen2Config
+from srpo_jax.model.transformer import TransformerConfig
 from srpo_jax.planning import memory, traffic
 from srpo_jax.planning.chips import GIB, Topology
 from srpo_jax.planning.phases import Step
@@ -20,7 +20,7 @@ class Plan:
 
   config: Config
   topology: Topology
-  shape: Qwen2Config
+  shape: TransformerConfig
   mesh: tuple[int, int, int]
   programs: Mapping[str, Program]
   workload: Workload

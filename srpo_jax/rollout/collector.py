@@ -9,8 +9,8 @@ import numpy as np
 
 from srpo_jax.algorithm.history import Outcome, outcome
 from srpo_jax.data.encoded import Prompt
-from srpo_jax.model.qwen2 import Params
 from srpo_jax.model.sampling import Purpose, prompt_key
+from srpo_jax.model.transformer import Params
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.sampler import GroupRequest, sample_groups

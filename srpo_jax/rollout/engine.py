@@ -16,8 +16,8 @@ from jaxtyping import Int, Key
 from srpo_jax.model import decode
 from srpo_jax.model.attention import bucket
 from srpo_jax.model.decode import DecodeState, Prefix
-from srpo_jax.model.qwen2 import Params, Qwen2Config
 from srpo_jax.model.sharding import SERVING_RULES, constrain, constrain_params
+from srpo_jax.model.transformer import Params, TransformerConfig
 from srpo_jax.utils.arrays import Array
 
 
@@ -47,7 +47,7 @@ class InProcessEngine:
 
   def __init__(
     self,
-    config: Qwen2Config,
+    config: TransformerConfig,
     *,
     slots: int,
     max_prompt: int,

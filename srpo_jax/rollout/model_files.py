@@ -8,7 +8,7 @@ from typing import Any
 from srpo_jax.data.encoded import load_tokenizer, stop_tokens
 from srpo_jax.data.prompt_set import PromptSet
 from srpo_jax.model import hf
-from srpo_jax.model.qwen2 import Qwen2Config
+from srpo_jax.model.transformer import TransformerConfig
 from srpo_jax.utils.errors import InputError
 
 
@@ -22,7 +22,7 @@ class ModelFiles:
   """
 
   folder: Path
-  config: Qwen2Config
+  config: TransformerConfig
   tokenizer: Any
   stop_tokens: tuple[int, ...]
 

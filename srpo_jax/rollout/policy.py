@@ -10,8 +10,8 @@ import jax.numpy as jnp
 
 from srpo_jax.config import Config, read_config
 from srpo_jax.model import hf
-from srpo_jax.model.qwen2 import Params
 from srpo_jax.model.sharding import param_shardings
+from srpo_jax.model.transformer import Params
 from srpo_jax.training.checkpoint import Checkpoints
 from srpo_jax.utils.digests import files_digest
 from srpo_jax.utils.paths import local_copy

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int, Key
 
 from srpo_jax.model.decode import Prefix
-from srpo_jax.model.qwen2 import Params
+from srpo_jax.model.transformer import Params
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.types import Rollout
 from srpo_jax.utils.arrays import Array

@@ -39,8 +39,8 @@ with quiet_imports():
   from jetstream.core import orchestrator
 
 from srpo_jax.model.decode import DecodeState
-from srpo_jax.model.qwen2 import Params
 from srpo_jax.model.sharding import on_mesh
+from srpo_jax.model.transformer import Params
 from srpo_jax.rollout.jetstream_engine import JetStreamEngine
 from srpo_jax.rollout.sampler import round_up
 from srpo_jax.serving.active_request import Piece, Request

@@ -22,8 +22,8 @@ from srpo_jax.data.dataset import SetProblems, open_problem_sets, set_name
 from srpo_jax.data.encoded import Prompt
 from srpo_jax.data.prompt_set import PromptSet, PromptSets, Selection
 from srpo_jax.model import hf
-from srpo_jax.model.qwen2 import Params, Qwen2Config
 from srpo_jax.model.sharding import make_mesh, on_mesh, param_shardings
+from srpo_jax.model.transformer import Params, TransformerConfig
 from srpo_jax.rewards.pool import default_workers
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.rewards.user_judge import parse_judges
@@ -225,7 +225,7 @@ def build_scorer(config: Config) -> Scorer:
 
 
 def build_engine(
-  config: Config, model_config: Qwen2Config, *, max_prompt: int, stops: tuple[int, ...], top_p: float = 1.0
+  config: Config, model_config: TransformerConfig, *, max_prompt: int, stops: tuple[int, ...], top_p: float = 1.0
 ) -> InProcessEngine:
   """Returns the engine for the config's backend, for prompts of up to `max_prompt` tokens."""
   engine_type = InProcessEngine
@@ -275,7 +275,7 @@ def build_sampler(
   )
 
 
-def build_learner(config: Config, model_config: Qwen2Config) -> Learner:
+def build_learner(config: Config, model_config: TransformerConfig) -> Learner:
   """Returns the compiled programs of the update for a model."""
   optimizer = make_optimizer(**dataclasses.asdict(config.optimizer))
   options = LearnerOptions(

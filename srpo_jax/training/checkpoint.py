@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from srpo_jax.model.qwen2 import Params
+from srpo_jax.model.transformer import Params
 from srpo_jax.training.learner import TrainState
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.paths import as_path, is_local

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from srpo_jax.data.encoded import Prompt
-from srpo_jax.model.qwen2 import Params
 from srpo_jax.model.sampling import Purpose
+from srpo_jax.model.transformer import Params
 from srpo_jax.rollout.collector import Group, RolloutSampler
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from srpo_jax.config import read_config
-from srpo_jax.model import hf, hf_export, qwen2
+from srpo_jax.model import hf, hf_export, transformer
 from srpo_jax.training.checkpoint import Checkpoints
 from srpo_jax.training.stored_params import StoredParams
 from srpo_jax.utils.errors import InputError
@@ -33,7 +33,9 @@ class Exported:
   size: int
 
 
-def open_checkpoint(workdir: Path, step: int | None) -> tuple[Checkpoints, int, qwen2.Qwen2Config, qwen2.Params]:
+def open_checkpoint(
+  workdir: Path, step: int | None
+) -> tuple[Checkpoints, int, transformer.TransformerConfig, transformer.Params]:
   """Returns a run's checkpoints, the step (the last one for None), the model's shape and its parameters' shapes.
 
   Raises:
@@ -50,7 +52,9 @@ def open_checkpoint(workdir: Path, step: int | None) -> tuple[Checkpoints, int, 
   return checkpoints, step, model_config, hf.param_shapes(model_config, jnp.dtype(config.model.param_dtype))
 
 
-def load_policy(workdir: str | Path, step: int | None = None) -> tuple[qwen2.Params, qwen2.Qwen2Config, int]:
+def load_policy(
+  workdir: str | Path, step: int | None = None
+) -> tuple[transformer.Params, transformer.TransformerConfig, int]:
   """Returns the parameters of a run's checkpoint, in this process's memory, the model's shape and the step.
 
   Raises:

@@ -16,9 +16,9 @@ import optax
 from jaxtyping import Bool, Float, Int
 
 from srpo_jax.algorithm.loss import Loss, LossInputs, needs_reference, policy_loss
-from srpo_jax.model import qwen2
-from srpo_jax.model.qwen2 import Params, Qwen2Config
+from srpo_jax.model import transformer
 from srpo_jax.model.sharding import constrain, constrain_params
+from srpo_jax.model.transformer import Params, TransformerConfig
 from srpo_jax.utils.arrays import Array
 
 
@@ -94,7 +94,7 @@ def target_logprobs(
   rows, length = target.shape
   chunk = min(chunk, length)
   padding = -length % chunk
-  head = qwen2.gather_head(params)
+  head = transformer.gather_head(params)
 
   def chunks(x: Array) -> Array:
     x = jnp.pad(x, [(0, 0), (0, padding)] + [(0, 0)] * (x.ndim - 2))
@@ -102,7 +102,7 @@ def target_logprobs(
 
   @jax.checkpoint
   def one(hidden: Array, target: Array) -> tuple[Array, Array]:
-    logits = qwen2.logits(head, hidden) / temperature
+    logits = transformer.logits(head, hidden) / temperature
     total = jax.nn.logsumexp(logits, axis=-1)
     logprob = jnp.take_along_axis(logits, target[..., None], axis=-1)[..., 0] - total
     fixed = jax.lax.stop_gradient(logits)
@@ -115,11 +115,11 @@ def target_logprobs(
 
 
 def batch_logprobs(
-  params: Params, config: Qwen2Config, options: LearnerOptions, batch: MicroBatch
+  params: Params, config: TransformerConfig, options: LearnerOptions, batch: MicroBatch
 ) -> tuple[Float[Array, " B R"], Float[Array, " B R"]]:
   """Returns the trainer's log-probabilities and entropies at a micro-batch's targets."""
   batch = MicroBatch(*(constrain(x, "batch", "length") for x in batch))
-  hidden = qwen2.forward(
+  hidden = transformer.forward(
     params, config, batch.tokens, batch.positions, batch.segments, dtype=options.dtype, remat=options.remat
   )
   hidden = jnp.take_along_axis(hidden, batch.source[..., None], axis=1)
@@ -132,7 +132,7 @@ def micro_batch_loss(
   n_tokens: Array,
   n_responses: Array,
   *,
-  config: Qwen2Config,
+  config: TransformerConfig,
   options: LearnerOptions,
 ) -> tuple[Float[Array, ""], Stats]:
   """Returns the micro-batch's share of the whole batch's loss, and its Stats."""
@@ -169,7 +169,7 @@ def loss_function(options: LearnerOptions) -> Loss:
 class Learner:
   """Compiled programs of the update, for one model and one optimizer."""
 
-  def __init__(self, config: Qwen2Config, optimizer: optax.GradientTransformation, options: LearnerOptions):
+  def __init__(self, config: TransformerConfig, optimizer: optax.GradientTransformation, options: LearnerOptions):
     self.options = options
     self.needs_reference = needs_reference(loss_function(options))
     loss = functools.partial(micro_batch_loss, config=config, options=options)

@@ -16,8 +16,8 @@ from srpo_jax.algorithm.stages import Position
 from srpo_jax.config import Config
 from srpo_jax.data.encoded import Prompt
 from srpo_jax.data.prompt_set import PromptSets
-from srpo_jax.model.qwen2 import Params
 from srpo_jax.model.sampling import Purpose
+from srpo_jax.model.transformer import Params
 from srpo_jax.rollout.collector import Group, RolloutSampler, by_domain, response_rows
 from srpo_jax.training.build import shows_progress
 from srpo_jax.training.eval import evaluate

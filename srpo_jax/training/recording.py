@@ -16,7 +16,7 @@ from srpo_jax.config import read_config
 from srpo_jax.data.dataset import column, open_problem_sets
 from srpo_jax.data.encoded import Prompt, encode_prompt, load_tokenizer
 from srpo_jax.model import hf
-from srpo_jax.model.qwen2 import Params
+from srpo_jax.model.transformer import Params
 from srpo_jax.rollout.collector import Group, request_of
 from srpo_jax.rollout.policy import over_mesh
 from srpo_jax.training.batch import make_micro_batches

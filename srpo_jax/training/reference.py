@@ -8,13 +8,15 @@ import jax.numpy as jnp
 
 from srpo_jax.config import Config
 from srpo_jax.model import hf
-from srpo_jax.model.qwen2 import Params, Qwen2Config
+from srpo_jax.model.transformer import Params, TransformerConfig
 from srpo_jax.training.checkpoint import Checkpoints
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.paths import as_path
 
 
-def load_reference(config: Config, base: Path | None, model_config: Qwen2Config, run_start: int, like: Any) -> Params:
+def load_reference(
+  config: Config, base: Path | None, model_config: TransformerConfig, run_start: int, like: Any
+) -> Params:
   """Loads the parameters that the run began from. They are reloaded at every start, so the workdir stores no copy.
 
   Args:

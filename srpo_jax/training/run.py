@@ -12,8 +12,8 @@ import jax
 from srpo_jax.algorithm.stages import Position
 from srpo_jax.config import Config, check_same_run, to_json
 from srpo_jax.model import hf
-from srpo_jax.model.qwen2 import Params
 from srpo_jax.model.sharding import param_shardings
+from srpo_jax.model.transformer import Params
 from srpo_jax.training.build import base_folder, build, param_shapes
 from srpo_jax.training.checkpoint import Checkpoints
 from srpo_jax.training.learner import TrainState

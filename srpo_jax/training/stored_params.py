@@ -9,7 +9,7 @@ import numpy as np
 import tensorstore as ts
 
 from srpo_jax.model.hf_tensors import Slot
-from srpo_jax.model.qwen2 import Params
+from srpo_jax.model.transformer import Params
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import read_json
 

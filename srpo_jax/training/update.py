@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from srpo_jax.config import Config, TrainConfig
-from srpo_jax.model.qwen2 import Params
 from srpo_jax.model.sampling import Purpose
+from srpo_jax.model.transformer import Params
 from srpo_jax.rollout.collector import Group, rewards_of
 from srpo_jax.training.batch import Response, make_micro_batches, pack_micro_batches
 from srpo_jax.training.build import Advantage

@@ -25,7 +25,7 @@ from srpo_jax.data.encoded import load_tokenizer
 from srpo_jax.data.toy import arithmetic as synthetic
 from srpo_jax.data.toy import arithmetic_traces, expression, programs, wording
 from srpo_jax.data.toy import tokenizer as tiny_tokenizer
-from srpo_jax.model import hf, hf_export, qwen2
+from srpo_jax.model import hf, hf_export, transformer
 from srpo_jax.training import batch as batches
 from srpo_jax.training import learner
 from srpo_jax.training.batch import make_micro_batches
@@ -63,7 +63,7 @@ def tiny_base(
   """
   given = dict(locals())
   toys = (synthetic, arithmetic_traces, expression, wording, programs, tiny_tokenizer)
-  modules = (*toys, prompts, qwen2, learner, loss, batches, sys.modules[__name__])
+  modules = (*toys, prompts, transformer, learner, loss, batches, sys.modules[__name__])
   sources = [inspect.getsource(module) for module in modules]
   name = hashlib.sha256(json.dumps([given, sources]).encode()).hexdigest()[:16]
   folder = cache_dir() / f"tiny-base-{name}"
@@ -75,7 +75,7 @@ def tiny_base(
     tiny_tokenizer.build_tokenizer(partial)
     _write_model_config(partial, hidden_size, intermediate_size, layers, heads, kv_heads)
     config = hf.read_config(partial)
-    params = qwen2.init_params(config, jax.random.key(seed))
+    params = transformer.init_params(config, jax.random.key(seed))
     params = _supervise(
       params, config, partial, steps=steps, batch=batch, learning_rate=learning_rate, code=code, seed=seed
     )
@@ -89,7 +89,7 @@ def tiny_base(
 
 def tiny_base_shape(
   *, hidden_size: int, intermediate_size: int, layers: int, heads: int, kv_heads: int, **training: object
-) -> qwen2.Qwen2Config:
+) -> transformer.TransformerConfig:
   """Returns the shape of the base model that `tiny_base` makes from the same arguments, without training it."""
   with tempfile.TemporaryDirectory() as folder:
     tiny_tokenizer.build_tokenizer(Path(folder))
@@ -121,8 +121,8 @@ def _write_model_config(folder: Path, hidden: int, intermediate: int, layers: in
 
 
 def _supervise(
-  params: qwen2.Params,
-  config: qwen2.Qwen2Config,
+  params: transformer.Params,
+  config: transformer.TransformerConfig,
   folder: Path,
   *,
   steps: int,
@@ -130,7 +130,7 @@ def _supervise(
   learning_rate: float,
   code: float,
   seed: int,
-) -> qwen2.Params:
+) -> transformer.Params:
   """Maximises the likelihood of traces given their prompts. The policy loss with advantage 1 has this gradient."""
   tokenizer = load_tokenizer(folder)
   rng = np.random.default_rng(seed)

@@ -9,7 +9,7 @@ import pytest
 from configs import tiny
 from srpo_jax.cli.config_flags import fields_help, load_config, parse_config
 from srpo_jax.config import Config, make_config
-from srpo_jax.model.qwen2 import REMAT_POLICIES
+from srpo_jax.model.transformer import REMAT_POLICIES
 from srpo_jax.rewards.format import VALIDATORS
 from srpo_jax.sandbox.tiers import TIERS
 from srpo_jax.utils import fields

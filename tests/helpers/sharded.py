@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from srpo_jax.model import attention, hf, qwen2
+from srpo_jax.model import attention, hf, transformer
 from srpo_jax.model.kernels.splash import splash_attention
 from srpo_jax.model.sampling import Purpose, prompt_key, uniforms
 from srpo_jax.model.sharding import SERVING_RULES, make_mesh, param_shardings
@@ -53,8 +53,8 @@ def on_eight_devices(case: str, **arguments):
 
 def make_model(*, tied: bool, heads: int = 8, kv_heads: int = 2, layers: int = 2):
   """Makes a model that every mesh of eight devices divides, with weights and biases large enough to matter."""
-  config = qwen2.Qwen2Config(64, 32, 48, layers, heads, kv_heads, 8, 1e4, 1e-6, tied)
-  params = qwen2.init_params(config, jax.random.key(0))
+  config = transformer.TransformerConfig(64, 32, 48, layers, heads, kv_heads, 8, 1e4, 1e-6, tied)
+  params = transformer.init_params(config, jax.random.key(0))
   leaves, tree = jax.tree.flatten(params)
   keys = jax.random.split(jax.random.key(1), len(leaves))
   noise = [0.2 * jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
@@ -202,8 +202,8 @@ def edge_distance(config, params, rollout, at, key=None):
   The CDF comes from the full forward pass.
   """
   row = np.concatenate([rollout.prompt_tokens, rollout.tokens[:at]])[None]
-  hidden = qwen2.forward(params, config, row, np.arange(row.shape[1])[None], np.ones_like(row))
-  p = np.asarray(jax.nn.softmax(qwen2.logits(params, hidden)[0, -1]), np.float64)
+  hidden = transformer.forward(params, config, row, np.arange(row.shape[1])[None], np.ones_like(row))
+  p = np.asarray(jax.nn.softmax(transformer.logits(params, hidden)[0, -1]), np.float64)
   key = prompt_key(7, Purpose.TRAIN, 0, rollout.prompt_id) if key is None else key
   key = jax.random.fold_in(key, rollout.sample)
   u, upper = float(uniforms(key[None], np.array([at]))[0]), np.cumsum(p)

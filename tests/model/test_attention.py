@@ -1,4 +1,4 @@
-"""Compares every attention implementation with XLA's. test_qwen2.py compares XLA's with transformers."""
+"""Compares every attention implementation with XLA's. test_transformer.py compares XLA's with transformers."""
 
 import functools
 import re
@@ -10,7 +10,7 @@ import pytest
 from jax._src.cudnn import fused_attention_stablehlo  # its checks of the GPU are patched, since there is no GPU here
 from jax.sharding import AbstractDevice
 
-from srpo_jax.model import attention, decode, qwen2
+from srpo_jax.model import attention, decode, transformer
 from srpo_jax.model.attention import cached_attention, xla_attention, xla_cached_attention
 from srpo_jax.model.kernels import cudnn
 from srpo_jax.model.kernels.paged import PAGE, paged_attention
@@ -61,14 +61,14 @@ def test_splash_in_bf16_is_as_accurate_as_xla():
 @pytest.mark.slow  # 25 s
 def test_model_gradient_with_splash_equals_xla():
   """Covers the scan over layers and the forward pass that remat repeats."""
-  config = qwen2.Qwen2Config(64, 32, 48, 5, 4, 2, 16, 1e4, 1e-6, True)
-  params = qwen2.init_params(config, jax.random.key(0))
+  config = transformer.TransformerConfig(64, 32, 48, 5, 4, 2, 16, 1e4, 1e-6, True)
+  params = transformer.init_params(config, jax.random.key(0))
   segments = hostile_segments(140)
   tokens = np.random.default_rng(0).integers(0, 64, segments.shape).astype(np.int32)
 
   def gradient():
     def loss(params):
-      hidden = qwen2.forward(params, config, tokens, jnp.arange(140)[None] + 0 * tokens, segments, remat="full")
+      hidden = transformer.forward(params, config, tokens, jnp.arange(140)[None] + 0 * tokens, segments, remat="full")
       return jnp.sum(jnp.where(segments[..., None] > 0, hidden, 0) * jnp.sin(jnp.arange(32)))
 
     return jax.jit(jax.grad(loss))(params)
@@ -134,8 +134,8 @@ def test_buckets(needed, size):
 
 
 def test_on_a_gpu_no_position_past_the_bucket_is_read():
-  config = qwen2.Qwen2Config(64, 32, 48, 2, 4, 2, 8, 1e4, 1e-6, True)
-  params = qwen2.init_params(config, jax.random.key(0))
+  config = transformer.TransformerConfig(64, 32, 48, 2, 4, 2, 8, 1e4, 1e-6, True)
+  params = transformer.init_params(config, jax.random.key(0))
   engine = InProcessEngine(config, slots=2, max_prompt=8, max_new=692, chunk=4, stop_tokens=())
 
   def chunks(poison):
@@ -274,8 +274,8 @@ def greedy(config, params, slots=2):
 
 def test_decoding_by_kernels_over_one_cache_of_all_layers():
   """Compares the TPU's way with the CPU's: splash prefill, and a loop over layers with paged, padded heads."""
-  config = qwen2.Qwen2Config(128, 64, 96, 2, 6, 2, 16, 1e4, 1e-6, False)
-  params = qwen2.init_params(config, jax.random.key(0))
+  config = transformer.TransformerConfig(128, 64, 96, 2, 6, 2, 16, 1e4, 1e-6, False)
+  params = transformer.init_params(config, jax.random.key(0))
   params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params)
   kind, tokens, logprobs = greedy(config, params)
   assert kind is list

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from srpo_jax.model import decode, qwen2
+from srpo_jax.model import decode, transformer
 
 SLOTS, PROMPT, NEW, CHUNK = 256, 8, 12, 5
 PROMPT_TOKENS = np.array([9, 30, 77, 120, 5], np.int32)
@@ -55,8 +55,8 @@ def full_logprobs(model, responses, temperature=1.0):
   config, params = model
   rows = np.array([[*PROMPT_TOKENS, *r] for r in responses], np.int32)
   positions = np.tile(np.arange(rows.shape[1], dtype=np.int32), (len(rows), 1))
-  hidden = qwen2.forward(params, config, rows, positions, np.ones_like(rows))
-  return jax.nn.log_softmax(qwen2.logits(params, hidden) / temperature)[:, len(PROMPT_TOKENS) - 1 : -1]
+  hidden = transformer.forward(params, config, rows, positions, np.ones_like(rows))
+  return jax.nn.log_softmax(transformer.logits(params, hidden) / temperature)[:, len(PROMPT_TOKENS) - 1 : -1]
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])

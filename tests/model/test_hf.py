@@ -10,7 +10,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from srpo_jax.model import hf, hf_export, hf_tensors, qwen2
+from srpo_jax.model import hf, hf_export, hf_tensors, transformer
 from srpo_jax.model.safetensors_writer import write_safetensors
 from srpo_jax.training.stored_params import StoredParams
 from srpo_jax.utils.errors import InputError
@@ -22,8 +22,8 @@ def logits(folder):
   config = hf.read_config(folder)
   tokens = np.arange(40, 51, dtype=np.int32)[None]
   positions = np.arange(11, dtype=np.int32)[None]
-  hidden = qwen2.forward(hf.load_params(folder, config), config, tokens, positions, np.ones_like(tokens))
-  return np.asarray(qwen2.logits(hf.load_params(folder, config), hidden))[0]
+  hidden = transformer.forward(hf.load_params(folder, config), config, tokens, positions, np.ones_like(tokens))
+  return np.asarray(transformer.logits(hf.load_params(folder, config), hidden))[0]
 
 
 def theirs(folder):
@@ -299,5 +299,5 @@ def test_one_file_beside_an_index_of_others_is_refused(checkpoint, tmp_path):
 
 def test_our_random_parameters_have_the_loaded_shape(checkpoint):
   config = hf.read_config(checkpoint)
-  ours, loaded = qwen2.init_params(config, jax.random.key(0)), hf.load_params(checkpoint, config)
+  ours, loaded = transformer.init_params(config, jax.random.key(0)), hf.load_params(checkpoint, config)
   assert jax.tree.map(lambda x: x.shape, ours) == jax.tree.map(lambda x: x.shape, loaded)

@@ -5,7 +5,7 @@ import pytest
 from jax.sharding import AbstractMesh
 from jax.sharding import PartitionSpec as P
 
-from srpo_jax.model import qwen2
+from srpo_jax.model import transformer
 from srpo_jax.model.sharding import (
   MESH_AXES,
   PARAM_AXES,
@@ -89,7 +89,9 @@ def test_without_a_mesh_nothing_changes(model):
   assert constrain(params["embed"], "vocab", "embed") is params["embed"]
   for before, after in zip(jax.tree.leaves(params), jax.tree.leaves(constrain_params(params)), strict=True):
     assert before is after
-  text = jax.jit(lambda p, t: qwen2.forward(p, config, t, t, t)).lower(params, jax.numpy.ones((2, 4), int)).as_text()
+  text = (
+    jax.jit(lambda p, t: transformer.forward(p, config, t, t, t)).lower(params, jax.numpy.ones((2, 4), int)).as_text()
+  )
   assert "sharding_constraint" not in text
 
 

@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from srpo_jax.model import attention, decode, qwen2
+from srpo_jax.model import attention, decode, transformer
 from srpo_jax.model.sharding import SERVING_RULES
 from tests.helpers.kernels import abstract, abstract_params, topology_mesh, without_compilation_cache
 
 LENGTH = 384  # tokens of a row; the model has no other axis of this size
-CONFIG = qwen2.Qwen2Config(512, 256, 640, 5, 4, 2, 64, 1e4, 1e-6, False)
+CONFIG = transformer.TransformerConfig(512, 256, 640, 5, 4, 2, 64, 1e4, 1e-6, False)
 # Neither the layers' weights nor a cache of this model fit into on-chip memory, where copies would go unseen.
-LARGE = qwen2.Qwen2Config(512, 1024, 4096, 12, 8, 2, 64, 1e4, 1e-6, False)
+LARGE = transformer.TransformerConfig(512, 1024, 4096, 12, 8, 2, 64, 1e4, 1e-6, False)
 SLOTS, POSITIONS = 16, 16_384
 
 
@@ -28,14 +28,14 @@ def mesh():
 
 
 def shapes(config=CONFIG):
-  return jax.eval_shape(lambda: qwen2.init_params(config, jax.random.key(0)))
+  return jax.eval_shape(lambda: transformer.init_params(config, jax.random.key(0)))
 
 
 def gradient_program(mesh) -> str:
   """Compiles the gradient of a sum of hidden states with training's rematerialisation. Returns its HLO text."""
 
   def loss(params, tokens):
-    hidden = qwen2.forward(params, CONFIG, tokens, tokens, tokens, dtype=jnp.bfloat16, remat="full")
+    hidden = transformer.forward(params, CONFIG, tokens, tokens, tokens, dtype=jnp.bfloat16, remat="full")
     return jnp.sum(hidden.astype(jnp.float32))
 
   tokens = abstract(jax.ShapeDtypeStruct((4, LENGTH), jnp.int32), mesh, "batch", "length")

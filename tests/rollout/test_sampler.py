@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jetstream.engine import engine_api
 
-from srpo_jax.model import qwen2
+from srpo_jax.model import transformer
 from srpo_jax.model.sampling import Purpose, prompt_key, uniforms
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.jetstream_engine import JetStreamEngine
@@ -49,8 +49,8 @@ def boundary_distance(model, rollout, at, token):
   """
   config, params = model
   row = np.concatenate([rollout.prompt_tokens, rollout.tokens[:at]])[None]
-  hidden = qwen2.forward(params, config, row, np.arange(row.shape[1])[None], np.ones_like(row))
-  p = np.asarray(jax.nn.softmax(qwen2.logits(params, hidden)[0, -1]), np.float64)
+  hidden = transformer.forward(params, config, row, np.arange(row.shape[1])[None], np.ones_like(row))
+  p = np.asarray(jax.nn.softmax(transformer.logits(params, hidden)[0, -1]), np.float64)
   key = jax.random.fold_in(prompt_key(7, Purpose.TRAIN, 2, rollout.prompt_id), rollout.sample)
   u = float(uniforms(key[None], np.array([at]))[0])
   upper = np.cumsum(p)

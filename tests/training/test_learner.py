@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from srpo_jax.model import qwen2
+from srpo_jax.model import transformer
 from srpo_jax.training.batch import make_micro_batches, pack_micro_batches
 from srpo_jax.training.learner import Learner, LearnerOptions, make_optimizer, micro_batch_loss
 from srpo_jax.types import Rollout
@@ -47,8 +47,8 @@ def plain_loss(params, config, rollouts, advantages=ADVANTAGES, temperature=1.0)
   total = 0.0
   for rollout, advantage in zip(rollouts, advantages, strict=True):
     row = jnp.concatenate([rollout.prompt_tokens, rollout.tokens])[None]
-    hidden = qwen2.forward(params, config, row, jnp.arange(row.shape[1])[None], jnp.ones_like(row))
-    logprobs = jax.nn.log_softmax(qwen2.logits(params, hidden)[0] / temperature)
+    hidden = transformer.forward(params, config, row, jnp.arange(row.shape[1])[None], jnp.ones_like(row))
+    logprobs = jax.nn.log_softmax(transformer.logits(params, hidden)[0] / temperature)
     at = len(rollout.prompt_tokens) - 1 + np.arange(len(rollout.tokens))
     total += advantage * logprobs[at, rollout.tokens].sum()
   return -total / n_tokens(rollouts)
@@ -192,15 +192,15 @@ def test_entropy_and_gap_of_the_metrics(model, rollouts):
   entropies, gaps = [], []
   for r in rollouts:
     row = jnp.concatenate([r.prompt_tokens, r.tokens])[None]
-    hidden = qwen2.forward(params, config, row, jnp.arange(row.shape[1])[None], jnp.ones_like(row))
-    logp = np.asarray(jax.nn.log_softmax(qwen2.logits(params, hidden)[0]))[len(r.prompt_tokens) - 1 : -1]
+    hidden = transformer.forward(params, config, row, jnp.arange(row.shape[1])[None], jnp.ones_like(row))
+    logp = np.asarray(jax.nn.log_softmax(transformer.logits(params, hidden)[0]))[len(r.prompt_tokens) - 1 : -1]
     entropies += (-(np.exp(logp) * logp).sum(-1)).tolist()
     gaps += np.abs(logp[np.arange(len(r.tokens)), r.tokens] - r.logprobs).tolist()
   assert metrics.entropy == pytest.approx(np.mean(entropies), rel=1e-4)
   np.testing.assert_allclose(sorted(metrics.gap), sorted(gaps), atol=1e-4)
 
 
-@pytest.mark.parametrize("remat", list(qwen2.REMAT_POLICIES))
+@pytest.mark.parametrize("remat", list(transformer.REMAT_POLICIES))
 def test_no_array_of_batch_time_vocab_in_the_update(model, rollouts, remat):
   config, params = model
   (batch,) = cut(rollouts, 7)

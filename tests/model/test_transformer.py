@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers
 
-from srpo_jax.model import hf, qwen2
+from srpo_jax.model import hf, transformer
 from tests.helpers.checkpoints import make_checkpoint
 
 SHAPES = {
@@ -26,7 +26,7 @@ def models(request, tmp_path_factory):
 
 
 def logits(params, config, tokens, positions, segments):
-  return np.asarray(qwen2.logits(params, qwen2.forward(params, config, tokens, positions, segments)))
+  return np.asarray(transformer.logits(params, transformer.forward(params, config, tokens, positions, segments)))
 
 
 def theirs_logits(model, tokens):
@@ -72,15 +72,15 @@ def test_packed_segments_do_not_see_each_other(models):
     np.testing.assert_allclose(ours[segments[0] == i + 1], theirs_logits(theirs, text[None])[0], atol=1e-4)
 
 
-@pytest.mark.parametrize("remat", [name for name in qwen2.REMAT_POLICIES if name != "none"])
+@pytest.mark.parametrize("remat", [name for name in transformer.REMAT_POLICIES if name != "none"])
 def test_remat_keeps_the_gradient(models, remat):
   config, params, _ = models
   tokens = np.random.default_rng(3).integers(0, config.vocab_size, (2, 9)).astype(np.int32)
   positions = np.tile(np.arange(9, dtype=np.int32), (2, 1))
 
   def loss(params, policy):
-    hidden = qwen2.forward(params, config, tokens, positions, jnp.ones_like(tokens), remat=policy)
-    return jnp.sum(jax.nn.log_softmax(qwen2.logits(params, hidden))[..., 0])
+    hidden = transformer.forward(params, config, tokens, positions, jnp.ones_like(tokens), remat=policy)
+    return jnp.sum(jax.nn.log_softmax(transformer.logits(params, hidden))[..., 0])
 
   plain, again = (jax.grad(loss)(params, policy) for policy in ("none", remat))
   for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(again), strict=True):

@@ -32,7 +32,7 @@ REMAT_POLICIES: dict[str, Any] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Qwen2Config:
+class TransformerConfig:
   """Shape of a Qwen2 model, with the field names of its Hugging Face config."""
 
   vocab_size: int
@@ -84,7 +84,7 @@ class RMSNorm(nn.Module):
 class Block(nn.Module):
   """One layer. `attend` decides which keys and values a query sees: those of its own row, or a cache."""
 
-  config: Qwen2Config
+  config: TransformerConfig
 
   @nn.compact
   def __call__(self, x: Array, positions: Array, attend: Attend, given: Any) -> tuple[Array, Any]:
@@ -115,7 +115,7 @@ class Block(nn.Module):
     return constrain(x + linear(hidden, down), "batch", "length", "features"), kept
 
 
-def init_params(config: Qwen2Config, key: Array) -> Params:
+def init_params(config: TransformerConfig, key: Array) -> Params:
   """Returns random fp32 parameters: embed [V M], layers (each leaf [L ...]), final_norm [M], head [M V] if untied."""
   c = config
   embed_key, layers_key, head_key = jax.random.split(key, 3)
@@ -135,7 +135,7 @@ def init_params(config: Qwen2Config, key: Array) -> Params:
   return params
 
 
-def unstack_layers(params: Params, config: Qwen2Config) -> list[Params]:
+def unstack_layers(params: Params, config: TransformerConfig) -> list[Params]:
   """Returns the layers as a list, for programs that visit each layer many times.
 
   A scan would slice the stack at every visit.
@@ -157,7 +157,7 @@ def embed(params: Params, tokens: Int[Array, " *batch"], dtype: Any) -> Float[Ar
 
 def apply_layers(
   params: Params,
-  config: Qwen2Config,
+  config: TransformerConfig,
   x: Float[Array, " B T M"],
   positions: Int[Array, " B T"],
   attend: Attend,
@@ -181,13 +181,13 @@ def apply_layers(
 
 
 def apply_layer(
-  layer_params: Params, config: Qwen2Config, x: Array, positions: Array, attend: Attend, given: Any
+  layer_params: Params, config: TransformerConfig, x: Array, positions: Array, attend: Attend, given: Any
 ) -> tuple[Array, Any]:
   """Applies one block, whose parameters come from `unstack_layers`. Returns the output and the values `attend` kept."""
   return Block(config).apply({"params": layer_params}, x, positions, attend, given)
 
 
-def final_norm(params: Params, config: Qwen2Config, x: Float[Array, " *batch M"]) -> Float[Array, " *batch M"]:
+def final_norm(params: Params, config: TransformerConfig, x: Float[Array, " *batch M"]) -> Float[Array, " *batch M"]:
   """Applies the RMSNorm before the head."""
   return cast(Array, RMSNorm(config.rms_norm_eps).apply({"params": {"weight": params["final_norm"]}}, x))
 
@@ -214,7 +214,7 @@ def logits(params: Params, hidden: Float[Array, " *batch M"]) -> Float[Array, " 
 
 def forward(
   params: Params,
-  config: Qwen2Config,
+  config: TransformerConfig,
   tokens: Int[Array, " B T"],
   positions: Int[Array, " B T"],
   segments: Int[Array, " B T"],
