@@ -27,8 +27,8 @@ from srpo_jax.model import hf
 from srpo_jax.model.sampling import Purpose, prompt_key
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.sampler import GroupRequest, round_up, sample_groups
-from srpo_jax.training.batch import make_micro_batches
 from srpo_jax.training.learner import Learner, LearnerOptions, make_optimizer
+from srpo_jax.training.shared_batch import share_micro_batches
 from srpo_jax.utils.cache import enable_compilation_cache
 from srpo_jax.utils.errors import InputError, run_cli
 from srpo_jax.utils.jsonl import is_text, json_rows
@@ -90,9 +90,8 @@ def run(options: argparse.Namespace) -> dict[str, float]:
     rewards = np.array([r.sample % 2 for r in rollouts], np.float64).reshape(options.num_prompts, options.group)
     judged = np.ones_like(rewards, bool)
     advantages = group_advantages(rewards, judged, ~judged)
-    batches = make_micro_batches(
-      list(zip(rollouts, advantages.ravel().tolist(), strict=True)), rows=options.micro_batch, length_bucket=16
-    )
+    responses = list(zip(rollouts, advantages.ravel().tolist(), strict=True))
+    batches = share_micro_batches(responses, rows=options.micro_batch, length_bucket=16, row_multiple=1)
     state, metrics = learner.update(state, batches, sum(len(r.tokens) for r in rollouts), len(rollouts))
     ended = time.perf_counter()
     rows.append((ended - started, generated - started, ended - generated))

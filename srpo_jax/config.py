@@ -26,8 +26,8 @@ from srpo_jax.utils.renamed import current_config
 COLDEST, HOTTEST = 1e-3, 1e3  # outside this range, a logit divided by the temperature may exceed float32
 TEMPERATURES = f"0 (greedy) or {COLDEST:g} to {HOTTEST:g}"
 
-# Fields that may change when a run is resumed: its length, its devices and its records.
-FREE_FIELDS = frozenset({"train.steps", "train.epochs", "train.rollouts"})
+# Fields that may change when a run is resumed: its length, its devices, its records, and how an update is computed.
+FREE_FIELDS = frozenset({"train.steps", "train.epochs", "train.rollouts", "train.share_prompts"})
 FREE_SECTIONS = frozenset({"checkpoint", "log", "mesh"})
 
 
@@ -263,12 +263,20 @@ class TrainConfig:
   steps: int = field(0, "Steps of the run. 0: no limit.", at_least=0)
   epochs: int = field(0, "Epochs of each domain of the stage before the run ends. 0: no limit.", at_least=0)
   rollouts: int = field(0, "Rollouts of the run. 0: no limit.", at_least=0)
-  micro_batch: int = field(64, "Rows whose activations exist at once. A multiple of mesh.data x mesh.fsdp.", above=0)
+  micro_batch: int = field(
+    64,
+    "Responses, or packed rows, whose activations exist at once. A multiple of mesh.data x mesh.fsdp.",
+    above=0,
+  )
   length_bucket: int = field(512, "Rows are padded to multiples of this many tokens.", above=0)
   pack_tokens: int = field(
     0, "Tokens of a row that holds several responses. All rows have one shape. 0: one response per row.", at_least=0
   )
   head_chunk: int = field(64, "Response tokens of a row whose logits exist at once.", above=0)
+  share_prompts: bool = field(
+    True,
+    "The update computes a prompt once for the responses of a row. TPU and GPU kernels repeat it for each response.",
+  )
   skip_zero_advantage: bool = field(
     False, "Responses with zero advantage skip the update's forward pass, but count in the loss's denominator."
   )

@@ -124,7 +124,7 @@ def check_sampling(config: Config, policy: Policy, prompts: Sequence[Prompt], st
     trainer_logprobs(learner, params, make_micro_batches(responses, rows=rows, length_bucket=length))
     for rows in (n_slots["many"], ways)
   )
-  of_run = trainer_logprobs(learner, params, micro_batches(responses, config.train))  # packed if the run packs
+  of_run = trainer_logprobs(learner, params, micro_batches(responses, config))  # packed and shared as in the run
   return [
     check_gap(*of_run, dtype, config.loss.importance_cap > 0),
     check_micro_batch(of_one[0], of_all[0], (ways, n_slots["many"]), dtype),

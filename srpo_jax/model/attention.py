@@ -6,8 +6,8 @@ The devices that the program is compiled for (`target_device`) decide the implem
   over any other cache.
 - NVIDIA GPU: cuDNN (`cudnn.py`) for rows in bf16 or fp16, if a head has at most 128 features, a multiple of 8, and a
   row has an even number of tokens. XLA for all other rows.
-- Any GPU: XLA over a bucket of positions (`bucket`) for decoding.
-- CPU and everything else: XLA over all positions. A bucket would change the last bits of the sums.
+- Any GPU, CPU and everything else: XLA over a bucket of positions (`bucket`) for decoding.
+- CPU and everything else: XLA for rows, which then may share a prompt between responses (`shared_prompts.py`).
 
 Figures behind the choice of pages, from the compiled decode program of 32B for v5p:4x4x4. The mesh is 1 x 8 x 8. Each
 chip holds 128 of the 1,024 slots and, at tensor 8, one key/value head. A slot has 11,264 positions. A chip holds 44 GiB
@@ -43,9 +43,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from srpo_jax.model.kernels.mask import attention_mask
 from srpo_jax.model.kernels.target import target_device
 from srpo_jax.model.sharding import RULES, on_own_shards
+from srpo_jax.model.xla_attention import xla_attention, xla_cached_attention
 from srpo_jax.utils.arrays import Array
 
 Kernel = Callable[[Array, Array, Array, Array], Array]  # same arguments and result as `causal_attention`
@@ -55,7 +55,6 @@ QUERIES = ("batch", "heads", "head_dim")
 CACHE = ("batch", "kv_heads", "length", "head_dim")
 STACKED_CACHE = ("batch", "layer", "kv_heads", "length", "head_dim")
 
-MASKED = -1e30  # finite, so that the softmax of a row of padding stays finite
 SMALLEST_BUCKET = 256  # positions
 LANES = 128  # lanes of a TPU register
 
@@ -89,6 +88,14 @@ def _row_kernel(q: Float[Array, " B T H D"]) -> Kernel | None:
 
     return cudnn_attention if applies(q.shape, q.dtype) else None
   return None
+
+
+def can_share_prompts() -> bool:
+  """Returns True if rows whose responses share a prompt are computed on the target device (shared_prompts.py).
+
+  The kernels of TPU and GPU cannot mask one response from another that has the same prompt.
+  """
+  return target_device().platform not in ("tpu", "gpu")
 
 
 def over_heads(
@@ -128,29 +135,6 @@ def kv_heads_read(heads: int, kv_heads: int, groups: int) -> Int[Array, " n"]:
   if groups % heads == 0:  # all query heads of the device read the same key/value head
     return (first // groups)[None]
   return (first + jnp.arange(heads)) // groups
-
-
-def xla_attention(
-  q: Float[Array, " B T H D"],
-  k: Float[Array, " B T N D"],
-  v: Float[Array, " B T N D"],
-  segments: Int[Array, " B T"],
-) -> Float[Array, " B T H D"]:
-  """Computes `causal_attention` in plain XLA, the reference for the kernels. Its [B, H, T, T] scores are fp32."""
-  batch, length, heads, dim = q.shape
-  kv_heads = k.shape[2]
-  q = q.reshape(batch, length, kv_heads, heads // kv_heads, dim)
-
-  def row(q, k, v, mask):
-    # Heads lead, so that the product is two-dimensional per head. XLA's CPU backend runs that near its matmul rate.
-    # One row at a time keeps the [T, T] scores in cache.
-    q, k, v = (jnp.moveaxis(a, 0, -2) for a in (q, k, v))  # [N, G, T, D], [N, T, D], [N, T, D]
-    scores = jnp.einsum("ngtd,nsd->ngts", q, k, preferred_element_type=jnp.float32) * dim**-0.5
-    weights = jax.nn.softmax(jnp.where(mask, scores, MASKED), axis=-1).astype(v.dtype)
-    return jnp.moveaxis(jnp.einsum("ngts,nsd->ngtd", weights, v), -2, 0)
-
-  out = jax.vmap(row)(q, k, v, attention_mask(segments))
-  return out.reshape(batch, length, heads, dim)
 
 
 def has_paged_kernel(dtype: Any) -> bool:
@@ -206,31 +190,15 @@ def stacked_attention(
 
 
 def bucket(needed: int, positions: int) -> int | None:
-  """Returns the number of cache positions to pass to XLA's attention on a GPU, at least `needed` if the cache has them.
+  """Returns the number of cache positions that the next decode loop works on.
 
-  Returns None on other platforms, which read all positions. Each size doubles the one before, because each size needs
-  its own program and there should be few. The host makes the choice. A choice inside the program would make the host
-  wait for the device at every layer.
+  It is at least `needed`, or all if the cache has fewer. None on a TPU, which works on the whole cache. There are few
+  sizes (256, 384, 512, 768, 1,024, ...), because each size needs its own program. The host makes the choice. A choice
+  inside the program would make the host wait for the device at every layer.
   """
-  if target_device().platform != "gpu":
+  if target_device().platform == "tpu":
     return None
   size = SMALLEST_BUCKET
   while size < needed:
-    size *= 2
+    size += size // 2 if size & (size - 1) == 0 else size // 3
   return min(size, positions)
-
-
-def xla_cached_attention(
-  q: Float[Array, " S H D"],
-  k: Float[Array, " S N T D"],
-  v: Float[Array, " S N T D"],
-  length: Int[Array, " S"],
-) -> Float[Array, " S H D"]:
-  """Computes `cached_attention` in plain XLA over every position of the cache, the reference for the kernels."""
-  slots, heads, dim = q.shape
-  kv_heads, positions = k.shape[1:3]
-  q = q.reshape(slots, kv_heads, heads // kv_heads, dim)
-  scores = jnp.einsum("sngd,sntd->sngt", q, k, preferred_element_type=jnp.float32) * dim**-0.5
-  visible = jnp.arange(positions) < length[:, None, None, None]
-  weights = jax.nn.softmax(jnp.where(visible, scores, MASKED), axis=-1).astype(v.dtype)
-  return jnp.einsum("sngt,sntd->sngd", weights, v).reshape(slots, heads, dim)

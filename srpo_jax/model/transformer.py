@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 
 from srpo_jax.model.attention import causal_attention
 from srpo_jax.model.sharding import constrain
+from srpo_jax.model.shared_prompts import SharedPrompts, shared_prompt_attention
 from srpo_jax.utils.arrays import Array
 
 Params = dict[str, Any]
@@ -219,6 +220,8 @@ def forward(
   positions: Int[Array, " B T"],
   segments: Int[Array, " B T"],
   *,
+  response: Int[Array, " B T"] | None = None,
+  shared: SharedPrompts | None = None,
   dtype: Any = jnp.float32,
   remat: str = "none",
 ) -> Float[Array, " B T M"]:
@@ -227,11 +230,15 @@ def forward(
   Args:
     positions: position of each token within its own sequence, from 0.
     segments: number of the token's sequence within its row, from 1; 0 is padding.
+    response: number of the token's response within its row, from 1; 0 for prompts. Used only with `shared`.
+    shared: layout of rows whose responses share a prompt. None: each sequence is a prompt with one response.
     dtype: dtype of the computation; parameters keep their own.
     remat: key of REMAT_POLICIES, which decides what the backward pass recomputes.
   """
 
   def attend(q: Array, k: Array, v: Array, given: None) -> tuple[Array, None]:
+    if shared is not None:
+      return shared_prompt_attention(q, k, v, segments, response, shared), None
     return causal_attention(q, k, v, segments), None
 
   x, _ = apply_layers(params, config, embed(params, tokens, dtype), positions, attend, remat=remat)

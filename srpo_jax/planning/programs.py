@@ -27,7 +27,7 @@ from srpo_jax.planning.traffic import NOTHING, Counter, Traffic
 from srpo_jax.rollout.sampler import round_up
 from srpo_jax.training.batch import empty_micro_batch
 from srpo_jax.training.build import build_engine, build_learner
-from srpo_jax.training.learner import MicroBatch, TrainState
+from srpo_jax.training.learner import TrainState
 
 MEMORY = ("argument", "output", "alias", "temp", "generated_code", "peak_memory")
 
@@ -222,7 +222,7 @@ def _placement(mesh: Mesh | None) -> Callable[..., Any]:
 def _update(
   compile_: Compiler, learner: Any, params: Any, config: Config, micro_batch: tuple[int, int], place: Callable[..., Any]
 ) -> None:
-  batch = place(MicroBatch(*map(np.asarray, empty_micro_batch(config.train.micro_batch, *micro_batch))))
+  batch = place(empty_micro_batch(config.train.micro_batch, *micro_batch))
   opt_state = compile_("moments", learner._init, params)
   gradients = compile_("zeros", learner._zeros, params)
   if learner.needs_reference:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from srpo_jax.model.shared_prompts import SharedPrompts
 from srpo_jax.rollout.sampler import round_up
 from srpo_jax.training.learner import MicroBatch
 from srpo_jax.types import Rollout
@@ -97,6 +98,7 @@ def _micro_batch(packed: Sequence[Sequence[Response]], rows: int, length: int, t
       batch.tokens[here] = np.concatenate([rollout.prompt_tokens, rollout.tokens])
       batch.positions[here] = np.arange(prompt + n)
       batch.segments[here] = segment
+      batch.target_response[there] = segment
       batch.source[there] = begin + np.arange(prompt - 1, prompt - 1 + n)
       batch.target[there] = rollout.tokens
       batch.in_loss[there] = True
@@ -106,17 +108,24 @@ def _micro_batch(packed: Sequence[Sequence[Response]], rows: int, length: int, t
   return batch
 
 
-def empty_micro_batch(rows: int, length: int, targets: int) -> MicroBatch:
-  """Returns a micro-batch with only padding: [rows, length] tokens and [rows, targets] targets."""
+def empty_micro_batch(rows: int, length: int, targets: int, shared: SharedPrompts | None = None) -> MicroBatch:
+  """Returns a micro-batch with only padding: [rows, length] tokens and [rows, targets] targets.
+
+  Args:
+    shared: layout of rows whose responses share a prompt. None: each response has its own copy of its prompt.
+  """
   return MicroBatch(
     tokens=np.zeros((rows, length), np.int32),
     positions=np.tile(np.arange(length, dtype=np.int32), (rows, 1)),
     segments=np.zeros((rows, length), np.int32),
+    response=np.zeros((rows, length), np.int32),
     source=np.zeros((rows, targets), np.int32),
     target=np.zeros((rows, targets), np.int32),
+    target_response=np.zeros((rows, targets), np.int32),
     in_loss=np.zeros((rows, targets), bool),
     advantage=np.zeros((rows, targets), np.float32),
     sampler_logprob=np.zeros((rows, targets), np.float32),
     old_logprob=np.zeros((rows, targets), np.float32),
     reference_logprob=np.full((rows, targets), np.nan, np.float32),
+    shared=shared,
   )

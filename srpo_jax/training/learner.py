@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from srpo_jax.algorithm.loss import Loss, LossInputs, needs_reference, policy_loss
 from srpo_jax.model import transformer
 from srpo_jax.model.sharding import constrain, constrain_params
+from srpo_jax.model.shared_prompts import SharedPrompts
 from srpo_jax.model.transformer import Params, TransformerConfig
 from srpo_jax.utils.arrays import Array
 
@@ -27,14 +28,17 @@ class MicroBatch(NamedTuple):
 
   tokens: Int[Any, " B T"]
   positions: Int[Any, " B T"]
-  segments: Int[Any, " B T"]  # 0: padding
+  segments: Int[Any, " B T"]  # number of the prompt's copy within the row; 0: padding
+  response: Int[Any, " B T"]  # number of the response within the row, 0 for a prompt; used only if prompts are shared
   source: Int[Any, " B R"]  # column of the hidden state that predicts the target
   target: Int[Any, " B R"]
+  target_response: Int[Any, " B R"]  # number of the target's response within the row; 0: padding
   in_loss: Bool[Any, " B R"]
   advantage: Float[Any, " B R"]
   sampler_logprob: Float[Any, " B R"]
   old_logprob: Float[Any, " B R"]  # used only if updates are off policy
   reference_logprob: Float[Any, " B R"]  # used only by a loss that needs it, NaN until it is filled in
+  shared: SharedPrompts | None = None  # layout of rows whose responses share a prompt
 
 
 class TrainState(NamedTuple):
@@ -118,12 +122,22 @@ def batch_logprobs(
   params: Params, config: TransformerConfig, options: LearnerOptions, batch: MicroBatch
 ) -> tuple[Float[Array, " B R"], Float[Array, " B R"]]:
   """Returns the trainer's log-probabilities and entropies at a micro-batch's targets."""
-  batch = MicroBatch(*(constrain(x, "batch", "length") for x in batch))
+  batch = jax.tree.map(lambda x: constrain(x, "batch", "length"), batch)
   hidden = transformer.forward(
-    params, config, batch.tokens, batch.positions, batch.segments, dtype=options.dtype, remat=options.remat
+    params,
+    config,
+    batch.tokens,
+    batch.positions,
+    batch.segments,
+    response=batch.response,
+    shared=batch.shared,
+    dtype=options.dtype,
+    remat=options.remat,
   )
   hidden = jnp.take_along_axis(hidden, batch.source[..., None], axis=1)
-  return target_logprobs(params, hidden, batch.target, temperature=options.temperature, chunk=options.head_chunk)
+  # A row of several responses is one of fewer rows, so that the logits at once stay as many.
+  chunk = options.head_chunk * (batch.shared.responses(batch.tokens.shape[1]) if batch.shared else 1)
+  return target_logprobs(params, hidden, batch.target, temperature=options.temperature, chunk=chunk)
 
 
 def micro_batch_loss(
@@ -139,7 +153,6 @@ def micro_batch_loss(
   batch = jax.tree.map(jnp.asarray, batch)
   logprob, entropy = batch_logprobs(params, config, options, batch)
   loss = loss_function(options)
-  segment = jnp.take_along_axis(batch.segments, batch.source, axis=1)
   inputs = LossInputs(
     logprob=logprob,
     old_logprob=jax.lax.stop_gradient(logprob) if options.on_policy else batch.old_logprob,
@@ -147,7 +160,7 @@ def micro_batch_loss(
     reference_logprob=batch.reference_logprob if needs_reference(loss) else None,
     advantage=batch.advantage,
     mask=batch.in_loss,
-    response=jnp.where(batch.in_loss, segment, 0),
+    response=batch.target_response,
     n_responses=n_responses,
     n_tokens=n_tokens,
   )

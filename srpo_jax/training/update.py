@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from srpo_jax.config import Config, TrainConfig
+from srpo_jax.config import Config
+from srpo_jax.model.attention import can_share_prompts
 from srpo_jax.model.sampling import Purpose
 from srpo_jax.model.transformer import Params
 from srpo_jax.rollout.collector import Group, rewards_of
@@ -13,6 +14,7 @@ from srpo_jax.training.batch import Response, make_micro_batches, pack_micro_bat
 from srpo_jax.training.build import Advantage
 from srpo_jax.training.checkpoint import Checkpoints
 from srpo_jax.training.learner import Learner, MicroBatch, TrainState, UpdateMetrics
+from srpo_jax.training.shared_batch import pack_shared_micro_batches, share_micro_batches
 from srpo_jax.utils.errors import InputError, TrainingError
 
 
@@ -113,12 +115,18 @@ def update_batches(
     if config.train.skip_zero_advantage:
       part = [(rollout, advantage) for rollout, advantage in part if advantage]
     if n_tokens:
-      parts.append((micro_batches(part, config.train), n_tokens, n_responses))
+      parts.append((micro_batches(part, config), n_tokens, n_responses))
   return parts
 
 
-def micro_batches(responses: Sequence[Response], config: TrainConfig) -> list[MicroBatch]:
-  """Returns the micro-batches of one optimizer step, packed or padded according to the config."""
-  if config.pack_tokens:
-    return pack_micro_batches(responses, rows=config.micro_batch, row_tokens=config.pack_tokens)
-  return make_micro_batches(responses, rows=config.micro_batch, length_bucket=config.length_bucket)
+def micro_batches(responses: Sequence[Response], config: Config) -> list[MicroBatch]:
+  """Returns the micro-batches of one optimizer step, packed or padded, with shared prompts or not, as configured."""
+  train = config.train
+  share = train.share_prompts and can_share_prompts()
+  if train.pack_tokens:
+    pack = pack_shared_micro_batches if share else pack_micro_batches
+    return pack(responses, rows=train.micro_batch, row_tokens=train.pack_tokens)
+  sizes = {"rows": train.micro_batch, "length_bucket": train.length_bucket}
+  if share:
+    return share_micro_batches(responses, row_multiple=config.mesh.data * config.mesh.fsdp, **sizes)
+  return make_micro_batches(responses, **sizes)

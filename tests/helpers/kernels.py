@@ -16,6 +16,7 @@ from jax.sharding import AbstractDevice, AxisType, Mesh, NamedSharding
 from srpo_jax.model import attention
 from srpo_jax.model.sharding import MESH_AXES, RULES, param_shardings, partition
 
+HOPPER = AbstractDevice(device_kind="NVIDIA H200", num_cores=None, platform="gpu")
 TPU = AbstractDevice(device_kind="TPU v6 lite", num_cores=1, platform="tpu")
 
 

@@ -9,6 +9,7 @@ import functools
 import hashlib
 import importlib
 import json
+import math
 import os
 import re
 import subprocess
@@ -30,6 +31,7 @@ from srpo_jax.training.checkpoint import Checkpoints
 from srpo_jax.training.learner import Learner, LearnerOptions, TrainState, make_optimizer
 from srpo_jax.training.loop import train
 from srpo_jax.training.run import Run
+from srpo_jax.training.shared_batch import share_micro_batches
 from srpo_jax.training.workdir import read_rows
 from srpo_jax.types import Rollout
 from srpo_jax.utils.cache import enable_compilation_cache
@@ -61,12 +63,18 @@ def make_model(*, tied: bool, heads: int = 8, kv_heads: int = 2, layers: int = 2
   return config, jax.tree.map(jnp.add, params, jax.tree.unflatten(tree, noise))
 
 
-def make_rollouts(n: int = 14) -> list[tuple[Rollout, float]]:
-  """Makes responses with advantages. Their lengths differ widely, so micro-batches hold different numbers of tokens."""
+def make_rollouts(n: int = 14, group: int = 1) -> list[tuple[Rollout, float]]:
+  """Makes responses with advantages. Their lengths differ widely, so micro-batches hold different numbers of tokens.
+
+  Args:
+    group: responses per prompt.
+  """
   rng = np.random.default_rng(0)
-  made = []
+  made, prompt = [], None
   for i in range(n):
-    prompt, length = rng.integers(0, 64, rng.integers(2, 9)), int(rng.choice([1, 3, 17, 2, 9, 5, 12]))
+    if prompt is None or i % group == 0:
+      prompt = rng.integers(0, 64, rng.integers(2, 9))
+    length = int(rng.choice([1, 3, 17, 2, 9, 5, 12]))
     tokens, logprobs = rng.integers(0, 64, length), rng.normal(-4, 1, length)
     rollout = Rollout(str(i), 0, prompt.astype(np.int32), tokens.astype(np.int32), logprobs.astype(np.float32), False)
     made.append((rollout, float(rng.normal())))
@@ -95,17 +103,25 @@ def host(tree):
   return jax.tree.map(np.asarray, jax.device_get(tree))
 
 
-def step(config, params, shape, *, wrong=""):
+def step(config, params, shape, *, wrong="", group=1, share=False):
   """Runs one update on a mesh.
 
   Args:
+    group: responses per prompt.
+    share: True for rows whose responses share their prompt.
     wrong: If not empty, the deliberate error to make: "per micro-batch" divides by each micro-batch's own tokens. Any
       other text skips the update.
 
   Returns:
     Gradients, new state, and the number of sharding constraints in the gradient's program.
   """
-  batches, n_responses = make_micro_batches(make_rollouts(), rows=ROWS, length_bucket=4), len(make_rollouts())
+  rollouts = make_rollouts(group=group)
+  n_responses = len(rollouts)
+  if share:
+    batches = share_micro_batches(rollouts, rows=2 * ROWS, length_bucket=4, row_multiple=math.prod(shape[:2]))
+    assert all(batch.shared is not None for batch in batches)
+  else:
+    batches = make_micro_batches(rollouts, rows=ROWS, length_bucket=4)
   n_tokens = sum(int(batch.in_loss.sum()) for batch in batches)
   with on_mesh(shape) as mesh:
     learner, grads = make_learner(config), None
@@ -149,15 +165,15 @@ def update_deviation(params, got: TrainState, expected: TrainState, grads):
   return largest
 
 
-def case_step(shapes, tied, layers=2, kv_heads=2, wrong=""):
-  """Returns the largest deviations of a step from one device, by mesh."""
+def case_step(shapes, tied, layers=2, kv_heads=2, wrong="", group=1, share=False):
+  """Returns the largest deviations of a step from one device that shares no prompts, by mesh."""
   config, params = make_model(tied=tied, layers=layers, kv_heads=kv_heads)
   params = host(params)
-  grads, state, constraints = step(config, params, (1, 1, 1))
+  grads, state, constraints = step(config, params, (1, 1, 1), group=group)
   assert constraints == 0
   found = {}
   for shape in shapes:
-    got_grads, got, constraints = step(config, params, shape, wrong=wrong)
+    got_grads, got, constraints = step(config, params, shape, wrong=wrong, group=group, share=share)
     moments = [optax.tree.get(s.opt_state, name) for s in (got, state) for name in ("mu", "nu")]
     found["x".join(map(str, shape))] = {
       "gradients": deviation(got_grads, grads),

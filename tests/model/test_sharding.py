@@ -117,6 +117,12 @@ def test_a_step_on_eight_devices_equals_that_on_one():
 
 
 @pytest.mark.slow
+def test_a_step_with_shared_prompts_on_eight_devices_equals_one_without_on_one():
+  found = on_eight_devices("step", shapes=[(2, 2, 2), (1, 1, 8)], tied=True, group=4, share=True)
+  check_step(found, layers=2)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("tied", "layers", "kv_heads"), [(True, 2, 2), (False, 5, 4)])
 def test_a_step_on_every_mesh_of_eight_equals_that_on_one(tied, layers, kv_heads):
   found = on_eight_devices("step", shapes=MESHES, tied=tied, layers=layers, kv_heads=kv_heads)

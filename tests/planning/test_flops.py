@@ -13,7 +13,7 @@ from srpo_jax.planning.flops import count_flops
 from srpo_jax.planning.phases import model_flops
 from srpo_jax.planning.shapes import n_matmul_parameters, n_parameters, published_shape
 from srpo_jax.training.batch import empty_micro_batch
-from srpo_jax.training.learner import Learner, LearnerOptions, MicroBatch, make_optimizer
+from srpo_jax.training.learner import Learner, LearnerOptions, make_optimizer
 
 ROWS, LENGTH = 4, 1024
 
@@ -24,9 +24,7 @@ def accumulate_flops(shape, *, remat):
   adamw = make_optimizer(learning_rate=1e-6, b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.0, clip_norm=1.0)
   learner = Learner(shape, adamw, options)
   params = hf.param_shapes(shape, jnp.float32)
-  batch = MicroBatch(
-    *(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in map(np.asarray, empty_micro_batch(ROWS, LENGTH, LENGTH)))
-  )
+  batch = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, empty_micro_batch(ROWS, LENGTH, LENGTH)))
   return count_flops(learner.accumulate.trace(params, params, batch, np.float32(1), np.float32(1)).jaxpr)
 
 

@@ -15,6 +15,7 @@ from srpo_jax.algorithm.loss import policy_loss
 from srpo_jax.training.batch import make_micro_batches, pack_micro_batches
 from srpo_jax.training.learner import Learner, LearnerOptions, make_optimizer
 from srpo_jax.training.replay import replay
+from srpo_jax.training.shared_batch import pack_shared_micro_batches, share_micro_batches
 from srpo_jax.training.user_loss import load_loss
 from srpo_jax.types import Rollout
 from srpo_jax.utils.errors import InputError
@@ -105,23 +106,29 @@ ADVANTAGES = (1.5, -0.5, 0.0, 2.0, -1.0, 0.25, -2.0)
 
 
 def make_responses():
+  """Returns a response of each length. Three responses in a row have the same prompt."""
   rng = np.random.default_rng(0)
 
   def one(i, n):
-    prompt, tokens = (rng.integers(0, 384, size).astype(np.int32) for size in (rng.integers(2, 9), n))
+    prompt, tokens = (rng.integers(0, 384, size).astype(np.int32) for size in (rng.integers(12, 19), n))
     return Rollout(str(i), 0, prompt, tokens, rng.normal(-5, 1, n).astype(np.float32), False)
 
-  return [(one(i, n), a) for i, (n, a) in enumerate(zip(LENGTHS, ADVANTAGES, strict=True))]
+  rollouts = [one(i, n) for i, n in enumerate(LENGTHS)]
+  prompts = [rollouts[i // 3 * 3].prompt_tokens for i in range(len(rollouts))]
+  return [
+    (dataclasses.replace(rollout, prompt_tokens=prompt), advantage)
+    for rollout, prompt, advantage in zip(rollouts, prompts, ADVANTAGES, strict=True)
+  ]
 
 
 @pytest.mark.parametrize("spec", ["", "my_gspo:gspo", "my_cispo:cispo"], ids=["built-in", "gspo", "cispo"])
 def test_padding_packing_and_micro_batches_give_the_same_update(model, spec):
-  """Cuts the batch into 1, 2 and 4 padded micro-batches and into packed rows.
+  """Cuts the batch into 1, 2 and 4 padded micro-batches, into packed rows, and into both with shared prompts.
 
   The second of two updates is compared, so that old and new log-probs differ.
   """
   config, params = model
-  rate = 2e-6 if spec == "my_gspo:gspo" else 1e-4  # GSPO's clip range is narrow: a longer step clips every response
+  rate = 1e-6 if spec == "my_gspo:gspo" else 1e-4  # GSPO's clip range is narrow: a longer step clips every response
   adamw = make_optimizer(learning_rate=rate, b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.0, clip_norm=1.0)
   options = LearnerOptions(head_chunk=4, on_policy=False, loss=load_loss(spec) if spec else None)
   learner, responses = Learner(config, adamw, options), make_responses()
@@ -129,6 +136,9 @@ def test_padding_packing_and_micro_batches_give_the_same_update(model, spec):
   cuts = [make_micro_batches(responses, rows=rows, length_bucket=32) for rows in (7, 4, 2)]
   cuts.append(pack_micro_batches(responses, rows=2, row_tokens=40))
   assert [len(batches) for batches in cuts[:3]] == [1, 2, 4] and max(int(b.segments.max()) for b in cuts[3]) > 1
+  cuts.append(share_micro_batches(responses, rows=8, length_bucket=1, row_multiple=1))
+  cuts.append(pack_shared_micro_batches(responses, rows=1, row_tokens=40))
+  assert all(batch.shared is not None for batches in cuts[4:] for batch in batches)
   cuts = [learner.with_old_logprobs(params, batches) for batches in cuts]
   moved = learner.update(learner.init(jax.tree.map(jnp.copy, params)), cuts[0], n_tokens, n_responses)[0].params
   found = []
