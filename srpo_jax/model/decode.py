@@ -33,6 +33,10 @@ from srpo_jax.model.sharding import constrain
 from srpo_jax.model.transformer import Params, TransformerConfig
 from srpo_jax.utils.arrays import Array
 
+# A cache of one array per layer has a multiple of this many positions. XLA's CPU backend then adds in the same order
+# for every size of the cache, so that a response does not depend on it.
+WIDTH = 16
+
 
 class Prefix(NamedTuple):
   """Prefilled prompt with the settings of its request."""
@@ -99,7 +103,8 @@ def init_state(
   def empty() -> Cache:
     if has_paged_kernel(dtype):
       return jnp.zeros((slots, layers, kv_heads, *page_shape(positions, dim)), dtype)
-    return [jnp.zeros((slots, kv_heads, positions, dim), dtype) for _ in range(layers)]
+    rounded = -(-positions // WIDTH) * WIDTH
+    return [jnp.zeros((slots, kv_heads, rounded, dim), dtype) for _ in range(layers)]
 
   state = DecodeState(
     k=empty(),
@@ -179,6 +184,24 @@ def insert(
   return split_slots(state)
 
 
+def _first_positions(state: DecodeState, n: int | None) -> DecodeState:
+  """Returns the state with only the first `n` positions of a cache of one array per layer. None: all."""
+  if n is None:
+    return state
+  return state._replace(k=[layer[:, :, :n] for layer in state.k], v=[layer[:, :, :n] for layer in state.v])
+
+
+def _put_back(whole: DecodeState, part: DecodeState) -> DecodeState:
+  """Returns the state `part` of a loop on the first positions of `whole`, with the other positions of `whole`."""
+
+  def put(into: Any, new: Any) -> Any:
+    if not isinstance(into, list) or into[0].shape == new[0].shape:
+      return new
+    return [jax.lax.dynamic_update_slice(a, b, (0, 0, 0, 0)) for a, b in zip(into, new, strict=True)]
+
+  return part._replace(k=put(whole.k, part.k), v=put(whole.v, part.v))
+
+
 def _visible(state: DecodeState) -> Int[Array, " S"]:
   """Returns the number of positions that each slot's new token sees, including its own.
 
@@ -204,16 +227,15 @@ def _append(cache: Float[Array, " S *layer N T D"], at: Int[Array, " S"], new: A
 
 
 def _unrolled(
-  layers: list[Params], config: TransformerConfig, seen: int | None, x: Float[Array, " S 1 M"], state: DecodeState
+  layers: list[Params], config: TransformerConfig, x: Float[Array, " S 1 M"], state: DecodeState
 ) -> tuple[Array, Cache, Cache]:
-  """Applies all blocks one after the other over a cache of one array per layer, of which it reads `seen` positions."""
+  """Applies all blocks one after the other over a cache of one array per layer."""
   k_cache, v_cache = list(state.k), list(state.v)
 
   def attend(q: Array, k: Array, v: Array, layer: int) -> tuple[Array, None]:
     k_cache[layer] = _append(k_cache[layer], state.length, k[:, 0])
     v_cache[layer] = _append(v_cache[layer], state.length, v[:, 0])
-    k, v = (cache[layer] if seen is None else cache[layer][:, :, :seen] for cache in (k_cache, v_cache))
-    return cached_attention(q[:, 0], k, v, _visible(state))[:, None], None
+    return cached_attention(q[:, 0], k_cache[layer], v_cache[layer], _visible(state))[:, None], None
 
   for i, layer_params in enumerate(layers):
     x, _ = transformer.apply_layer(layer_params, config, x, state.length[:, None], attend, i)
@@ -258,12 +280,14 @@ def generate(
   A slot stops after it emits a stop token or reaches its max_new_tokens.
 
   Args:
-    seen: number of cache positions to read, at least K more than the longest active slot holds; None reads all.
+    seen: number of cache positions to work on, at least K more than the longest active slot holds. The loop runs on a
+      copy of these positions, so that its cost does not depend on the size of the cache. None: all.
   """
   slots, chunk = state.logprobs.shape
+  whole, state = state, _first_positions(state, seen)
   if isinstance(state.k, list):
     layers = jax.tree.map(lambda leaf: leaf.astype(dtype), transformer.unstack_layers(params, config))
-    through_layers = functools.partial(_unrolled, layers, config, seen)
+    through_layers = functools.partial(_unrolled, layers, config)
   else:
     through_layers = functools.partial(_scanned, params["layers"], config)
 
@@ -297,4 +321,5 @@ def generate(
   empty = Chunk(*(constrain(x, *("batch", "length")[: x.ndim]) for x in empty))
   start = (jnp.int32(0), split_slots(state), empty)
   _, state, out = jax.lax.while_loop(lambda c: (c[0] < chunk) & c[1].active.any(), step, start)
+  state = _put_back(whole, state)
   return split_slots(state)._replace(logprobs=constrain(state.logprobs)), out

@@ -164,11 +164,11 @@ class InProcessEngine:
     )
 
   def _bucket(self, state: DecodeState) -> int | None:
-    """Returns how many cache positions the next chunk reads. None: all.
+    """Returns how many cache positions the next chunk works on. None: all.
 
     If the number depends on the longest slot, its length is read from the device.
     """
-    positions = self.max_prompt + self.max_new
-    if bucket(1, positions) is None:
+    positions = state.k[0].shape[2] if isinstance(state.k, list) else 0
+    if not positions or bucket(1, positions) is None:
       return None
     return bucket(int(self._longest(state)) + self.chunk, positions)

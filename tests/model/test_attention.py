@@ -17,10 +17,9 @@ from srpo_jax.model.kernels.paged import PAGE, paged_attention
 from srpo_jax.model.kernels.splash import BLOCKS, block_size, splash_attention
 from srpo_jax.model.kernels.target import target_device
 from srpo_jax.rollout.engine import InProcessEngine
-from tests.helpers.kernels import TPU, as_on, hostile_segments, interpreted, output_and_gradients, random_qkv
+from tests.helpers.kernels import HOPPER, TPU, as_on, hostile_segments, interpreted, output_and_gradients, random_qkv
 from tests.helpers.sharded import on_eight_devices
 
-HOPPER = AbstractDevice(device_kind="NVIDIA H200", num_cores=None, platform="gpu")
 interpreted_splash = functools.partial(splash_attention, interpret=True)
 
 
@@ -126,33 +125,78 @@ def test_no_page_past_a_slots_length_is_read():
   assert not jnp.isfinite(xla_cached_attention(q, bad_k[:, 1], bad_v[:, 1], lengths)).all()  # XLA reads all
 
 
-@pytest.mark.parametrize(("needed", "size"), [(1, 256), (256, 256), (257, 512), (513, 700), (700, 700)])
+@pytest.mark.parametrize(("needed", "size"), [(1, 256), (256, 256), (257, 384), (385, 512), (513, 700), (700, 700)])
 def test_buckets(needed, size):
-  assert attention.bucket(needed, 700) is None  # on a CPU a bucket would change the last bits
+  assert attention.bucket(needed, 700) == size
   with as_on(HOPPER):
     assert attention.bucket(needed, 700) == size
+  with as_on(TPU):
+    assert attention.bucket(needed, 700) is None
 
 
-def test_on_a_gpu_no_position_past_the_bucket_is_read():
+def test_sizes_of_buckets_are_few():
+  sizes = {attention.bucket(needed, 10**6) for needed in range(1, 5000)}
+  assert sorted(sizes) == [256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144]
+
+
+def decoded(positions, n_chunks=3, poison_after=None):
+  """Returns the log-probs of 12 tokens decoded greedily after a prompt of 8, in a cache of so many positions.
+
+  Args:
+    poison_after: position of the cache from which on it holds NaN before the first token. None: nowhere.
+  """
   config = transformer.TransformerConfig(64, 32, 48, 2, 4, 2, 8, 1e4, 1e-6, True)
   params = transformer.init_params(config, jax.random.key(0))
-  engine = InProcessEngine(config, slots=2, max_prompt=8, max_new=692, chunk=4, stop_tokens=())
+  engine = InProcessEngine(config, slots=2, max_prompt=8, max_new=positions - 8, chunk=4, stop_tokens=())
+  prefix = engine.prefill(params=params, padded_tokens=np.arange(8), true_length=8, temperature=0.0)
+  state = engine.insert(prefix, engine.init_decode_state(), 1)
+  if poison_after is not None:
+    state = state._replace(
+      k=[x.at[:, :, poison_after:].set(np.nan) for x in state.k],
+      v=[x.at[:, :, poison_after:].set(np.nan) for x in state.v],
+    )
+  found = []
+  for _ in range(n_chunks):
+    state, _ = engine.generate(params, state)
+    found.append(np.asarray(state.logprobs[1]))
+  return np.concatenate(found), state
 
-  def chunks(poison):
-    prefix = engine.prefill(params=params, padded_tokens=np.arange(8), true_length=8, temperature=0.0)
-    state = engine.insert(prefix, engine.init_decode_state(), 1)
-    state = state._replace(k=[x.at[:, :, 256:].set(poison) for x in state.k])
-    state = state._replace(v=[x.at[:, :, 256:].set(poison) for x in state.v])
-    found = []
-    for _ in range(2):
-      state, _ = engine.generate(params, state)
-      found.append(np.asarray(state.logprobs[1]))
-    return np.concatenate(found)
 
-  expected = chunks(0.0)
-  assert not np.isfinite(chunks(np.nan)).all()  # a CPU reads all positions
-  with as_on(HOPPER):
-    np.testing.assert_allclose(chunks(np.nan), expected, atol=1e-5)
+def test_no_position_past_the_bucket_is_read():
+  expected, _ = decoded(700)
+  np.testing.assert_array_equal(decoded(700, poison_after=256)[0], expected)
+  assert not np.isfinite(decoded(700, poison_after=255)[0]).all()
+
+
+def test_log_probs_do_not_depend_on_the_size_of_the_cache():
+  expected, _ = decoded(20)
+  for positions in (29, 240, 1000, 4032):
+    np.testing.assert_array_equal(decoded(positions)[0], expected)
+
+
+def test_a_chunk_keeps_the_positions_that_it_does_not_work_on():
+  _, state = decoded(700, poison_after=256)
+  for cache in (*state.k, *state.v):
+    assert np.isnan(cache[:, :, 256:700]).all() and np.isfinite(cache[:, :, :256]).all()
+
+
+def test_a_response_may_outgrow_its_bucket():
+  long, _ = decoded(700, n_chunks=66)  # 264 tokens after a prompt of 8
+  assert np.isfinite(long).all()
+  config = transformer.TransformerConfig(64, 32, 48, 2, 4, 2, 8, 1e4, 1e-6, True)
+  params = transformer.init_params(config, jax.random.key(0))
+  tokens, positions = np.arange(8).tolist(), np.arange(272)[None]
+  forward = jax.jit(
+    lambda row: transformer.logits(params, transformer.forward(params, config, row, positions, np.ones_like(positions)))
+  )
+  expected = []
+  for _ in range(264):
+    row = np.zeros((1, 272), np.int32)
+    row[0, : len(tokens)] = tokens
+    logprobs = jax.nn.log_softmax(forward(row)[0, len(tokens) - 1])
+    tokens.append(int(logprobs.argmax()))
+    expected.append(float(logprobs.max()))
+  np.testing.assert_allclose(long, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("rows", [slice(0, 4), slice(2, 4)], ids=["packed and left-padded", "one sequence per row"])
@@ -289,7 +333,9 @@ def test_decoding_by_kernels_over_one_cache_of_all_layers():
 @pytest.mark.parametrize(
   ("mesh", "heads", "kv_heads"),
   [
-    ([1, 2, 4], 12, 3),  # a device has all key/value heads, and its query heads read them unevenly
+    pytest.param(
+      [1, 2, 4], 12, 3, marks=pytest.mark.slow
+    ),  # a device has all key/value heads, and its query heads read them unevenly
     pytest.param([1, 1, 8], 8, 2, marks=pytest.mark.slow),  # a device has all, and its one query head reads one
     pytest.param([2, 2, 2], 8, 2, marks=pytest.mark.slow),  # a device has only its own key/value heads
   ],
