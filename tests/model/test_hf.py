@@ -118,6 +118,7 @@ def test_a_block_of_another_shape_is_refused(tmp_path):
       write_safetensors(tmp_path / "x", {"a": (3, 3)}, "float32", lambda _, blocks=blocks: blocks)
 
 
+@pytest.mark.slow
 def test_a_host_reads_what_its_devices_hold_and_every_mesh_the_same_bits(tmp_path):
   """Eight devices together read each stored byte once. Their checkpoint exports like that of one device."""
   shape = {"num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": False, "vocab_size": 520}

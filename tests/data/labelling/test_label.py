@@ -136,6 +136,7 @@ def test_pass_at_k_matches_hand_calculation():
   assert none["difficulty"] is None and none["pass_rate"] is None and "original_difficulty" not in none
 
 
+@pytest.mark.slow
 def test_a_killed_labelling_resumes_to_the_same_bytes(model, whole, source, log, tmp_path):
   """Kills a labelling in the third of five batches and again in the fourth, then resumes it."""
   output = tmp_path / "out.jsonl"
