@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Int
-from transformers import AutoTokenizer
 
 from srpo_jax.data.prompts import format_prompt
+from srpo_jax.data.tokenizer import read_tokenizer
 from srpo_jax.types import BUILT_IN_DOMAINS, Problem
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import read_json
@@ -25,7 +25,7 @@ class Prompt:
 
 
 def load_tokenizer(folder: str | Path) -> Any:
-  """Loads the tokenizer of a Hugging Face folder.
+  """Loads the tokenizer of a Hugging Face folder, which encodes as its tokenizer.json says.
 
   Raises:
     InputError: no tokenizer.json, or a tokenizer that cannot be loaded.
@@ -33,8 +33,10 @@ def load_tokenizer(folder: str | Path) -> Any:
   if not (Path(folder) / "tokenizer.json").is_file():
     raise InputError(f"{folder}: no tokenizer.json, expected the tokenizer of a Hugging Face folder")
   try:
-    return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-  except Exception as error:  # transformers passes on any exception of its parsers
+    return read_tokenizer(Path(folder))
+  except InputError:
+    raise
+  except Exception as error:  # tokenizers raises plain exceptions
     raise InputError(f"{folder}: the tokenizer cannot be loaded ({type(error).__name__}: {error})") from error
 
 
