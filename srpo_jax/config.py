@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from srpo_jax.cli.config_flags import override
 from srpo_jax.data.prompts import DEFAULT_INSTRUCTIONS
+from srpo_jax.model.hub import COMMIT
 from srpo_jax.rewards.user_judge import check_judges, parse_judges
 from srpo_jax.types import BUILT_IN_DOMAINS
 from srpo_jax.utils import fields
@@ -35,7 +36,12 @@ FREE_SECTIONS = frozenset({"checkpoint", "log", "mesh"})
 class ModelConfig:
   """Base model and precision."""
 
-  path: str = field("", "Hugging Face folder of the base model. Empty: the folder that `build` makes.")
+  path: str = field(
+    "",
+    "Base model: a Hugging Face folder, owner/name[@revision] on the hub, or gs://. A local folder of that name wins. "
+    "Empty: the folder that `build` makes.",
+  )
+  revision: str = field("", "Commit of a base model on the hub. `launch` records it. Empty: found when the run starts.")
   build: str = field(
     "", "module:function(**build_args) -> folder of a base model. The function caches it itself.", plugin=True
   )
@@ -51,7 +57,12 @@ class ModelConfig:
 
   def check(self, config: "Config", where: str) -> None:
     if not self.path and not self.build and not config.init_from:
-      raise InputError(f"{where}.path: expected a Hugging Face folder")
+      raise InputError(f"{where}.path: expected a Hugging Face folder, or owner/name on the hub")
+    if self.revision and not COMMIT.fullmatch(self.revision):
+      raise InputError(
+        f"{where}.revision: expected a commit of 40 hex digits, got {self.revision} (a branch or tag is named in "
+        f"{where}.path, as owner/name@revision)"
+      )
 
 
 @dataclasses.dataclass(frozen=True)

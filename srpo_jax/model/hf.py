@@ -15,26 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from srpo_jax.model.files import COMPANION_FILES as COMPANION_FILES
+from srpo_jax.model.files import INDEX_FILE, SINGLE_FILE
 from srpo_jax.model.hf_tensors import EMBEDDING, TIED_HEAD, Part, Slot, row_blocks, tensor_table
 from srpo_jax.model.transformer import Params, TransformerConfig, init_params
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import read_json
 
-INDEX_FILE = "model.safetensors.index.json"
-SINGLE_FILE = "model.safetensors"
 CPU_ALIGNMENT = 64
-# Files copied unchanged with the weights: everything that a tokenizer or generation may need.
-COMPANION_FILES = (
-  "config.json",
-  "generation_config.json",
-  "tokenizer.json",
-  "tokenizer_config.json",
-  "vocab.json",
-  "merges.txt",
-  "special_tokens_map.json",
-  "added_tokens.json",
-  "chat_template.jinja",
-)
 
 
 def read_config(folder: str | Path) -> TransformerConfig:

@@ -10,7 +10,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from srpo_jax.model.hf import COMPANION_FILES, INDEX_FILE, SINGLE_FILE, read_raw_config, stored_dtype
+from srpo_jax.model.files import INDEX_FILE, SINGLE_FILE, companion_names
+from srpo_jax.model.hf import read_raw_config, stored_dtype
 from srpo_jax.model.hf_tensors import Slot, row_blocks, tensor_table
 from srpo_jax.model.safetensors_writer import DTYPE_CODES, write_safetensors
 from srpo_jax.model.transformer import Params, TransformerConfig
@@ -71,9 +72,9 @@ def save_weights(
   if (dtype or kept) not in DTYPE_CODES:
     raise InputError(f"{source}/config.json: dtype is {kept!r}: expected another dtype to store, such as float32")
   with new_folder(out) as folder:
-    for name in COMPANION_FILES:
-      if (source / name).is_file():
-        (folder / name).write_bytes((source / name).read_bytes())
+    for name in companion_names(source):
+      (folder / name).parent.mkdir(exist_ok=True)
+      (folder / name).write_bytes((source / name).read_bytes())
     index = None
     if dtype is not None and dtype != kept:
       raw = read_raw_config(source)

@@ -71,17 +71,21 @@ def n_matmul_parameters(shape: TransformerConfig) -> int:
   return c.num_hidden_layers * (attention + 3 * c.hidden_size * c.intermediate_size) + c.vocab_size * c.hidden_size
 
 
-def model_shape(path: str) -> TransformerConfig:
+def model_shape(path: str, commit: str = "") -> TransformerConfig:
   """Returns the shape of the Hugging Face folder `path` if it exists, else of the published model of that name.
 
+  For another model on the hub or on gs://, only its config and tokenizer are fetched.
+
   Raises:
-    InputError: `path` is neither a folder nor the name of a published model.
+    InputError: `path` is none of these.
   """
-  from srpo_jax.model import hf
+  from srpo_jax.model import folder, hf
 
   if Path(path).is_dir():
     return hf.read_config(path)
   shape = published_shape(path)
-  if shape is None:
+  if shape is not None:
+    return shape
+  if "://" not in path and folder.hub_model(path) is None:
     raise InputError(f"config.model.path: {path}: no such folder, and none of the known shapes {known_names()}")
-  return shape
+  return hf.read_config(folder.model_folder(path, commit, weights=False))

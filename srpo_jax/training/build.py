@@ -22,6 +22,8 @@ from srpo_jax.data.dataset import SetProblems, open_problem_sets, set_name
 from srpo_jax.data.encoded import Prompt
 from srpo_jax.data.prompt_set import PromptSet, PromptSets, Selection
 from srpo_jax.model import hf
+from srpo_jax.model.files import WEIGHTS, companion_names
+from srpo_jax.model.folder import model_folder
 from srpo_jax.model.sharding import make_mesh, on_mesh, param_shardings
 from srpo_jax.model.transformer import Params, TransformerConfig
 from srpo_jax.rewards.pool import default_workers
@@ -41,12 +43,11 @@ from srpo_jax.utils import processes
 from srpo_jax.utils.digests import files_digest
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.fields import names
-from srpo_jax.utils.paths import as_local, as_path
+from srpo_jax.utils.paths import as_path
 from srpo_jax.utils.plugins import resolve_callable
 from srpo_jax.utils.preemption import PreemptionSignal
 
 LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "optax", "orbax-checkpoint", "transformers", "math-verify")
-WEIGHTS = ".safetensors"
 
 Advantage = Callable[..., np.ndarray]  # (rewards, judged, truncated) -> advantages, all [prompt, sample]
 
@@ -304,10 +305,10 @@ def base_folder(config: Config) -> Path:
   """Returns the base model's folder: `model.path`, or the one that `model.build` makes.
 
   Raises:
-    InputError: `model.build` cannot be imported, or `model.build_args` do not fit it.
+    InputError: there is no such model, `model.build` cannot be imported, or `model.build_args` do not fit it.
   """
   if config.model.path:
-    return as_local(config.model.path, "config.model.path")
+    return model_folder(config.model.path, config.model.revision)
   make = resolve_callable(config.model.build)
   try:
     inspect.signature(make).bind(**config.model.build_args)
@@ -342,8 +343,8 @@ def facts(config: Config, folder: Path, sets: Sequence[PromptSet]) -> dict[str, 
   found = {f"config.{name}": repr(value) for name, value in flatten(config).items()}
   for set_ in sets:
     found |= {f"{set_.name}: digest of its {domain} rows": digest for domain, digest in set_.digests.items()}
-  for file in sorted(file for file in folder.iterdir() if file.name in hf.COMPANION_FILES or file.suffix == WEIGHTS):
-    found[f"{file.name} of the base: digest"] = files_digest([file])  # the folder may differ between hosts
+  for name in sorted([*companion_names(folder), *(file.name for file in folder.glob(f"*{WEIGHTS}"))]):
+    found[f"{name} of the base: digest"] = files_digest([folder / name])  # the folder may differ between hosts
   sources = Path(__file__).parents[1]
   digest = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(sources.rglob("*.py"))))
   found["srpo_jax: digest of its sources"] = digest.hexdigest()[:16]
