@@ -21,6 +21,7 @@ from srpo_jax.model.transformer import TransformerConfig
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.rollout.policy import Policy
 from srpo_jax.training.build import Inputs, build_prompt_sets, build_scorer, starting_policy
+from srpo_jax.training.model_commit import model_commit, with_commit
 from srpo_jax.training.schedule import Schedule
 from srpo_jax.utils.errors import InputError
 
@@ -54,6 +55,7 @@ def examine(config: Config, workdir: Path, show: Show) -> list[Finding]:
     add(*_check_rewards(config, scorer, inputs))
     if any(f.check == "sandbox" and f.level == FAIL for f in findings):
       scorer = opened.enter_context(build_scorer(with_any_sandbox(config)))  # reads tests, runs no program
+    config = with_commit(config, model_commit(config, workdir))
     policy = starting_policy(config)
     model, tokenizer = hf.read_config(policy.folder), load_tokenizer(policy.folder)
     train, heldout = build_prompt_sets(config, inputs, scorer, tokenizer)
