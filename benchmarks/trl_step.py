@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM, TrainerCallback, TransformerConfig
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 SHAPE = (
@@ -67,7 +67,7 @@ def main(sizes: dict[str, Any]) -> None:
   rows = min(sizes["rows"], responses)
   with tempfile.TemporaryDirectory() as out:
     trainer = GRPOTrainer(
-      model=Qwen2ForCausalLM(TransformerConfig(**{name: sizes[name] for name in SHAPE})),
+      model=Qwen2ForCausalLM(Qwen2Config(**{name: sizes[name] for name in SHAPE})),
       reward_funcs=half_right,
       processing_class=make_tokenizer(sizes["vocab_size"]),
       train_dataset=Dataset.from_list([{"prompt": text} for text in texts * (sizes["steps"] + 1)]),
