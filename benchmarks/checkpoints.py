@@ -130,7 +130,7 @@ def load(folder: Path, processes: int, devices: int, process: int, port: int) ->
   params, found = measured(lambda: hf.load_params(folder, config, shardings=shardings))
   fetched = int(Path("/proc/self/io").read_text().split("read_bytes:")[1].split()[0]) - fetched
   local = sum(shard.data.nbytes for leaf in jax.tree.leaves(params) for shard in leaf.addressable_shards)
-  largest = max(2 * math.prod(slot.stored_shape) for slot in hf_tensors.tensor_table(config).values())
+  largest = max(2 * math.prod(slot.stored_shape) for slot in hf.read_family(folder).tensors(config).values())
   return found | {
     "bound_mb": round((local + 2 * largest) / 2**20),
     "local_mb": round(local / 2**20),

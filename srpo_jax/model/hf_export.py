@@ -1,4 +1,4 @@
-"""Writer of Qwen2 checkpoints in Hugging Face form, the bit-exact inverse of `hf.load_params`."""
+"""Writer of checkpoints in Hugging Face form, the bit-exact inverse of `hf.load_params`."""
 
 import functools
 import json
@@ -10,8 +10,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from srpo_jax.model.hf import COMPANION_FILES, INDEX_FILE, SINGLE_FILE, read_raw_config, stored_dtype
-from srpo_jax.model.hf_tensors import Slot, row_blocks, tensor_table
+from srpo_jax.model.hf import COMPANION_FILES, INDEX_FILE, SINGLE_FILE, read_family, read_raw_config, stored_dtype
+from srpo_jax.model.hf_tensors import Slot, row_blocks
 from srpo_jax.model.safetensors_writer import DTYPE_CODES, write_safetensors
 from srpo_jax.model.transformer import Params, TransformerConfig
 from srpo_jax.utils.errors import InputError
@@ -85,7 +85,7 @@ def save_weights(
 
 
 def write_params(params: Params, config: TransformerConfig, out: Path) -> None:
-  """Writes only the weights into a folder, in fp32."""
+  """Writes only the weights, in fp32, into a folder that has a config.json."""
   _write_weights(functools.partial(_slot_of, params), config, out, "float32", 5_000_000_000, None)
 
 
@@ -97,11 +97,11 @@ def _write_weights(
   max_shard_bytes: int,
   index: bytes | None,
 ) -> None:
-  """Writes the weights as one file, or as several with an index.
+  """Writes the weights as one file, or as several with an index. FOLDER/config.json decides the names of the tensors.
 
   Uses the files of `index` if it lists exactly our tensors.
   """
-  table = tensor_table(config)
+  table = read_family(folder).tensors(config)
   weight_map: dict[str, str] = json.loads(index)["weight_map"] if index else {}
   if weight_map.keys() != table.keys():
     index, weight_map = None, _shard(table, jnp.dtype(dtype).itemsize, max_shard_bytes)

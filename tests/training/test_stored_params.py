@@ -12,7 +12,7 @@ import pytest
 
 from srpo_jax import export
 from srpo_jax.config import to_json
-from srpo_jax.model import hf, hf_tensors
+from srpo_jax.model import hf
 from srpo_jax.training import checkpoint as checkpoint_module
 from srpo_jax.training.checkpoint import Checkpoints
 from srpo_jax.training.export import load_policy
@@ -59,10 +59,10 @@ def folder_of(workdir):
   return workdir / "checkpoints" / "3" / "params"
 
 
-def test_a_layer_costs_its_own_bytes(saved):
+def test_a_layer_costs_its_own_bytes(base, saved):
   workdir, params, config = saved
   stored = StoredParams(folder_of(workdir), hf.param_shapes(config))
-  slot = hf_tensors.tensor_table(config)["model.layers.4.mlp.up_proj.weight"]
+  slot = hf.read_family(base).tensors(config)["model.layers.4.mlp.up_proj.weight"]
   own = 4 * math.prod(slot.shape)
   assert own >= 2**19
   before = stored.bytes_read
