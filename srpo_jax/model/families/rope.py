@@ -72,12 +72,12 @@ def _kind(config: ConfigFile, name: str, section: dict[str, Any]) -> str | None:
 
 def _only_one(config: ConfigFile, what: str, places: Iterable[tuple[str, Any]]) -> Any:
   """Returns the value that all places state, or None without any. Raises InputError if they differ."""
-  places = list(places)
-  for name, value in places[1:]:
-    if value != places[0][1]:
-      first, where = places[0][1], f" in {name}" if name else ""
+  found = list(places)
+  for name, value in found[1:]:
+    if value != found[0][1]:
+      first, where = found[0][1], f" in {name}" if name else ""
       raise InputError(f"{config.file}: {what} is {first!r}, and {value!r}{where}: expected one value")
-  return places[0][1] if places else None
+  return found[0][1] if found else None
 
 
 def _llama3(config: ConfigFile, values: dict[str, Any]) -> RopeScaling:
