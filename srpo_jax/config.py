@@ -14,7 +14,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from srpo_jax.cli.config_flags import override
-from srpo_jax.data.prompts import DEFAULT_INSTRUCTIONS
+from srpo_jax.data.prompt_config import PromptConfig, gather_instructions
 from srpo_jax.rewards.user_judge import check_judges, parse_judges
 from srpo_jax.types import BUILT_IN_DOMAINS
 from srpo_jax.utils import fields
@@ -316,7 +316,7 @@ class Config:
   model: ModelConfig = ModelConfig()
   mesh: MeshConfig = MeshConfig()
   data: DataConfig = DataConfig()
-  prompt: dict[str, str] = field(DEFAULT_INSTRUCTIONS, "Text of {instruction} in the prompt template, by domain.")
+  prompt: PromptConfig = dataclasses.field(default_factory=PromptConfig)
   rollout: RolloutConfig = RolloutConfig()
   reward: RewardConfig = RewardConfig()
   sandbox: SandboxConfig = SandboxConfig()
@@ -336,10 +336,7 @@ class Config:
   def check(self, config: "Config", where: str) -> None:
     if not self.stages:
       raise InputError(f"{where}.stages: expected at least one stage")
-    domains = (*BUILT_IN_DOMAINS, *parse_judges(self.reward.judges))
-    for domain in self.prompt:
-      if domain not in domains:
-        raise InputError(f"{where}.prompt.{domain}: unknown field, expected one of {', '.join(domains)}")
+    self.prompt.check_domains((*BUILT_IN_DOMAINS, *parse_judges(self.reward.judges)), f"{where}.prompt")
 
 
 def make_config(raw: ConfigDict | dict[str, Any]) -> Config:
@@ -349,7 +346,7 @@ def make_config(raw: ConfigDict | dict[str, Any]) -> Config:
     InputError: a field is unknown, missing, of the wrong type, or out of range. The message names it.
   """
   raw = raw.to_dict() if isinstance(raw, ConfigDict) else raw
-  return fields.make(Config, current_config(raw), "config")
+  return fields.make(Config, gather_instructions(current_config(raw)), "config")
 
 
 def is_temperature(value: float) -> bool:
@@ -381,7 +378,8 @@ def read_config(file: Path, overrides: Sequence[str] = ()) -> Config:
   """
   if not file.is_file():
     raise InputError(f"{file}: no such file, expected the config.json of a run")
-  config = make_config(fields.complete(Config, current_config(read_json(file))))
+  values = gather_instructions(current_config(read_json(file)))
+  config = make_config(fields.complete(Config, values))
   return make_config(override(dataclasses.asdict(config), overrides)) if overrides else config
 
 

@@ -26,7 +26,7 @@ def make_checkpoint(folder: Path, *, seed: int = 0, dtype: str = "float32", std:
     "eos_token_id": loaded.eos_token_id,
   }
   torch.manual_seed(seed)
-  model = transformers.Qwen2ForCausalLM(transformers.TransformerConfig(**(defaults | shape)))
+  model = transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**(defaults | shape)))
   with torch.no_grad():
     for name, parameter in model.named_parameters():
       parameter.normal_(1.0 if "norm" in name else 0.0, std)
