@@ -289,6 +289,7 @@ class EvalConfig:
 
   every: int = field(0, "Steps between evaluations. 0: never.", at_least=0)
   samples: int = field(1, "Responses per problem, at temperature 1.", above=0)
+  greedy: bool = field(True, "Greedy accuracy beside pass@1. It takes as long as one more sample.")
 
 
 @dataclasses.dataclass(frozen=True)
