@@ -1,4 +1,5 @@
-# `make demo` trains the tiny model in both stages, and `make test` runs the tests. Both first install what they need.
+# `make demo` trains the tiny model in both stages, `make demo-real` trains a pretrained model, and `make test` runs the
+# tests. Each first installs what it needs.
 
 PYTHON ?= python3
 ASK_VERSION := import platform; print(platform.python_version())
@@ -11,17 +12,25 @@ endif
 BIN := .venv/bin
 # These names contain the Python version, so that a .venv of another version is rebuilt.
 INSTALLED := .venv/.installed-$(VERSION)
+INSTALLED_DEMO := .venv/.installed-demo-$(VERSION)
 INSTALLED_TEST := .venv/.installed-test-$(VERSION)
 LAUNCH := $(BIN)/python -m srpo_jax.launch
 DEMO := $(LAUNCH) --config=configs/tiny.py:staged
 
-.PHONY: install demo demo-seeds study test test-slow check bench
+REAL := $(LAUNCH) --config=configs/smollm2_135m_cpu.py
+COMPARE := $(BIN)/python -m srpo_jax.analysis.before_after
+
+.PHONY: install demo demo-seeds demo-real demo-real-seeds study test test-slow check bench
 
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml setup.py constraints.txt
 	test "$$($(BIN)/python -c '$(ASK_VERSION)' 2>&1)" = $(VERSION) || { rm -rf .venv && $(PYTHON) -m venv .venv; }
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(INSTALLED_DEMO): $(INSTALLED)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo]'
 	touch $@
 
 $(INSTALLED_TEST): $(INSTALLED)
@@ -33,6 +42,14 @@ demo: install
 
 demo-seeds: install
 	for seed in 0 1 2; do $(DEMO) --workdir=runs/demo-seed-$$seed --config.train.seed=$$seed || exit; done
+
+demo-real: install $(INSTALLED_DEMO)
+	$(REAL) --workdir=runs/demo-real
+	$(COMPARE) --workdir=runs/demo-real
+
+demo-real-seeds: install $(INSTALLED_DEMO)
+	for seed in 0 1 2; do $(REAL) --workdir=runs/demo-real-seed-$$seed --config.train.seed=$$seed && \
+	  $(COMPARE) --workdir=runs/demo-real-seed-$$seed || exit; done
 
 # Seven runs with one seed each: the four regimes, and three ways to choose prompts on math only. A rerun resumes.
 STUDY := --config.eval.every=20 --config.data.eval_limit=384

@@ -130,7 +130,7 @@ def load(folder: Path, processes: int, devices: int, process: int, port: int) ->
   params, found = measured(lambda: hf.load_params(folder, config, shardings=shardings))
   fetched = int(Path("/proc/self/io").read_text().split("read_bytes:")[1].split()[0]) - fetched
   local = sum(shard.data.nbytes for leaf in jax.tree.leaves(params) for shard in leaf.addressable_shards)
-  largest = max(2 * math.prod(slot.stored_shape) for slot in hf_tensors.tensor_table(config).values())
+  largest = max(2 * math.prod(slot.stored_shape) for slot in hf.read_family(folder).tensors(config).values())
   return found | {
     "bound_mb": round((local + 2 * largest) / 2**20),
     "local_mb": round(local / 2**20),
@@ -147,6 +147,7 @@ def checkpoint(folder: Path, workdir: Path) -> dict[str, Any]:
   from configs import base
   from srpo_jax.config import make_config, to_json
   from srpo_jax.model import hf
+  from srpo_jax.model.files import COMPANION_FILES, INDEX_FILE
   from srpo_jax.training.checkpoint import Checkpoints
   from srpo_jax.training.learner import TrainState
 
@@ -155,7 +156,7 @@ def checkpoint(folder: Path, workdir: Path) -> dict[str, Any]:
   shutil.rmtree(workdir, ignore_errors=True)
   (workdir / "model").mkdir(parents=True)
   (workdir / "config.json").write_text(to_json(make_config(raw)))
-  for name in (*hf.COMPANION_FILES, hf.INDEX_FILE):
+  for name in (*COMPANION_FILES, INDEX_FILE):
     if (folder / name).is_file():
       shutil.copyfile(folder / name, workdir / "model" / name)
   state = TrainState(hf.load_params(folder, hf.read_config(folder)), {"count": jnp.zeros((), jnp.int32)})
@@ -173,11 +174,11 @@ def checkpoint(folder: Path, workdir: Path) -> dict[str, Any]:
 def export(folder: Path, workdir: Path, out: Path) -> dict[str, Any]:
   """Exports the checkpoint and compares its files with the original ones."""
   from srpo_jax import export
-  from srpo_jax.model import hf
+  from srpo_jax.model.files import COMPANION_FILES, INDEX_FILE
 
   shutil.rmtree(out, ignore_errors=True)
   found = measured(lambda: export.main(["--workdir", str(workdir), "--out", str(out)]))[1]
-  names = sorted(file.name for file in folder.iterdir() if file.name in (*hf.COMPANION_FILES, hf.INDEX_FILE))
+  names = sorted(file.name for file in folder.iterdir() if file.name in (*COMPANION_FILES, INDEX_FILE))
   names += sorted(file.name for file in folder.glob("*.safetensors"))
   model = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
   same = filecmp.cmpfiles(folder, out, names, shallow=False)[0]

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from srpo_jax.cli.parser import ArgumentParser, check_positive
 from srpo_jax.model import hf
+from srpo_jax.model.folder import model_folder
 from srpo_jax.model.sampling import Purpose, prompt_key
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.sampler import GroupRequest, sample_groups
@@ -28,13 +29,14 @@ from srpo_jax.utils.errors import run_cli
 
 def main(args: Sequence[str]) -> None:
   parser = ArgumentParser(description=__doc__)
-  parser.add_argument("--model", required=True, type=Path, help="Hugging Face folder")
+  parser.add_argument("--model", required=True, help="Hugging Face folder, or owner/name on the hub")
   parser.add_argument("--responses", type=int, default=320)
   parser.add_argument("--slots", type=int, default=32)
   parser.add_argument("--short", type=int, default=32, help="tokens of 9 in 10 responses; the others have 8 times that")
   parser.add_argument("--chunk", type=int, default=8)
   parser.add_argument("--turns", type=int, default=3)
   options = parser.parse_args(args)
+  options.model = model_folder(options.model)
   check_positive(options, "responses", "slots", "short", "chunk", "turns")
   enable_compilation_cache()
   config = hf.read_config(options.model)

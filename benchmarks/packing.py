@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from srpo_jax.cli.parser import ArgumentParser, check_positive
 from srpo_jax.model import hf
+from srpo_jax.model.folder import model_folder
 from srpo_jax.rollout.sampler import round_up
 from srpo_jax.training.batch import make_micro_batches, pack_micro_batches
 from srpo_jax.training.learner import Learner, LearnerOptions, MicroBatch, make_optimizer
@@ -61,13 +62,14 @@ def cost(batches: list[MicroBatch]) -> dict[str, float]:
 
 def main(args: Sequence[str]) -> None:
   parser = ArgumentParser(description=__doc__)
-  parser.add_argument("--model", required=True, type=Path, help="Hugging Face folder")
+  parser.add_argument("--model", required=True, help="Hugging Face folder, or owner/name on the hub")
   parser.add_argument("--responses", type=int, default=256)
   parser.add_argument("--mean", type=int, default=48, help="mean tokens per response")
   parser.add_argument("--limit", type=int, default=192, help="tokens of the longest response")
   parser.add_argument("--rows", type=int, default=2, help="rows per micro-batch")
   parser.add_argument("--steps", type=int, default=3, help="timed turns, after one that compiles")
   options = parser.parse_args(args)
+  options.model = model_folder(options.model)
   check_positive(options, "responses", "mean", "limit", "rows", "steps")
   enable_compilation_cache()
   config = hf.read_config(options.model)

@@ -35,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from srpo_jax.cli.parser import ArgumentParser, check_positive
 from srpo_jax.data.encoded import load_tokenizer
+from srpo_jax.model.folder import model_folder
 from srpo_jax.utils.errors import run_cli
 
 ROOT = Path(__file__).parent.parent
@@ -45,12 +46,13 @@ Ask = Callable[[str, int], Awaitable[tuple[float, int]]]
 
 def main(args: Sequence[str]) -> None:
   parser = ArgumentParser(description=__doc__)
-  parser.add_argument("--model", required=True, type=Path, help="Hugging Face folder")
+  parser.add_argument("--model", required=True, help="Hugging Face folder, or owner/name on the hub")
   parser.add_argument("--requests", type=int, default=64)
   parser.add_argument("--clients", type=int, default=16, help="concurrent calls, and slots of our server")
   parser.add_argument("--prompt-tokens", type=int, default=64)
   parser.add_argument("--new-tokens", type=int, default=128)
   options = parser.parse_args(args)
+  options.model = model_folder(options.model)
   check_positive(options, "requests", "clients", "prompt_tokens", "new_tokens")
   tokenizer = load_tokenizer(options.model)
   asked = workload(options, tokenizer)

@@ -61,7 +61,8 @@ def run(options: argparse.Namespace) -> None:
       "repeated": make_micro_batches(responses, **sizes),
       "shared": share_micro_batches(responses, row_multiple=1, **sizes),
     }
-    n_tokens, times = sum(len(rollout.tokens) for rollout, _ in responses), {name: [] for name in cuts}
+    n_tokens = sum(len(rollout.tokens) for rollout, _ in responses)
+    times: dict[str, list[float]] = {name: [] for name in cuts}
     for turn in range(options.turns + 1):
       for name, batches in cuts.items():
         started = time.perf_counter()

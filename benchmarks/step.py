@@ -24,6 +24,7 @@ from srpo_jax.algorithm.advantages import group_advantages
 from srpo_jax.cli.parser import ArgumentParser
 from srpo_jax.data.encoded import load_tokenizer
 from srpo_jax.model import hf
+from srpo_jax.model.folder import model_folder
 from srpo_jax.model.sampling import Purpose, prompt_key
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.sampler import GroupRequest, round_up, sample_groups
@@ -111,7 +112,7 @@ def run(options: argparse.Namespace) -> dict[str, float]:
 
 def main(args: Sequence[str]) -> None:
   parser = ArgumentParser(description=__doc__)
-  parser.add_argument("--model", required=True, type=Path, help="Hugging Face folder")
+  parser.add_argument("--model", required=True, help="Hugging Face folder, or owner/name on the hub")
   parser.add_argument("--prompts", required=True, type=Path, help="JSON Lines file with a prompt column")
   parser.add_argument("--num-prompts", type=int, default=8)
   parser.add_argument("--group", type=int, default=8)
@@ -126,6 +127,7 @@ def main(args: Sequence[str]) -> None:
   parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
   parser.add_argument("--backend", choices=("jetstream", "inprocess"), default="jetstream")
   options = parser.parse_args(args)
+  options.model = model_folder(options.model)
   for name in ("num_prompts", "group", "new_tokens", "steps"):
     if getattr(options, name) < (2 if name == "group" else 1):
       raise InputError(f"--{name.replace('_', '-')}: expected a larger number, got {getattr(options, name)}")

@@ -14,7 +14,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from srpo_jax.cli.config_flags import override
-from srpo_jax.data.prompts import DEFAULT_INSTRUCTIONS
+from srpo_jax.data.prompt_config import PromptConfig, gather_instructions
+from srpo_jax.model.hub import COMMIT
 from srpo_jax.rewards.user_judge import check_judges, parse_judges
 from srpo_jax.types import BUILT_IN_DOMAINS
 from srpo_jax.utils import fields
@@ -35,7 +36,12 @@ FREE_SECTIONS = frozenset({"checkpoint", "log", "mesh"})
 class ModelConfig:
   """Base model and precision."""
 
-  path: str = field("", "Hugging Face folder of the base model. Empty: the folder that `build` makes.")
+  path: str = field(
+    "",
+    "Base model: a Hugging Face folder, owner/name[@revision] on the hub, or gs://. A local folder of that name wins. "
+    "Empty: the folder that `build` makes.",
+  )
+  revision: str = field("", "Commit of a base model on the hub. `launch` records it. Empty: found when the run starts.")
   build: str = field(
     "", "module:function(**build_args) -> folder of a base model. The function caches it itself.", plugin=True
   )
@@ -51,7 +57,12 @@ class ModelConfig:
 
   def check(self, config: "Config", where: str) -> None:
     if not self.path and not self.build and not config.init_from:
-      raise InputError(f"{where}.path: expected a Hugging Face folder")
+      raise InputError(f"{where}.path: expected a Hugging Face folder, or owner/name on the hub")
+    if self.revision and not COMMIT.fullmatch(self.revision):
+      raise InputError(
+        f"{where}.revision: expected a commit of 40 hex digits, got {self.revision} (a branch or tag is named in "
+        f"{where}.path, as owner/name@revision)"
+      )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,6 +308,7 @@ class EvalConfig:
 
   every: int = field(0, "Steps between evaluations. 0: never.", at_least=0)
   samples: int = field(1, "Responses per problem, at temperature 1.", above=0)
+  greedy: bool = field(True, "Greedy accuracy beside pass@1. It takes as long as one more sample.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -324,7 +336,7 @@ class Config:
   model: ModelConfig = ModelConfig()
   mesh: MeshConfig = MeshConfig()
   data: DataConfig = DataConfig()
-  prompt: dict[str, str] = field(DEFAULT_INSTRUCTIONS, "Text of {instruction} in the prompt template, by domain.")
+  prompt: PromptConfig = dataclasses.field(default_factory=PromptConfig)
   rollout: RolloutConfig = RolloutConfig()
   reward: RewardConfig = RewardConfig()
   sandbox: SandboxConfig = SandboxConfig()
@@ -344,10 +356,7 @@ class Config:
   def check(self, config: "Config", where: str) -> None:
     if not self.stages:
       raise InputError(f"{where}.stages: expected at least one stage")
-    domains = (*BUILT_IN_DOMAINS, *parse_judges(self.reward.judges))
-    for domain in self.prompt:
-      if domain not in domains:
-        raise InputError(f"{where}.prompt.{domain}: unknown field, expected one of {', '.join(domains)}")
+    self.prompt.check_domains((*BUILT_IN_DOMAINS, *parse_judges(self.reward.judges)), f"{where}.prompt")
 
 
 def make_config(raw: ConfigDict | dict[str, Any]) -> Config:
@@ -357,7 +366,7 @@ def make_config(raw: ConfigDict | dict[str, Any]) -> Config:
     InputError: a field is unknown, missing, of the wrong type, or out of range. The message names it.
   """
   raw = raw.to_dict() if isinstance(raw, ConfigDict) else raw
-  return fields.make(Config, current_config(raw), "config")
+  return fields.make(Config, gather_instructions(current_config(raw)), "config")
 
 
 def is_temperature(value: float) -> bool:
@@ -389,7 +398,8 @@ def read_config(file: Path, overrides: Sequence[str] = ()) -> Config:
   """
   if not file.is_file():
     raise InputError(f"{file}: no such file, expected the config.json of a run")
-  config = make_config(fields.complete(Config, current_config(read_json(file))))
+  values = gather_instructions(current_config(read_json(file)))
+  config = make_config(fields.complete(Config, values))
   return make_config(override(dataclasses.asdict(config), overrides)) if overrides else config
 
 

@@ -3,10 +3,11 @@
     python -m srpo_jax.doctor --config=configs/tiny.py [--config.section.field=value ...]
 
 The checks cover the data, the tokenizer and prompts, the rewards on responses with known verdicts, the sandbox's tier,
-disk space and write speed, and memory (as estimated by `plan`). They compare sampler and trainer on real prompts, and
-check that sizes which must not matter make no difference. Prints one line per check (pass, warn or fail) and what to
-do about a problem. The exit status is 1 if a check fails. It takes --config and --workdir like launch, and writes
-nothing into the workdir.
+disk space and write speed, and memory (as estimated by `plan`). Four responses to each of four prompts are sampled at
+the run's own prompt, temperature and length limit, for at most two minutes. They show how many have the required form
+and end, and if the first step could learn anything. They also show if sampler and trainer agree, and that sizes which
+must not matter make no difference. Prints one line per check (pass, warn or fail) and what to do about a problem. The
+exit status is 1 if a check fails. It takes --config and --workdir like launch, and writes nothing into the workdir.
 """
 
 import sys

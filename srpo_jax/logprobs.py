@@ -25,10 +25,11 @@ def main(args: Sequence[str]) -> None:
     raise InputError(f"--out: expected another file than --input, found {options.out}")
   # Imported late, so that --help does not wait for JAX.
   from srpo_jax.evaluation.logprobs import write_logprobs
+  from srpo_jax.model.folder import model_folder
   from srpo_jax.utils.cache import enable_compilation_cache
 
   enable_compilation_cache()
-  write_logprobs(options.model, options.input, options.out)
+  write_logprobs(model_folder(options.model), options.input, options.out)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ rates, gives a lower bound of the step's time. The exit status is 1 if a program
 
 If the topology has a multiple of the mesh's chips, the weights are split over all of them, by a larger `fsdp`. The
 model's shape comes from the config.json in the folder config.model.path. If that folder does not exist, its name stands
-for a published shape (Qwen2.5-0.5B to -72B, also Math, Coder and Instruct).
+for a published shape of Qwen2.5, Qwen3, Llama 3.1 to 3.3 or SmolLM2, such as Qwen2.5-7B-Instruct, or for a model
+on the hub.
 """
 
 import json

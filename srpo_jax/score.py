@@ -3,10 +3,10 @@
     python -m srpo_jax.score --input responses.jsonl --out verdicts.jsonl
 
 Input rows have {id, prompt, response, domain}, `answer` (math) or `tests` (code), and optionally `ended` (default true;
-false if the length limit cut the response). A trailing `<|endoftext|>` or `<|im_end|>` is the EOS and is removed.
-Output rows, in input order, have {id, format, language_mix, correct, reward, reason, time}. For code they also have
-`pass_fraction`, the share of passed tests. `correct` and `reward` are null if a response could not be judged. `time` is
-in seconds.
+false if the length limit cut the response), `opens_think` and `question` (docs/rewards.md). An EOS at the end of the
+response is removed. Output rows, in input order, have {id, format, language_mix, correct, reward, reason, time}. For
+code they also have `pass_fraction`, the share of passed tests. `correct` and `reward` are null if a response could not
+be judged. `time` is in seconds.
 
     python -m srpo_jax.score --explain --input problems.jsonl
 

@@ -8,9 +8,11 @@ HTTP listens at --port and has POST /v1/completions (stream, seed, n, temperatur
 the next port. Both accept connections only from this machine unless --host names another address. There is no password
 and no encryption.
 
-The policy continues the prompt as it is, without a template. A response's tokens depend only on its prompt, seed,
-temperature and number among `n`, not on other requests. `sample_groups` gives the same tokens for the key
-`srpo_jax.serving.requests.draw_key(seed)`. A request without a seed gets a fresh one. Stop tokens are not shown.
+The policy continues a `prompt` as it is, without a template. A request may instead have a `question`, and a `domain`
+(math by default). The server puts the question into the prompt of training, config.prompt. A response's tokens depend
+only on its prompt, seed, temperature and number among `n`, not on other requests. `sample_groups` gives the same tokens
+for the key `srpo_jax.serving.requests.draw_key(seed)`. A request without a seed gets a fresh one. Stop tokens are not
+shown.
 
 JetStream's gRPC messages have no seed and no temperature. The policy is greedy there, or samples at --temperature with
 fresh seeds. A max_tokens above --max-new-tokens is cut to it over gRPC, as in JetStream, and refused over HTTP.

@@ -47,12 +47,15 @@ class ScoreRequest:
 
   id: str
   prompt: str
-  response: str  # decoded text without the EOS and without the prompt's `<think>`
+  response: str  # decoded text without the EOS and without the prompt's `<think>`, if the prompt ends in one
   ended: bool  # True if the EOS ended the response, False if the length limit did
   domain: str
   answer: str | None = None
   tests: Mapping[str, Any] | None = None
   problem: Problem | None = None  # row that the response answers, needed by a user's judge
+  asked: str | None = None  # question and instruction, whose scripts a response may use. None: the prompt
+  think_opened: bool = True  # True if the prompt ends in `<think>`, False if the response must begin with it
+  well_ended: bool = True  # False if a stop token other than `prompt.eos` ended the response
 
 
 @dataclasses.dataclass(frozen=True)

@@ -56,6 +56,7 @@ TOY_GPU = ["--length", 64, "--rows", 2, "--micro-batches", 2, "--steps", 1, "--s
 TOY_GPU += ["--new-tokens", 16, "--prompts", 2, "--group", 4, "--head-chunk", 16]
 
 
+@pytest.mark.slow
 def test_gpu():
   lines = run_lines("gpu", "--shapes", "toy", "--trl-python", "/bin/false", *TOY_GPU)
   train, decode, step, trl = (line for line in lines)

@@ -62,6 +62,7 @@ def test_a_replayed_step_is_bit_equal_to_the_recorded_one(done, step):
   np.testing.assert_array_equal(found.recorded.advantages, found.advantages)
 
 
+@pytest.mark.slow
 def test_several_updates_and_unused_groups_are_replayed_too(talkative, tmp_path):
   changes = {"loss__updates": 2, "history__mode": "none", "history__dynamic_sampling": True}
   workdir = launch(toy(talkative, train__steps=2, checkpoint__every=1, checkpoint__keep=2, **changes), tmp_path / "run")

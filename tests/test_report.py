@@ -12,8 +12,9 @@ import pytest
 
 from srpo_jax.algorithm.history import Outcome, Pool
 from srpo_jax.analysis.curves import panels
+from srpo_jax.analysis.questions import question_of
 from srpo_jax.analysis.reflection import reflection_rates
-from srpo_jax.analysis.report import Limits, _named, make_report, prompts_and_rollouts, question_of
+from srpo_jax.analysis.report import Limits, _named, make_report, prompts_and_rollouts
 from srpo_jax.analysis.run_files import RunFiles
 from srpo_jax.data.prompts import format_prompt
 from srpo_jax.report import main

@@ -106,7 +106,32 @@ BAD = [
   (row(answer=[5]), "field answer: expected a string or a number, found [5]"),
   (row(answer=float("nan")), "field answer: expected a string or a number, found NaN"),
   (row(ended="yes"), 'field ended: expected true or false, found "yes"'),
+  (row(question=3), "field question: expected a string, found 3"),
+  (row(opens_think="user"), 'field opens_think: expected prompt, template, model, found "user"'),
+  (
+    row(prompt="2+3? <think>", opens_think="model"),
+    "field opens_think: expected prompt or template, since the prompt ends in <think>",
+  ),
 ]
+
+
+def test_rows_say_who_opens_the_thought_and_what_was_asked(tmp_path: Path) -> None:
+  opened = "<think>" + row()["response"]
+  russian = row()["response"].replace("I add.", "Итак, ответ.")
+  few_shot = "Сколько будет 1+1? 2+3?"
+  lines = [
+    row(response=opened, opens_think="model"),
+    row(opens_think="model"),
+    row(response=opened),
+    row(prompt="2+3? <think>", opens_think="template"),
+    row(prompt=few_shot, response=russian),
+    row(prompt=few_shot, response=russian, question="2+3?"),
+    row(response=row()["response"] + "<|eot_id|>"),
+  ]
+  score(tmp_path, lines)
+  found = rows(tmp_path / "out.jsonl")
+  assert [r["format"] for r in found] == [1, 0, 0, 1, 1, 1, 1] and {r["correct"] for r in found} == {1}
+  assert [r["language_mix"] for r in found] == [0, 0, 0, 0, 0, 1, 0]
 
 
 def test_bad_rows_are_rejected_with_their_line_number(tmp_path: Path) -> None:

@@ -11,6 +11,9 @@ A mean over problems has a 95 % interval by the percentile bootstrap (Efron and 
 Bootstrap, 1993, ch. 13). It resamples problems with replacement, each with all its samples, since a model's samples
 of one problem are not independent of each other. If all problems have the same value, the interval has zero width,
 because the bootstrap cannot see variation that the set does not have.
+
+A share of independent yes-or-no outcomes, one sample for each problem, has the Wilson score interval (Wilson, Probable
+Inference, the Law of Succession, and Statistical Inference, 1927). It keeps its coverage for shares near 0 and 1.
 """
 
 import dataclasses
@@ -18,6 +21,7 @@ import functools
 import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -31,7 +35,7 @@ _CHUNK = 1_000  # number of resamples in memory at a time
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-  """A mean over problems and the ends of its interval."""
+  """A mean over problems, or a share of outcomes, and the ends of its interval."""
 
   value: float
   low: float
@@ -128,6 +132,24 @@ def estimates(
   means = [draws @ values / n for draws in _draws(np.random.default_rng(seed), n, resamples)]
   low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2], axis=0)
   return [Estimate(*map(float, found)) for found in zip(values.mean(axis=0), low, high, strict=True)]
+
+
+def wilson(successes: int, n: int, level: float = LEVEL) -> Estimate:
+  """Returns the share of successes in n independent outcomes, with its Wilson score interval.
+
+  >>> [round(bound, 3) for bound in dataclasses.astuple(wilson(8, 10))]
+  [0.8, 0.49, 0.943]
+
+  Raises:
+    ValueError: there is no outcome, or more successes than outcomes.
+  """
+  if not 0 <= successes <= n or not n:
+    raise ValueError(f"{successes} successes of {n}, expected 0 to n successes of at least one outcome")
+  z = NormalDist().inv_cdf((1 + level) / 2)
+  share, shrink = successes / n, 1 + z * z / n
+  centre = (share + z * z / (2 * n)) / shrink
+  half = z / shrink * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+  return Estimate(share, max(centre - half, 0.0), min(centre + half, 1.0))
 
 
 def _draws(rng: np.random.Generator, n: int, resamples: int) -> Iterator[np.ndarray]:

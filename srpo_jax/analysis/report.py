@@ -8,6 +8,7 @@ import base64
 import dataclasses
 import hashlib
 import html
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -18,9 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from srpo_jax.analysis.curves import as_svg, draw_epochs, draw_heldout, draw_panel, draw_retired, panels
+from srpo_jax.analysis.questions import QuestionReader
 from srpo_jax.analysis.run_files import RunFiles
 from srpo_jax.analysis.summary import by_set
-from srpo_jax.data.prompts import template_parts
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.paths import is_local
 
@@ -103,43 +104,43 @@ def prompts_and_rollouts(run: RunFiles, limits: Limits) -> dict[str, Any]:
   if not prompts:
     return {"notes": ["The run's folder holds no rollouts."], "columns": list(SHOWN), "prompts": [], "rollouts": {}}
   order = sorted(prompts, key=lambda id_: hashlib.sha256(id_.encode()).digest())  # random, but the same each time
-  read: list[str] = []
-  spent = 0
-  for id_ in order:
-    spent += sizes[id_]
-    if read and spent > limits.characters:
-      break
-    read.append(id_)
+  read = _within(order, sizes, limits.characters)
   listed = set(order[: limits.prompts]) | set(read)
   steps = pc.unique(seen.filter(pc.is_in(seen["prompt_id"], pa.array(read)))["step"]).to_pylist()
+  read_question = QuestionReader(run)
   rollouts = _by_prompt(run.rollouts(("prompt_id", "prompt", *SHOWN), steps=sorted(steps), prompts=read))
   for step in sorted({first[id_] for id_ in listed}):  # one at a time, since every row repeats the text of its prompt
     texts = run.rollouts(("prompt_id", "prompt"), steps=[step]).group_by("prompt_id", use_threads=False)
     for row in texts.aggregate([("prompt", "first")]).to_pylist():
-      question = question_of(row["prompt_first"])
-      prompts[row["prompt_id"]]["question"] = question if row["prompt_id"] in rollouts else question[:_CUT]
-  notes = []
-  if len(listed) < len(prompts):
-    notes.append(f"The table lists {len(listed):,} of {len(prompts):,} prompts, drawn at random.")
-  if len(read) < len(prompts):
-    shown = sum(len(entry["rows"]) for entry in rollouts.values())
-    notes.append(
-      f"Rollouts of {len(read):,} of {len(prompts):,} prompts can be read here ({shown:,} of {seen.num_rows:,} "
-      "rollouts), drawn at random; all are in the run's parquet files."
-    )
+      entry = prompts[row["prompt_id"]]
+      question = read_question(row["prompt_first"], entry["domain"])
+      entry["question"] = question if row["prompt_id"] in rollouts else question[:_CUT]
+  shown = sum(len(entry["rows"]) for entry in rollouts.values())
   return {
-    "notes": notes,
+    "notes": _notes(len(prompts), len(listed), len(read), shown, seen.num_rows),
     "columns": list(SHOWN),
     "prompts": [prompts[id_] for id_ in prompts if id_ in listed],
     "rollouts": rollouts,
   }
 
 
-def question_of(prompt: str) -> str:
-  """Returns the question inside a prompt of the training template, or the whole prompt if it has another form."""
-  _, between, after = template_parts()
-  _, marker, rest = prompt.partition(between.lstrip())
-  return rest.removesuffix(after) if marker and rest.endswith(after) else prompt
+def _notes(prompts: int, listed: int, read: int, shown: int, rollouts: int) -> list[str]:
+  """Returns a sentence for the prompts that the table leaves out, and one for the rollouts that cannot be read."""
+  notes = []
+  if listed < prompts:
+    notes.append(f"The table lists {listed:,} of {prompts:,} prompts, drawn at random.")
+  if read < prompts:
+    notes.append(
+      f"Rollouts of {read:,} of {prompts:,} prompts can be read here ({shown:,} of {rollouts:,} "
+      "rollouts), drawn at random; all are in the run's parquet files."
+    )
+  return notes
+
+
+def _within(order: Sequence[str], sizes: Mapping[str, int], most: int) -> list[str]:
+  """Returns the first ids whose sizes sum to at most `most`, but at least one id."""
+  total = list(itertools.accumulate(sizes[id_] for id_ in order))
+  return [id_ for id_, spent in zip(order, total, strict=True) if spent <= most] or list(order[:1])
 
 
 def _by_prompt(table: pa.Table) -> dict[str, dict[str, Any]]:

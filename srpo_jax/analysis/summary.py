@@ -61,10 +61,13 @@ def comparison_table(evals: Sequence[JsonRow], starts: Collection[int] = ()) -> 
     starts: steps at which stages began.
   """
   marks = [evals[0], *(row for row in evals[1:-1] if row["step"] in starts), evals[-1]]
-  lines = [(label, [row[key] for row in marks]) for label, key in TABLE_ROWS]
+  with_greedy = any(row["greedy"] is not None for row in marks)  # `eval.greedy` turns greedy responses off
+  shown = [(label, key) for label, key in TABLE_ROWS if with_greedy or "greedy" not in key]
+  lines = [(label, [row[key] for row in marks]) for label, key in shown]
   for level in sorted(marks[0]["by"], key=difficulty_rank):
     lines.append((f"{level}, temperature 1", [row["by"][level] for row in marks]))
-    lines.append((f"{level}, greedy", [row["greedy_by"][level] for row in marks]))
+    if with_greedy:
+      lines.append((f"{level}, greedy", [row["greedy_by"][level] for row in marks]))
   first = "base" if marks[0]["step"] == 0 else f"step {marks[0]['step']}"
   changes = ["change"] if len(marks) == 2 else [f"change to step {row['step']}" for row in marks[1:]]
   title = f"{marks[0]['set']}, {marks[0]['n']} problems"
@@ -97,7 +100,8 @@ def plot_curves(metrics: Sequence[JsonRow], evals: Sequence[JsonRow], file: Path
     for number, (name, rows) in enumerate(by_set(evals).items()):
       at, color = [row["step"] for row in rows], f"C{number}"
       draw_scores(axes[0, 2], at, [row["pass@1"] for row in rows], SHEET, color=color, label=name)
-      draw_scores(axes[0, 2], at, [row["greedy"] for row in rows], SHEET, color=color, style="s--", alpha=0.6)
+      if any(row["greedy"] is not None for row in rows):
+        draw_scores(axes[0, 2], at, [row["greedy"] for row in rows], SHEET, color=color, style="s--", alpha=0.6)
     axes[0, 2].set_title("held-out accuracy (dashed: greedy)", fontsize=9)
     lengths = {f"{domain}/length_mean": domain for domain in domains}
     _lines(axes[1, 0], metrics, lengths, "mean response length, tokens")

@@ -9,18 +9,27 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from srpo_jax.checks import data, memory, rewards, sampling, storage, text
+from srpo_jax.checks import data, memory, responses, rewards, sampling, storage, text
 from srpo_jax.checks.finding import FAIL, WARN, Finding
 from srpo_jax.config import Config
 from srpo_jax.data.dataset import open_problem_sets, set_name
 from srpo_jax.data.encoded import Prompt, load_tokenizer, stop_tokens
+from srpo_jax.data.prompt_renderer import PromptRenderer
 from srpo_jax.data.prompt_set import PromptSet
 from srpo_jax.model import hf
 from srpo_jax.model.sharding import make_mesh, on_mesh
 from srpo_jax.model.transformer import TransformerConfig
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.rollout.policy import Policy
-from srpo_jax.training.build import Inputs, build_prompt_sets, build_scorer, starting_policy
+from srpo_jax.training.build import (
+  Inputs,
+  build_prompt_sets,
+  build_renderer,
+  build_scorer,
+  prompt_files,
+  starting_policy,
+)
+from srpo_jax.training.model_commit import model_commit, with_commit
 from srpo_jax.training.schedule import Schedule
 from srpo_jax.utils.errors import InputError
 
@@ -49,18 +58,22 @@ def examine(config: Config, workdir: Path, show: Show) -> list[Finding]:
     open_problem_sets(config.data.eval, limit=config.data.eval_limit),
     mesh,
   )
+  prompt_files(config)
   with contextlib.ExitStack() as opened:
     scorer = opened.enter_context(build_scorer(config))
     add(*_check_rewards(config, scorer, inputs))
-    if any(f.check == "sandbox" and f.level == FAIL for f in findings):
+    unsafe = any(f.check == "sandbox" and f.level == FAIL for f in findings)
+    if unsafe:
       scorer = opened.enter_context(build_scorer(with_any_sandbox(config)))  # reads tests, runs no program
+    config = with_commit(config, model_commit(config, workdir))
     policy = starting_policy(config)
     model, tokenizer = hf.read_config(policy.folder), load_tokenizer(policy.folder)
     train, heldout = build_prompt_sets(config, inputs, scorer, tokenizer)
   Schedule(config, train.domains())
   add(*_check_data(config, inputs, train.sets, heldout, policy))
 
-  stops, of_text = _check_stop_tokens(policy.folder, tokenizer)
+  renderer = build_renderer(config, tokenizer)
+  stops, of_text = _check_stop_tokens(policy.folder, renderer)
   prompts = [set_[id_] for set_ in train.sets for id_ in list(set_)[: TEXTS // len(train.sets)]]
   of_text += text.check_tokenizer(tokenizer, stops, model, prompts)
   add(*of_text)
@@ -72,7 +85,12 @@ def examine(config: Config, workdir: Path, show: Show) -> list[Finding]:
     add(Finding(WARN, "sampler against trainer", "not looked at", "first fix the tokenizer or the memory"))
     return findings
   with on_mesh(mesh):
-    add(*sampling.check_sampling(config, policy, _spread(prompts), stops))
+    of_sampling, draws = sampling.check_sampling(config, policy, _spread(prompts), stops)
+  add(*of_sampling)
+  if unsafe:
+    add(Finding(WARN, responses.CHECK, "not looked at", "first fix the sandbox"))
+  else:
+    add(responses.check_responses(config, tokenizer, _spread(prompts), draws))
   return findings
 
 
@@ -99,13 +117,14 @@ def _check_data(
   return findings + data.check_leaks(dict(inputs.train), named)
 
 
-def _check_stop_tokens(folder: Path, tokenizer: Any) -> tuple[tuple[int, ...], list[Finding]]:
+def _check_stop_tokens(folder: Path, renderer: PromptRenderer) -> tuple[tuple[int, ...], list[Finding]]:
   """Returns the stop tokens and the findings. If the model names no stop token, there is one failed finding."""
   try:
-    return stop_tokens(folder, tokenizer), []
+    stops = stop_tokens(folder, renderer.tokenizer, renderer.eos_id)
   except InputError as error:
-    todo = "name one: eos_token in tokenizer_config.json, or eos_token_id in generation_config.json"
+    todo = "name one: config.prompt.eos, or eos_token_id in generation_config.json"
     return (), [Finding(FAIL, "tokens that end a response", str(error), todo)]
+  return stops, [text.check_turn_end(renderer, stops)] if renderer.style == "chat" else []
 
 
 def _check_room(config: Config, tokenizer: Any) -> Finding:

@@ -5,6 +5,7 @@ from typing import Any
 
 from srpo_jax.checks.finding import FAIL, PASS, WARN, Finding
 from srpo_jax.data.encoded import Prompt
+from srpo_jax.data.prompt_renderer import PromptRenderer
 from srpo_jax.model.transformer import TransformerConfig
 
 SHORTEST = ("</think><answer>1</answer>", "</think> <answer>1</answer>", " </think> <answer> 1 </answer>")
@@ -24,6 +25,22 @@ def check_tokenizer(
     _joint(tokenizer, prompts),
     _special_in_prompts(tokenizer, stops, prompts),
   ]
+
+
+def check_turn_end(renderer: PromptRenderer, stops: Sequence[int]) -> Finding:
+  """Checks that the token with which the chat template ends a turn also ends a response."""
+  check, end = "end of a turn in the chat template", renderer.turn_end()
+  if end is None:
+    return Finding(WARN, check, "none", "name the token that ends a response: config.prompt.eos")
+  name, counting = (
+    renderer.tokenizer.convert_ids_to_tokens(end),
+    stops if renderer.eos_id is None else [renderer.eos_id],
+  )
+  if end not in counting:
+    listed = ", ".join(renderer.tokenizer.convert_ids_to_tokens(list(counting)))
+    todo = f"set config.prompt.eos={name}, or train the policy to end with another token"
+    return Finding(WARN, check, f"{name}, but a well-formed response ends with {listed}", todo)
+  return Finding(PASS, check, f"{name} ends a response")
 
 
 def check_room(tokenizer: Any, max_new_tokens: int) -> Finding:
@@ -89,12 +106,12 @@ def _joint(tokenizer: Any, prompts: Sequence[Prompt]) -> Finding:
 
 
 def _special_in_prompts(tokenizer: Any, stops: Sequence[int], prompts: Sequence[Prompt]) -> Finding:
-  """Looks for stop tokens in prompts. Text such as <|endoftext|> in a question is encoded as the special token."""
-  check = "special tokens in prompts"
+  """Looks for stop tokens in questions. Text such as <|endoftext|> in one is encoded as the special token."""
+  check = "special tokens in questions"
   for prompt in prompts:
-    found = sorted(set(stops) & set(prompt.tokens.tolist()))
+    found = sorted(set(stops) & set(tokenizer(prompt.problem.question, add_special_tokens=False)["input_ids"]))
     if found:
       name = tokenizer.convert_ids_to_tokens(found[0])
       todo = "remove the text from the question (curate's normalisation does)"
       return Finding(WARN, check, f"{prompt.problem.id} has {name} in its question", todo)
-  return Finding(PASS, check, "no prompt holds a token that ends a response")
+  return Finding(PASS, check, "no question holds a token that ends a response")

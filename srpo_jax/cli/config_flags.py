@@ -31,10 +31,11 @@ def parse_config(command: str, args: Sequence[str]) -> tuple[dict[str, Any], str
   file, rest = _config_file(current_args(command, args))
   if not file:
     raise InputError("--config: missing, expected --config=configs/NAME.py")
-  rest, prompts = _split_prompts(rest)
-  raw = _parse(load_config(file), [command, *rest])
+  config = load_config(file)
+  rest, instructions = _split_instructions(rest, config.get("prompt"))
+  raw = _parse(config, [command, *rest])
   path, _, variant = file.partition(":")
-  return _with_prompts(raw, prompts), f"{Path(path).stem}{variant and '-'}{variant}"
+  return _with_instructions(raw, instructions), f"{Path(path).stem}{variant and '-'}{variant}"
 
 
 def override(raw: dict[str, Any], args: Sequence[str]) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def override(raw: dict[str, Any], args: Sequence[str]) -> dict[str, Any]:
   Raises:
     InputError: an argument is not an override, or has an unknown field or a value of the wrong type.
   """
-  args, prompts = _split_prompts(current_args("", args))
+  args, instructions = _split_instructions(current_args("", args), raw.get("prompt"))
   argv = ["config", *args]
   for arg in argv[1:]:  # checked here, because ml_collections names only the last part of an unknown field
     path, found = arg.partition("=")[0].removeprefix("--"), {"config": raw}
@@ -52,24 +53,45 @@ def override(raw: dict[str, Any], args: Sequence[str]) -> dict[str, Any]:
         raise InputError(f"{path}: unknown field")
       found = found[name]
   config = ConfigDict(raw, type_safe=True, convert_dict=True)
-  return _with_prompts(_parse(config, argv), prompts)
+  return _with_instructions(_parse(config, argv), instructions)
 
 
-def _split_prompts(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-  """Separates `--config.prompt.DOMAIN=TEXT` from the other arguments.
+def _split_instructions(args: Sequence[str], section: Any) -> tuple[list[str], dict[tuple[str, ...], str]]:
+  """Separates `--config.prompt.DOMAIN=TEXT` and `--config.prompt.instructions.DOMAIN=TEXT` from the other arguments.
 
-  ml_collections would refuse it for a user's domain, because the config has no field for it.
+  ml_collections would refuse them for a user's domain, because the config has no field for it.
+
+  Args:
+    section: the section `prompt` of the config. Its own fields are not domains.
+
+  Returns:
+    the other arguments, and path within the section -> text.
   """
-  found = [(arg, re.fullmatch(r"--?config\.prompt\.(\w+)=(.*)", arg, re.DOTALL)) for arg in args]
-  return [arg for arg, match in found if not match], {match[1]: match[2] for _, match in found if match}
+  rest: list[str] = []
+  found: dict[tuple[str, ...], str] = {}
+  left = iter(args)
+  for arg in left:
+    match = re.fullmatch(r"--?config\.prompt\.(instructions\.)?(\w+)(?:=(.*))?", arg, re.DOTALL)
+    if not match or (not match[1] and section is not None and match[2] in section):
+      rest.append(arg)
+    else:
+      found[("instructions", match[2]) if match[1] else (match[2],)] = next(left, "") if match[3] is None else match[3]
+  return rest, found
 
 
-def _with_prompts(raw: dict[str, Any], prompts: Mapping[str, str]) -> dict[str, Any]:
-  """Puts the prompts into the values of a config. `make_config` refuses those of unknown domains."""
-  for domain in prompts:
-    if "prompt" not in raw:
-      raise InputError(f"config.prompt.{domain}: unknown field")
-  return raw | {"prompt": raw["prompt"] | prompts} if prompts else raw
+def _with_instructions(raw: dict[str, Any], found: Mapping[tuple[str, ...], str]) -> dict[str, Any]:
+  """Puts the texts that `_split_instructions` found into the values of a config.
+
+  `make_config` refuses those of unknown domains.
+  """
+  for path, text in found.items():
+    section = raw.get("prompt")
+    for name in path[:-1]:
+      section = section.get(name) if isinstance(section, dict) else None
+    if not isinstance(section, dict):
+      raise InputError(f"config.prompt.{'.'.join(path)}: unknown field")
+    section[path[-1]] = text
+  return raw
 
 
 def fields_help(kind: type[Any], args: Sequence[str] = ()) -> str:

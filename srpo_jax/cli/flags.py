@@ -9,12 +9,13 @@ from srpo_jax.rewards.format import VALIDATORS
 from srpo_jax.sandbox.tiers import TIERS
 
 CONFIG = "configs/base.py"
+MODEL = "Policy: a Hugging Face folder, owner/name[@revision] on the hub, or gs://. A local folder of that name wins"
 
 SHARED: dict[str, dict[str, Any]] = {
   "--config": {"help": "Config file, or FILE:VARIANT."},
   "--workdir": {"type": path, "help": "Run directory (local or gs://)."},
   "--step": {"type": whole(0), "help": "Step of the checkpoint. Default: the last one."},
-  "--model": {"type": Path, "help": "Hugging Face folder of the policy."},
+  "--model": {"type": str, "help": f"{MODEL}."},
   "--input": {"type": Path, "help": "File to read."},
   "--out": {"type": local_path, "help": "File or folder to write."},
   "--samples": {"type": whole(1), "help": "Number of responses per problem."},

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def add_policy(parser: ArgumentParser) -> None:
   """Adds the flags that name a policy."""
-  flags.add(parser, "--model", help="Hugging Face folder of the policy. Default: the policy of --workdir.")
+  flags.add(parser, "--model", help=f"{flags.MODEL}. Default: the policy of --workdir.")
   flags.add(parser, "--workdir", help="Run directory (local or gs://) of the policy. Default: the policy of --model.")
   flags.add(parser, "--step")
   flags.add(parser, "--config", help=f"Config file with the settings of training, for --model. Default: {CONFIG}.")
@@ -46,6 +46,7 @@ def policy_config(options: argparse.Namespace, overrides: Sequence[str]) -> "Con
 
 def find_policy(options: argparse.Namespace) -> "Policy":
   """Returns the policy that the flags name. Raises InputError if it is not there."""
-  from srpo_jax.rollout.policy import of_folder, of_run  # imported late, so that a wrong option is reported at once
+  from srpo_jax.model.folder import model_folder  # imported late, so that a wrong option is reported at once
+  from srpo_jax.rollout.policy import of_folder, of_run
 
-  return of_folder(options.model) if options.model else of_run(options.workdir, options.step)
+  return of_folder(model_folder(options.model)) if options.model is not None else of_run(options.workdir, options.step)

@@ -15,7 +15,7 @@ import numpy as np
 
 from srpo_jax.data import difficulty
 from srpo_jax.data.dataset import column
-from srpo_jax.data.encoded import Prompt, encode_prompt
+from srpo_jax.data.encoded import Prompt
 from srpo_jax.data.sources import own_fields
 from srpo_jax.rewards.code import runnable
 from srpo_jax.types import Problem
@@ -50,8 +50,7 @@ class PromptSet(Mapping[str, Prompt]):
     name: str,
     problems: Sequence[Problem],
     *,
-    instructions: Mapping[str, str],
-    tokenizer: Any,
+    render: Callable[[Problem], Prompt],
     max_tokens: int,
     check: Callable[[Problem], None],
     packages: Sequence[str] = (),
@@ -62,8 +61,7 @@ class PromptSet(Mapping[str, Prompt]):
     Args:
       name: name of the set for messages.
       problems: the rows, possibly lazy.
-      instructions: domain -> instruction in the prompt.
-      tokenizer: Hugging Face tokenizer.
+      render: makes the prompt of a problem, a `PromptRenderer`.
       max_tokens: largest number of tokens in a prompt; rows with longer prompts are not used.
       check: raises an InputError for a problem that the rewards cannot judge.
       packages: packages that programs may import besides the standard library.
@@ -73,7 +71,7 @@ class PromptSet(Mapping[str, Prompt]):
       InputError: a domain without an instruction or a judge, an unusable gold answer, or no usable row.
     """
     self.name = name
-    self._problems, self._instructions, self._tokenizer = problems, instructions, tokenizer
+    self._problems, self._render = problems, render
     self.refused: dict[int, str] = {}
     self.record: dict[str, int] = {}
     self.domains: dict[str, list[str]] = {}
@@ -90,7 +88,7 @@ class PromptSet(Mapping[str, Prompt]):
           self.refused[index] = f"its tests cannot be used: {unusable[problem.id]}"
           continue
         check(problem)
-        prompt = encode_prompt(problem, instructions, tokenizer)
+        prompt = render(problem)
         if len(prompt.tokens) > max_tokens:
           n = len(prompt.tokens)
           self.refused[index] = f"a prompt of {n} tokens, over config.data.max_prompt_tokens {max_tokens}"
@@ -128,7 +126,7 @@ class PromptSet(Mapping[str, Prompt]):
     logging.warning("%s", about)
 
   def __getitem__(self, id_: str) -> Prompt:
-    return encode_prompt(self._problems[self.record[id_]], self._instructions, self._tokenizer)
+    return self._render(self._problems[self.record[id_]])
 
   def __iter__(self) -> Iterator[str]:
     return iter(self.record)

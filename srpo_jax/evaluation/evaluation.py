@@ -24,7 +24,7 @@ from srpo_jax.model.sharding import make_mesh, on_mesh
 from srpo_jax.rollout.collector import Group, RolloutSampler, response_rows
 from srpo_jax.rollout.model_files import read_model_files
 from srpo_jax.rollout.policy import Policy
-from srpo_jax.training.build import build_prompt_set, build_sampler, build_scorer
+from srpo_jax.training.build import build_prompt_set, build_renderer, build_sampler, build_scorer
 from srpo_jax.utils.jsonl import read_json, replaced
 
 # Config fields that the samples depend on.
@@ -69,8 +69,9 @@ def evaluate(config: Config, policy: Policy, sets: Sequence[EvalSet], sampling: 
   with contextlib.ExitStack() as stack:
     scorer = stack.enter_context(build_scorer(config))
     stack.enter_context(on_mesh(mesh))
-    model = read_model_files(policy.folder)
-    prompts = [build_prompt_set(config, s.name, s.problems, scorer, model.tokenizer, selection=None) for s in sets]
+    model = read_model_files(policy.folder, config.prompt.eos)
+    renderer = build_renderer(config, model.tokenizer)
+    prompts = [build_prompt_set(config, s.name, s.problems, scorer, renderer, selection=None) for s in sets]
     sampler = build_sampler(config, model, scorer, prompts, top_p=sampling.top_p, show=config.log.progress)
     stack.enter_context(opened(out, settings))
     stores = [_store(out, set_, of_set, sampling) for set_, of_set in zip(sets, prompts, strict=True)]

@@ -84,5 +84,7 @@ def default_out(options: argparse.Namespace, step: int) -> Path:
   """Returns the default folder of an evaluation."""
   if options.workdir:
     return options.workdir / "evaluations" / f"step_{step:06d}"
-  model = options.model.resolve()
-  return model.with_name(f"{model.name}-evaluation")
+  from srpo_jax.model.folder import model_name  # imported late, so that --help is fast
+
+  name = f"{model_name(options.model)}-evaluation"
+  return Path(options.model).resolve().with_name(name) if Path(options.model).exists() else Path(name)

@@ -1,4 +1,4 @@
-"""Reader of Qwen2 checkpoints in Hugging Face form.
+"""Reader of checkpoints in Hugging Face form, for every family in `families.registry`.
 
 Reading checks that the folder and the table of tensors (`hf_tensors`) name the same tensors with the same shapes.
 `hf_export` writes such folders. An import followed by an export gives the stored bits back.
@@ -15,82 +15,35 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from srpo_jax.model.hf_tensors import EMBEDDING, TIED_HEAD, Part, Slot, row_blocks, tensor_table
+from srpo_jax.model.families.config_file import ConfigFile
+from srpo_jax.model.families.family import Family
+from srpo_jax.model.families.registry import family_names, find_family
+from srpo_jax.model.files import INDEX_FILE, SINGLE_FILE
+from srpo_jax.model.hf_tensors import Part, Slot, row_blocks
 from srpo_jax.model.transformer import Params, TransformerConfig, init_params
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import read_json
 
-INDEX_FILE = "model.safetensors.index.json"
-SINGLE_FILE = "model.safetensors"
 CPU_ALIGNMENT = 64
-# Files copied unchanged with the weights: everything that a tokenizer or generation may need.
-COMPANION_FILES = (
-  "config.json",
-  "generation_config.json",
-  "tokenizer.json",
-  "tokenizer_config.json",
-  "vocab.json",
-  "merges.txt",
-  "special_tokens_map.json",
-  "added_tokens.json",
-  "chat_template.jinja",
-)
 
 
 def read_config(folder: str | Path) -> TransformerConfig:
-  """Reads the model's shape from FOLDER/config.json.
+  """Reads the model's shape and options from FOLDER/config.json.
 
   Raises:
-    InputError: the file is missing, the architecture is not Qwen2, or a field is missing or not supported.
+    InputError: the file is missing, the family is not supported, or a field is missing or not supported.
   """
-  raw, file = read_raw_config(folder), Path(folder) / "config.json"
-  if raw.get("model_type") != "qwen2":
-    raise InputError(f"{file}: model_type is {raw.get('model_type')!r}, expected 'qwen2'")
-  if raw.get("hidden_act", "silu") != "silu":
-    raise InputError(f"{file}: hidden_act is {raw['hidden_act']!r}, expected 'silu'")
-  if raw.get("use_sliding_window"):
-    raise InputError(f"{file}: use_sliding_window is true, expected false: windowed attention is not supported")
-  rope, scaling = raw.get("rope_parameters") or {}, raw.get("rope_scaling") or {}
-  if not isinstance(rope, dict) or not isinstance(scaling, dict):
-    raise InputError(f"{file}: rope_parameters and rope_scaling: expected objects")
-  for kind in (form.get("rope_type", form.get("type", "default")) for form in (scaling, rope)):
-    if kind != "default":
-      raise InputError(f"{file}: rope type is {kind!r}, expected 'default': scaled positions are not supported")
-  theta = raw.get("rope_theta", rope.get("rope_theta"))
-  if rope.get("rope_theta", theta) != theta:
-    raise InputError(f"{file}: rope_theta is {theta!r}, and {rope['rope_theta']!r} in rope_parameters: expected one")
-  if theta is None:
-    raise InputError(f"{file}: no rope_theta, expected it at the top level or inside rope_parameters")
-  if isinstance(theta, bool) or not isinstance(theta, (int, float)) or not 0 < theta < math.inf:
-    raise InputError(f"{file}: rope_theta is {theta!r}, expected a positive number")
+  config = _config_file(folder)
+  return find_family(config).read(config)
 
-  def field(name: str, kind: type = int) -> Any:
-    value = raw.get(name)
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if value is None or not is_number or not 0 < value < math.inf or kind(value) != value:
-      wanted = "number" if kind is float else "integer"
-      raise InputError(f"{file}: field {name} is {value!r}, expected a positive {wanted}")
-    return kind(value)
 
-  heads = field("num_attention_heads")
-  kv_heads = field("num_key_value_heads")
-  hidden = field("hidden_size")
-  if heads % kv_heads:
-    raise InputError(f"{file}: num_attention_heads {heads} is not a multiple of num_key_value_heads {kv_heads}")
-  if raw.get("head_dim") is None and hidden % heads:
-    raise InputError(f"{file}: hidden_size {hidden} is not a multiple of num_attention_heads {heads}")
-  return TransformerConfig(
-    vocab_size=field("vocab_size"),
-    hidden_size=hidden,
-    intermediate_size=field("intermediate_size"),
-    num_hidden_layers=field("num_hidden_layers"),
-    num_attention_heads=heads,
-    num_key_value_heads=kv_heads,
-    head_dim=field("head_dim") if raw.get("head_dim") is not None else hidden // heads,
-    rope_theta=float(theta),
-    rms_norm_eps=field("rms_norm_eps", float),
-    tie_word_embeddings=bool(raw.get("tie_word_embeddings", False)),
-  )
+def read_family(folder: str | Path) -> Family:
+  """Returns the family of the model in a folder. Raises InputError if it is not supported."""
+  return find_family(_config_file(folder))
+
+
+def _config_file(folder: str | Path) -> ConfigFile:
+  return ConfigFile(Path(folder) / "config.json", read_raw_config(folder))
 
 
 def read_raw_config(folder: str | Path) -> dict[str, Any]:
@@ -101,7 +54,7 @@ def read_raw_config(folder: str | Path) -> dict[str, Any]:
   """
   file = Path(folder) / "config.json"
   if not file.is_file():
-    raise InputError(f"{file}: no such file, expected the config.json of a Hugging Face Qwen2 folder")
+    raise InputError(f"{file}: no such file, expected the config.json of a Hugging Face folder ({family_names()})")
   return read_json(file)
 
 
@@ -179,14 +132,15 @@ def load_params(
   Raises:
     InputError: a tensor is unknown, missing, of another shape or dtype, or not in its file. The message names it.
   """
-  files = _check_tensors(folder, config)
+  family = read_family(folder)
+  files = _check_tensors(folder, config, family)
   wanted = param_shapes(config, jnp.dtype(dtype))
   if shardings is None:
     shardings = jax.tree.map(lambda _: None, wanted)
-  if config.tie_word_embeddings and TIED_HEAD in files:
-    _check_tied_head(files, config, shardings["embed"])
+  if config.tie_word_embeddings:
+    _check_tied_head(files, config, family, shardings["embed"])
   stored: dict[tuple[str, ...], dict[int | None, tuple[str, Slot]]] = {}  # leaf -> layer -> its tensor
-  for name, slot in tensor_table(config).items():
+  for name, slot in family.tensors(config).items():
     stored.setdefault(slot.path, {})[slot.layer] = name, slot
 
   def load(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding | None) -> jax.Array:
@@ -210,24 +164,26 @@ def load_params(
   return jax.tree.unflatten(tree, [load(path, leaf, at) for (path, leaf), at in zip(leaves, places, strict=True)])
 
 
-def _check_tensors(folder: str | Path, config: TransformerConfig) -> dict[str, Path]:
-  """Returns `weight_files` after checking the header of every file. Reads no weight."""
-  table, files = tensor_table(config), weight_files(folder)
+def _check_tensors(folder: str | Path, config: TransformerConfig, family: Family) -> dict[str, Path]:
+  """Returns `weight_files` of the parameters after checking the header of every file. Reads no weight."""
+  table, files = family.tensors(config), weight_files(folder)
+  needed = list(table)
   if config.tie_word_embeddings:
-    table[TIED_HEAD] = table[EMBEDDING]
+    table[family.tensor_names["head",]] = table[family.tensor_names["embed",]]
   for file in sorted(set(files.values())):
     for name in _tensor_names(file):
       if files.get(name) != file:
         raise InputError(f"{file}: tensor {name} is here, but {INDEX_FILE} does not list it in this file")
   for name in files:
-    if name not in table:
-      raise InputError(f"{files[name]}: unknown tensor {name}, expected only tensors of Qwen2 with this config.json")
-  for name in tensor_table(config):
+    if name not in table and not name.endswith(family.ignored):
+      wanted = f"expected only tensors of {family.architecture} with this config.json"
+      raise InputError(f"{files[name]}: unknown tensor {name}, {wanted}")
+  for name in needed:
     if name not in files:
       raise InputError(f"{folder}: missing tensor {name}")
   for file in sorted(set(files.values())):
     with safe_open(file, framework="numpy") as handle:
-      for name in handle.keys():  # noqa: SIM118 (not a mapping)
+      for name in filter(table.__contains__, handle.keys()):
         stored, kind = handle.get_slice(name).get_shape(), handle.get_slice(name).get_dtype()
         if kind not in ("F32", "BF16", "F16"):
           raise InputError(f"{file}: tensor {name} has dtype {kind}, expected F32, BF16 or F16")
@@ -237,14 +193,17 @@ def _check_tensors(folder: str | Path, config: TransformerConfig) -> dict[str, P
 
 
 def _check_tied_head(
-  files: Mapping[str, Path], config: TransformerConfig, sharding: jax.sharding.Sharding | None
+  files: Mapping[str, Path], config: TransformerConfig, family: Family, sharding: jax.sharding.Sharding | None
 ) -> None:
   """Raises InputError if a stored head differs from the embedding. Compares the parts that this host's devices hold."""
+  tied = embed_name, head_name = family.tensor_names["embed",], family.tensor_names["head",]
+  if head_name not in files:
+    return
   for rows, columns in _local_parts((config.vocab_size, config.hidden_size), sharding):
     for block in row_blocks(rows, 4 * config.hidden_size):
-      embed, head = (_read(files[name], name, (block, columns)) for name in (EMBEDDING, TIED_HEAD))
+      embed, head = (_read(files[name], name, (block, columns)) for name in tied)
       if not np.array_equal(head, embed):
-        raise InputError(f"{files[TIED_HEAD]}: tensor {TIED_HEAD} differs from the embedding it is tied to")
+        raise InputError(f"{files[head_name]}: tensor {head_name} differs from {embed_name}, which it is tied to")
 
 
 def _read_into(out: np.ndarray, file: Path, name: str, slot: Slot, part: Part) -> None:

@@ -1,4 +1,4 @@
-"""Writer of Qwen2 checkpoints in Hugging Face form, the bit-exact inverse of `hf.load_params`."""
+"""Writer of checkpoints in Hugging Face form, the bit-exact inverse of `hf.load_params`."""
 
 import functools
 import json
@@ -10,8 +10,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from srpo_jax.model.hf import COMPANION_FILES, INDEX_FILE, SINGLE_FILE, read_raw_config, stored_dtype
-from srpo_jax.model.hf_tensors import Slot, row_blocks, tensor_table
+from srpo_jax.model.files import INDEX_FILE, SINGLE_FILE, companion_names
+from srpo_jax.model.hf import read_family, read_raw_config, stored_dtype
+from srpo_jax.model.hf_tensors import Slot, row_blocks
 from srpo_jax.model.safetensors_writer import DTYPE_CODES, write_safetensors
 from srpo_jax.model.transformer import Params, TransformerConfig
 from srpo_jax.utils.errors import InputError
@@ -71,9 +72,9 @@ def save_weights(
   if (dtype or kept) not in DTYPE_CODES:
     raise InputError(f"{source}/config.json: dtype is {kept!r}: expected another dtype to store, such as float32")
   with new_folder(out) as folder:
-    for name in COMPANION_FILES:
-      if (source / name).is_file():
-        (folder / name).write_bytes((source / name).read_bytes())
+    for name in companion_names(source):
+      (folder / name).parent.mkdir(exist_ok=True)
+      (folder / name).write_bytes((source / name).read_bytes())
     index = None
     if dtype is not None and dtype != kept:
       raw = read_raw_config(source)
@@ -85,7 +86,7 @@ def save_weights(
 
 
 def write_params(params: Params, config: TransformerConfig, out: Path) -> None:
-  """Writes only the weights into a folder, in fp32."""
+  """Writes only the weights, in fp32, into a folder that has a config.json."""
   _write_weights(functools.partial(_slot_of, params), config, out, "float32", 5_000_000_000, None)
 
 
@@ -97,11 +98,11 @@ def _write_weights(
   max_shard_bytes: int,
   index: bytes | None,
 ) -> None:
-  """Writes the weights as one file, or as several with an index.
+  """Writes the weights as one file, or as several with an index. FOLDER/config.json decides the names of the tensors.
 
   Uses the files of `index` if it lists exactly our tensors.
   """
-  table = tensor_table(config)
+  table = read_family(folder).tensors(config)
   weight_map: dict[str, str] = json.loads(index)["weight_map"] if index else {}
   if weight_map.keys() != table.keys():
     index, weight_map = None, _shard(table, jnp.dtype(dtype).itemsize, max_shard_bytes)

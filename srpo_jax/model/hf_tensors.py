@@ -1,15 +1,15 @@
-"""Table that maps each stored tensor of a Hugging Face Qwen2 folder to its place in our tree."""
+"""Table that maps each stored tensor of a Hugging Face folder to its place in our tree."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from srpo_jax.model.transformer import TransformerConfig
 
-EMBEDDING, TIED_HEAD = "model.embed_tokens.weight", "lm_head.weight"
 BLOCK_BYTES = 32 * 2**20  # bytes of a stored tensor read at once
 Part = tuple[range, ...]  # a part of an array, as the indices along each axis
+LeafPath = tuple[str, ...]  # path of a leaf in our tree
 
 
 class Slot(NamedTuple):
@@ -24,7 +24,7 @@ class Slot(NamedTuple):
     stored_shape: shape in the file.
   """
 
-  path: tuple[str, ...]
+  path: LeafPath
   layer: int | None
   shape: tuple[int, ...]
   stored_shape: tuple[int, ...]
@@ -65,8 +65,12 @@ class Slot(NamedTuple):
     return self.path[-1].endswith("kernel") or self.path == ("head",)
 
 
-def tensor_table(config: TransformerConfig) -> dict[str, Slot]:
-  """Returns stored tensor name -> Slot for every tensor of the model."""
+def tensor_table(config: TransformerConfig, names: Mapping[LeafPath, str]) -> dict[str, Slot]:
+  """Returns stored tensor name -> Slot for every tensor of the model.
+
+  Args:
+    names: leaf of our tree -> name of its stored tensor, with `{layer}` for the number of the layer.
+  """
   c = config
   m, f, h, n, d, v = (
     c.hidden_size,
@@ -76,26 +80,31 @@ def tensor_table(config: TransformerConfig) -> dict[str, Slot]:
     c.head_dim,
     c.vocab_size,
   )
-  table = {
-    EMBEDDING: Slot(("embed",), None, (v, m), (v, m)),
-    "model.norm.weight": Slot(("final_norm",), None, (m,), (m,)),
+  whole: dict[LeafPath, tuple[tuple[int, ...], tuple[int, ...]]] = {  # leaf -> shape in our tree, shape in the file
+    ("embed",): ((v, m), (v, m)),
+    ("final_norm",): ((m,), (m,)),
   }
   if not c.tie_word_embeddings:
-    table[TIED_HEAD] = Slot(("head",), None, (m, v), (v, m))
-  per_layer = {
-    "input_layernorm.weight": (("attention_norm", "weight"), (m,), (m,)),
-    "post_attention_layernorm.weight": (("mlp_norm", "weight"), (m,), (m,)),
-    "self_attn.o_proj.weight": (("o_kernel",), (h, d, m), (m, h * d)),
-    "mlp.gate_proj.weight": (("gate_kernel",), (m, f), (f, m)),
-    "mlp.up_proj.weight": (("up_kernel",), (m, f), (f, m)),
-    "mlp.down_proj.weight": (("down_kernel",), (f, m), (m, f)),
+    whole["head",] = (m, v), (v, m)
+  layered: dict[LeafPath, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    ("attention_norm", "weight"): ((m,), (m,)),
+    ("mlp_norm", "weight"): ((m,), (m,)),
+    ("o_kernel",): ((h, d, m), (m, h * d)),
+    ("gate_kernel",): ((m, f), (f, m)),
+    ("up_kernel",): ((m, f), (f, m)),
+    ("down_kernel",): ((f, m), (m, f)),
   }
   for name, heads in (("q", h), ("k", n), ("v", n)):
-    per_layer[f"self_attn.{name}_proj.weight"] = ((f"{name}_kernel",), (m, heads, d), (heads * d, m))
-    per_layer[f"self_attn.{name}_proj.bias"] = ((f"{name}_bias",), (heads, d), (heads * d,))
+    layered[f"{name}_kernel",] = (m, heads, d), (heads * d, m)
+    if c.qkv_bias:
+      layered[f"{name}_bias",] = (heads, d), (heads * d,)
+    if c.qk_norm and name != "v":
+      layered[f"{name}_norm", "weight"] = (d,), (d,)
+  table = {names[path]: Slot(path, None, *shapes) for path, shapes in whole.items()}
   for layer in range(c.num_hidden_layers):
-    for name, (path, shape, stored_shape) in per_layer.items():
-      table[f"model.layers.{layer}.{name}"] = Slot(("layers", *path), layer, shape, stored_shape)
+    for path, shapes in layered.items():
+      path = ("layers", *path)
+      table[names[path].format(layer=layer)] = Slot(path, layer, *shapes)
   return table
 
 

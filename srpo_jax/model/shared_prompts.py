@@ -58,18 +58,20 @@ def shared_prompt_attention(
 def _grid_attention(q: Array, k: Array, v: Array, segments: Array, grid: SharedPrompts) -> Array:
   """Computes `shared_prompt_attention` for a grid: one causal square for the prompt, and one block per response."""
   rows, columns = q.shape[0], grid.response
-  heads = (x[:, : grid.prompt] for x in (q, k, v))
-  of_prompt = xla_attention(*heads, segments[:, : grid.prompt])
+
+  def prompt(x: Array) -> Array:  # [B, P + S R, ...] -> [B, P, ...]
+    return x[:, : grid.prompt]
 
   def blocks(x: Array) -> Array:  # [B, P + S R, ...] -> [B S, R, ...]
     return x[:, grid.prompt :].reshape(-1, columns, *x.shape[2:])
 
   def with_prompt(x: Array) -> Array:  # [B, P + S R, ...] -> [B S, P + R, ...]
     own = blocks(x)
-    return jnp.concatenate([jnp.repeat(x[:, : grid.prompt], len(own) // rows, axis=0), own], axis=1)
+    return jnp.concatenate([jnp.repeat(prompt(x), len(own) // rows, axis=0), own], axis=1)
 
+  of_prompt = xla_attention(prompt(q), prompt(k), prompt(v), prompt(segments))
   own = attention_mask(blocks(segments))
-  prompt = jnp.repeat(segments[:, : grid.prompt] > 0, len(own) // rows, axis=0)[:, None]
-  mask = jnp.concatenate([jnp.broadcast_to(prompt, (len(own), columns, grid.prompt)), own], axis=2)
+  filled = jnp.repeat(prompt(segments) > 0, len(own) // rows, axis=0)[:, None]
+  mask = jnp.concatenate([jnp.broadcast_to(filled, (len(own), columns, grid.prompt)), own], axis=2)
   of_responses = masked_attention(blocks(q), with_prompt(k), with_prompt(v), mask)
   return jnp.concatenate([of_prompt, of_responses.reshape(rows, -1, *q.shape[2:])], axis=1)

@@ -1,19 +1,22 @@
-"""Qwen2.5 (arXiv 2412.15115) in Flax linen: the forward pass over a plain parameter pytree.
+"""Dense decoder of the supported model families in Flax linen: the forward pass over a plain parameter pytree.
 
-A block is x + Attention(RMSNorm(x)), then x + SwiGLU(RMSNorm(x)). Only the query, key and value projections have a
-bias. Positions enter by rotary embedding in its half-split form. A tied head is the embedding.
+A block is x + Attention(RMSNorm(x)), then x + SwiGLU(RMSNorm(x)). Positions enter by rotary embedding in its half-split
+form. Four options tell the families apart: a bias on the query, key and value projections (Qwen2), an RMSNorm of each
+query and key head (Qwen3), scaled rotary frequencies (Llama 3), and a head that is the embedding.
 
 Axes: B rows, T tokens, M model features, F hidden features of the MLP, H query heads, N key/value heads, D features of
 a head, V vocabulary, L layers (leading, scanned).
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Int
 
 from srpo_jax.model.attention import causal_attention
@@ -33,8 +36,34 @@ REMAT_POLICIES: dict[str, Any] = {
 
 
 @dataclasses.dataclass(frozen=True)
+class RopeScaling:
+  """Llama 3's scaling of the rotary frequencies (arXiv 2407.21783), with the field names of its Hugging Face config.
+
+  A feature pair that turns fewer than `low_freq_factor` times over the original context is slowed down by `factor`. One
+  that turns more than `high_freq_factor` times keeps its frequency. In between, the two are interpolated.
+  """
+
+  factor: float
+  low_freq_factor: float
+  high_freq_factor: float
+  original_max_position_embeddings: int
+
+  def __call__(self, frequency: Float[Array, " pairs"]) -> Float[Array, " pairs"]:
+    """Returns the scaled frequencies, in radians per position."""
+    turns = self.original_max_position_embeddings / (2 * math.pi) * frequency
+    kept = jnp.clip((turns - self.low_freq_factor) / (self.high_freq_factor - self.low_freq_factor), 0.0, 1.0)
+    return frequency * (kept + (1 - kept) / self.factor)
+
+
+@dataclasses.dataclass(frozen=True)
 class TransformerConfig:
-  """Shape of a Qwen2 model, with the field names of its Hugging Face config."""
+  """Shape and options of a decoder. Fields that a Hugging Face config has keep their names.
+
+  Attributes:
+    qkv_bias: adds a bias to the query, key and value projections.
+    qk_norm: applies an RMSNorm to each query and key head before the rotary embedding.
+    rope_scaling: scaling of the rotary frequencies; None keeps them.
+  """
 
   vocab_size: int
   hidden_size: int
@@ -46,12 +75,26 @@ class TransformerConfig:
   rope_theta: float
   rms_norm_eps: float
   tie_word_embeddings: bool
+  qkv_bias: bool = True
+  qk_norm: bool = False
+  rope_scaling: RopeScaling | None = None
 
 
-def rope(x: Float[Array, " B T H D"], positions: Int[Array, " B T"], theta: float) -> Float[Array, " B T H D"]:
-  """Rotates feature pairs (i, i + D/2) by position / theta^(2i/D), in fp32."""
+def rope_frequencies(features: int, theta: float, scaling: RopeScaling | None) -> Float[Array, " pairs"]:
+  """Returns the angle per position of feature pairs (i, i + D/2), theta^(-2i/D), or what `scaling` makes of it."""
+  if scaling is None:
+    half = features // 2
+    return theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+  # On the host, these are the bits of transformers. XLA's power is one off in the last place, which at 520 positions
+  # moved logits of size 9 by 5e-4.
+  exponents = np.arange(0, features, 2, dtype=np.float32) / np.float32(features)
+  return scaling(jnp.asarray(np.float32(1) / np.float32(theta) ** exponents))
+
+
+def rope(x: Float[Array, " B T H D"], positions: Int[Array, " B T"], config: TransformerConfig) -> Array:
+  """Rotates feature pairs (i, i + D/2) by position x frequency, in fp32. Returns the shape and dtype of x."""
   half = x.shape[-1] // 2
-  frequency = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+  frequency = rope_frequencies(x.shape[-1], config.rope_theta, config.rope_scaling)
   angle = positions[..., None, None].astype(jnp.float32) * frequency
   sin, cos = jnp.sin(angle), jnp.cos(angle)
   a, b = x[..., :half].astype(jnp.float32), x[..., half:].astype(jnp.float32)
@@ -96,11 +139,14 @@ class Block(nn.Module):
     h = RMSNorm(c.rms_norm_eps, name="attention_norm")(x)
     qkv = {}
     for name, n in heads.items():
-      kernel = self.param(f"{name}_kernel", init, (c.hidden_size, n, c.head_dim)).astype(x.dtype)
-      bias = self.param(f"{name}_bias", nn.initializers.zeros, (n, c.head_dim)).astype(x.dtype)
+      projected = linear(h, self.param(f"{name}_kernel", init, (c.hidden_size, n, c.head_dim)).astype(x.dtype))
+      if c.qkv_bias:
+        projected += self.param(f"{name}_bias", nn.initializers.zeros, (n, c.head_dim)).astype(x.dtype)
       split = "heads" if name == "q" else "kv_heads"
-      qkv[name] = constrain(linear(h, kernel) + bias, "batch", "length", split, "head_dim")
-    q, k = (rope(qkv[name], positions, c.rope_theta) for name in "qk")
+      qkv[name] = constrain(projected, "batch", "length", split, "head_dim")
+      if c.qk_norm and name != "v":
+        qkv[name] = RMSNorm(c.rms_norm_eps, name=f"{name}_norm")(qkv[name])
+    q, k = (rope(qkv[name], positions, c) for name in "qk")
     out, kept = attend(q, k, qkv["v"], given)
     out = constrain(out, "batch", "length", "heads", "head_dim")
     kernel = self.param("o_kernel", init, (c.num_attention_heads, c.head_dim, c.hidden_size)).astype(x.dtype)
@@ -238,6 +284,7 @@ def forward(
 
   def attend(q: Array, k: Array, v: Array, given: None) -> tuple[Array, None]:
     if shared is not None:
+      assert response is not None
       return shared_prompt_attention(q, k, v, segments, response, shared), None
     return causal_attention(q, k, v, segments), None
 

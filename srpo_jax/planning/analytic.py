@@ -68,6 +68,7 @@ def sizes(config: Config, shape: TransformerConfig, row_tokens: int, *, lanes: i
   tokens = config.train.micro_batch * row_tokens / (d * f)
   kept = c.num_hidden_layers * tokens * c.hidden_size * item  # each layer's input
   wide = 4 * c.intermediate_size / t + 6 * c.hidden_size + 3 * (c.num_attention_heads * c.head_dim) / t
+  wide += _normed(c) / t
   inside = tokens * wide * item * (1 if config.model.remat == "full" else c.num_hidden_layers)
   layer = n_parameters(c) / c.num_hidden_layers * (item + master) / t  # one gathered layer and its gradient
   head = c.vocab_size * c.hidden_size / t * (item + master)
@@ -82,6 +83,11 @@ def sizes(config: Config, shape: TransformerConfig, row_tokens: int, *, lanes: i
     rollout_temporaries=0.1 * serving + config.rollout.slots / (d * f) * c.vocab_size * 4 * 2,
     update_temporaries=kept + inside + 2 * layer + head + chunk + stacked,
   )
+
+
+def _normed(shape: TransformerConfig) -> int:
+  """Returns the features of a token's queries and keys if they have a norm of their own, else 0."""
+  return (shape.num_attention_heads + shape.num_key_value_heads) * shape.head_dim if shape.qk_norm else 0
 
 
 def _kv_bytes(shape: TransformerConfig, item: int, lanes: int) -> int:
@@ -127,6 +133,7 @@ def programs(config: Config, shape: TransformerConfig, work: Workload, *, lanes:
   forward = model_flops(c, tokens, config.train.micro_batch * row**2, backward=False)
   passes = FORWARDS[config.model.remat] + 2
   wide = 4 * c.intermediate_size / t + 12 * c.hidden_size + 4 * c.num_attention_heads * c.head_dim / t
+  wide += 2 * _normed(c) / t  # read and written
   moved = passes * c.num_hidden_layers * local * wide * item
   moved += passes * 2 * w * item / t + 3 * size.gradients  # write and read gathered weights, add gradients
   wire = 2 * ring(w * item / t, f) + ring(w * item / t, f)  # gather weights forward and backward, scatter gradients

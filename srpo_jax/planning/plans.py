@@ -39,7 +39,7 @@ def shape_of(config: Config) -> TransformerConfig:
   model is built or taken from its cache.
   """
   if config.model.path:
-    return model_shape(config.model.path)
+    return model_shape(config.model.path, config.model.revision)
   try:
     shape = resolve_callable(f"{config.model.build}_shape")
   except InputError:

@@ -1,7 +1,7 @@
 """Checks the required form of a response and extracts its answer.
 
-The prompt ends with an opened `<think>`, so a well-formed response reads `... </think> <answer> ... </answer>` and
-ends there. Every function takes linear time on any text.
+A well-formed response reads `... </think> <answer> ... </answer>` and ends there. Its prompt ends in `<think>`, or else
+the response begins with it. Every function takes linear time on any text.
 """
 
 import json
@@ -12,6 +12,8 @@ from srpo_jax.types import BUILT_IN_DOMAINS
 from srpo_jax.utils.errors import InputError
 
 VALIDATORS = ("tags", "json")
+THINK = "<think>"
+OPENERS = ("prompt", "template", "model")  # who opens <think>
 
 _BOX = re.compile(r"\\boxed(?![A-Za-z])")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
@@ -90,18 +92,23 @@ def check_validator(validator: str) -> None:
     raise InputError(f"validator: expected one of {', '.join(VALIDATORS)}, found {validator!r}")
 
 
-def format_ok(response: str, *, ended: bool, domain: str, validator: str = "tags") -> bool:
+def format_ok(response: str, *, ended: bool, domain: str, validator: str = "tags", think_opened: bool = True) -> bool:
   r"""Returns True if a response has the required form.
 
   Args:
     response: the completion, without the prompt's `<think>` and without the EOS.
-    ended: True if the EOS ended the response, False if the length limit did.
+    ended: True if the EOS ended the response, False if the length limit or another token did.
     domain: `math` also requires exactly one `\boxed{}` and `code` exactly one ```python fence. A user-defined domain
       requires only the tags.
     validator: `tags`, or `json` for an answer that is one JSON object with the key `answer`, in every domain.
+    think_opened: True if the prompt ends in `<think>`. False: the response must begin with it.
   """
   check_validator(validator)
-  if not ended or "<think>" in response or response.count("</think>") != 1:
+  if not think_opened:
+    if not response.startswith(THINK):
+      return False
+    response = response.removeprefix(THINK)
+  if not ended or THINK in response or response.count("</think>") != 1:
     return False
   body = answer_body(response)
   if body is None or not body.strip() or not response.endswith("</answer>"):

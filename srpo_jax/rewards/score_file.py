@@ -12,13 +12,14 @@ from tqdm import tqdm
 
 from srpo_jax.data.sources import ADAPTERS, detect_format, from_native
 from srpo_jax.rewards.cases import turn
+from srpo_jax.rewards.format import OPENERS, THINK
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.types import BUILT_IN_DOMAINS, Problem, ScoreRequest, Verdict
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import replaced
 from srpo_jax.utils.progress import late_bar
 
-END_TOKENS = ("<|endoftext|>", "<|im_end|>")
+END_TOKENS = ("<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|end_of_text|>")
 BATCH = 4096  # rows in flight
 
 
@@ -189,6 +190,8 @@ def _row(number: int, line: bytes) -> Row:
     raise InputError(f"field id: expected a string or an integer, found {_shown(row, 'id')}")
   if not isinstance(row.get("ended", True), bool):
     raise InputError(f"field ended: expected true or false, found {_shown(row, 'ended')}")
+  if not isinstance(row.get("question"), str | None):
+    raise InputError(f"field question: expected a string, found {_shown(row, 'question')}")
   response, closed = _without_end(row["response"])
   request = ScoreRequest(
     id=str(number),
@@ -199,13 +202,25 @@ def _row(number: int, line: bytes) -> Row:
     answer=_answer(row),
     tests=row.get("tests"),
     problem=None if row["domain"] in BUILT_IN_DOMAINS else _own_problem(row),
+    asked=row.get("question"),
+    think_opened=_think_opened(row),
   )
   return Row(row["id"], request)
 
 
+def _think_opened(row: dict[str, Any]) -> bool:
+  """Returns True unless the response must begin with `<think>`. Raises InputError if the prompt contradicts this."""
+  opener = row.get("opens_think", "prompt")
+  if opener not in OPENERS:
+    raise InputError(f"field opens_think: expected {', '.join(OPENERS)}, found {_shown(row, 'opens_think')}")
+  if opener == "model" and row["prompt"].rstrip().endswith(THINK):
+    raise InputError(f"field opens_think: expected prompt or template, since the prompt ends in {THINK}")
+  return opener != "model"
+
+
 def _own_problem(row: dict[str, Any]) -> Problem:
   """Returns the row as a problem for the judge of a user-defined domain, without the fields about the response."""
-  fields = {name: value for name, value in row.items() if name not in ("prompt", "response", "ended")}
+  fields = {name: value for name, value in row.items() if name not in ("prompt", "response", "ended", "opens_think")}
   return from_native({"question": row["prompt"]} | fields, "")
 
 

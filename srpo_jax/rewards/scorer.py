@@ -104,8 +104,14 @@ class Scorer:
     judge = self.check(request)
     if request.id in self._requests:
       raise InputError(f"request {request.id}: field id: submitted twice since the last collect")
-    kept = format_ok(request.response, ended=request.ended, domain=request.domain, validator=self._validator)
-    mixed = language_mix(request.prompt, request.response)
+    kept = format_ok(
+      request.response,
+      ended=request.ended and request.well_ended,
+      domain=request.domain,
+      validator=self._validator,
+      think_opened=request.think_opened,
+    )
+    mixed = language_mix(request.prompt if request.asked is None else request.asked, request.response)
     self._requests[request.id] = request
 
     def done(reply: Reply) -> None:

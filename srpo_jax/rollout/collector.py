@@ -158,16 +158,19 @@ def text_of(rollout: Rollout, tokenizer: Any) -> str:
 
 def request_of(prompt: Prompt, rollout: Rollout, text: str) -> ScoreRequest:
   """Returns the rewards' input for a response."""
-  problem = prompt.problem
+  problem, ended = prompt.problem, not rollout.truncated
   return ScoreRequest(
     id=f"{problem.id}/{rollout.sample}",
     prompt=prompt.text,
     response=text,
-    ended=not rollout.truncated,
+    ended=ended,
     domain=problem.domain,
     answer=problem.answer,
     tests=problem.tests,
     problem=problem,
+    asked=prompt.asked,
+    think_opened=prompt.think_opened,
+    well_ended=not ended or prompt.eos in (None, rollout.tokens[-1]),
   )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from srpo_jax.data.encoded import load_tokenizer, stop_tokens
+from srpo_jax.data.encoded import load_tokenizer, stop_tokens, token_id
 from srpo_jax.data.prompt_set import PromptSet
 from srpo_jax.model import hf
 from srpo_jax.model.transformer import TransformerConfig
@@ -32,11 +32,14 @@ class ModelFiles:
       raise InputError(f"{self.folder}: the tokenizer has ids beyond the model's vocab_size {self.config.vocab_size}")
 
 
-def read_model_files(folder: Path) -> ModelFiles:
+def read_model_files(folder: Path, eos: str = "") -> ModelFiles:
   """Reads the config, the tokenizer and the stop tokens of a Hugging Face folder.
+
+  Args:
+    eos: token that ends a response besides those that the folder names. Empty: none.
 
   Raises:
     InputError: one of them is missing or cannot be read.
   """
   config, tokenizer = hf.read_config(folder), load_tokenizer(folder)
-  return ModelFiles(folder, config, tokenizer, stop_tokens(folder, tokenizer))
+  return ModelFiles(folder, config, tokenizer, stop_tokens(folder, tokenizer, token_id(tokenizer, eos)))

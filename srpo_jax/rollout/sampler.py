@@ -52,12 +52,13 @@ def sample_groups(
   *,
   stop_tokens: Sequence[int],
   prompt_bucket: int,
-  between: Callable[[], None] | None = None,
+  between: Callable[[], bool | None] | None = None,
 ) -> Iterator[Rollout]:
   """Yields every requested response as soon as it is finished.
 
   Args:
-    between: called before each decode call. If it raises, sampling ends.
+    between: called before each decode call. If it raises, sampling ends. If it returns True, sampling ends with the
+      responses that have begun, as truncated ones.
   """
   waiting = collections.deque((request, sample) for request in requests for sample in range(request.samples))
   prefix: tuple[GroupRequest, Prefix] | None = None  # the group being inserted
@@ -66,8 +67,9 @@ def sample_groups(
   stop = np.asarray(stop_tokens, np.int32)
 
   while waiting or any(slots):
-    if between is not None:
-      between()
+    if between is not None and between():
+      yield from (_rollout(open_, truncated=True) for open_ in slots if open_ is not None)
+      return
     free = [i for i, open_ in enumerate(slots) if open_ is None]
     while free and waiting:
       request = waiting[0][0]
@@ -94,14 +96,18 @@ def sample_groups(
       ended = bool(np.isin(tokens[slot, n - 1], stop))
       if ended or lengths[slot] >= open_.request.max_new_tokens:
         slots[slot] = None
-        yield Rollout(
-          prompt_id=open_.request.prompt_id,
-          sample=open_.sample,
-          prompt_tokens=open_.request.tokens,
-          tokens=np.concatenate(open_.tokens),
-          logprobs=np.concatenate(open_.logprobs),
-          truncated=not ended,
-        )
+        yield _rollout(open_, truncated=not ended)
+
+
+def _rollout(open_: _Open, *, truncated: bool) -> Rollout:
+  return Rollout(
+    prompt_id=open_.request.prompt_id,
+    sample=open_.sample,
+    prompt_tokens=open_.request.tokens,
+    tokens=np.concatenate(open_.tokens),
+    logprobs=np.concatenate(open_.logprobs),
+    truncated=truncated,
+  )
 
 
 def _prefill(engine: InProcessEngine, params: Params, request: GroupRequest, bucket: int) -> Prefix:

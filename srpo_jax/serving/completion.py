@@ -27,7 +27,10 @@ class Completion(BaseModel):
 
   model_config = ConfigDict(extra="forbid", strict=True)
 
-  prompt: str | list[str] | list[int] | list[list[int]]
+  prompt: str | list[str] | list[int] | list[list[int]] | None = None
+  # Not OpenAI's: a question instead of a prompt. The server puts it into the prompt of its config.
+  question: str | None = None
+  domain: str = "math"
   model: str | None = None
   max_tokens: int | None = Field(default=None, ge=1)
   temperature: float | None = None
@@ -64,8 +67,8 @@ class Completion(BaseModel):
 
   @property
   def prompts(self) -> list[str] | list[list[int]]:
-    """Returns one entry for each prompt, as text or as token ids."""
-    prompt: Any = self.prompt
+    """Returns one entry for each prompt, as text or as token ids. A question counts as one."""
+    prompt: Any = self.question if self.prompt is None else self.prompt
     if isinstance(prompt, str) or (prompt and isinstance(prompt[0], int)):
       return [prompt]
     return prompt
@@ -81,6 +84,9 @@ class Completion(BaseModel):
       if not good:
         raise BadRequestError(f"{field}: {_SHORT.repr(getattr(self, field))}, expected {expected}", field, code)
 
+    if self.prompt is None and self.question is None:
+      raise BadRequestError("prompt: Field required", "prompt")
+    expect("question", self.prompt is None or self.question is None, "none beside a prompt")
     expect("model", self.model in (None, served), repr(served), "model_not_found")
     prompts = len(self.prompts)
     if not 1 <= prompts <= limits.queue:  # more would never fit into the queue, so a retry would not help
@@ -113,7 +119,7 @@ def parse(body: bytes) -> Completion:
     if error["type"] == "extra_forbidden":
       where = ".".join(map(str, error["loc"]))
       raise BadRequestError(f"{where}: unknown field", field, "unknown_field") from None
-    if field == "prompt" and error["type"] != "missing":
+    if field == "prompt":
       message = "prompt: expected text, a list of texts, token ids, or a list of lists of token ids"
       raise BadRequestError(message, field) from None
     raise BadRequestError(f"{field or 'the body'}: {error['msg']}", field) from None

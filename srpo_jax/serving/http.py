@@ -79,7 +79,11 @@ class _Handlers:
   def _requests(self, asked: Completion) -> list[Request]:
     """Returns one request for each prompt. All requests of a call without a seed share one fresh seed."""
     seed = fresh_seed() if asked.seed is None else asked.seed
-    prompts = [self._driver.reader.read(prompt) for prompt in asked.prompts]
+    reader = self._driver.reader
+    if asked.question is None:
+      prompts = [reader.read(prompt) for prompt in asked.prompts]
+    else:
+      prompts = [reader.read_question(asked.question, asked.domain)]
     return [
       Request(
         max_tokens=asked.max_new_tokens,

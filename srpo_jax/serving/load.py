@@ -13,7 +13,7 @@ from srpo_jax.rollout.policy import Policy
 from srpo_jax.serving.driver import ServingDriver
 from srpo_jax.serving.requests import Limits, PromptReader
 from srpo_jax.serving.text import token_bytes
-from srpo_jax.training.build import build_engine
+from srpo_jax.training.build import build_engine, build_renderer
 
 
 def load_driver(config: Config, policy: Policy, limits: Limits) -> ServingDriver:
@@ -24,7 +24,7 @@ def load_driver(config: Config, policy: Policy, limits: Limits) -> ServingDriver
   """
   mesh = make_mesh(**dataclasses.asdict(config.mesh))
   with on_mesh(mesh):
-    model = read_model_files(policy.folder)
+    model = read_model_files(policy.folder, config.prompt.eos)
     model.check_vocabulary()
     max_prompt, stops = config.data.max_prompt_tokens, model.stop_tokens
     engine = cast(
@@ -35,5 +35,6 @@ def load_driver(config: Config, policy: Policy, limits: Limits) -> ServingDriver
   if params is not trained:
     for leaf in jax.tree.leaves(trained):
       leaf.delete()  # frees the master weights, since the engine serves its own copy
-  reader = PromptReader(model.tokenizer, token_bytes(model.tokenizer, model.config.vocab_size), max_prompt)
+  renderer = build_renderer(config, model.tokenizer)
+  reader = PromptReader(renderer, token_bytes(model.tokenizer, model.config.vocab_size), max_prompt)
   return ServingDriver(engine, params, reader, limits, stops, bucket=config.rollout.prompt_bucket, mesh=mesh)

@@ -4,11 +4,11 @@ import dataclasses
 import secrets
 import threading
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int, Key
 
+from srpo_jax.data.prompt_renderer import PromptRenderer
 from srpo_jax.model.sampling import Purpose, prompt_key
 from srpo_jax.utils.arrays import Array
 
@@ -54,12 +54,14 @@ class PromptReader:
   """Turns prompts into tokens. Several threads may call it.
 
   Args:
+    renderer: makes the prompt of a question, as in training.
     vocabulary: the bytes of every token id of the model.
     max_prompt: largest number of tokens of a prompt.
   """
 
-  def __init__(self, tokenizer: Any, vocabulary: Sequence[bytes], max_prompt: int):
-    self._tokenizer, self.vocabulary, self.max_prompt = tokenizer, vocabulary, max_prompt
+  def __init__(self, renderer: PromptRenderer, vocabulary: Sequence[bytes], max_prompt: int):
+    self._renderer, self._tokenizer = renderer, renderer.tokenizer
+    self.vocabulary, self.max_prompt = vocabulary, max_prompt
     self._longest = max(map(len, vocabulary))
     self._lock = threading.Lock()  # each call of transformers sets the truncation of the shared tokenizer
 
@@ -79,6 +81,19 @@ class PromptReader:
     if unknown is not None:
       raise BadRequestError(f"prompt: token id {unknown}, expected 0 to {len(self.vocabulary) - 1}", "prompt")
     return np.asarray(tokens, np.int32)
+
+  def read_question(self, question: str, domain: str) -> Int[np.ndarray, " P"]:
+    """Returns the tokens of a question's prompt, as `PromptRenderer` makes it.
+
+    Raises:
+      BadRequestError: an unknown domain, or one of the errors of `read`.
+    """
+    known = self._renderer.instructions
+    if domain not in known:
+      raise BadRequestError(f"domain: {domain[:60]!r}, expected one of {', '.join(known)}", "domain")
+    if not question.strip():
+      raise BadRequestError("question: empty, expected text", "question")
+    return self.read(self._renderer.text(question, domain))
 
   def _encode(self, text: str) -> list[int]:
     try:

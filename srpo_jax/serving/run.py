@@ -9,12 +9,12 @@ import sys
 
 from srpo_jax.cli.policy_flags import find_policy
 from srpo_jax.config import Config
+from srpo_jax.model.folder import model_name
 from srpo_jax.serving.load import load_driver
 from srpo_jax.serving.requests import Limits, UnavailableError
 from srpo_jax.serving.server import Doors, serve
 from srpo_jax.utils.cache import enable_compilation_cache
 from srpo_jax.utils.logs import start_logging
-from srpo_jax.utils.paths import is_local
 
 
 def run_server(options: argparse.Namespace, config: Config, http_socket: socket.socket, grpc_port: int) -> None:
@@ -29,8 +29,7 @@ def run_server(options: argparse.Namespace, config: Config, http_socket: socket.
   _quieten()
   enable_compilation_cache()
   policy = find_policy(options)
-  place = options.model or options.workdir
-  name = options.name or (place.resolve() if is_local(place) else place).name
+  name = options.name or model_name(str(options.workdir) if options.model is None else options.model)
   rollout = config.rollout
   limits = Limits(rollout.slots, rollout.max_new_tokens, options.queue, options.temperature, options.top_p)
   logging.info("loading %s", policy.run or policy.folder)

@@ -1,6 +1,6 @@
 """Decodes tokens to text piece by piece. Holds back incomplete characters and text that may begin a stop string.
 
-The tokenizers of Qwen2 are byte-level: a token is a string of bytes, and a character may be spread over several tokens.
+The tokenizer must be byte-level: a token is a string of bytes, and a character may be spread over several tokens.
 An incremental UTF-8 decoder turns the bytes into the same text as decoding all tokens at once.
 """
 

@@ -20,8 +20,13 @@ from srpo_jax.algorithm.advantages import group_advantages
 from srpo_jax.config import Config, flatten
 from srpo_jax.data.dataset import SetProblems, open_problem_sets, set_name
 from srpo_jax.data.encoded import Prompt
+from srpo_jax.data.prompt_examples import read_examples
+from srpo_jax.data.prompt_renderer import PromptRenderer
 from srpo_jax.data.prompt_set import PromptSet, PromptSets, Selection
+from srpo_jax.data.prompts import read_template
 from srpo_jax.model import hf
+from srpo_jax.model.files import WEIGHTS, companion_names
+from srpo_jax.model.folder import model_folder
 from srpo_jax.model.sharding import make_mesh, on_mesh, param_shardings
 from srpo_jax.model.transformer import Params, TransformerConfig
 from srpo_jax.rewards.pool import default_workers
@@ -41,12 +46,11 @@ from srpo_jax.utils import processes
 from srpo_jax.utils.digests import files_digest
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.fields import names
-from srpo_jax.utils.paths import as_local, as_path
+from srpo_jax.utils.paths import as_path
 from srpo_jax.utils.plugins import resolve_callable
 from srpo_jax.utils.preemption import PreemptionSignal
 
 LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "optax", "orbax-checkpoint", "transformers", "math-verify")
-WEIGHTS = ".safetensors"
 
 Advantage = Callable[..., np.ndarray]  # (rewards, judged, truncated) -> advantages, all [prompt, sample]
 
@@ -124,7 +128,7 @@ def _build_parts(
   signal: PreemptionSignal | None,
 ) -> tuple[Parts, Params | None, dict[str, str]]:
   """Builds everything that depends on the base's folder; also returns the facts that all processes must share."""
-  model = read_model_files(folder)
+  model = read_model_files(folder, config.prompt.eos)
   prompts, heldout = build_prompt_sets(config, inputs, scorer, model.tokenizer)
   sets = (*prompts.sets, *heldout)
   model.check_vocabulary(sets)
@@ -164,9 +168,11 @@ def open_inputs(config: Config) -> Inputs:
   """Opens the data sets and makes the mesh. It comes first, so that a user's mistakes are reported early.
 
   Raises:
-    InputError: a set cannot be opened, two held-out sets have the same name, or the mesh does not fit the devices.
+    InputError: a set or a file of the prompt cannot be read, two held-out sets have the same name, or the mesh does not
+      fit the devices.
   """
   data = config.data
+  prompt_files(config)
   train = open_problem_sets(data.train, format=data.format, limit=data.limit)
   heldout = open_problem_sets(data.eval, limit=data.eval_limit) if config.eval.every else []
   if len({set_name(spec) for spec, _ in heldout}) < len(heldout):
@@ -179,13 +185,19 @@ def build_prompt_sets(
 ) -> tuple[PromptSets, list[PromptSet]]:
   """Returns the usable prompts of the training sets, selected by difficulty, and those of the held-out sets."""
   selection = Selection(config.data.keep, config.data.max_unsolved, config.train.seed)
-  train = [build_prompt_set(config, *set_, scorer, tokenizer, selection) for set_ in inputs.train]
-  heldout = [build_prompt_set(config, *set_, scorer, tokenizer, None) for set_ in inputs.heldout]
+  renderer = build_renderer(config, tokenizer)
+  train = [build_prompt_set(config, *set_, scorer, renderer, selection) for set_ in inputs.train]
+  heldout = [build_prompt_set(config, *set_, scorer, renderer, None) for set_ in inputs.heldout]
   return PromptSets(train), heldout
 
 
 def build_prompt_set(
-  config: Config, spec: str, problems: Sequence[Problem], scorer: Scorer, tokenizer: Any, selection: Selection | None
+  config: Config,
+  spec: str,
+  problems: Sequence[Problem],
+  scorer: Scorer,
+  renderer: PromptRenderer,
+  selection: Selection | None,
 ) -> PromptSet:
   """Returns the prompts of the usable problems. Raises the errors of `PromptSet`."""
 
@@ -195,13 +207,29 @@ def build_prompt_set(
   return PromptSet(
     spec,
     problems,
-    instructions=config.prompt,
-    tokenizer=tokenizer,
+    render=renderer,
     max_tokens=config.data.max_prompt_tokens,
     check=check,
     packages=names(config.sandbox.packages),
     selection=selection,
   )
+
+
+def build_renderer(config: Config, tokenizer: Any) -> PromptRenderer:
+  """Returns the function that makes prompts.
+
+  Raises:
+    InputError: the template or the examples cannot be read, or the settings do not fit the tokenizer.
+  """
+  fields = vars(config.prompt) | prompt_files(config)
+  return PromptRenderer(tokenizer, **fields)
+
+
+def prompt_files(config: Config) -> dict[str, Any]:
+  """Returns the user's template and the examples that the config names, with InputError if they cannot be used."""
+  p = config.prompt
+  template = read_template(p.template) if p.template else ""
+  return {"template": template, "examples": read_examples(p.examples, config.reward.validator)}
 
 
 def build_scorer(config: Config) -> Scorer:
@@ -304,10 +332,10 @@ def base_folder(config: Config) -> Path:
   """Returns the base model's folder: `model.path`, or the one that `model.build` makes.
 
   Raises:
-    InputError: `model.build` cannot be imported, or `model.build_args` do not fit it.
+    InputError: there is no such model, `model.build` cannot be imported, or `model.build_args` do not fit it.
   """
   if config.model.path:
-    return as_local(config.model.path, "config.model.path")
+    return model_folder(config.model.path, config.model.revision)
   make = resolve_callable(config.model.build)
   try:
     inspect.signature(make).bind(**config.model.build_args)
@@ -342,8 +370,8 @@ def facts(config: Config, folder: Path, sets: Sequence[PromptSet]) -> dict[str, 
   found = {f"config.{name}": repr(value) for name, value in flatten(config).items()}
   for set_ in sets:
     found |= {f"{set_.name}: digest of its {domain} rows": digest for domain, digest in set_.digests.items()}
-  for file in sorted(file for file in folder.iterdir() if file.name in hf.COMPANION_FILES or file.suffix == WEIGHTS):
-    found[f"{file.name} of the base: digest"] = files_digest([file])  # the folder may differ between hosts
+  for name in sorted([*companion_names(folder), *(file.name for file in folder.glob(f"*{WEIGHTS}"))]):
+    found[f"{name} of the base: digest"] = files_digest([folder / name])  # the folder may differ between hosts
   sources = Path(__file__).parents[1]
   digest = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(sources.rglob("*.py"))))
   found["srpo_jax: digest of its sources"] = digest.hexdigest()[:16]

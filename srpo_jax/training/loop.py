@@ -4,6 +4,7 @@ At the end of each epoch, a domain's pool is resampled from its history. Stages 
 """
 
 import dataclasses
+import functools
 import logging
 import time
 from collections.abc import Mapping, MutableMapping, Sequence
@@ -176,15 +177,22 @@ def evaluate_if_due(
     return position
   for name, prompts in heldout.items():
     if (step, name) not in rows:
-      samples, max_new_tokens = config.eval.samples, config.rollout.max_new_tokens
-      row = evaluate(sampler, params, prompts, name=name, step=step, samples=samples, max_new_tokens=max_new_tokens)
+      row = evaluate(
+        sampler, params, prompts, name=name, step=step, samples=config.eval.samples, greedy=config.eval.greedy,
+        max_new_tokens=config.rollout.max_new_tokens, keep=functools.partial(_write_heldout, files, step, name),
+      )  # fmt: skip
       rows[step, name] = row
       files.write_eval(row)
-      scores = step, name, 100 * row["pass@1"], 100 * row["greedy"]
-      logging.info("step %d: %s pass@1 %.1f %%, greedy %.1f %%", *scores)
+      greedy = f", greedy {100 * row['greedy']:.1f} %" if config.eval.greedy else ""
+      logging.info("step %d: %s pass@1 %.1f %%%s", step, name, 100 * row["pass@1"], greedy)
   mix = schedule.stage(position).mix
   watched = [name for name, prompts in heldout.items() if any(p.problem.domain in mix for p in prompts)]
   return schedule.watch_heldout(position, [rows[step, name]["pass@1"] for name in watched])
+
+
+def _write_heldout(files: Workdir, step: int, name: str, groups: Sequence[Group]) -> None:
+  rows = [{"prompt_id": group.prompt.problem.id, **row} for group in groups for row in response_rows(group)]
+  files.write_heldout(step, name, rows)
 
 
 def rollout_rows(

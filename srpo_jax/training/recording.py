@@ -14,13 +14,13 @@ from tqdm import tqdm
 from srpo_jax.analysis.run_files import RunFiles
 from srpo_jax.config import read_config
 from srpo_jax.data.dataset import column, open_problem_sets
-from srpo_jax.data.encoded import Prompt, encode_prompt, load_tokenizer
+from srpo_jax.data.encoded import Prompt, load_tokenizer
 from srpo_jax.model import hf
 from srpo_jax.model.transformer import Params
 from srpo_jax.rollout.collector import Group, request_of
 from srpo_jax.rollout.policy import over_mesh
 from srpo_jax.training.batch import make_micro_batches
-from srpo_jax.training.build import base_folder, build_advantage, build_learner, build_scorer
+from srpo_jax.training.build import base_folder, build_advantage, build_learner, build_renderer, build_scorer
 from srpo_jax.training.checkpoint import Checkpoints
 from srpo_jax.training.learner import TrainState
 from srpo_jax.training.metrics import MetricsRow, policy_metrics
@@ -50,6 +50,7 @@ class Recording:
     self.files = RunFiles(self.path)
     folder = local_copy(str(self.path / "model"))
     self.tokenizer, self.model_config = load_tokenizer(folder), hf.read_config(folder)
+    self.renderer = build_renderer(self.config, self.tokenizer)
     self.learner = build_learner(self.config, self.model_config)
     self.advantage = build_advantage(self.config)
     self.checkpoints = Checkpoints.of_run(self.path)
@@ -133,7 +134,7 @@ class Recording:
     if id_ not in self._places:
       raise InputError(f"{self.config.data.train}: no row {id_}, expected the data that {self.path} was trained on")
     problems, index = self._places[id_]
-    return encode_prompt(problems[index], self.config.prompt, self.tokenizer)
+    return self.renderer(problems[index])
 
   def state_before(self, number: int) -> TrainState:
     """Returns parameters and optimizer state at the start of step `number`.

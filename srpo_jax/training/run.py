@@ -11,12 +11,13 @@ import jax
 
 from srpo_jax.algorithm.stages import Position
 from srpo_jax.config import Config, check_same_run, to_json
-from srpo_jax.model import hf
+from srpo_jax.model.files import INDEX_FILE, companion_names
 from srpo_jax.model.sharding import param_shardings
 from srpo_jax.model.transformer import Params
 from srpo_jax.training.build import base_folder, build, param_shapes
 from srpo_jax.training.checkpoint import Checkpoints
 from srpo_jax.training.learner import TrainState
+from srpo_jax.training.model_commit import model_commit, with_commit
 from srpo_jax.training.reference import load_reference
 from srpo_jax.training.workdir import MARKS, ReadOnlyWorkdir, Workdir, numbers, read_rows, write_text
 from srpo_jax.utils import processes
@@ -43,8 +44,9 @@ class Run:
     Args:
       signal: preemption signal. None: signals are not checked.
     """
-    self.config = config
     self.path = as_path(workdir)
+    commit = processes.from_writer(lambda: model_commit(config, self.path))  # asked once, so that all hosts agree
+    self.config = config = with_commit(config, commit)
     self._signal = signal
     processes.from_writer(self._check_workdir)
     with contextlib.ExitStack() as opened:  # closes whatever is open if a later step fails
@@ -71,8 +73,8 @@ class Run:
       InputError: there is no such folder, or its config or tokenizer differs from the one the run started with.
     """
     folder = self._base_folder()
-    for kept in (self.path / "model").glob("*"):
-      file = folder / kept.name
+    for name in _kept_names(self.path / "model"):
+      file, kept = folder / name, self.path / "model" / name
       if not file.is_file() or file.read_bytes() != kept.read_bytes():
         raise InputError(f"{file}: not the file that {self.path} was trained from ({kept})")
     return folder
@@ -97,10 +99,11 @@ class Run:
 
   def _keep_source(self, folder: Path) -> None:
     """Copies the base's config and tokenizer into the workdir, so that an export needs nothing else."""
-    (self.path / "model").mkdir(exist_ok=True)
-    for name in (*hf.COMPANION_FILES, hf.INDEX_FILE):
-      if (folder / name).is_file() and not (self.path / "model" / name).is_file():
-        (self.path / "model" / name).write_bytes((folder / name).read_bytes())
+    for name in _kept_names(folder):
+      kept = self.path / "model" / name
+      if not kept.is_file():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_bytes((folder / name).read_bytes())
 
   def _check_shared(self) -> None:
     """Raises InputError if this process and the writer do not see the same workdir.
@@ -210,3 +213,8 @@ class Run:
 
   def __exit__(self, *_: object) -> None:
     self._opened.close()
+
+
+def _kept_names(folder: Path) -> list[str]:
+  """Returns the names of the files of a model's folder that the workdir keeps, relative to it."""
+  return [*companion_names(folder), *([INDEX_FILE] if (folder / INDEX_FILE).is_file() else [])]

@@ -1,6 +1,7 @@
 """Files of a run, written by one process. Each step appears exactly once in every file, even after a kill and resume.
 
     config.json  metrics.jsonl  eval.jsonl  rollouts/step_000000.parquet  history/DOMAIN/epoch_000.parquet
+    heldout/SET/step_000000.parquet (responses of an evaluation)
     checkpoints/STEP/  tb/  model/ (config.json and tokenizer of the base)
 
 A workdir is a local folder or a folder on gs://, which is an object store. An object store has no append, so adding a
@@ -57,6 +58,7 @@ ROLLOUT_SCHEMA = pa.schema(
     ("advantage", pa.float32()),
   ]
 )
+HELDOUT_SCHEMA = pa.schema([("prompt_id", pa.string()), *RESPONSE_FIELDS])
 HISTORY_SCHEMA = pa.schema(
   [
     ("prompt_id", pa.string()),
@@ -107,6 +109,9 @@ class Workdir:
     for file, number in _numbered(self.path.glob("rollouts/step_*")):
       if file.suffix == ".partial" or number >= step:
         file.unlink()
+    for file, number in _numbered(self.path.glob("heldout/*/step_*")):
+      if file.suffix == ".partial" or number > step:
+        file.unlink()
     for file, number in _numbered(self.path.glob("history/*/epoch_*")):
       if file.suffix == ".partial" or number >= epochs.get(file.parent.name, 0):
         file.unlink()
@@ -134,6 +139,11 @@ class Workdir:
   def write_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
     self.check_owner()
     _write_parquet(self.path / f"rollouts/step_{step:06d}.parquet", rows, ROLLOUT_SCHEMA)
+
+  def write_heldout(self, step: int, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes the sampled responses of an evaluation on the held-out set `name`."""
+    self.check_owner()
+    _write_parquet(self.path / f"heldout/{name}/step_{step:06d}.parquet", rows, HELDOUT_SCHEMA)
 
   def write_history(self, pool: Pool, retained: Iterable[str], record: Callable[[str], int]) -> None:
     """Writes one row per prompt that was visited in the epoch that ended.
@@ -206,6 +216,8 @@ class ReadOnlyWorkdir(Workdir):
   def write_eval(self, row: Mapping[str, Any]) -> None: ...
 
   def write_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None: ...
+
+  def write_heldout(self, step: int, name: str, rows: Sequence[Mapping[str, Any]]) -> None: ...
 
   def write_history(self, pool: Pool, retained: Iterable[str], record: Callable[[str], int]) -> None: ...
 

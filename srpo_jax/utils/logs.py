@@ -2,7 +2,7 @@
 
 import logging
 
-LIBRARIES = ("absl", "jax", "orbax", "transformers", "datasets", "fsspec", "huggingface_hub", "httpx")
+LIBRARIES = ("absl", "jax", "orbax", "transformers", "datasets", "fsspec", "huggingface_hub", "httpx", "httpx2")
 
 
 def start_logging(process: int | None = None) -> None:

@@ -5,8 +5,10 @@ default credentials apply, and STORAGE_EMULATOR_HOST selects another server.
 """
 
 import contextlib
+import fnmatch
 import functools
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import cast
@@ -59,8 +61,11 @@ def check_writable(folder: Path) -> None:
 
 
 @functools.cache
-def local_copy(path: str) -> Path:
+def local_copy(path: str, only: tuple[str, ...] = ()) -> Path:
   """Returns a local path as it is. A file or folder on gs:// is copied to a folder that is removed with this process.
+
+  Args:
+    only: patterns of the files to copy from a folder, relative to it (`*.json`). Empty: all of them.
 
   Raises:
     InputError: there is no such file or folder on gs://.
@@ -71,7 +76,7 @@ def local_copy(path: str) -> Path:
   if not source.exists():
     raise InputError(f"{path}: no such file or folder")
   target = Path(_copies().name) / str(local_copy.cache_info().misses) / source.name
-  _copy(source, target)
+  _copy(source, target, only)
   return target
 
 
@@ -80,28 +85,12 @@ def _copies() -> tempfile.TemporaryDirectory[str]:
   return tempfile.TemporaryDirectory(prefix="srpo_jax-")
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path, only: tuple[str, ...], inside: str = "") -> None:
   if source.is_dir():
     target.mkdir(parents=True)
     for file in source.iterdir():
-      _copy(file, target / file.name)
-  else:
+      _copy(file, target / file.name, only, f"{inside}{file.name}/")
+  elif not only or any(fnmatch.fnmatchcase(inside.rstrip("/"), pattern) for pattern in only):
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(source.read_bytes())
-
-
-def as_local(path: str | os.PathLike[str], what: str) -> Path:
-  """Returns a local path.
-
-  Args:
-    what: name of the thing to read, for the error message.
-
-  Raises:
-    InputError: the path is on gs://.
-  """
-  if "://" in os.fspath(path):
-    raise InputError(
-      f"{what}: {os.fspath(path)}: expected a local path: copy it to each host (gcloud storage cp -r), or mount the "
-      "bucket (gcsfuse)"
-    )
-  return Path(path)
+    with source.open("rb") as stored, target.open("wb") as copied:
+      shutil.copyfileobj(stored, copied, 1 << 24)

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from srpo_jax.analysis.estimators import estimates, majority_at_ks, pass_at_ks, powers_up_to
+from srpo_jax.analysis.estimators import estimates, majority_at_ks, pass_at_ks, powers_up_to, wilson
 
 
 def mean(values) -> Fraction:
@@ -100,3 +100,26 @@ def test_an_interval_depends_only_on_the_seed():
   assert alone.low == pytest.approx(first.low, rel=1e-12) and alone.high == pytest.approx(first.high, rel=1e-12)
   (flat,) = estimates(np.full((7, 1), 0.5))
   assert (flat.low, flat.value, flat.high) == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 7), (3, 7), (7, 7), (74, 256), (130, 256)])
+def test_the_ends_of_a_wilson_interval_are_the_shares_that_a_z_test_just_accepts(successes, n):
+  found = wilson(successes, n)
+  assert found.value == successes / n and 0 <= found.low <= found.value <= found.high <= 1
+  for end in (found.low, found.high):
+    if 0 < end < 1:
+      assert abs(found.value - end) / np.sqrt(end * (1 - end) / n) == pytest.approx(1.959964, abs=1e-6)
+  if successes == 0:
+    assert found.low == pytest.approx(0, abs=1e-12)
+
+
+def test_a_published_wilson_interval():
+  """Newcombe, Two-sided confidence intervals for the single proportion, 1998, table I: 81 of 263."""
+  found = wilson(81, 263)
+  assert (round(found.low, 4), round(found.high, 4)) == (0.2553, 0.3662)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(1, 0), (0, 0), (-1, 4), (5, 4)])
+def test_a_share_of_nothing_is_an_error(successes, n):
+  with pytest.raises(ValueError, match=f"{successes} successes of {n}"):
+    wilson(successes, n)

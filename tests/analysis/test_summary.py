@@ -24,6 +24,13 @@ def test_table():
   assert "| mean response length, tokens | 2.5 | 6.2 | +3.8 |" in lines
 
 
+def test_table_without_greedy_responses():
+  unmeasured = dict.fromkeys(("greedy", "greedy_format_rate", "greedy_well_formed_accuracy"))
+  rows = [row(step, 0.25) | unmeasured | {"greedy_by": {"easy": None}} for step in (0, 4)]
+  lines = comparison_table(rows).splitlines()
+  assert "| pass@1, temperature 1 | 25.0 % | 25.0 % | +0.0 |" in lines and "greedy" not in "".join(lines)
+
+
 def test_table_of_two_stages():
   evals = [row(0, 0.25), row(2, 0.3), row(4, 0.5), row(9, 0.375)]
   lines = comparison_table(evals, stage_starts([{"step": s, "stage": 1 + (s >= 4)} for s in range(9)])).splitlines()

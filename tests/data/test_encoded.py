@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from srpo_jax.data.encoded import load_tokenizer
+from srpo_jax.data.prompt_renderer import PromptRenderer
 from srpo_jax.data.prompt_set import PromptSet, Selection
 from srpo_jax.data.prompts import format_prompt
 from srpo_jax.types import Problem
@@ -13,10 +14,8 @@ PROBLEMS = [Problem(f"p{i}", "math", "one " * n + "?", "1") for i, n in enumerat
 
 
 def prompt_set(tokenizer, problems=PROBLEMS, max_tokens=1000, instructions=None, **more):
-  instructions = {"math": "Box it."} if instructions is None else instructions
-  return PromptSet(
-    "set", problems, instructions=instructions, tokenizer=tokenizer, max_tokens=max_tokens, check=lambda p: None, **more
-  )
+  render = PromptRenderer(tokenizer, instructions={"math": "Box it."} if instructions is None else instructions)
+  return PromptSet("set", problems, render=render, max_tokens=max_tokens, check=lambda p: None, **more)
 
 
 def test_tokens_match_the_text_and_long_prompts_are_left_out(checkpoint, caplog):

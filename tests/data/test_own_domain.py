@@ -10,6 +10,7 @@ import pytest
 from srpo_jax.data.dataset import load_problems, open_rows
 from srpo_jax.data.digests import rows_digest
 from srpo_jax.data.encoded import load_tokenizer
+from srpo_jax.data.prompt_renderer import PromptRenderer
 from srpo_jax.data.prompt_set import PromptSet
 from srpo_jax.data.prompts import format_prompt
 from srpo_jax.data.records_writer import write_records
@@ -89,10 +90,8 @@ def test_fields_that_no_judge_could_be_sent_are_named(fields, message, monkeypat
 
 
 def prompt_set(talkative, problems, instructions):
-  tokenizer = load_tokenizer(talkative)
-  return PromptSet(
-    "set", problems, instructions=instructions, tokenizer=tokenizer, max_tokens=999, check=lambda p: None
-  )  # fmt: skip
+  render = PromptRenderer(load_tokenizer(talkative), instructions=instructions)
+  return PromptSet("set", problems, render=render, max_tokens=999, check=lambda p: None)
 
 
 def digests(talkative, problems, instructions):

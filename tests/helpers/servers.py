@@ -16,6 +16,7 @@ import grpc
 from jetstream.core.proto import jetstream_pb2, jetstream_pb2_grpc
 
 from srpo_jax.data.encoded import load_tokenizer
+from srpo_jax.data.prompt_renderer import PromptRenderer
 from srpo_jax.rollout.jetstream_engine import JetStreamEngine
 from srpo_jax.serving.driver import ServingDriver
 from srpo_jax.serving.requests import Limits, PromptReader
@@ -92,7 +93,7 @@ def serving(model, checkpoint, *, slots=8, max_new=64, queue=1024, temperature=0
   engine = JetStreamEngine(
     config, slots=slots, max_prompt=MAX_PROMPT, max_new=max_new, chunk=CHUNK, stop_tokens=stops, group=min(4, slots)
   )
-  reader = PromptReader(tokenizer, token_bytes(tokenizer, config.vocab_size), MAX_PROMPT)
+  reader = PromptReader(PromptRenderer(tokenizer), token_bytes(tokenizer, config.vocab_size), MAX_PROMPT)
   driver = ServingDriver(engine, params, reader, Limits(slots, max_new, queue, temperature, 1.0), stops, bucket=BUCKET)
   sock = bind("127.0.0.1", 0, "--port")
   loop = asyncio.new_event_loop()

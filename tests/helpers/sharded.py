@@ -53,9 +53,15 @@ def on_eight_devices(case: str, **arguments):
   return json.loads(done.stdout)
 
 
-def make_model(*, tied: bool, heads: int = 8, kv_heads: int = 2, layers: int = 2):
-  """Makes a model that every mesh of eight devices divides, with weights and biases large enough to matter."""
-  config = transformer.TransformerConfig(64, 32, 48, layers, heads, kv_heads, 8, 1e4, 1e-6, tied)
+def make_model(*, tied: bool, heads: int = 8, kv_heads: int = 2, layers: int = 2, qk_norm: bool = False):
+  """Makes a model that every mesh of eight devices divides, with weights and biases large enough to matter.
+
+  With `qk_norm` it has norms of queries and keys instead of biases, and scaled rotary frequencies.
+  """
+  scaling = transformer.RopeScaling(8.0, 1.0, 4.0, 16) if qk_norm else None
+  config = transformer.TransformerConfig(
+    64, 32, 48, layers, heads, kv_heads, 8, 1e4, 1e-6, tied, not qk_norm, qk_norm, scaling
+  )
   params = transformer.init_params(config, jax.random.key(0))
   leaves, tree = jax.tree.flatten(params)
   keys = jax.random.split(jax.random.key(1), len(leaves))
@@ -165,9 +171,9 @@ def update_deviation(params, got: TrainState, expected: TrainState, grads):
   return largest
 
 
-def case_step(shapes, tied, layers=2, kv_heads=2, wrong="", group=1, share=False):
+def case_step(shapes, tied, layers=2, kv_heads=2, qk_norm=False, wrong="", group=1, share=False):
   """Returns the largest deviations of a step from one device that shares no prompts, by mesh."""
-  config, params = make_model(tied=tied, layers=layers, kv_heads=kv_heads)
+  config, params = make_model(tied=tied, layers=layers, kv_heads=kv_heads, qk_norm=qk_norm)
   params = host(params)
   grads, state, constraints = step(config, params, (1, 1, 1), group=group)
   assert constraints == 0
@@ -227,14 +233,14 @@ def edge_distance(config, params, rollout, at, key=None):
   return float(min(abs(u - upper[token]), abs(u - upper[token] + p[token])))
 
 
-def case_rollout(shapes, kv_heads=2, jetstream=False):
+def case_rollout(shapes, kv_heads=2, qk_norm=False, jetstream=False):
   """Compares the rollouts of each mesh with those of one device.
 
   Returns:
     By mesh: number of responses, their lengths, distance from an edge for the first draw that differs in each differing
     response, and the largest log-prob gap.
   """
-  config, params = make_model(tied=False, kv_heads=kv_heads)
+  config, params = make_model(tied=False, kv_heads=kv_heads, qk_norm=qk_norm)
   expected = roll_out(config, params, (1, 1, 1))
   engine_type = InProcessEngine
   if jetstream:

@@ -10,7 +10,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from srpo_jax.model import hf, hf_export, hf_tensors, transformer
+from srpo_jax.model import hf, hf_export, transformer
 from srpo_jax.model.safetensors_writer import write_safetensors
 from srpo_jax.training.stored_params import StoredParams
 from srpo_jax.utils.errors import InputError
@@ -143,7 +143,7 @@ def test_a_host_reads_what_its_devices_hold_and_every_mesh_the_same_bits(tmp_pat
 
 
 def test_a_part_of_a_joined_axis_is_refused(checkpoint):
-  slot = hf_tensors.tensor_table(hf.read_config(checkpoint))["model.layers.0.self_attn.q_proj.weight"]
+  slot = hf.read_family(checkpoint).tensors(hf.read_config(checkpoint))["model.layers.0.self_attn.q_proj.weight"]
   assert slot.shape == (48, 4, 12)
   assert slot.stored_part((range(48), range(1, 3), range(12))) == (range(12, 36), range(48))
   with pytest.raises(ValueError, match="cuts an axis"):
@@ -191,7 +191,7 @@ def test_rope_theta_in_both_places(checkpoint, tmp_path, form):
     ({"rope_theta": 1e4, "rope_parameters": {"rope_theta": 1e6}}, "rope_theta is 10000.0, and 1000000.0"),
     ({"rope_scaling": {"type": "default"}, "rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "yarn"),
     ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "yarn"),
-    ({"model_type": "llama"}, "llama"),
+    ({"model_type": "mistral"}, "model_type is 'mistral', expected one of llama, qwen2, qwen3"),
     ({"hidden_act": "gelu"}, "hidden_act"),
     ({"use_sliding_window": True}, "use_sliding_window"),
     ({"hidden_size": None}, "hidden_size"),

@@ -110,8 +110,9 @@ def check_step(found, layers):
     assert result["constraints"] >= (20 if layers > 4 else 15 * layers), (mesh, result)
 
 
-def test_a_step_on_eight_devices_equals_that_on_one():
-  found = on_eight_devices("step", shapes=[(2, 2, 2), (1, 1, 8)], tied=True)
+@pytest.mark.parametrize("qk_norm", [pytest.param(False, marks=pytest.mark.slow), True])
+def test_a_step_on_eight_devices_equals_that_on_one(qk_norm):
+  found = on_eight_devices("step", shapes=[(2, 2, 2), (1, 1, 8)], tied=True, qk_norm=qk_norm)
   assert list(found) == ["2x2x2", "1x1x8"]
   check_step(found, layers=2)
 
@@ -123,9 +124,11 @@ def test_a_step_with_shared_prompts_on_eight_devices_equals_one_without_on_one()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("tied", "layers", "kv_heads"), [(True, 2, 2), (False, 5, 4)])
-def test_a_step_on_every_mesh_of_eight_equals_that_on_one(tied, layers, kv_heads):
-  found = on_eight_devices("step", shapes=MESHES, tied=tied, layers=layers, kv_heads=kv_heads)
+@pytest.mark.parametrize(
+  ("tied", "layers", "kv_heads", "qk_norm"), [(True, 2, 2, False), (False, 5, 4, False), (False, 5, 4, True)]
+)
+def test_a_step_on_every_mesh_of_eight_equals_that_on_one(tied, layers, kv_heads, qk_norm):
+  found = on_eight_devices("step", shapes=MESHES, tied=tied, layers=layers, kv_heads=kv_heads, qk_norm=qk_norm)
   assert len(found) == 10
   check_step(found, layers)
 

@@ -11,7 +11,7 @@ from srpo_jax.model import hf
 from srpo_jax.model.kernels.splash import block_size, splash_attention
 from srpo_jax.planning.flops import count_flops
 from srpo_jax.planning.phases import model_flops
-from srpo_jax.planning.shapes import n_matmul_parameters, n_parameters, published_shape
+from srpo_jax.planning.shapes import known_names, n_matmul_parameters, n_parameters, published_shape
 from srpo_jax.training.batch import empty_micro_batch
 from srpo_jax.training.learner import Learner, LearnerOptions, make_optimizer
 
@@ -44,10 +44,10 @@ def closed_form(shape, *, remat):
   return 2.0 * tokens * ((3 + again) * layers - again * down + 4 * head) + (3 + again) * square
 
 
-@pytest.mark.parametrize("size", ["0.5B", "7B", "32B"])
+@pytest.mark.parametrize("name", ["Qwen2.5-0.5B", "Qwen2.5-7B", "Qwen2.5-32B", "Qwen3-0.6B", "Llama-3.2-1B"])
 @pytest.mark.parametrize("remat", ["none", "full"])
-def test_the_update_is_within_two_percent_of_the_closed_form(size, remat):
-  shape = published_shape(f"Qwen/Qwen2.5-{size}")
+def test_the_update_is_within_two_percent_of_the_closed_form(name, remat):
+  shape = published_shape(name)
   assert accumulate_flops(shape, remat=remat) == pytest.approx(closed_form(shape, remat=remat), rel=0.02)
 
 
@@ -111,25 +111,51 @@ def test_a_shard_counts_once_for_each_part_and_not_for_each_copy():
   assert count_flops(jax.jit(f).trace(x, w).jaxpr) == 2 * 16 * 8 * 32
 
 
+# Number of parameters in the safetensors files on each model's page. Those of Qwen3-0.6B and 1.7B also store the tied
+# head, which counts once here.
+PUBLISHED = {
+  "Qwen/Qwen2.5-0.5B": 494_032_768,
+  "Qwen/Qwen2.5-1.5B": 1_543_714_304,
+  "Qwen/Qwen2.5-3B": 3_085_938_688,
+  "Qwen/Qwen2.5-7B": 7_615_616_512,
+  "Qwen/Qwen2.5-14B": 14_770_033_664,
+  "Qwen/Qwen2.5-32B": 32_763_876_352,
+  "Qwen/Qwen2.5-72B": 72_706_203_648,
+  "Qwen/Qwen3-0.6B": 751_632_384 - 151_936 * 1024,
+  "Qwen/Qwen3-1.7B": 2_031_739_904 - 151_936 * 2048,
+  "Qwen/Qwen3-4B": 4_022_468_096,
+  "Qwen/Qwen3-8B": 8_190_735_360,
+  "Qwen/Qwen3-14B": 14_768_307_200,
+  "Qwen/Qwen3-32B": 32_762_123_264,
+  "meta-llama/Llama-3.2-1B": 1_235_814_400,
+  "meta-llama/Llama-3.2-3B": 3_212_749_824,
+  "meta-llama/Llama-3.1-8B": 8_030_261_248,
+  "meta-llama/Llama-3.1-70B": 70_553_706_496,
+  "meta-llama/Llama-3.3-70B-Instruct": 70_553_706_496,
+  "HuggingFaceTB/SmolLM2-135M": 134_515_008,
+  "HuggingFaceTB/SmolLM2-360M": 361_821_120,
+  "HuggingFaceTB/SmolLM2-1.7B": 1_711_376_384,
+}
+
+
 def test_published_shapes_have_the_published_numbers_of_parameters():
-  # (all parameters, parameters outside the embeddings) in billions, from README.md on each model's page.
-  published = {
-    "0.5B": (0.49, 0.36),
-    "1.5B": (1.54, 1.31),
-    "3B": (3.09, 2.77),
-    "7B": (7.61, 6.53),
-    "14B": (14.7, 13.1),
-    "32B": (32.5, 31.0),
-    "72B": (72.7, 70.0),
-  }
-  for size, (total, body) in published.items():
-    shape = published_shape(f"Qwen/Qwen2.5-{size}")
+  assert known_names().split(", ") == list(PUBLISHED)
+  for name, total in PUBLISHED.items():
+    shape = published_shape(name)
     counted = sum(leaf.size for leaf in jax.tree.leaves(hf.param_shapes(shape, jnp.float32)))
-    assert n_parameters(shape) == counted
-    assert counted / 1e9 == pytest.approx(total, abs=0.06 * total / 5 + 0.005)
-    embeddings = shape.vocab_size * shape.hidden_size * (1 if shape.tie_word_embeddings else 2)
-    assert (counted - embeddings) / 1e9 == pytest.approx(body, rel=0.02)
-  for name in ("models/Qwen2.5-Math-7B", "Qwen/Qwen2.5-Coder-7B-Instruct", "Qwen2.5-7B-Instruct"):
-    assert published_shape(name) == published_shape("Qwen2.5-7B")
+    assert n_parameters(shape) == counted == total, name
+
+
+def test_variants_of_a_published_model_share_its_shape():
+  variants = {
+    "Qwen2.5-7B": ("models/Qwen2.5-Math-7B", "Qwen/Qwen2.5-Coder-7B-Instruct", "Qwen2.5-7B-Instruct"),
+    "Qwen3-4B": ("Qwen/Qwen3-4B-Base", "Qwen3-4B-Instruct-2507", "Qwen3-4B-Thinking-2507"),
+    "Llama-3.1-8B": ("meta-llama/Llama-3.1-8B-Instruct", "Meta-Llama-3.1-8B"),
+    "SmolLM2-135M": ("HuggingFaceTB/SmolLM2-135M-Instruct",),
+  }
+  for plain, names in variants.items():
+    assert {published_shape(name) for name in names} == {published_shape(plain)}
   for name in ("Qwen2-7B", "Qwen2.5-VL-7B", "Qwen2.5-7B-Instruct-AWQ", "Qwen2.5-Omni-7B", "7B"):
+    assert published_shape(name) is None
+  for name in ("Qwen3-30B-A3B", "Qwen3-8B-FP8", "Llama-3.2-11B-Vision", "Llama-3-8B", "Qwen3-7B", "SmolLM-135M"):
     assert published_shape(name) is None

@@ -140,6 +140,20 @@ def test_the_search_on_a_tpu_pads_heads_of_half_a_register():
       assert found.bytes == analytic.sizes(found.config, shape, 4096, lanes=lanes).peak
 
 
+def test_the_closed_form_counts_the_options_of_a_model():
+  """By hand for Qwen3-0.6B: a token's normed queries and keys are 16 + 8 heads of 128, and their weights 2 x 128."""
+  raw = qwen25_05b_gpu.get_config().to_dict()
+  raw["data"]["train"] = "x.jsonl"
+  config, shape = make_config(raw), published_shape("Qwen3-0.6B")
+  plain = dataclasses.replace(shape, qk_norm=False)
+  with_norms, without = (analytic.sizes(config, s, 4096) for s in (shape, plain))
+  assert with_norms.weights - without.weights == 28 * 2 * 128 * 4
+  assert with_norms.serving - without.serving == 28 * 2 * 128 * 2
+  rows, layers = config.train.micro_batch, 1 if config.model.remat == "full" else 28
+  inside = rows * 4096 * layers * (16 + 8) * 128 * 2
+  assert with_norms.update_temporaries - without.update_temporaries == pytest.approx(inside, rel=1e-3)
+
+
 def test_stage_2_runs_the_programs_of_stage_1():
   """A plan of one stage holds for the other. The stages differ only in their data, ends and history."""
   first, second = (module.get_config().to_dict() for module in (stage1, stage2))

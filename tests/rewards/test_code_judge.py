@@ -281,6 +281,7 @@ def functions(program: str) -> list[str]:
   return [node.name for node in ast.parse(program).body if isinstance(node, ast.FunctionDef)]
 
 
+@pytest.mark.slow
 def test_mbpp_reference_programs_pass(scorer, data_dir):
   pairs, refused = _turned(mbpp(data_dir))
   assert len(pairs) + len(refused) == 399

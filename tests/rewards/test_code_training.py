@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from srpo_jax.data.dataset import load_problems
-from srpo_jax.data.encoded import encode_prompt, load_tokenizer
-from srpo_jax.data.prompts import DEFAULT_INSTRUCTIONS
+from srpo_jax.data.encoded import load_tokenizer
+from srpo_jax.data.prompt_renderer import PromptRenderer
 from srpo_jax.data.toy.tokenizer import build_tokenizer
 from srpo_jax.model.sampling import Purpose
 from srpo_jax.rewards.scorer import Scorer
@@ -21,7 +21,7 @@ def test_a_step_on_mbpp_is_judged_by_the_real_sandbox(data_dir, tmp_path, monkey
   problems = load_problems(str(data_dir / "mbpp.jsonl"), limit=6)
   programs = [json.loads(line)["code"] for line in (data_dir / "mbpp.jsonl").read_text().splitlines()[:6]]
   tokenizer = load_tokenizer(build_tokenizer(tmp_path))
-  prompts = [encode_prompt(problem, DEFAULT_INSTRUCTIONS, tokenizer) for problem in problems]
+  prompts = [*map(PromptRenderer(tokenizer), problems)]
 
   def fake_sampler(engine, params, requests, **_):
     """Yields three samples a prompt: the reference program, a program that does nothing, and a truncated response."""

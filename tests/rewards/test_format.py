@@ -1,4 +1,5 @@
 import time
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,14 @@ MATH_TAGS = [
 @pytest.mark.parametrize(("text", "kept"), MATH_TAGS)
 def test_math_under_tags(text: str, kept: bool) -> None:
   assert format_ok(text, ended=True, domain="math") is kept
+
+
+@pytest.mark.parametrize(("text", "kept"), MATH_TAGS)
+def test_where_the_model_opens_the_thought_a_response_begins_with_it(text: str, kept: bool) -> None:
+  opened: dict[str, Any] = {"ended": True, "domain": "math", "think_opened": False}
+  assert not format_ok(text, **opened) or text.startswith("<think>")
+  assert format_ok(f"<think>{text}", **opened) is kept
+  assert not format_ok(f" <think>{text}", **opened) and not format_ok(f"<think><think>{text}", **opened)
 
 
 @pytest.mark.parametrize(("text", "kept"), MATH_TAGS)

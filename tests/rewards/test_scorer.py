@@ -373,3 +373,21 @@ def test_collect_reports_the_number_of_verdicts_while_it_waits():
       scorer.submit(ScoreRequest(f"r{i}", "", response, True, "code", None, tests))
     assert {v.correct for v in scorer.collect(counts.append).values()} == {1}
   assert counts == sorted(counts) and counts[-1] == 3
+
+
+def test_the_prompts_style_decides_about_the_form_and_the_scripts() -> None:
+  opened = "<think>" + request("x").response
+  russian = request("x").response.replace("I add.", "Итак, ответ.")
+  requests = [
+    request("opened", response=opened, think_opened=False),
+    request("closed", think_opened=False),
+    request("other token", well_ended=False),
+    request("example", prompt="Сколько?", response=russian, asked="Add."),
+    request("asked", prompt="Add.", response=russian, asked="Сколько?"),
+  ]
+  with Scorer(workers=1) as scorer:
+    for one in requests:
+      scorer.submit(one)
+    found = scorer.collect()
+  assert [(v.format, v.language_mix) for v in found.values()] == [(1, 0), (0, 0), (0, 0), (1, 1), (1, 0)]
+  assert all(verdict.correct == 1 for verdict in found.values())

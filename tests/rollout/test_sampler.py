@@ -169,3 +169,18 @@ def test_importing_jetstream_does_not_change_the_root_logger():
   )
   done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
   assert done.stdout == ""
+
+
+def test_sampling_may_end_early(model, reference):
+  config, params = model
+  engine = InProcessEngine(config, slots=8, max_prompt=12, max_new=NEW, chunk=4, stop_tokens=STOP, group=SAMPLES)
+  calls = iter([False, False, True])
+  ask = {"stop_tokens": STOP, "prompt_bucket": 4, "between": lambda: next(calls)}
+  found = list(sample_groups(engine, params, requests(), **ask))
+  cut = [rollout for rollout in found if rollout.truncated]
+  assert len(found) < len(reference) and 0 < len(cut) <= 8  # at most one in each slot
+  assert {len(rollout.tokens) for rollout in cut} <= {4, 8}
+  for rollout in found:
+    whole = reference[rollout.prompt_id, rollout.sample].tokens
+    assert whole[: len(rollout.tokens)].tolist() == rollout.tokens.tolist()
+    assert rollout.truncated or len(whole) == len(rollout.tokens)

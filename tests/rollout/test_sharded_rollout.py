@@ -25,9 +25,9 @@ def test_tokens_on_eight_devices_equal_those_on_one():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kv_heads", "jetstream"), [(2, False), (4, True)])
-def test_tokens_on_every_mesh_of_eight_equal_those_on_one(kv_heads, jetstream):
-  found = on_eight_devices("rollout", shapes=MESHES, kv_heads=kv_heads, jetstream=jetstream)
+@pytest.mark.parametrize(("kv_heads", "qk_norm", "jetstream"), [(2, False, False), (4, False, True), (4, True, False)])
+def test_tokens_on_every_mesh_of_eight_equal_those_on_one(kv_heads, qk_norm, jetstream):
+  found = on_eight_devices("rollout", shapes=MESHES, kv_heads=kv_heads, qk_norm=qk_norm, jetstream=jetstream)
   assert len(found) == 10
   check_rollouts(found)
 

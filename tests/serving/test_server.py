@@ -11,6 +11,7 @@ import openai
 import pytest
 from jetstream.core.proto import jetstream_pb2, jetstream_pb2_grpc
 
+from srpo_jax.data.prompts import DEFAULT_INSTRUCTIONS, format_prompt
 from srpo_jax.serving.requests import SEEDS, draw_key
 from srpo_jax.serving.server import Doors, bind
 from srpo_jax.utils.errors import InputError
@@ -52,6 +53,15 @@ def test_http_is_seeded_offline_generation(server, offline, seed):
   generated = sum(len(rollout.tokens) for rollout in expected[:8])
   usage = {"prompt_tokens": len(tokens), "completion_tokens": generated, "total_tokens": len(tokens) + generated}
   assert got["usage"] == usage
+
+
+def test_a_question_is_put_into_the_prompt_of_training(server):
+  body = {"seed": 3, "max_tokens": 20, "logprobs": 0}
+  prompt = format_prompt("What is 3 + 4?", DEFAULT_INSTRUCTIONS["code"])
+  (_, asked), (_, expected) = (
+    server.post(body | given) for given in ({"question": "What is 3 + 4?", "domain": "code"}, {"prompt": prompt})
+  )
+  assert asked["choices"] == expected["choices"] and asked["usage"] == expected["usage"]
 
 
 def test_seeds_are_kept_apart(server):

@@ -38,13 +38,15 @@ class FakeCollector:
     return [group(prompt) for prompt in prompts], {}
 
 
+PROMPTS = [
+  Prompt(Problem(id_, "math", "?", "1", difficulty=level), "?", np.zeros(1, np.int32))
+  for id_, (level, _, _) in OUTCOMES.items()
+]
+
+
 def test_every_field():
-  prompts = [
-    Prompt(Problem(id_, "math", "?", "1", difficulty=level), "?", np.zeros(1, np.int32))
-    for id_, (level, _, _) in OUTCOMES.items()
-  ]
   collector = FakeCollector()
-  row = evaluate(collector, {}, prompts, name="set", step=7, samples=2, max_new_tokens=9)
+  row = evaluate(collector, {}, PROMPTS, name="set", step=7, samples=2, max_new_tokens=9)
   assert row == {
     "step": 7,
     "set": "set",
@@ -64,3 +66,13 @@ def test_every_field():
   sampled, greedy = collector.asked
   assert (sampled["temperature"], sampled["samples"], greedy["temperature"], greedy["samples"]) == (1.0, 2, 0.0, 1)
   assert all(a["purpose"] is Purpose.EVAL and a["step"] == 7 and a["max_new_tokens"] == 9 for a in collector.asked)
+
+
+def test_without_greedy_responses():
+  collector, kept = FakeCollector(), []
+  asked = {"name": "set", "step": 7, "samples": 2, "max_new_tokens": 9}
+  row = evaluate(collector, {}, PROMPTS, **asked, greedy=False, keep=kept.extend)
+  assert len(collector.asked) == 1 and [group.prompt.problem.id for group in kept] == ["a", "b", "c"]
+  whole = evaluate(FakeCollector(), {}, PROMPTS, **asked)
+  unmeasured = {"greedy": None, "greedy_format_rate": None, "greedy_well_formed_accuracy": None}
+  assert row == whole | unmeasured | {"greedy_by": {"easy": None, "hard": None}}

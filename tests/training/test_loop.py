@@ -93,7 +93,11 @@ def test_both_backends_train_alike(finished_run, talkative, tmp_path):
   assert_same_run(finished_run, launch(toy(talkative, rollout__backend="jetstream"), tmp_path / "j"))
 
 
-@pytest.mark.parametrize("kill_at", [3, 34], ids=["before the first checkpoint", "between two checkpoints"])
+@pytest.mark.parametrize(
+  "kill_at",
+  [pytest.param(3, marks=pytest.mark.slow), 34],
+  ids=["before the first checkpoint", "between two checkpoints"],
+)
 def test_resume_after_sigkill(finished_run, talkative, tmp_path, kill_at):
   """The run is killed while scoring in step 0, or in step 3, after the checkpoint of step 2 and the end of epoch 0."""
   workdir, config_file = tmp_path / "k", tmp_path / "config.py"

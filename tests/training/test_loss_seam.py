@@ -209,6 +209,7 @@ def assert_replayed(workdir, step):
   assert found.metrics == recorded and recorded["policy/grad_norm"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", ["my_gspo:gspo", "my_cispo:cispo"], ids=["gspo", "cispo"])
 def test_an_example_is_resumed_and_replayed(talkative, tmp_path, spec):
   config = toy(talkative, **changes_for(spec))
@@ -218,6 +219,7 @@ def test_an_example_is_resumed_and_replayed(talkative, tmp_path, spec):
   assert_replayed(done, 1)
 
 
+@pytest.mark.slow
 def test_a_loss_with_a_reference_survives_a_kill_and_is_replayed(talkative, tmp_path):
   """The run is killed in step 2, after the checkpoint of step 2. On resume it loads the base again as the reference."""
   done = launch(toy(talkative, **changes_for(KL)), tmp_path / "a")
@@ -236,6 +238,7 @@ def test_a_loss_with_a_reference_survives_a_kill_and_is_replayed(talkative, tmp_
   assert_replayed(done, 1)  # starts from the base and repeats the update of step 0
 
 
+@pytest.mark.slow
 def test_the_reference_of_a_second_run_is_its_initial_policy(talkative, tmp_path):
   first = launch(toy(talkative, train__steps=2), tmp_path / "first")
   changes = changes_for(KL) | {"init_from": str(first), "model__path": "", "train__steps": 4}

@@ -11,10 +11,12 @@ import pytest
 
 from srpo_jax import export
 from srpo_jax.model import hf
+from srpo_jax.model.folder import model_folder
 from srpo_jax.training.run import Run
 from srpo_jax.training.workdir import Workdir, read_rows
 from srpo_jax.utils.errors import InputError, TrainingError
 from srpo_jax.utils.paths import as_path, local_copy
+from tests.helpers.fake_hub import folder_files
 from tests.helpers.runs import assert_same_run, launch, toy
 from tests.helpers.workdirs import fill
 
@@ -91,15 +93,28 @@ def test_a_bucket_that_cannot_be_written_is_refused_first(store, talkative):
   assert store.names("bucket/run3/") == []
 
 
-def test_data_on_gs_is_copied_and_weights_on_gs_are_refused(store, talkative):
+def test_data_on_gs_is_copied(store):
   as_path("gs://bucket/data/a/rows.jsonl").write_text(json.dumps({"x": 1}) + "\n")
   as_path("gs://bucket/data/b.txt").write_text("y")
   copied = local_copy("gs://bucket/data")
   assert (copied / "a/rows.jsonl").read_text() == '{"x": 1}\n' and (copied / "b.txt").read_text() == "y"
   with pytest.raises(InputError, match=r"gs://bucket/none\.jsonl: no such file"):
     local_copy("gs://bucket/none.jsonl")
-  with pytest.raises(InputError, match=r"config\.model\.path: gs://bucket/model: expected a local path"):
-    Run(toy("gs://bucket/model"), "gs://bucket/w2")
   for path in ("s3://bucket/x", "gs://", "gs:///"):
     with pytest.raises(InputError, match="gs://BUCKET/FOLDER"):
       as_path(path)
+
+
+def test_a_model_on_gs_is_copied_without_its_other_files(store, talkative):
+  template = "additional_chat_templates/rag.jinja"
+  files = folder_files(talkative) | {template: b"rag"}
+  for name, data in (files | {"pytorch_model.bin": b"x", "own.py": b"x", "checkpoints/1/config.json": b"x"}).items():
+    as_path(f"gs://bucket/model/{name}").write_bytes(data)
+  assert folder_files(model_folder("gs://bucket/model")) == files
+  config = toy("gs://bucket/model", train__steps=1)
+  for _ in range(2):  # the second start compares the files with those that the workdir keeps
+    with Run(config, "gs://bucket/w2") as run:
+      assert run.config.model.revision == ""
+  assert store.read(f"bucket/w2/model/{template}") == b"rag"
+  with pytest.raises(InputError, match=r"gs://bucket/none: no such file or folder"):
+    Run(toy("gs://bucket/none"), "gs://bucket/w3")

@@ -12,7 +12,8 @@ import pytest
 
 from srpo_jax import export
 from srpo_jax.config import to_json
-from srpo_jax.model import hf, hf_tensors
+from srpo_jax.model import hf
+from srpo_jax.model.files import COMPANION_FILES
 from srpo_jax.training import checkpoint as checkpoint_module
 from srpo_jax.training.checkpoint import Checkpoints
 from srpo_jax.training.export import load_policy
@@ -38,7 +39,7 @@ def save(base, workdir):
   config = hf.read_config(base)
   (workdir / "model").mkdir(parents=True)
   (workdir / "config.json").write_text(to_json(toy(base)))
-  for name in hf.COMPANION_FILES:
+  for name in COMPANION_FILES:
     if (base / name).is_file():
       (workdir / "model" / name).write_bytes((base / name).read_bytes())
   rng = np.random.default_rng(0)
@@ -59,10 +60,10 @@ def folder_of(workdir):
   return workdir / "checkpoints" / "3" / "params"
 
 
-def test_a_layer_costs_its_own_bytes(saved):
+def test_a_layer_costs_its_own_bytes(base, saved):
   workdir, params, config = saved
   stored = StoredParams(folder_of(workdir), hf.param_shapes(config))
-  slot = hf_tensors.tensor_table(config)["model.layers.4.mlp.up_proj.weight"]
+  slot = hf.read_family(base).tensors(config)["model.layers.4.mlp.up_proj.weight"]
   own = 4 * math.prod(slot.shape)
   assert own >= 2**19
   before = stored.bytes_read

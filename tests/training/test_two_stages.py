@@ -51,6 +51,7 @@ def test_files_record_the_stages(whole):
     assert {r["prompt_id"] for r in table} == {f"{letter}{i}" for i in range(7)} and {r["n"] for r in table} == {4}
 
 
+@pytest.mark.slow
 def test_a_run_stopped_during_the_ramp_resumes_as_the_same_run(whole, talkative, tmp_path):
   for steps in (5, 6, 10):
     launch(two_stages(talkative, train__steps=steps), tmp_path / "r")

@@ -141,14 +141,15 @@ def flags(*more):
 
 def test_the_command_line_names_judges_and_instructions(tmp_path):
   config = flags(f"--config.reward.judges={JUDGES}", "--config.prompt.puzzle=Be=brief.", "--config.prompt.math=Box.")
-  assert (config.prompt["puzzle"], config.prompt["math"]) == ("Be=brief.", "Box.") and config.reward.judges == JUDGES
-  assert "puzzle" not in flags(f"--config.reward.judges={JUDGES}").prompt
+  assert (config.prompt.instructions["puzzle"], config.prompt.instructions["math"]) == ("Be=brief.", "Box.")
+  assert config.reward.judges == JUDGES
+  assert "puzzle" not in flags(f"--config.reward.judges={JUDGES}").prompt.instructions
   with pytest.raises(InputError, match=r"config\.prompt\.puzle: unknown field, expected one of math, code, puzzle"):
     flags(f"--config.reward.judges={JUDGES}", "--config.prompt.puzle=x")
   with pytest.raises(InputError, match=r"config\.reward\.judges: 'puzzle': expected DOMAIN=module:function"):
     flags("--config.reward.judges=puzzle")
   (tmp_path / "config.json").write_text(to_json(make_config(json.loads(to_json(config)))))
-  assert read_config(tmp_path / "config.json", ["--config.prompt.puzzle=New."]).prompt["puzzle"] == "New."
+  assert read_config(tmp_path / "config.json", ["--config.prompt.puzzle=New."]).prompt.instructions["puzzle"] == "New."
 
 
 @pytest.fixture

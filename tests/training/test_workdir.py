@@ -35,6 +35,7 @@ def test_rewind(tmp_path):
   fill(files, range(5))
   for step in (0, 3, 4):
     files.write_eval({"step": step})
+    files.write_heldout(step, "set", [{"prompt_id": "a", "response": "b"}])
   for epoch in (0, 1):
     pool = Pool("math", ("a", "b"), epoch, 2, {"a": Outcome(4, 4), "b": Outcome(4, 1)})
     files.write_history(pool, ["b"], {"a": 3, "b": 7}.__getitem__)
@@ -46,6 +47,7 @@ def test_rewind(tmp_path):
   assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [0, 1, 2]
   assert [row["step"] for row in read_rows(tmp_path / "eval.jsonl")] == [0, 3]
   assert sorted(f.name for f in tmp_path.glob("rollouts/*")) == [f"step_{s:06d}.parquet" for s in range(3)]
+  assert sorted(f.name for f in tmp_path.glob("heldout/set/*")) == ["step_000000.parquet", "step_000003.parquet"]
   assert [f.name for f in tmp_path.glob("history/math/*")] == ["epoch_000.parquet"]
   fill(files, range(3, 6))
   files.close()

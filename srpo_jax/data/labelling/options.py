@@ -23,7 +23,7 @@ def read_options(args: Sequence[str], doc: str) -> tuple[argparse.Namespace, lis
   parser = ArgumentParser("curate label", doc)
   flags.add(parser, "--input", required=True, help="Data set: records folder, .jsonl, .parquet or module:function.")
   flags.add(parser, "--out", required=True, help="Data set to write.")
-  flags.add(parser, "--model", help="Hugging Face folder of the policy. Required without --merge.")
+  flags.add(parser, "--model", help=f"{flags.MODEL}. Required without --merge.")
   flags.add(parser, "--samples", default=16, help="Number of responses per row.")
   flags.add(parser, "--temperature", help="Sampling temperature. Default: the config's.")
   flags.add(parser, "--max-new-tokens")
@@ -51,7 +51,7 @@ def read_options(args: Sequence[str], doc: str) -> tuple[argparse.Namespace, lis
   )
   options, overrides = parser.parse_known_args(args)
   if options.model is None and not options.merge:
-    raise InputError("--model: missing, expected a Hugging Face folder")
+    raise InputError("--model: missing, expected a Hugging Face folder, or owner/name on the hub")
   check_overrides(overrides)
   return options, overrides
 

@@ -1,7 +1,6 @@
 """Samples and judges the responses for labels, as in training but with separate random keys."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from srpo_jax.algorithm.history import Outcome
 from srpo_jax.config import Config
@@ -10,7 +9,7 @@ from srpo_jax.model.sampling import Purpose
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.rollout.model_files import read_model_files
 from srpo_jax.rollout.policy import of_folder
-from srpo_jax.training.build import build_prompt_set, build_sampler
+from srpo_jax.training.build import base_folder, build_prompt_set, build_renderer, build_sampler
 from srpo_jax.types import Problem
 
 
@@ -23,10 +22,11 @@ class Labeller:
   """
 
   def __init__(self, config: Config, scorer: Scorer, problems: Sequence[Problem], samples: int):
-    policy = of_folder(Path(config.model.path))
+    policy = of_folder(base_folder(config))
     self._config, self._samples = config, samples
-    model = read_model_files(policy.folder)
-    self._prompts = build_prompt_set(config, config.data.train, problems, scorer, model.tokenizer, selection=None)
+    model = read_model_files(policy.folder, config.prompt.eos)
+    renderer = build_renderer(config, model.tokenizer)
+    self._prompts = build_prompt_set(config, config.data.train, problems, scorer, renderer, selection=None)
     self._sampler = build_sampler(config, model, scorer, [self._prompts])
     self._params = policy.load(config)
 

@@ -1,9 +1,14 @@
 """Settings of a resumable job: the config fields that sampled and judged responses depend on."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 from srpo_jax.config import Config, flatten
+from srpo_jax.data.prompt_config import PromptConfig
+from srpo_jax.data.prompt_examples import examples_digest
+from srpo_jax.training.build import prompt_files
+from srpo_jax.utils.fields import defaults
 
 # Config fields that verdicts depend on.
 JUDGED_BY = (
@@ -19,8 +24,21 @@ JUDGED_BY = (
 
 
 def config_settings(config: Config, names: Sequence[str]) -> dict[str, Any]:
-  """Returns the values of the named config fields, and the prompt instruction of each domain."""
+  """Returns the values of the named config fields, and of those that make the prompt."""
   flat = flatten(config)
   # Folders from before reward.judges existed do not record it, so an empty value is left out.
   values = {f"config.{name}": flat[name] for name in names if name != "reward.judges" or flat[name]}
-  return values | {f"config.prompt.{domain}": text for domain, text in config.prompt.items()}
+  return values | _prompt_settings(config)
+
+
+def _prompt_settings(config: Config) -> dict[str, Any]:
+  """Returns the settings of the prompt. Folders from earlier versions record only the instructions.
+
+  Other fields are therefore left out at their defaults. The content of files counts, not their names.
+  """
+  own, files = dataclasses.asdict(config.prompt), prompt_files(config)
+  own["template"] = files["template"]
+  own["examples"] = examples_digest(files["examples"]) if files["examples"] else ""
+  instructions, usual = own.pop("instructions"), defaults(PromptConfig)
+  changed = {name: value for name, value in own.items() if value != usual[name]}
+  return {f"config.prompt.{name}": value for name, value in (instructions | changed).items()}

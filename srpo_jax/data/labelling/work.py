@@ -18,6 +18,7 @@ from srpo_jax.data.labelling.parts import Parts, is_parts
 from srpo_jax.data.labelling.rollouts import Labeller
 from srpo_jax.data.labelling.settings import JUDGED_BY, config_settings
 from srpo_jax.data.labelling.writing import check_writable, label_counts, write_labelled
+from srpo_jax.model.folder import model_folder
 from srpo_jax.model.sharding import make_mesh, on_mesh
 from srpo_jax.rollout.policy import of_folder
 from srpo_jax.training.build import build_scorer
@@ -105,7 +106,7 @@ def _settings(config: Config, options: argparse.Namespace, batch_rows: int, host
     "--samples": options.samples,
     "--batch-rows": batch_rows,
     "--hosts": hosts,
-    "--model": of_folder(options.model).digest,
+    "--model": of_folder(model_folder(options.model)).digest,
   }
 
 

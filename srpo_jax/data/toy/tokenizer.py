@@ -1,10 +1,9 @@
 """A tokenizer for the tiny demo: a byte-level BPE in Hugging Face form, as small as the toy tasks allow.
 
 Any UTF-8 text round-trips because each of the 256 bytes is a token. The fixed text of the SRPO template and the phrases
-of the toy tasks are one token each. They are added tokens, which are cut out before BPE sees the text. They cannot be
-merges: for a model of type qwen2, transformers splits the text with Qwen's own pattern, whatever tokenizer.json says,
-and no merge crosses the resulting words. As a consequence no token crosses the edge of a phrase, and the tokens sampled
-after `<think>` are the tokens that the encoder gives for the same text.
+of the toy tasks are one token each. They are added tokens, which are cut out before BPE sees the text. So no token
+crosses the edge of a phrase, and the tokens sampled after `<think>` are the tokens that the encoder gives for the same
+text.
 """
 
 import json
@@ -18,7 +17,8 @@ from srpo_jax.data.toy import arithmetic_traces, programs, wording
 EOS = "<|endoftext|>"  # as in the Qwen2.5 base models
 PAD = "<|pad|>"
 
-# Pattern of the Qwen2.5 tokenizer, so that a folder gives the same ids with and without a config.json of type qwen2.
+# Pattern of the Qwen2.5 tokenizer. transformers' AutoTokenizer gives it to every folder of type qwen2, so an exported
+# policy gets the same ids there.
 _QWEN2_PATTERN = (
   r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
@@ -35,7 +35,7 @@ _ENGLISH_MERGES = """
 def build_tokenizer(directory: str | Path) -> Path:
   """Writes tokenizer.json and tokenizer_config.json into a directory. The bytes are the same every time.
 
-  `transformers.AutoTokenizer.from_pretrained` loads the result. Every digit is one token. EOS and PAD have different
+  Every digit is one token. EOS and PAD have different
   ids, which are the last two of the vocabulary.
 
   Returns:
