@@ -27,14 +27,14 @@ from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.utils.cache import enable_compilation_cache
 from srpo_jax.utils.errors import run_cli
 
-CASES = {240: (240, 1008, 4032), 900: (900, 1008, 4032)}  # positions in use -> positions allocated
+CASES = ("240,240,1008,4032", "900,900,1008,4032")  # positions in use, then numbers of positions allocated
 
 
 def run(options: argparse.Namespace) -> None:
   """Prints a line for each number of positions in use and allocated."""
   config = hf.read_config(options.model)
   params = hf.load_params(options.model, config)
-  for used, sizes in CASES.items():
+  for used, *sizes in [list(map(int, text.split(","))) for text in options.case or CASES]:
     prompt = np.random.default_rng(0).integers(0, config.vocab_size, used - options.chunk)
     engines = {
       size: InProcessEngine(
@@ -74,6 +74,11 @@ def main(args: Sequence[str]) -> None:
   """Parses the command line, measures and prints."""
   parser = ArgumentParser(description=__doc__)
   parser.add_argument("--model", type=Path, required=True, help="Hugging Face folder.")
+  parser.add_argument(
+    "--case",
+    action="append",
+    help=f"IN_USE,ALLOCATED,..., may be repeated. Default: {' and '.join(CASES)}.",
+  )
   parser.add_argument("--slots", type=int, default=32, help="Responses decoded in parallel. Default: 32.")
   parser.add_argument("--chunk", type=int, default=32, help="Tokens of a chunk. Default: 32.")
   parser.add_argument("--turns", type=int, default=3, help="Measured turns. Default: 3.")

@@ -27,11 +27,11 @@ from srpo_jax.types import Rollout
 from srpo_jax.utils.cache import enable_compilation_cache
 from srpo_jax.utils.errors import run_cli
 
-CASES = ((4, 196, 8, 27), (4, 200, 16, 150))  # prompts, tokens of a prompt, responses to it, tokens of a response
+CASES = ("4,196,8,27", "4,200,16,150")  # prompts, tokens of a prompt, responses to it, tokens of a response
 LENGTH_BUCKET = 16
 
 
-def make_responses(case: tuple[int, int, int, int], vocabulary: int) -> list[Response]:
+def make_responses(case: list[int], vocabulary: int) -> list[Response]:
   """Returns random responses with random advantages."""
   prompts, prompt_tokens, group, tokens = case
   rng = np.random.default_rng(0)
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
   optimizer = make_optimizer(learning_rate=1e-6, b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.0, clip_norm=1.0)
   learner = Learner(config, optimizer, LearnerOptions(dtype=jnp.dtype(options.dtype), remat=options.remat))
   state = learner.init(hf.load_params(options.model, config))
-  for case in CASES:
+  for case in [list(map(int, text.split(","))) for text in options.case or CASES]:
     responses = make_responses(case, config.vocab_size)
     sizes = {"rows": options.micro_batch, "length_bucket": LENGTH_BUCKET}
     cuts = {
@@ -88,6 +88,11 @@ def main(args: Sequence[str]) -> None:
   """Parses the command line, measures and prints."""
   parser = ArgumentParser(description=__doc__)
   parser.add_argument("--model", type=Path, required=True, help="Hugging Face folder.")
+  parser.add_argument(
+    "--case",
+    action="append",
+    help=f"PROMPTS,PROMPT_TOKENS,GROUP,RESPONSE_TOKENS, may be repeated. Default: {' and '.join(CASES)}.",
+  )
   parser.add_argument("--micro-batch", type=int, default=16, help="Responses in a micro-batch. Default: 16.")
   parser.add_argument("--remat", default="none", help="none, dots or full. Default: none.")
   parser.add_argument("--dtype", default="float32", help="Dtype of the computation. Default: float32.")

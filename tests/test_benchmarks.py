@@ -52,6 +52,21 @@ def run_lines(script, *args):
   return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
+def test_shared_prompts(checkpoint):
+  (got,) = run_lines("shared_prompts", "--model", checkpoint, "--case", "2,30,4,6", "--micro-batch", 4, "--turns", 1)
+  assert got["repeated_tokens"] == 2 * 4 * 48 and got["shared_tokens"] == 2 * (32 + 4 * 8) and got["times_faster"] > 0
+
+
+@pytest.mark.slow
+def test_decode_cache(checkpoint):
+  lines = run_lines(
+    "decode_cache", "--model", checkpoint, "--case", "20,20,40,300", "--slots", 2, "--chunk", 4, "--turns", 1
+  )
+  assert [line["allocated"] for line in lines] == [20, 40, 300]
+  assert len({line["digest"] for line in lines}) == 1  # the same bits
+
+
 TOY_GPU = ["--length", 64, "--rows", 2, "--micro-batches", 2, "--steps", 1, "--slots", 4, "--prompt", 8, "--chunk", 4]
 TOY_GPU += ["--new-tokens", 16, "--prompts", 2, "--group", 4, "--head-chunk", 16]
 
