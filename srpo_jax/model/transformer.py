@@ -82,13 +82,11 @@ class TransformerConfig:
 
 def rope_frequencies(features: int, theta: float, scaling: RopeScaling | None) -> Float[Array, " pairs"]:
   """Returns the angle per position of feature pairs (i, i + D/2), theta^(-2i/D), or what `scaling` makes of it."""
-  if scaling is None:
-    half = features // 2
-    return theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
   # On the host, these are the bits of transformers. XLA's power is one off in the last place, which at 520 positions
   # moved logits of size 9 by 5e-4.
   exponents = np.arange(0, features, 2, dtype=np.float32) / np.float32(features)
-  return scaling(jnp.asarray(np.float32(1) / np.float32(theta) ** exponents))
+  frequency = jnp.asarray(np.float32(1) / np.float32(theta) ** exponents)
+  return frequency if scaling is None else scaling(frequency)
 
 
 def rope(x: Float[Array, " B T H D"], positions: Int[Array, " B T"], config: TransformerConfig) -> Array:
