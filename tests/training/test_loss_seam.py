@@ -121,7 +121,11 @@ def make_responses():
   ]
 
 
-@pytest.mark.parametrize("spec", ["", "my_gspo:gspo", "my_cispo:cispo"], ids=["built-in", "gspo", "cispo"])
+@pytest.mark.parametrize(
+  "spec",
+  ["", pytest.param("my_gspo:gspo", marks=pytest.mark.slow), pytest.param("my_cispo:cispo", marks=pytest.mark.slow)],
+  ids=["built-in", "gspo", "cispo"],
+)
 def test_padding_packing_and_micro_batches_give_the_same_update(model, spec):
   """Cuts the batch into 1, 2 and 4 padded micro-batches, into packed rows, and into both with shared prompts.
 

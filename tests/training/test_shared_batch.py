@@ -95,14 +95,14 @@ def gradients(model, batches, n, options):
 SIZES = ((1, 9, 5, 3), (2,), (17, 1, 1), (6, 6, 6, 6, 7), (12, 4))
 
 
-@pytest.mark.parametrize("remat", ["none", "full"])
+@pytest.mark.parametrize("remat", ["none", pytest.param("full", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
   "share",
   [
     lambda r: share_micro_batches(r, rows=16, length_bucket=4, row_multiple=1),
-    lambda r: share_micro_batches(r, rows=4, length_bucket=1, row_multiple=2),
+    pytest.param(lambda r: share_micro_batches(r, rows=4, length_bucket=1, row_multiple=2), marks=pytest.mark.slow),
     lambda r: pack_shared_micro_batches(r, rows=1, row_tokens=60),
-    lambda r: pack_shared_micro_batches(r, rows=2, row_tokens=27),
+    pytest.param(lambda r: pack_shared_micro_batches(r, rows=2, row_tokens=27), marks=pytest.mark.slow),
   ],
   ids=["grid", "small grid", "packed", "small rows"],
 )
