@@ -1,7 +1,7 @@
 """Arithmetic in English words, as a data source for a small pretrained model: sums, differences and products.
 
-    "What is seventeen plus twenty-four?"
-    "Maya has fifty-two shells and gives nineteen of them to Leo. How many shells does Maya have left?"
+    "What is seventeen plus eight?"
+    "Maya has twenty-two shells and gives nine of them to Leo. How many shells does Maya have left?"
 
 Every problem has two operands. A hash of the two numbers decides its split, whatever the operation and the order. So a
 held-out problem shares neither its expression nor its pair of operands with any training problem. The pairs of the
@@ -23,9 +23,8 @@ from srpo_jax.utils.errors import InputError
 
 ID_PREFIX = "words/"
 OPERATIONS = ("+", "-", "*")
-TRAIN_ROWS, HELDOUT_ROWS = 768, 256
-LEAST, LIMIT = 2, 100  # smallest operand, and what every sum and operand stays below
-FACTOR_LIMIT = 100
+TRAIN_ROWS, HELDOUT_ROWS = 384, 256
+TERMS, FACTORS = range(2, 31), range(2, 13)  # operands of sums and differences, and of products
 
 _NAMES = ("Maya", "Leo", "Anna", "Omar", "Clara", "Ben", "Lucy", "Sam", "Nina", "Tom", "Ella", "Max")
 _THINGS = ("apples", "books", "coins", "cards", "shells", "pencils", "eggs", "stamps", "marbles", "flowers", "cups")
@@ -81,7 +80,7 @@ def heldout_problems() -> tuple[Problem, ...]:
 
 
 def problems(split: Split, size: int, seed: int) -> tuple[Problem, ...]:
-  """Draws problems with distinct expressions. The operations alternate.
+  """Draws problems with distinct expressions. The operations alternate until one runs out.
 
   `seed` decides which expressions are drawn and how they are worded, but not which split an expression belongs to.
 
@@ -91,12 +90,13 @@ def problems(split: Split, size: int, seed: int) -> tuple[Problem, ...]:
   if split not in ("train", "heldout"):
     raise InputError(f"split {split!r}: expected train or heldout")
   pools = _expressions(split)
-  most = len(pools) * min(map(len, pools))
+  most = sum(map(len, pools))
   if not 0 < size <= most:
     raise InputError(f"size {size} of the {split} split: expected 1 to {most}")
   rng = np.random.default_rng([seed, split == "heldout"])
   shuffled = [[pool[i] for i in rng.permutation(len(pool))] for pool in pools]
-  drawn = itertools.islice(itertools.chain.from_iterable(zip(*shuffled, strict=False)), size)
+  turns = itertools.chain.from_iterable(itertools.zip_longest(*shuffled))
+  drawn = itertools.islice((expression for expression in turns if expression is not None), size)
   return tuple(_problem(expression, rng) for expression in drawn)
 
 
@@ -127,9 +127,9 @@ def _expressions(split: Split) -> tuple[tuple[str, ...], ...]:
 
 def _candidates() -> tuple[Iterator[str], ...]:
   return (
-    (f"{a}+{b}" for a in range(LEAST, LIMIT) for b in range(a, LIMIT - a)),
-    (f"{a}-{b}" for a in range(LEAST, LIMIT) for b in range(LEAST, a)),
-    (f"{a}*{b}" for a in range(2, FACTOR_LIMIT) for b in range(a, FACTOR_LIMIT)),
+    (f"{a}+{b}" for a in TERMS for b in TERMS if a <= b),
+    (f"{a}-{b}" for a in TERMS for b in TERMS if a > b),
+    (f"{a}*{b}" for a in FACTORS for b in FACTORS if a <= b),
   )
 
 

@@ -52,7 +52,7 @@ def test_heldout_problems_share_no_expression_with_training_or_examples():
 
 @pytest.mark.parametrize("seed", [1, 7])
 def test_the_split_does_not_depend_on_the_seed(seed):
-  assert not pairs(task.problems("train", 400, seed)) & pairs(task.heldout_problems())
+  assert not pairs(task.problems("train", 300, seed)) & pairs(task.heldout_problems())
 
 
 def test_examples_have_the_required_form_and_are_right():
