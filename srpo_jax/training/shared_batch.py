@@ -49,8 +49,11 @@ def share_micro_batches(
     grids = _grids(groups, per_row, n_rows, length_bucket)
     computed = sum(n_rows * (grid.prompt + per_row * grid.response) for grid in grids)
     if computed < fewest:
-      best, fewest = [_grid_batch(grid, n_rows, per_row) for grid in grids], computed
-  return best or unshared
+      best, fewest = (grids, n_rows, per_row), computed
+  if best is None:
+    return unshared
+  grids, n_rows, per_row = best
+  return [_grid_batch(grid, n_rows, per_row) for grid in grids]
 
 
 def pack_shared_micro_batches(responses: Sequence[Response], *, rows: int, row_tokens: int) -> list[MicroBatch]:
