@@ -14,7 +14,7 @@ from srpo_jax.config import Config
 from srpo_jax.data.encoded import Prompt
 from srpo_jax.model import hf
 from srpo_jax.model.sampling import Purpose, prompt_key
-from srpo_jax.model.transformer import Params
+from srpo_jax.model.transformer import Params, TransformerConfig
 from srpo_jax.rollout.policy import Policy
 from srpo_jax.rollout.sampler import GroupRequest, round_up, sample_groups
 from srpo_jax.training.batch import make_micro_batches
@@ -71,7 +71,7 @@ class Draws:
 
 def roll_out(
   config: Config,
-  policy: Policy,
+  model: TransformerConfig,
   params: Params,
   prompts: Sequence[Prompt],
   stops: tuple[int, ...],
@@ -83,7 +83,6 @@ def roll_out(
   """Samples responses at the run's temperature, for at most SECONDS."""
   short = dataclasses.replace(config.rollout, slots=slots, max_new_tokens=limit)
   longest = max(len(p.tokens) for p in prompts)
-  model = hf.read_config(policy.folder)
   engine = build_engine(dataclasses.replace(config, rollout=short), model, max_prompt=longest, stops=stops)
   requests = [
     GroupRequest(p.problem.id, p.tokens, samples, _key(config, p.problem.id), limit, config.rollout.temperature)
@@ -179,7 +178,7 @@ def check_sampling(
   model, params = hf.read_config(policy.folder), policy.load(config)
   ways = config.mesh.data * config.mesh.fsdp  # slots and rows must be multiples of this
   limit, learner, dtype = first_limit(config), build_learner(config, model), config.model.dtype
-  run = functools.partial(roll_out, config, policy, params, prompts, stops)
+  run = functools.partial(roll_out, config, model, params, prompts, stops)
   few = run(slots=2 * ways, samples=COMPARED, limit=min(TOKENS, limit))
   many = run(slots=round_up(SAMPLES * len(prompts), ways), samples=SAMPLES, limit=limit)
   short = [cut(rollout, TOKENS) for rollout in many.rollouts]
