@@ -25,12 +25,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from srpo_jax.cli.parser import ArgumentParser, check_positive
 from srpo_jax.model import hf
 from srpo_jax.model.folder import model_folder
-from srpo_jax.rollout.sampler import round_up
 from srpo_jax.training.batch import make_micro_batches, pack_micro_batches
 from srpo_jax.training.learner import Learner, LearnerOptions, MicroBatch, make_optimizer
 from srpo_jax.types import Rollout
 from srpo_jax.utils.cache import enable_compilation_cache
 from srpo_jax.utils.errors import run_cli
+from srpo_jax.utils.rounding import round_up
 
 PROMPT = 16  # maximum tokens per prompt
 

@@ -27,12 +27,13 @@ from srpo_jax.model import hf
 from srpo_jax.model.folder import model_folder
 from srpo_jax.model.sampling import Purpose, prompt_key
 from srpo_jax.rollout.engine import InProcessEngine
-from srpo_jax.rollout.sampler import GroupRequest, round_up, sample_groups
+from srpo_jax.rollout.sampler import GroupRequest, sample_groups
 from srpo_jax.training.learner import Learner, LearnerOptions, make_optimizer
 from srpo_jax.training.shared_batch import share_micro_batches
 from srpo_jax.utils.cache import enable_compilation_cache
 from srpo_jax.utils.errors import InputError, run_cli
 from srpo_jax.utils.jsonl import is_text, json_rows
+from srpo_jax.utils.rounding import round_up
 
 PROMPT_BUCKET = 32
 

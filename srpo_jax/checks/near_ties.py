@@ -10,9 +10,9 @@ import numpy as np
 from srpo_jax.model import transformer
 from srpo_jax.model.sampling import uniforms
 from srpo_jax.model.transformer import Params, TransformerConfig
-from srpo_jax.rollout.sampler import round_up
 from srpo_jax.types import Rollout
 from srpo_jax.utils.arrays import Array
+from srpo_jax.utils.rounding import round_up
 
 BUCKET = 64  # tokens to which a text is padded, so that few shapes are compiled
 

@@ -16,12 +16,13 @@ from srpo_jax.model import hf
 from srpo_jax.model.sampling import Purpose, prompt_key
 from srpo_jax.model.transformer import Params, TransformerConfig
 from srpo_jax.rollout.policy import Policy
-from srpo_jax.rollout.sampler import GroupRequest, round_up, sample_groups
+from srpo_jax.rollout.sampler import GroupRequest, sample_groups
 from srpo_jax.training.batch import make_micro_batches
 from srpo_jax.training.build import build_engine, build_learner
 from srpo_jax.training.learner import Learner, MicroBatch
 from srpo_jax.training.update import micro_batches
 from srpo_jax.types import Rollout
+from srpo_jax.utils.rounding import round_up
 
 SAMPLES = 4  # responses to each prompt
 COMPARED = 2  # of them, those that are sampled again with few slots

@@ -13,10 +13,10 @@ import numpy as np
 
 from srpo_jax.data.encoded import load_tokenizer
 from srpo_jax.model import hf, transformer
-from srpo_jax.rollout.sampler import round_up
 from srpo_jax.training.learner import target_logprobs
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import is_text, json_rows, replaced
+from srpo_jax.utils.rounding import round_up
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,6 +47,7 @@ from srpo_jax.model.kernels.target import target_device
 from srpo_jax.model.sharding import RULES, on_own_shards
 from srpo_jax.model.xla_attention import xla_attention, xla_cached_attention
 from srpo_jax.utils.arrays import Array
+from srpo_jax.utils.rounding import round_up
 
 Kernel = Callable[[Array, Array, Array, Array], Array]  # same arguments and result as `causal_attention`
 
@@ -151,7 +152,7 @@ def page_shape(positions: int, dim: int) -> tuple[int, int]:
   A TPU pads its memory to those sizes anyway.
   """
   multiple = LANES if positions <= 4 * LANES else 4 * LANES
-  return -(-positions // multiple) * multiple, -(-dim // LANES) * LANES
+  return round_up(positions, multiple), round_up(dim, LANES)
 
 
 def cached_attention(

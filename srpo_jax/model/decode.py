@@ -32,6 +32,7 @@ from srpo_jax.model.sampling import draw, uniforms
 from srpo_jax.model.sharding import constrain
 from srpo_jax.model.transformer import Params, TransformerConfig
 from srpo_jax.utils.arrays import Array
+from srpo_jax.utils.rounding import round_up
 
 # A cache of one array per layer has a multiple of this many positions. XLA's CPU backend then adds in the same order
 # for every size of the cache, so that a response does not depend on it.
@@ -103,7 +104,7 @@ def init_state(
   def empty() -> Cache:
     if has_paged_kernel(dtype):
       return jnp.zeros((slots, layers, kv_heads, *page_shape(positions, dim)), dtype)
-    rounded = -(-positions // WIDTH) * WIDTH
+    rounded = round_up(positions, WIDTH)
     return [jnp.zeros((slots, kv_heads, rounded, dim), dtype) for _ in range(layers)]
 
   state = DecodeState(

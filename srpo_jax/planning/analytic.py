@@ -18,6 +18,7 @@ from srpo_jax.planning.programs import Program
 from srpo_jax.planning.shapes import n_matmul_parameters, n_parameters
 from srpo_jax.planning.traffic import Traffic
 from srpo_jax.planning.workload import Workload
+from srpo_jax.utils.rounding import round_up
 
 ITEM = {"float32": 4, "bfloat16": 2}
 # remat -> forward passes through the layers in one forward and backward pass.
@@ -92,7 +93,7 @@ def _normed(shape: TransformerConfig) -> int:
 
 def _kv_bytes(shape: TransformerConfig, item: int, lanes: int) -> int:
   """Returns the bytes of one position's keys and values in all layers and heads."""
-  filled = -(-shape.head_dim // lanes) * lanes
+  filled = round_up(shape.head_dim, lanes)
   return 2 * shape.num_hidden_layers * shape.num_key_value_heads * filled * item
 
 

@@ -24,10 +24,10 @@ from srpo_jax.model.transformer import TransformerConfig
 from srpo_jax.planning import hlo
 from srpo_jax.planning.flops import count_flops
 from srpo_jax.planning.traffic import NOTHING, Counter, Traffic
-from srpo_jax.rollout.sampler import round_up
 from srpo_jax.training.batch import empty_micro_batch
 from srpo_jax.training.build import build_engine, build_learner
 from srpo_jax.training.learner import TrainState
+from srpo_jax.utils.rounding import round_up
 
 MEMORY = ("argument", "output", "alias", "temp", "generated_code", "peak_memory")
 

@@ -11,8 +11,8 @@ from statistics import NormalDist
 import numpy as np
 
 from srpo_jax.config import Config
-from srpo_jax.rollout.sampler import round_up
 from srpo_jax.training.batch import first_fit
+from srpo_jax.utils.rounding import round_up
 
 
 @dataclasses.dataclass(frozen=True)

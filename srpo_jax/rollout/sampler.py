@@ -17,6 +17,7 @@ from srpo_jax.model.transformer import Params
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.types import Rollout
 from srpo_jax.utils.arrays import Array
+from srpo_jax.utils.rounding import round_up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,10 +40,6 @@ class _Open:
   sample: int
   tokens: list[np.ndarray] = dataclasses.field(default_factory=list)
   logprobs: list[np.ndarray] = dataclasses.field(default_factory=list)
-
-
-def round_up(n: int, multiple: int) -> int:
-  return -(-n // multiple) * multiple
 
 
 def sample_groups(

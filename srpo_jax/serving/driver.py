@@ -42,11 +42,11 @@ from srpo_jax.model.decode import DecodeState
 from srpo_jax.model.sharding import on_mesh
 from srpo_jax.model.transformer import Params
 from srpo_jax.rollout.jetstream_engine import JetStreamEngine
-from srpo_jax.rollout.sampler import round_up
 from srpo_jax.serving.active_request import Piece, Request
 from srpo_jax.serving.metrics import Metrics
 from srpo_jax.serving.requests import BadRequestError, Limits, PromptReader, UnavailableError, draw_key, fresh_seed
 from srpo_jax.serving.text import TextStream
+from srpo_jax.utils.rounding import round_up
 
 _INSERT_WAIT_S = 0.05  # longest wait for a running prefill before the other responses go on
 logger = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from srpo_jax.model.shared_prompts import SharedPrompts
-from srpo_jax.rollout.sampler import round_up
 from srpo_jax.training.learner import MicroBatch
 from srpo_jax.types import Rollout
+from srpo_jax.utils.rounding import round_up
 
 Response = tuple[Rollout, float]  # a rollout and its advantage
 

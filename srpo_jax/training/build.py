@@ -36,7 +36,6 @@ from srpo_jax.rollout.collector import RolloutSampler
 from srpo_jax.rollout.engine import InProcessEngine
 from srpo_jax.rollout.model_files import ModelFiles, read_model_files
 from srpo_jax.rollout.policy import Policy, of_folder, of_run
-from srpo_jax.rollout.sampler import round_up
 from srpo_jax.sandbox.client import SandboxOptions
 from srpo_jax.training.learner import Learner, LearnerOptions, make_optimizer
 from srpo_jax.training.schedule import Schedule
@@ -49,6 +48,7 @@ from srpo_jax.utils.fields import names
 from srpo_jax.utils.paths import as_path
 from srpo_jax.utils.plugins import resolve_callable
 from srpo_jax.utils.preemption import PreemptionSignal
+from srpo_jax.utils.rounding import round_up
 
 LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "optax", "orbax-checkpoint", "transformers", "math-verify")
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from srpo_jax.model.shared_prompts import SharedPrompts
-from srpo_jax.rollout.sampler import round_up
 from srpo_jax.training.batch import Response, empty_micro_batch, make_micro_batches, pack_micro_batches
 from srpo_jax.training.learner import MicroBatch
+from srpo_jax.utils.rounding import round_up
 
 Group = list[Response]  # responses to one prompt, longest first
 
