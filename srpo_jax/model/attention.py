@@ -56,7 +56,7 @@ QUERIES = ("batch", "heads", "head_dim")
 CACHE = ("batch", "kv_heads", "length", "head_dim")
 STACKED_CACHE = ("batch", "layer", "kv_heads", "length", "head_dim")
 
-SMALLEST_BUCKET = 256  # positions
+SMALLEST_CACHE = 256  # positions
 LANES = 128  # lanes of a TPU register
 
 
@@ -190,16 +190,17 @@ def stacked_attention(
   return on_own_shards(on_shard, (q, k, v, length, layer), axes, result=QUERIES)
 
 
-def bucket(needed: int, positions: int) -> int | None:
-  """Returns the number of cache positions that the next decode loop works on.
+def cache_sizes(positions: int) -> list[int]:
+  """Returns the numbers of positions that a cache of one array per layer may have, in ascending order.
 
-  It is at least `needed`, or all if the cache has fewer. None on a TPU, which works on the whole cache. There are few
-  sizes (256, 384, 512, 768, 1,024, ...), because each size needs its own program. The host makes the choice. A choice
-  inside the program would make the host wait for the device at every layer.
+  A cache starts small and grows with the longest response, so that the cost of a step follows what is in use. There are
+  few sizes (256, 384, 512, 768, 1,024, ...), because each needs its own programs. A cache on a TPU has one size.
+
+  Args:
+    positions: most positions that are needed.
   """
-  if target_device().platform == "tpu":
-    return None
-  size = SMALLEST_BUCKET
-  while size < needed:
+  sizes, size = [], SMALLEST_CACHE
+  while size < positions and target_device().platform != "tpu":
+    sizes.append(size)
     size += size // 2 if size & (size - 1) == 0 else size // 3
-  return min(size, positions)
+  return [*sizes, positions]

@@ -185,22 +185,16 @@ def insert(
   return split_slots(state)
 
 
-def _first_positions(state: DecodeState, n: int | None) -> DecodeState:
-  """Returns the state with only the first `n` positions of a cache of one array per layer. None: all."""
-  if n is None:
-    return state
-  return state._replace(k=[layer[:, :, :n] for layer in state.k], v=[layer[:, :, :n] for layer in state.v])
+def resize_cache(state: DecodeState, positions: int) -> DecodeState:
+  """Returns the state with another number of positions in its cache of one array per layer.
 
+  A smaller cache loses the last positions, which no active slot may use. A larger one gets zeros at the end.
+  """
 
-def _put_back(whole: DecodeState, part: DecodeState) -> DecodeState:
-  """Returns the state `part` of a loop on the first positions of `whole`, with the other positions of `whole`."""
+  def resize(layer: Array) -> Array:
+    return jnp.pad(layer[:, :, :positions], ((0, 0), (0, 0), (0, max(0, positions - layer.shape[2])), (0, 0)))
 
-  def put(into: Any, new: Any) -> Any:
-    if not isinstance(into, list) or into[0].shape == new[0].shape:
-      return new
-    return [jax.lax.dynamic_update_slice(a, b, (0, 0, 0, 0)) for a, b in zip(into, new, strict=True)]
-
-  return part._replace(k=put(whole.k, part.k), v=put(whole.v, part.v))
+  return split_slots(state._replace(k=[resize(layer) for layer in state.k], v=[resize(layer) for layer in state.v]))
 
 
 def _visible(state: DecodeState) -> Int[Array, " S"]:
@@ -274,18 +268,13 @@ def generate(
   stop_tokens: tuple[int, ...],
   dtype: Any = jnp.float32,
   top_p: float = 1.0,
-  seen: int | None = None,
 ) -> tuple[DecodeState, Chunk]:
   """Emits up to K tokens in every active slot, in one compiled loop that ends early when no slot is active.
 
-  A slot stops after it emits a stop token or reaches its max_new_tokens.
-
-  Args:
-    seen: number of cache positions to work on, at least K more than the longest active slot holds. The loop runs on a
-      copy of these positions, so that its cost does not depend on the size of the cache. None: all.
+  A slot stops after it emits a stop token or reaches its max_new_tokens. The cache has at least K positions more than
+  the longest active slot uses.
   """
   slots, chunk = state.logprobs.shape
-  whole, state = state, _first_positions(state, seen)
   if isinstance(state.k, list):
     layers = jax.tree.map(lambda leaf: leaf.astype(dtype), transformer.unstack_layers(params, config))
     through_layers = functools.partial(_unrolled, layers, config)
@@ -322,5 +311,4 @@ def generate(
   empty = Chunk(*(constrain(x, *("batch", "length")[: x.ndim]) for x in empty))
   start = (jnp.int32(0), split_slots(state), empty)
   _, state, out = jax.lax.while_loop(lambda c: (c[0] < chunk) & c[1].active.any(), step, start)
-  state = _put_back(whole, state)
   return split_slots(state)._replace(logprobs=constrain(state.logprobs)), out

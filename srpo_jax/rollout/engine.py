@@ -14,11 +14,12 @@ import numpy as np
 from jaxtyping import Int, Key
 
 from srpo_jax.model import decode
-from srpo_jax.model.attention import bucket
+from srpo_jax.model.attention import cache_sizes
 from srpo_jax.model.decode import DecodeState, Prefix
 from srpo_jax.model.sharding import SERVING_RULES, constrain, constrain_params
 from srpo_jax.model.transformer import Params, TransformerConfig
 from srpo_jax.utils.arrays import Array
+from srpo_jax.utils.rounding import round_up
 
 
 class Result(NamedTuple):
@@ -65,14 +66,13 @@ class InProcessEngine:
     self._generate = jax.jit(
       functools.partial(decode.generate, config=config, stop_tokens=tuple(stop_tokens), dtype=dtype, top_p=top_p),
       donate_argnames="state",
-      static_argnames="seen",
     )
+    self._resize = jax.jit(decode.resize_cache, static_argnames="positions")
     self._longest = jax.jit(lambda state: constrain(jnp.max(jnp.where(state.active, state.length, 0))))
     self._pack = jax.jit(
       lambda out: constrain(jnp.concatenate([out.tokens, out.valid.astype(jnp.int32), out.lengths[:, None]], axis=1))
     )
-    positions = max_prompt + max_new
-    self._init = jax.jit(lambda: decode.init_state(config, slots, positions, chunk, dtype))
+    self._init = jax.jit(lambda: decode.init_state(config, slots, self.cache_sizes()[0], chunk, dtype))
     self._reshard = jax.jit(
       lambda params: constrain_params(jax.tree.map(lambda leaf: leaf.astype(dtype), params), SERVING_RULES)
     )
@@ -150,25 +150,34 @@ class InProcessEngine:
     at = np.full(self.group, self.slots, np.int32)  # indices out of range are skipped
     number = np.zeros(self.group, np.int32)
     at[: len(slots)], number[: len(samples)] = slots, samples
-    return self._insert(prefix, decode_state, at, number)
+    return self._insert(prefix, self.fit_cache(decode_state, prefix.k.shape[2], shrink=False), at, number)
 
   def generate(self, params: Params, decode_state: DecodeState) -> tuple[DecodeState, Any]:
     """Emits up to `chunk` tokens in every active slot. The returned state has their log-probabilities.
 
     `decode_state` is donated.
     """
-    state, out = self._generate(params, state=decode_state, seen=self._bucket(decode_state))
     k = self.chunk
+    if len(self.cache_sizes()) > 1:
+      decode_state = self.fit_cache(decode_state, int(self._longest(decode_state)) + k)
+    state, out = self._generate(params, state=decode_state)
     return state, self.result_type(
       data=self._pack(out), tokens_idx=(0, k), valid_idx=(k, 2 * k), length_idx=(2 * k, 2 * k + 1), samples_per_slot=1
     )
 
-  def _bucket(self, state: DecodeState) -> int | None:
-    """Returns how many cache positions the next chunk works on. None: all.
+  def cache_sizes(self) -> list[int]:
+    """Returns the numbers of positions that the cache may have, in ascending order."""
+    return cache_sizes(round_up(self.max_prompt + self.max_new, decode.WIDTH))
 
-    If the number depends on the longest slot, its length is read from the device.
+  def fit_cache(self, state: DecodeState, needed: int, *, shrink: bool = True) -> DecodeState:
+    """Returns the state with the smallest cache that has the needed positions, or with the largest cache.
+
+    Args:
+      shrink: False keeps a cache that is larger.
     """
-    positions = state.k[0].shape[2] if isinstance(state.k, list) else 0
-    if not positions or bucket(1, positions) is None:
-      return None
-    return bucket(int(self._longest(state)) + self.chunk, positions)
+    sizes = self.cache_sizes()
+    if len(sizes) == 1:
+      return state
+    size, present = next((size for size in sizes if size >= needed), sizes[-1]), state.k[0].shape[2]
+    keep = size == present or (size < present and not shrink)
+    return state if keep else self._resize(state, positions=size)

@@ -134,38 +134,35 @@ def test_buckets(needed, size):
     assert attention.bucket(needed, 700) is None
 
 
-def test_sizes_of_buckets_are_few():
-  sizes = {attention.bucket(needed, 10**6) for needed in range(1, 5000)}
-  assert sorted(sizes) == [256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144]
+def test_sizes_of_a_cache_are_few():
+  assert attention.cache_sizes(5000) == [256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 5000]
+  assert attention.cache_sizes(256) == [256] and attention.cache_sizes(20) == [20]
 
 
-def decoded(positions, n_chunks=3, poison_after=None):
-  """Returns the log-probs of 12 tokens decoded greedily after a prompt of 8, in a cache of so many positions.
-
-  Args:
-    poison_after: position of the cache from which on it holds NaN before the first token. None: nowhere.
-  """
+def small_engine(positions):
+  """Returns parameters of a random model, and an engine with a cache of at most so many positions."""
   config = transformer.TransformerConfig(64, 32, 48, 2, 4, 2, 8, 1e4, 1e-6, True)
   params = transformer.init_params(config, jax.random.key(0))
-  engine = InProcessEngine(config, slots=2, max_prompt=8, max_new=positions - 8, chunk=4, stop_tokens=())
+  return params, InProcessEngine(config, slots=2, max_prompt=8, max_new=positions - 8, chunk=4, stop_tokens=())
+
+
+def decoded(positions, n_chunks=3, *, resized=None):
+  """Returns the log-probs of tokens decoded greedily after a prompt of 8, and the size of the cache at each chunk.
+
+  Args:
+    resized: number of positions of the cache before the first token. None: as the engine makes it.
+  """
+  params, engine = small_engine(positions)
   prefix = engine.prefill(params=params, padded_tokens=np.arange(8), true_length=8, temperature=0.0)
   state = engine.insert(prefix, engine.init_decode_state(), 1)
-  if poison_after is not None:
-    state = state._replace(
-      k=[x.at[:, :, poison_after:].set(np.nan) for x in state.k],
-      v=[x.at[:, :, poison_after:].set(np.nan) for x in state.v],
-    )
-  found = []
+  if resized:
+    state = decode.resize_cache(decode.resize_cache(state, resized), engine.cache_sizes()[0])
+  found, sizes = [], []
   for _ in range(n_chunks):
     state, _ = engine.generate(params, state)
     found.append(np.asarray(state.logprobs[1]))
-  return np.concatenate(found), state
-
-
-def test_no_position_past_the_bucket_is_read():
-  expected, _ = decoded(700)
-  np.testing.assert_array_equal(decoded(700, poison_after=256)[0], expected)
-  assert not np.isfinite(decoded(700, poison_after=255)[0]).all()
+    sizes.append(state.k[0].shape[2])
+  return np.concatenate(found), sizes
 
 
 def test_log_probs_do_not_depend_on_the_size_of_the_cache():
@@ -174,15 +171,16 @@ def test_log_probs_do_not_depend_on_the_size_of_the_cache():
     np.testing.assert_array_equal(decoded(positions)[0], expected)
 
 
-def test_a_chunk_keeps_the_positions_that_it_does_not_work_on():
-  _, state = decoded(700, poison_after=256)
-  for cache in (*state.k, *state.v):
-    assert np.isnan(cache[:, :, 256:700]).all() and np.isfinite(cache[:, :, :256]).all()
+def test_a_resized_cache_keeps_the_positions_in_use():
+  expected, _ = decoded(700)
+  np.testing.assert_array_equal(decoded(700, resized=640)[0], expected)
+  np.testing.assert_array_equal(decoded(700, resized=8)[0], expected)
+  assert not np.array_equal(decoded(700, resized=7)[0], expected)
 
 
-def test_a_response_may_outgrow_its_bucket():
-  long, _ = decoded(700, n_chunks=66)  # 264 tokens after a prompt of 8
-  assert np.isfinite(long).all()
+def test_the_cache_follows_the_longest_response():
+  long, sizes = decoded(700, n_chunks=66)  # 264 tokens after a prompt of 8
+  assert sizes == [256] * 62 + [384] * 4
   config = transformer.TransformerConfig(64, 32, 48, 2, 4, 2, 8, 1e4, 1e-6, True)
   params = transformer.init_params(config, jax.random.key(0))
   tokens, positions = np.arange(8).tolist(), np.arange(272)[None]
@@ -197,6 +195,28 @@ def test_a_response_may_outgrow_its_bucket():
     tokens.append(int(logprobs.argmax()))
     expected.append(float(logprobs.max()))
   np.testing.assert_allclose(long, expected, atol=1e-4)
+
+
+def test_the_cache_shrinks_once_a_long_response_has_ended():
+  params, engine = small_engine(700)
+  sizes = []
+  state = engine.init_decode_state()
+  for slot, new in ((0, 300), (1, 320)):
+    prefix = engine.prefill(
+      params=params, padded_tokens=np.arange(8), true_length=8, temperature=0.0, max_new_tokens=new
+    )
+    state = engine.insert(prefix, state, slot)
+    if slot == 0:  # the other starts when the first is 296 tokens long
+      for _ in range(74):
+        state, _ = engine.generate(params, state)
+      assert state.k[0].shape[2] == 384
+  found = []
+  while state.active.any():
+    state, _ = engine.generate(params, state)
+    sizes.append(state.k[0].shape[2])
+    found.append(np.asarray(state.logprobs[1]))
+  assert sizes == [384] + [256] * 61 + [384] * 18
+  np.testing.assert_allclose(np.concatenate(found), decoded(700, n_chunks=80)[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("rows", [slice(0, 4), slice(2, 4)], ids=["packed and left-padded", "one sequence per row"])
