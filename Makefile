@@ -64,9 +64,12 @@ study: install
 	$(RESAMPLE) --workdir=runs/study/resample-history
 	$(BIN)/python -m srpo_jax.analysis.study --runs runs/study
 
+# Compiles the tests' many small programs five times as fast, for CPU code that runs slower.
+QUICK_COMPILE := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
+
 test: install $(INSTALLED_TEST)
 	.ci/system-packages
-	$(BIN)/python -m pytest -m 'not slow' -n 2
+	XLA_FLAGS="$(QUICK_COMPILE) $$XLA_FLAGS" $(BIN)/python -m pytest -m 'not slow' -n 2
 
 test-slow: install $(INSTALLED_TEST)
 	.ci/system-packages

@@ -20,6 +20,7 @@ from srpo_jax.training.workdir import read_rows
 from srpo_jax.utils.errors import InputError
 from tests.helpers.checkpoints import make_talkative
 from tests.helpers.paths import ROOT
+from tests.helpers.processes import cpu_devices
 from tests.helpers.runs import launch, toy
 
 SAMPLES = 4
@@ -320,7 +321,7 @@ def test_two_processes_in_one_folder_are_refused(model, whole, log, tmp_path):
 @pytest.mark.slow  # half a minute
 def test_a_mesh_gives_the_responses_of_one_device(model, run, whole, log, tmp_path):
   """The weights of a folder, and those of a run, are sharded over four devices."""
-  env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+  env = cpu_devices(4)
   mesh = ["--config.mesh.fsdp=2", "--config.mesh.tensor=2"]
   run_flags = [f"--workdir={run}", "--sets=tests.helpers.plugins:problems", "--limit=9", f"--samples={SAMPLES}"]
   main([*run_flags, f"--out={tmp_path / 'one'}", "--config.log.progress=False"])

@@ -1,7 +1,6 @@
 """Replaying a recorded step gives the same bits if nothing changed, and finds every kind of change."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from srpo_jax.training.replay import Replayed, replay
 from srpo_jax.training.workdir import ROLLOUT_SCHEMA
 from srpo_jax.utils.errors import InputError
 from tests.helpers.paths import ROOT
+from tests.helpers.processes import cpu_devices
 from tests.helpers.runs import launch, toy
 
 STEP = 3
@@ -216,7 +216,7 @@ def test_missing_or_damaged_files_are_named(copy):
 
 @pytest.mark.slow  # 15 s
 def test_a_step_of_one_device_is_replayed_on_a_mesh(done):
-  env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+  env = cpu_devices(4)
   command = [sys.executable, "-m", "srpo_jax.replay", f"--workdir={done}", "--step=3"]
   mesh = ["--config.mesh.fsdp=2", "--config.mesh.tensor=2"]
   found = subprocess.run([*command, *mesh], cwd=ROOT, env=env, capture_output=True, text=True)

@@ -28,4 +28,4 @@ def enable_compilation_cache() -> None:
   Each kind of processor has its own folder, because compiled CPU code does not run on other kinds.
   """
   jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla" / processor_id()))
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)

@@ -17,11 +17,12 @@ from pathlib import Path
 
 from srpo_jax.utils import processes as distributed
 from tests.helpers.paths import ROOT
+from tests.helpers.processes import cpu_devices
 
 
 def environment(process=0, processes=1, devices=4, port=0):
   """Returns the environment of one of several processes with `devices` CPU devices and a coordinator at `port`."""
-  env = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+  env = cpu_devices(devices)
   if processes > 1:
     group = {"COORDINATOR_ADDRESS": f"127.0.0.1:{port}", "NUM_PROCESSES": str(processes), "PROCESS_ID": str(process)}
     env |= {f"JAX_{name}": text for name, text in group.items()}

@@ -1,8 +1,15 @@
-"""Helpers that check whether a process is alive and wait for conditions."""
+"""Helpers for processes: their environment, whether one is alive, and waiting for conditions."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+
+def cpu_devices(n: int) -> dict[str, str]:
+  """Returns the environment of a process that sees n CPU devices."""
+  flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={n}"
+  return os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags.strip()}
 
 
 def alive(pid: int) -> bool:

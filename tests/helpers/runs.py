@@ -35,7 +35,7 @@ def toy(checkpoint, **changes):
     "reward__workers": 1,
     "train__steps": STEPS,
     "train__micro_batch": 8,
-    "train__length_bucket": 16,
+    "train__length_bucket": 64,
     "eval__every": 0,
     "checkpoint__every": 2,
     "log__tensorboard": False,

@@ -10,7 +10,6 @@ import hashlib
 import importlib
 import json
 import math
-import os
 import re
 import subprocess
 import sys
@@ -37,6 +36,7 @@ from srpo_jax.types import Rollout
 from srpo_jax.utils.cache import enable_compilation_cache
 from tests.helpers.kernels import hostile_segments, interpreted, output_and_gradients, random_qkv
 from tests.helpers.paths import ROOT
+from tests.helpers.processes import cpu_devices
 from tests.helpers.runs import toy
 
 LEARNING_RATE = 1e-3
@@ -46,9 +46,8 @@ ROWS = 8  # rows per micro-batch
 
 def on_eight_devices(case: str, **arguments):
   """Runs a case in a new process, because JAX fixes the number of devices when it starts. Returns its measurements."""
-  env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
   command = [sys.executable, "-m", "tests.helpers.sharded", case, json.dumps(arguments)]
-  done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
+  done = subprocess.run(command, env=cpu_devices(8), cwd=ROOT, capture_output=True, text=True)
   assert done.returncode == 0, done.stderr[-4000:]
   return json.loads(done.stdout)
 
