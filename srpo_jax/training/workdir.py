@@ -25,11 +25,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tensorboardX import SummaryWriter
 
 from srpo_jax.algorithm.history import Pool
 from srpo_jax.utils.errors import InputError, TrainingError
 from srpo_jax.utils.paths import CHECK, as_path, is_local
+from srpo_jax.utils.quiet import hidden
 
 MARKS = (".lock", ".owner", CHECK)  # files that mark ownership and are not part of a run
 RESPONSE_FIELDS = [  # columns of a response, here and in evaluations
@@ -184,6 +184,8 @@ class _Events:
   def __init__(self, folder: Path):
     self._folder = folder
     self._local = None if is_local(folder) else tempfile.TemporaryDirectory(prefix="srpo_jax-tb-")
+    with hidden("torch"):  # tensorboardX imports it if it is there, which takes seconds, and needs it only for images
+      from tensorboardX import SummaryWriter
     self._writer = SummaryWriter(str(folder) if self._local is None else self._local.name)
 
   def add(self, row: Mapping[str, Any]) -> None:

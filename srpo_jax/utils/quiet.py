@@ -1,4 +1,4 @@
-"""Silences messages that packages print while they are imported."""
+"""Silences messages that packages print while they are imported, and keeps them from importing what is not needed."""
 
 import contextlib
 import logging
@@ -27,6 +27,19 @@ def quiet_imports() -> Iterator[None]:
     yield
   root.setLevel(level)
   root.handlers[:] = handlers
+
+
+@contextlib.contextmanager
+def hidden(package: str) -> Iterator[None]:
+  """Makes an installed package look absent to imports, unless it is imported already."""
+  absent = package not in sys.modules
+  if absent:
+    sys.modules[package] = None  # type: ignore[assignment]
+  try:
+    yield
+  finally:
+    if absent:
+      del sys.modules[package]
 
 
 @contextlib.contextmanager

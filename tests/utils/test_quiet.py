@@ -3,6 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
+from srpo_jax.utils.quiet import hidden
+
 PROGRAM = """
 import logging, os, sys
 from srpo_jax.utils.quiet import quiet_imports
@@ -31,3 +35,14 @@ def test_an_import_that_fails_says_so():
 
 def test_jetstream_is_imported_without_a_word():
   assert said("import jax; from srpo_jax.rollout import jetstream_engine") == []
+
+
+def test_a_hidden_package_is_importable_afterwards(tmp_path, monkeypatch):
+  (tmp_path / "rare_package.py").touch()
+  monkeypatch.syspath_prepend(tmp_path)
+  with hidden("rare_package"), pytest.raises(ImportError):
+    import rare_package
+  import rare_package
+
+  with hidden("rare_package"):  # imported already, so it stays
+    assert sys.modules["rare_package"] is rare_package
