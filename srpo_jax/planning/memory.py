@@ -5,7 +5,7 @@ include the padding of tiles. Lifetimes follow the training loop:
 
 - Weights and moments are always alive.
 - Serving weights live from the reshard until the update.
-- The cache lives while rollouts are sampled.
+- The cache lives while rollouts are sampled. Where it grows, the smaller cache is alive until its copy is made.
 - The gradient accumulator lives in the update.
 """
 
@@ -33,6 +33,7 @@ RESIDENTS = {
   "reshard": ("weights", "moments", "serving weights", "code"),
   "prefill longest": ("weights", "moments", "serving weights", "KV cache", "code"),
   "insert": ("weights", "moments", "serving weights", "KV cache", "code"),
+  "grow": ("weights", "moments", "serving weights", "KV cache", "code"),
   "generate": ("weights", "moments", "serving weights", "KV cache", "code"),
   "log-probs": ("weights", "moments", "code"),
   "accumulate": ("weights", "moments", "gradients", "code"),
@@ -43,6 +44,7 @@ COUNTED = {
   "reshard": ("weights", "serving weights"),
   "prefill longest": ("serving weights",),
   "insert": ("KV cache",),
+  "grow": ("KV cache",),
   "generate": ("serving weights", "KV cache"),
   "log-probs": ("weights",),
   "accumulate": ("weights", "gradients"),

@@ -243,7 +243,10 @@ def _rollout(
   one_device = jax.sharding.get_abstract_mesh().empty
   # On one device and in the same dtype, load_params copies nothing.
   serving = params if same and one_device else compile_("reshard", engine._reshard, params)
-  state = compile_("cache", engine._init)
+  *smaller, positions = engine.cache_sizes()
+  state = compile_("cache", engine._init, positions=positions)
+  if smaller:
+    compile_("grow", engine._resize, compile_("small cache", engine._init, positions=smaller[-1]), positions=positions)
   request = {
     "length": place(np.int32(1)),
     "key": place(jax.eval_shape(lambda: jax.random.key(0))),

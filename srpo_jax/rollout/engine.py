@@ -72,7 +72,9 @@ class InProcessEngine:
     self._pack = jax.jit(
       lambda out: constrain(jnp.concatenate([out.tokens, out.valid.astype(jnp.int32), out.lengths[:, None]], axis=1))
     )
-    self._init = jax.jit(lambda: decode.init_state(config, slots, self.cache_sizes()[0], chunk, dtype))
+    self._init = jax.jit(
+      lambda positions: decode.init_state(config, slots, positions, chunk, dtype), static_argnames="positions"
+    )
     self._reshard = jax.jit(
       lambda params: constrain_params(jax.tree.map(lambda leaf: leaf.astype(dtype), params), SERVING_RULES)
     )
@@ -99,7 +101,7 @@ class InProcessEngine:
     self._loaded = []
 
   def init_decode_state(self) -> DecodeState:
-    return self._init()
+    return self._init(positions=self.cache_sizes()[0])
 
   def prefill(
     self,

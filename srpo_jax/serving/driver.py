@@ -216,27 +216,23 @@ class ServingDriver(orchestrator.Driver):
       self.failed()
 
   def _warm_up(self, params: Params) -> None:
-    """Compiles every program, so that no request waits for a compilation."""
-    with on_mesh(self._mesh):
-      state = self.engine.init_decode_state()
-      for size in self.engine.cache_sizes():
-        state = self._warm_up_cache(params, self.engine.fit_cache(state, size), size)
-        state = self._rest(state, np.zeros(self.engine.slots, bool))
-      self._ready = self.engine.fit_cache(state, 1)
+    """Compiles every program, so that no request waits for a compilation.
 
-  def _warm_up_cache(self, params: Params, state: DecodeState, size: int) -> DecodeState:
-    """Compiles every program for one size of the cache. Returns the state with that size."""
-    engine, length = self.engine, 1
-    while length <= min(engine.max_prompt, size):
-      padded = self._padded(np.zeros(length, np.int32))
-      prefix = engine.prefill(params=params, padded_tokens=padded, true_length=1, key=draw_key(0), max_new_tokens=1)
-      # Runs twice: jit compiles again for a state that lies where the parameters do, unlike the initial state.
-      for _ in range(2):
-        state = engine.insert_group(prefix, state, [0], [0])
-      length = len(padded) + 1
-    filled = prefix._replace(length=np.int32(size - engine.chunk))  # `generate` keeps the size of a full cache only
-    state, _ = engine.generate(params, engine.insert_group(filled, state, [0], [0]))
-    return state
+    Where the cache grows with the responses, only the programs of its first size are compiled. The others would take
+    minutes, and the compilation cache keeps them once they have been needed.
+    """
+    engine = self.engine
+    with on_mesh(self._mesh):
+      state, length = engine.init_decode_state(), 1
+      while length <= engine.max_prompt:
+        padded = self._padded(np.zeros(length, np.int32))
+        prefix = engine.prefill(params=params, padded_tokens=padded, true_length=1, key=draw_key(0), max_new_tokens=1)
+        # Runs twice: jit compiles again for a state that lies where the parameters do, unlike the initial state.
+        for _ in range(2):
+          state = engine.insert_group(prefix, state, [0], [0])
+        length = len(padded) + 1
+      state, _ = engine.generate(params, state)
+      self._ready = self._rest(state, np.zeros(engine.slots, bool))
 
   def _padded(self, tokens: np.ndarray) -> np.ndarray:
     length = round_up(len(tokens), self._bucket) // self._bucket
