@@ -73,7 +73,7 @@ test: install $(INSTALLED_TEST)
 
 test-slow: install $(INSTALLED_TEST)
 	.ci/system-packages
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n 2
 
 check: install $(INSTALLED_TEST)
 	$(BIN)/ruff check .

@@ -21,6 +21,7 @@ def run(script, *args):
   return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_step(checkpoint, tmp_path):
   prompts = tmp_path / "p.jsonl"
   prompts.write_text("".join(json.dumps({"prompt": "x" * n}) + "\n" for n in (5, 90, 9, 3)))
@@ -38,6 +39,7 @@ def test_longtail(checkpoint):
   assert got["ratio"] > 0
 
 
+@pytest.mark.slow
 def test_packing(checkpoint):
   got = run("packing", "--model", checkpoint, "--responses", 24, "--mean", 8, "--limit", 32, "--rows", 2, "--steps", 1)
   packed, padded, to_limit = got["packed"], got["padded"], got["padded_to_limit"]

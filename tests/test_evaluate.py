@@ -127,6 +127,7 @@ def test_figures_match_the_samples(whole):
   assert "| rows | 9 |" in (whole / "out/results.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_killed_evaluation_resumes_to_the_same_bytes(model, whole, log, tmp_path):
   """The evaluation is killed in the third batch of the first set and in the first batch of the second set."""
   out = tmp_path / "out"

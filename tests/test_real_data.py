@@ -7,7 +7,7 @@ from srpo_jax.data.dataset import load_problems
 from tests.helpers.runs import launch, metrics, rollouts, toy
 
 
-@pytest.mark.parametrize("limit", [7, 2])
+@pytest.mark.parametrize("limit", [pytest.param(7, marks=pytest.mark.slow), 2])
 def test_two_epochs_of_gsm8k(talkative, data_dir, tmp_path, limit):
   train = str(data_dir / "gsm8k_train.jsonl")
   changes = {"data__train": train, "data__limit": limit, "train__steps": 0, "train__epochs": 2, "reward__function": ""}

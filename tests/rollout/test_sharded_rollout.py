@@ -32,9 +32,8 @@ def test_tokens_on_every_mesh_of_eight_equal_those_on_one(kv_heads, qk_norm, jet
   check_rollouts(found)
 
 
-@pytest.mark.parametrize(
-  "shape", [(2, 2, 2), pytest.param((8, 1, 1), marks=pytest.mark.slow)]
-)  # on 8x1x1 training and rollouts share a layout
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(2, 2, 2), (8, 1, 1)])  # on 8x1x1 training and rollouts share a layout
 def test_serving_parameters(shape):
   made = on_eight_devices("serving", shape=shape)
   for dtype in ("float32", "bfloat16"):

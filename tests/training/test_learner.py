@@ -126,8 +126,9 @@ def test_normalising_per_micro_batch_would_be_noticed(model, rollouts, expected)
 def test_temperature_divides_the_trainers_logits(model, rollouts):
   config, params = model
   options = dataclasses.replace(OPTIONS, temperature=0.7)
-  got, _ = gradients(model, cut(rollouts, 3), n_tokens(rollouts), options)
-  expected = jax.jit(jax.grad(lambda p: plain_loss(p, config, rollouts, temperature=0.7)))(params)
+  few, advantages = rollouts[:2], ADVANTAGES[:2]
+  got, _ = gradients(model, cut(few, 3, advantages), n_tokens(few), options)
+  expected = jax.jit(jax.grad(lambda p: plain_loss(p, config, few, advantages, temperature=0.7)))(params)
   assert_close(got, expected)
 
 
@@ -195,9 +196,10 @@ def test_importance_cap(model, rollouts):
 def test_entropy_and_gap_of_the_metrics(model, rollouts):
   config, params = model
   learner = Learner(config, make_optimizer(**ADAMW), OPTIONS)
-  _, metrics = learner.update(learner.init(jax.tree.map(jnp.copy, params)), cut(rollouts, 3), n_tokens(rollouts), 7)
+  few = rollouts[1:3]
+  _, metrics = learner.update(learner.init(jax.tree.map(jnp.copy, params)), cut(few, 3, [1.0, -1.0]), n_tokens(few), 2)
   entropies, gaps = [], []
-  for r in rollouts:
+  for r in few:
     row = jnp.concatenate([r.prompt_tokens, r.tokens])[None]
     hidden = transformer.forward(params, config, row, jnp.arange(row.shape[1])[None], jnp.ones_like(row))
     logp = np.asarray(jax.nn.log_softmax(transformer.logits(params, hidden)[0]))[len(r.prompt_tokens) - 1 : -1]

@@ -30,6 +30,7 @@ def download(store, prefix: str, folder: Path) -> Path:
   return folder
 
 
+@pytest.mark.slow
 def test_a_run_on_gs_equals_a_local_one(store, talkative, tmp_path):
   """Two steps and, after a restart, two more give every file and every weight of four local steps."""
   rows = [{"id": f"q{i}", "domain": "math", "question": f"What is {i}?", "answer": str(i)} for i in range(7)]

@@ -58,7 +58,9 @@ def signalled(monkeypatch, step, call, number=signal.SIGTERM, times=1):
 
 
 # The signal comes in the first step, right after a checkpoint, and (twice) in the step after that.
-@pytest.mark.parametrize(("step", "call", "times"), [(0, 1, 1), (2, 1, 1), (3, 2, 2)])
+@pytest.mark.parametrize(
+  ("step", "call", "times"), [(0, 1, 1), pytest.param(2, 1, 1, marks=pytest.mark.slow), (3, 2, 2)]
+)
 def test_a_signal_while_sampling(finished_run, talkative, tmp_path, monkeypatch, step, call, times):
   signalled(monkeypatch, step, call, times=times)
   assert run_until_preempted(toy(talkative), tmp_path / "t") == (f"preempted: saved step {step}", 0)
@@ -146,6 +148,7 @@ def ended_by_sigterm(command, log: Path, env, ready):
       process.kill()
 
 
+@pytest.mark.slow
 def test_a_signal_while_the_base_is_made(tmp_path):
   """A signal during the warm-up of the tiny config leaves no files."""
   env = {"SRPO_CACHE": str(tmp_path / "cache")}

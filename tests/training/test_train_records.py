@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pyarrow.parquet as pq
+import pytest
 
 from srpo_jax.data.records_writer import write_records
 from tests.helpers.paths import ROOT
@@ -18,6 +19,7 @@ ROWS = [
 ]
 
 
+@pytest.mark.slow
 def test_records_are_read_by_index_and_bring_no_tensorflow(talkative, tmp_path):
   write_records(tmp_path / "set", ROWS, name="sums", version="1.0.0", description="Sums.")
   (tmp_path / "set.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))

@@ -58,6 +58,7 @@ def test_a_run_stopped_during_the_ramp_resumes_as_the_same_run(whole, talkative,
   assert_same_run(whole, tmp_path / "r")
 
 
+@pytest.mark.slow
 def test_a_run_killed_during_the_ramp_resumes_as_the_same_run(whole, talkative, tmp_path):
   """SIGKILL comes within step 5, the second step of stage 2 that has code."""
   program = (
@@ -77,6 +78,7 @@ def test_a_run_killed_during_the_ramp_resumes_as_the_same_run(whole, talkative, 
   assert_same_run(whole, tmp_path / "k")
 
 
+@pytest.mark.slow
 def test_stage_2_in_a_separate_workdir_is_the_same_run(whole, talkative, tmp_path):
   first = launch(two_stages(talkative, stages={"stage1": MATH}, train__steps=0), tmp_path / "stage1")
   assert len(metrics(first)) == 3

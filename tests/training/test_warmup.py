@@ -42,6 +42,7 @@ def test_deterministic_cached_and_loadable(tmp_path, monkeypatch):
   assert hf.read_config(one).hidden_size == 24
 
 
+@pytest.mark.slow
 def test_supervision_teaches(tmp_path, monkeypatch):
   """The likelihood of worked examples, computed by transformers, is far above that of the untrained model."""
   from srpo_jax.data.prompts import DEFAULT_INSTRUCTIONS, format_prompt
