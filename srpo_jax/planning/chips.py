@@ -39,6 +39,8 @@ TPUS = {
 GPUS = {
   "a100": Chip("a100", "gpu", 312e12, 2039e9, 300e9, 80 * 10**9, 80 * 10**9, "nvidia.com/en-us/data-center/a100"),
   "h100": Chip("h100", "gpu", 989e12, 3350e9, 450e9, 80 * 10**9, 80 * 10**9, "nvidia.com/en-us/data-center/h100"),
+  "l4": Chip("l4", "gpu", 121e12, 300e9, 32e9, 24 * 10**9, 24 * 10**9, "nvidia.com/en-us/data-center/l4"),
+  "rtx4090": Chip("rtx4090", "gpu", 165e12, 1008e9, 32e9, 24 * 10**9, 24 * 10**9, "NVIDIA's Ada whitepaper, app. A"),
   "h200": Chip("h200", "gpu", 989e12, 4800e9, 450e9, 141 * 10**9, 141 * 10**9, "nvidia.com/en-us/data-center/h200"),
 }
 CPU = Chip("cpu", "cpu", None, None, None, None, None, "no published rate: no time is estimated")
@@ -118,7 +120,7 @@ def chip_of(device: Any) -> Chip:
   """Returns the chip of one of this machine's devices. Its rates are None if it is not in the tables."""
   kind = str(device.device_kind).lower()
   for name, chip in GPUS.items():
-    if name in kind:
+    if re.search(rf"\b{name}\b", kind.replace("rtx ", "rtx")):
       return chip
   for name, words in {"v5p": ("v5p", "v5"), "v6e": ("v6 lite", "v6e"), "v5e": ("v5 lite", "v5e")}.items():
     if device.platform == "tpu" and (kind.removeprefix("tpu ") in words):

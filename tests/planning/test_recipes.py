@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+import types
 
 import pytest
 
@@ -87,3 +88,30 @@ def test_a_search_compiles_the_best_candidates(tmp_path, capsys):
   printed = capsys.readouterr().out
   assert "fit by the closed form" in printed and "launch with --config.mesh.data=1" in printed
   assert len(found) == 1 and found[0]["memory"]["fits"] and found[0]["bounds"]["seconds"] > 0
+
+
+@pytest.mark.parametrize("name", ["qwen25_05b_gpu", "qwen3_06b_gpu"])
+def test_a_card_with_less_memory_gets_fewer_slots(name):
+  recipe = importlib.import_module(f"configs.{name}")
+  large, small = (recipe.get_config(card) for card in ("80gb", "24gb"))
+  assert small.rollout.slots < large.rollout.slots and small.train.micro_batch < large.train.micro_batch
+  assert small.rollout.prompts == large.rollout.prompts
+  with pytest.raises(ValueError, match="16gb: expected one of the cards 80gb, 24gb"):
+    recipe.get_config("16gb")
+
+
+@pytest.mark.parametrize(
+  ("kind", "chip"),
+  [
+    ("NVIDIA H100 80GB HBM3", "h100"),
+    ("NVIDIA A100-SXM4-80GB", "a100"),
+    ("NVIDIA L4", "l4"),
+    ("NVIDIA L40S", None),
+    ("NVIDIA GeForce RTX 4090", "rtx4090"),
+    ("TPU v5 lite", "v5e"),
+  ],
+)
+def test_the_chip_of_a_device(kind, chip):
+  platform = "tpu" if kind.startswith("TPU") else "gpu"
+  found = chips.chip_of(types.SimpleNamespace(device_kind=kind, platform=platform))
+  assert found.name == (chip or kind.lower()) and (found.flops is None) == (chip is None)
