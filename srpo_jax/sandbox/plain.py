@@ -143,6 +143,8 @@ def _decode(value: Any, depth: int) -> Any:
     return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[body]
   if tag == "b":
     return bytes.fromhex(body)
+  if not isinstance(body, list) or (tag == "d" and not all(isinstance(pair, list) for pair in body)):
+    raise TypeError("expected a list of items or of pairs")
   if tag == "d":
     pairs = [(_decode(key, depth + 1), _decode(item, depth + 1)) for key, item in body]
     return dict(zip(spread([key for key, _ in pairs]), (item for _, item in pairs), strict=True))
