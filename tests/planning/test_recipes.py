@@ -8,10 +8,12 @@ import types
 import pytest
 
 from srpo_jax import plan
+from srpo_jax.config import flatten
 from srpo_jax.planning import chips
 from srpo_jax.utils.errors import InputError
 from tests.helpers.paths import ROOT
 
+STAGES = ("stage1", "stage2")
 ROOM = 0.95  # largest fraction of the memory that a shipped config may use
 
 
@@ -29,8 +31,6 @@ def planned(name, topology, tmp_path, *flags):
     ("qwen25_7b_v5p8", "v5p:2x2x1"),
     ("stage1", "v5p:4x4x4"),
     ("stage1", "v5p:4x4x8"),
-    ("stage2", "v5p:4x4x4"),
-    ("stage2", "v5p:4x4x8"),
   ],
 )
 def test_a_recipe_compiles_and_fits(name, topology, tmp_path):
@@ -41,6 +41,12 @@ def test_a_recipe_compiles_and_fits(name, topology, tmp_path):
   bounds = found["bounds"]
   assert 0 < bounds["step_mfu"] < 1 and 0 < bounds["update_mfu"] <= 1
   assert bounds["seconds"] == pytest.approx(sum(phase["seconds"] for phase in bounds["phases"]))
+
+
+def test_stage_2_compiles_the_programs_of_stage_1():
+  first, second = (flatten(importlib.import_module(f"configs.{name}").get_config().to_dict()) for name in STAGES)
+  differ = {field for field in first.keys() | second.keys() if first.get(field) != second.get(field)}
+  assert {field for field in differ if not field.startswith("stages.")} == {"init_from", "train.stage", "train.epochs"}
 
 
 @pytest.mark.slow  # two minutes on two cores
