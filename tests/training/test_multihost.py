@@ -15,11 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from srpo_jax.cli.run_flags import parse_flags
+from srpo_jax.config import read_config
 from srpo_jax.model.sampling import Purpose, prompt_key
 from srpo_jax.training.build import facts
 from srpo_jax.training.export import load_policy
 from srpo_jax.types import Rollout
 from srpo_jax.utils.errors import InputError
+from tests.helpers.fake_hub import Repository, folder_files, serve_hub
 from tests.helpers.multihost import case_steps, log_of, on_group, started, statuses
 from tests.helpers.paths import ROOT
 from tests.helpers.runs import launch, metrics, timeless, toy
@@ -310,3 +312,17 @@ def test_a_workdir_that_is_not_shared_is_refused(talkative, tmp_path):
   with started(command, tmp_path / "split", arguments=folders) as running:
     assert statuses(running, 900) == [2, 2]
   assert "expected a workdir that all processes share" in log_of(tmp_path / "split", 0).read_text()
+
+
+@pytest.mark.slow  # 30 s
+def test_one_process_asks_the_hub_for_the_commit_of_all(talkative, tmp_path, monkeypatch):
+  with serve_hub() as hub:
+    repository = hub.repositories["own/model"] = Repository()
+    commit = repository.push(folder_files(talkative))
+    for name, value in hub.env(tmp_path / "cache").items():
+      monkeypatch.setenv(name, value)
+    command = command_of("own/model", tmp_path, train__steps=1)
+    with started(command, tmp_path / "named") as running:
+      assert statuses(running, 900) == [0, 0], log_of(tmp_path / "named", 1).read_text()[-3000:]
+    asked = [path for _, path, *_ in hub.requests if path.endswith(("/own/model", "/revision/main"))]
+  assert len(asked) == 1 and read_config(tmp_path / "w" / "config.json").model.revision == commit
