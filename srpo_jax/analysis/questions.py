@@ -1,10 +1,10 @@
 """The question inside a recorded prompt."""
 
 from srpo_jax.analysis.run_files import RunFiles
-from srpo_jax.config import read_config
 from srpo_jax.data.encoded import load_tokenizer
 from srpo_jax.data.prompts import template_parts
 from srpo_jax.training.build import build_renderer
+from srpo_jax.training.kept_prompt import run_config
 from srpo_jax.utils.paths import local_copy
 
 MARK = "\ue000question\ue001"  # private characters, which no template changes
@@ -25,7 +25,7 @@ class QuestionReader:
     plain = prompt.get("style", "base") == "base" and not prompt.get("examples")
     self._renderer = None
     if not plain:
-      config = read_config(run.path / "config.json")
+      config = run_config(run.path)
       self._renderer = build_renderer(config, load_tokenizer(local_copy(str(run.path / "model"))))
 
   def __call__(self, prompt: str, domain: str) -> str:

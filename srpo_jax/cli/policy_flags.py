@@ -36,10 +36,10 @@ def check_policy(options: argparse.Namespace, overrides: Sequence[str]) -> None:
 
 def policy_config(options: argparse.Namespace, overrides: Sequence[str]) -> "Config":
   """Returns the training config of the run, or the one in --config, with the overrides applied."""
-  from srpo_jax.config import read_config  # imported late, so that --help does not wait for JAX
+  from srpo_jax.training.kept_prompt import run_config  # imported late, so that --help does not wait for JAX
 
   if options.workdir:
-    return read_config(options.workdir / "config.json", overrides)
+    return run_config(options.workdir, overrides)
   own = [f"--config.model.path={options.model}", "--config.data.train=none", "--config.train.steps=1"]  # no training
   return parse_flags([f"--config={options.config or CONFIG}", *overrides, *own])[0]
 

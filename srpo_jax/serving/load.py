@@ -7,6 +7,7 @@ import jax
 
 from srpo_jax.config import Config
 from srpo_jax.model.sharding import make_mesh, on_mesh
+from srpo_jax.rewards.user_judge import parse_judges
 from srpo_jax.rollout.jetstream_engine import JetStreamEngine
 from srpo_jax.rollout.model_files import read_model_files
 from srpo_jax.rollout.policy import Policy
@@ -36,5 +37,6 @@ def load_driver(config: Config, policy: Policy, limits: Limits) -> ServingDriver
     for leaf in jax.tree.leaves(trained):
       leaf.delete()  # frees the master weights, since the engine serves its own copy
   renderer = build_renderer(config, model.tokenizer)
-  reader = PromptReader(renderer, token_bytes(model.tokenizer, model.config.vocab_size), max_prompt)
+  vocabulary = token_bytes(model.tokenizer, model.config.vocab_size)
+  reader = PromptReader(renderer, vocabulary, max_prompt, parse_judges(config.reward.judges))
   return ServingDriver(engine, params, reader, limits, stops, bucket=config.rollout.prompt_bucket, mesh=mesh)

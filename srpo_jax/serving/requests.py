@@ -3,7 +3,7 @@
 import dataclasses
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Int, Key
@@ -57,9 +57,13 @@ class PromptReader:
     renderer: makes the prompt of a question, as in training.
     vocabulary: the bytes of every token id of the model.
     max_prompt: largest number of tokens of a prompt.
+    own_domains: domains of the user, which may have no instruction.
   """
 
-  def __init__(self, renderer: PromptRenderer, vocabulary: Sequence[bytes], max_prompt: int):
+  def __init__(
+    self, renderer: PromptRenderer, vocabulary: Sequence[bytes], max_prompt: int, own_domains: Iterable[str] = ()
+  ):
+    self._domains = dict.fromkeys((*renderer.instructions, *own_domains))
     self._renderer, self._tokenizer = renderer, renderer.tokenizer
     self.vocabulary, self.max_prompt = vocabulary, max_prompt
     self._longest = max(map(len, vocabulary))
@@ -88,9 +92,8 @@ class PromptReader:
     Raises:
       BadRequestError: an unknown domain, or one of the errors of `read`.
     """
-    known = self._renderer.instructions
-    if domain not in known:
-      raise BadRequestError(f"domain: {domain[:60]!r}, expected one of {', '.join(known)}", "domain")
+    if domain not in self._domains:
+      raise BadRequestError(f"domain: {domain[:60]!r}, expected one of {', '.join(self._domains)}", "domain")
     if not question.strip():
       raise BadRequestError("question: empty, expected text", "question")
     return self.read(self._renderer.text(question, domain))

@@ -12,7 +12,6 @@ import numpy as np
 from tqdm import tqdm
 
 from srpo_jax.analysis.run_files import RunFiles
-from srpo_jax.config import read_config
 from srpo_jax.data.dataset import column, open_problem_sets
 from srpo_jax.data.encoded import Prompt, load_tokenizer
 from srpo_jax.model import hf
@@ -22,6 +21,7 @@ from srpo_jax.rollout.policy import over_mesh
 from srpo_jax.training.batch import make_micro_batches
 from srpo_jax.training.build import base_folder, build_advantage, build_learner, build_renderer, build_scorer
 from srpo_jax.training.checkpoint import Checkpoints
+from srpo_jax.training.kept_prompt import run_config
 from srpo_jax.training.learner import TrainState
 from srpo_jax.training.metrics import MetricsRow, policy_metrics
 from srpo_jax.training.reference import load_reference
@@ -46,7 +46,7 @@ class Recording:
   def __init__(self, workdir: str | Path, overrides: Sequence[str] = ()):
     """Raises InputError if the folder is not the workdir of a run that has completed a step."""
     self.path = as_path(workdir)
-    self.config = read_config(self.path / "config.json", overrides)
+    self.config = run_config(self.path, overrides)
     self.files = RunFiles(self.path)
     folder = local_copy(str(self.path / "model"))
     self.tokenizer, self.model_config = load_tokenizer(folder), hf.read_config(folder)

@@ -10,15 +10,16 @@ import pytest
 
 from srpo_jax.analysis.questions import QuestionReader
 from srpo_jax.analysis.run_files import RunFiles
-from srpo_jax.config import read_config
+from srpo_jax.config import read_config, to_json
 from srpo_jax.data.encoded import load_tokenizer
 from srpo_jax.data.labelling.rollouts import Labeller
 from srpo_jax.evaluate import main as evaluate
 from srpo_jax.evaluation.logprobs import read_texts
 from srpo_jax.rollout.collector import RolloutSampler
-from srpo_jax.serving.requests import PromptReader
+from srpo_jax.serving.requests import BadRequestError, PromptReader
 from srpo_jax.serving.text import token_bytes
-from srpo_jax.training.build import build_renderer, build_scorer
+from srpo_jax.training.build import build_renderer, build_scorer, prompt_files
+from srpo_jax.training.kept_prompt import keep_prompt, run_config
 from srpo_jax.training.recording import Recording
 from srpo_jax.training.replay import replay
 from srpo_jax.types import Problem
@@ -116,6 +117,9 @@ def test_a_run_resumes_only_with_its_examples(run, chatty, tmp_path):
   before = examples.read_text()
   try:
     examples.write_text(before.replace("9 + 9", "8 + 8"))
+    assert run_config(run).prompt.examples == str(run / "prompt/examples.jsonl")
+    with Recording(run) as recording:  # reads the workdir's copy
+      assert recording.renderer.text("1?", "math") == text_of("1?")
     with pytest.raises(InputError, match=r"not the math rows that .* was trained on"):
       launch(config, tmp_path / "run")
     examples.write_text(before.replace("</think>", ""))
@@ -123,6 +127,31 @@ def test_a_run_resumes_only_with_its_examples(run, chatty, tmp_path):
       launch(config, tmp_path / "run")
   finally:
     examples.write_text(before)
+
+
+def test_a_run_keeps_the_prompt_that_it_was_started_with(tmp_path):
+  keep_prompt(tmp_path / "none", "", {})
+  assert not (tmp_path / "none").exists()
+  template = "Q: {question}\nA:\n<think>\n"
+  for _ in range(2):
+    keep_prompt(tmp_path, template, {})
+  assert [file.name for file in (tmp_path / "prompt").iterdir()] == ["template.txt"]
+  with pytest.raises(InputError, match=r"prompt\.template: not the template that the run was started with \(.*\.txt\)"):
+    keep_prompt(tmp_path, "Q: {question}", {})
+  chosen = toy("model", prompt__style="template", prompt__template=template, prompt__opens_think="template")
+  (tmp_path / "config.json").write_text(to_json(chosen))
+  assert prompt_files(run_config(tmp_path))["template"] == template
+  own = run_config(tmp_path, ["--config.prompt.template=Now {question} <think>"])
+  assert prompt_files(own)["template"] == "Now {question} <think>"
+
+
+def test_a_server_takes_domains_of_a_judge(run):
+  config, tokenizer = read_config(run / "config.json"), load_tokenizer(run / "model")
+  renderer, vocabulary = build_renderer(config, tokenizer), token_bytes(tokenizer, len(tokenizer))
+  tokens = PromptReader(renderer, vocabulary, 1024, ["puzzle"]).read_question("Who?", "puzzle")
+  assert tokenizer.decode(tokens) == f"{START}Who?<|im_end|>\n<|im_start|>assistant\n"
+  with pytest.raises(BadRequestError, match=r"expected one of math, code$"):
+    PromptReader(renderer, vocabulary, 1024).read_question("Who?", "puzzle")
 
 
 def test_base_prompts_have_examples_too(chatty, run):
