@@ -35,8 +35,8 @@ from srpo_jax.utils.arrays import Array
 from srpo_jax.utils.rounding import round_up
 
 # A cache of one array per layer has a multiple of this many positions. XLA's CPU backend then adds in the same order
-# for every size of the cache, so that a response does not depend on it.
-WIDTH = 16
+# for every size of the cache if heads have 64 features or more, so that a response does not depend on the size.
+WIDTH = 64
 
 
 class Prefix(NamedTuple):
