@@ -1,14 +1,13 @@
 """Judges code responses: runs the program of an answer on every test of its problem, in the sandbox."""
 
 import collections
-import re
 import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from srpo_jax.rewards.cases import Suite, turn
-from srpo_jax.rewards.format import answer_body, json_answer
+from srpo_jax.rewards.format import answer_body, fenced, json_answer
 from srpo_jax.rewards.match import has_nan, same_output
 from srpo_jax.rewards.pool import Done, Reply
 from srpo_jax.sandbox import plain
@@ -18,7 +17,7 @@ from srpo_jax.utils.errors import InputError
 
 SUITES = 4096  # problems whose suites are cached
 MAX_PROGRAM = 1 << 18  # characters
-_FENCE = re.compile(r"```([^\n`]*)\n(.*?)```", re.DOTALL)
+_LANGUAGES = ("python", "py", "python3", "")  # of a fence with a program
 
 
 class CodeJudge:
@@ -104,17 +103,15 @@ def stated_program(response: str, validator: str) -> str | None:
     return None
   if validator == "json":
     try:
-      body = json_answer(body)
+      body = json_answer(body, latex=False)
     except ValueError:
       return None
     if not isinstance(body, str):
       return None
-  blocks = _FENCE.findall(body)
   if "```" not in body:
     return body if body.strip() else None
-  if len(blocks) != 1 or body.count("```") != 2 or blocks[0][0].strip() not in ("python", "py", "python3", ""):
-    return None
-  return blocks[0][1] if blocks[0][1].strip() else None
+  block = fenced(body)
+  return block[1] if block is not None and block[0] in _LANGUAGES and block[1].strip() else None
 
 
 def unreadable(program: str) -> str | None:

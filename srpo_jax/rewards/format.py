@@ -1,23 +1,27 @@
 """Checks the required form of a response and extracts its answer.
 
-A well-formed response reads `... </think> <answer> ... </answer>` and ends there. Its prompt ends in `<think>`, or else
-the response begins with it. Every function takes linear time on any text.
+A well-formed response reads `... </think> <answer> ... </answer>` and ends there, with at most MAX_BLANKS blank
+characters before its EOS. Its prompt ends in `<think>`, or else the response begins with it. Every function takes
+linear time on any text.
 """
 
 import json
 import re
 from typing import Any
 
+from srpo_jax.rewards.json_latex import double_backslashes
 from srpo_jax.types import BUILT_IN_DOMAINS
 from srpo_jax.utils.errors import InputError
 
 VALIDATORS = ("tags", "json")
 THINK = "<think>"
 OPENERS = ("prompt", "template", "model")  # who opens <think>
+MAX_BLANKS = 16  # blank characters between </answer> and the EOS
 
 _BOX = re.compile(r"\\boxed(?![A-Za-z])")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_FENCE = "```"
+_FENCE = re.compile(r"```([^\n`]*)\n(.*?)```", re.DOTALL)
+_LANGUAGE = re.compile(r"[\w.+#-]*")
 
 
 def answer_body(response: str) -> str | None:
@@ -56,10 +60,27 @@ def _braced(text: str, start: int) -> str | None:
   return None
 
 
-def json_answer(body: str) -> Any:
+def fenced(text: str) -> tuple[str, str] | None:
+  """Returns the language and the content of the only fenced block of a text, or None if it has no single one."""
+  block = _FENCE.search(text) if text.count("```") == 2 else None
+  if block is None:
+    return None
+  return fence_language(block[1]), block[2]
+
+
+def fence_language(info: str) -> str:
+  """Returns the language of a fence, in lower case, from the rest of its opening line. Attributes may follow it."""
+  return _LANGUAGE.match(info.strip())[0].lower()  # type: ignore[index]  # the pattern also matches an empty text
+
+
+def json_answer(body: str, *, latex: bool = True) -> Any:
   """Returns the value of the key `answer` of `body`, which must be a single JSON object.
 
   Numbers are returned as their source text, so that no digit is lost.
+
+  Args:
+    body: the text between `<answer>` and `</answer>`.
+    latex: True if the texts may hold LaTeX whose backslashes are not doubled. False for programs.
 
   Raises:
     ValueError: there is text around the object, a key occurs twice, a value is NaN or Infinity, the key `answer` is
@@ -76,7 +97,8 @@ def json_answer(body: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
   try:
-    value = json.loads(body, object_pairs_hook=unique, parse_constant=refuse, parse_int=str, parse_float=str)
+    source = double_backslashes(body) if latex else body
+    value = json.loads(source, object_pairs_hook=unique, parse_constant=refuse, parse_int=str, parse_float=str)
   except RecursionError:
     raise ValueError("nested too deep") from None
   if not isinstance(value, dict):
@@ -111,13 +133,16 @@ def format_ok(response: str, *, ended: bool, domain: str, validator: str = "tags
   if not ended or THINK in response or response.count("</think>") != 1:
     return False
   body = answer_body(response)
-  if body is None or not body.strip() or not response.endswith("</answer>"):
+  if body is None or not body.strip():
+    return False
+  blanks = response.partition("</answer>")[2]
+  if blanks.strip() or len(blanks) > MAX_BLANKS:
     return False
   thought, rest = response.split("</think>")
   if not thought.strip() or "<answer>" not in rest:
     return False
   if validator == "json":
-    return _json_ok(body)
+    return _json_ok(body, latex=domain != "code")
   if domain not in BUILT_IN_DOMAINS:
     return True
   return _one_box(body) if domain == "math" else _one_fence(body)
@@ -129,16 +154,13 @@ def _one_box(body: str) -> bool:
 
 
 def _one_fence(body: str) -> bool:
-  parts = body.split(_FENCE)
-  if len(parts) != 3:
-    return False
-  language, _, code = parts[1].partition("\n")
-  return language.rstrip() == "python" and bool(code.strip())
+  block = fenced(body)
+  return block is not None and block[0] == "python" and bool(block[1].strip())
 
 
-def _json_ok(body: str) -> bool:
+def _json_ok(body: str, *, latex: bool) -> bool:
   try:
-    value = json_answer(body)
+    value = json_answer(body, latex=latex)
   except ValueError:
     return False
   return value is not None and value not in ("", [], {}) and (not isinstance(value, str) or bool(value.strip()))

@@ -21,6 +21,7 @@ from srpo_jax.config import Config, flatten
 from srpo_jax.data.dataset import SetProblems, open_problem_sets, set_name
 from srpo_jax.data.encoded import Prompt
 from srpo_jax.data.prompt_examples import read_examples
+from srpo_jax.data.prompt_form import check_form
 from srpo_jax.data.prompt_renderer import PromptRenderer
 from srpo_jax.data.prompt_set import PromptSet, PromptSets, Selection
 from srpo_jax.data.prompts import read_template
@@ -199,12 +200,15 @@ def build_prompt_set(
   renderer: PromptRenderer,
   selection: Selection | None,
 ) -> PromptSet:
-  """Returns the prompts of the usable problems. Raises the errors of `PromptSet`."""
+  """Returns the prompts of the usable problems.
+
+  Raises the errors of `PromptSet`, and InputError if a prompt asks for another form than the validator wants.
+  """
 
   def check(problem: Problem) -> None:
     scorer.check(ScoreRequest(problem.id, "", "", True, problem.domain, problem.answer, problem.tests, problem))
 
-  return PromptSet(
+  prompts = PromptSet(
     spec,
     problems,
     render=renderer,
@@ -213,6 +217,8 @@ def build_prompt_set(
     packages=names(config.sandbox.packages),
     selection=selection,
   )
+  check_form(config.prompt, renderer.template, config.reward.validator, prompts.domains)
+  return prompts
 
 
 def build_renderer(config: Config, tokenizer: Any) -> PromptRenderer:

@@ -49,7 +49,7 @@ def test_the_validator_decides_about_the_form(tmp_path):
   ("row", "message"),
   [
     ({"question": "2?", "response": "It is 2."}, r"field response: expected the form '<think> .* \\boxed{\.\.\.} "),
-    ({"question": "2?", "response": BOXED + " "}, "field response: expected the form"),
+    ({"question": "2?", "response": BOXED + " " * 17}, "field response: expected the form"),
     (
       {"question": "2?", "response": BOXED, "domain": "code"},
       r"field response: expected the form '.*```python .*' of domain code",

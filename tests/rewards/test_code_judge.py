@@ -167,6 +167,11 @@ def test_a_truncated_response_or_one_without_a_program_is_wrong(best):
     ("So:\n```py\nx = 1\n```\ndone", "x = 1\n"),
     ("```\nx = 1\n```", "x = 1\n"),
     ("x = 1", "x = 1"),
+    ("```Python\nx = 1\n```", "x = 1\n"),
+    ("``` PY3 \nx = 1\n```", None),
+    ('```PYTHON3 title="a.py"\nx = 1\n```', "x = 1\n"),
+    ("```py {1,3}\nx = 1\n```", "x = 1\n"),
+    ("n = 1\nu = 2\n\ttan = 3", "n = 1\nu = 2\n\ttan = 3"),  # \nu and \ttan are no LaTeX in a program
     ("```python\nx = 1", None),
     ("```rust\nx\n```", None),
     ("```python\n\n```", None),

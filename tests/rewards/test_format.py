@@ -67,8 +67,13 @@ MATH_TAGS = [
   (r"I add.<answer>\boxed{5}</think></answer>", False),  # the thought is closed inside the answer
   (response(r"\boxed{5}", " \n"), False),
   (response("  \n"), False),
-  (response(r"\boxed{5}") + " ", False),
-  (response(r"\boxed{5}") + "\n", False),
+  (response(r"\boxed{5}") + " ", True),
+  (response(r"\boxed{5}") + "\n", True),
+  (response(r"\boxed{5}") + " \n\t\r\n" * 3 + " ", True),  # 16 blanks
+  (response(r"\boxed{5}") + "\u00a0\u2003" * 8, True),
+  (response(r"\boxed{5}") + " " * 17, False),
+  (response(r"\boxed{5}") + "\n.", False),
+  (response(r"\boxed{5}") + "\u200b", False),  # no blank, but a character of no width
   (response(r"\boxed{5}") + " That is it.", False),
   (response(r"\boxed{5}") + response(r"\boxed{5}"), False),
   (r"I add.</think><answer>\boxed{5}", False),
@@ -108,6 +113,14 @@ def test_a_truncated_response_never_has_the_required_form(text: str, kept: bool)
     ("```python\nprint(5)\n```", True),
     ("Here:\n```python\nprint(5)\n```\nDone.", True),
     ("```python  \nprint(5)```", True),
+    ("```Python\nprint(5)\n```", True),
+    ("``` PYTHON\r\nprint(5)\n```", True),
+    ('```python title="a.py" {1,3}\nprint(5)\n```', True),
+    ("```python{.numberLines}\nprint(5)\n```", True),
+    ("```python:main.py\nprint(5)\n```", True),
+    ("```pythonic\nprint(5)\n```", False),
+    ("```c python\nprint(5)\n```", False),
+    ("```python print(5)```", False),
     ("print(5)", False),
     ("```\nprint(5)\n```", False),
     ("```py\nprint(5)\n```", False),
@@ -159,6 +172,42 @@ def test_json_numbers_keep_their_digits() -> None:
   assert json_answer('{"answer": 0.10000000000000000000001}') == "0.10000000000000000000001"
 
 
+@pytest.mark.parametrize(
+  ("source", "value"),
+  [
+    (r"\frac{1}{2}", r"\frac{1}{2}"),
+    (r"\boxed{5}", r"\boxed{5}"),
+    (r"\nabla f \neq \rho\times\theta", r"\nabla f \neq \rho\times\theta"),
+    (r"\tfrac12\right)", r"\tfrac12\right)"),
+    (r"\sqrt{2}\pi\,\%\{\}", r"\sqrt{2}\pi\,\%\{\}"),  # no escapes of JSON at all
+    (r"\underline{7}", r"\underline{7}"),
+    (r"\u221a2 \u00e9", "\u221a2 \u00e9"),
+    (r"\\frac{1}{2}", r"\frac{1}{2}"),
+    (r"\\frac{1}{2}\times3", r"\frac{1}{2}\times3"),
+    (r"a\nSo\t5\rb\"c\"\/", 'a\nSo\t5\rb"c"/'),  # no commands
+    (r"\nfoo \bary \fracture", "\nfoo \bary \fracture"),
+    (r"\begin{matrix}1\\2\end{matrix}", r"\begin{matrix}1\\2\end{matrix}"),
+    (r"\\begin{matrix}1\\\\2\\end{matrix}", r"\begin{matrix}1\\2\end{matrix}"),
+  ],
+)
+def test_latex_in_json(source: str, value: str) -> None:
+  body = f'{{"answer": "{source}"}}'
+  assert json_answer(body) == value
+  assert format_ok(response(body), ended=True, domain="math", validator="json")
+
+
+@pytest.mark.parametrize("source", [r"\u00", r"\u", "\\"])
+def test_broken_escapes_are_no_json(source: str) -> None:
+  with pytest.raises(ValueError):
+    json_answer(f'{{"answer": "{source}"}}')
+
+
+def test_a_program_in_json_is_read_as_json_says() -> None:
+  body = r'{"answer": "n = 1\nu = 2\nif n:\n\ttan = 3"}'
+  assert json_answer(body, latex=False) == "n = 1\nu = 2\nif n:\n\ttan = 3"
+  assert not format_ok(response(r'{"answer": "\d"}'), ended=True, domain="code", validator="json")
+
+
 def test_other_domains_need_only_the_tags() -> None:
   assert format_ok(response("blue"), ended=True, domain="colours")
   assert not format_ok(response(" "), ended=True, domain="colours")
@@ -169,7 +218,7 @@ def test_an_unknown_validator_is_refused() -> None:
     format_ok(GOOD, ended=True, domain="math", validator="xml")
 
 
-@pytest.mark.parametrize("unit", ["<answer>", r"\boxed{", "{", "```", "</think>", "\\"])
+@pytest.mark.parametrize("unit", ["<answer>", r"\boxed{", "{", "```", "</think>", "\\", " ", r"\b", r"\begin"])
 def test_a_megabyte_of_any_text_takes_linear_time(unit: str) -> None:
   text = response(unit * (1_000_000 // len(unit)))
   begin = time.thread_time()
