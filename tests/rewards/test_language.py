@@ -53,20 +53,38 @@ def test_latin_greek_and_mathematical_letters_are_one_script(letter: str) -> Non
     ("答えを求めよ。", "だから答えは五です", False),
     ("Add.", "所以", True),
     ("Add.", "", False),
-    ("Add.", ENGLISH + "```python\nx = '所以答案'\n```", False),
+    ("Add.", ENGLISH + "```python\nx = '所以答案'\n```", True),
+    ("Add.", ENGLISH + "```python\nx = 1  # 所以\n```", True),
+    ("Add.", ENGLISH + "```\n所以答案\n```", True),  # a fence without code
+    ("Add.", ENGLISH + "```python\n所以\n所以\n```", True),
+    ("Add.", ENGLISH + "```text\nответ ответ\nответ = 5\n```", True),
+    ("Add.", ENGLISH + "```python\nплощадь = 3\nprint(площадь)\n```", False),
+    ("Add.", ENGLISH + "```python\ndef площадь(а, б):\n    return а * б\n```", False),
+    ("Add.", ENGLISH + "```python\nширина = 3\nprint(f'{ширина}')\n```", False),
+    ("Add.", ENGLISH + "```C++\nint сумма = 0; сумма += 1;\n```", False),
+    ("Add.", ENGLISH + "```C++\nint сумма = 0; сумма += 1; // готово\n```", True),
     ("Add.", ENGLISH + "```python\nx = 1\n``` 所以", True),
     ("Add.", ENGLISH + "```所以答案", True),  # a fence that never closes hides nothing
-    ("Add.", ENGLISH + "`所以`", False),
+    ("Add.", ENGLISH + "`所以`", True),
     ("Add.", ENGLISH + "` 所以\n`", True),  # inline code ends with its line
-    ("Add.", ENGLISH + "$x_{所以}$", False),
-    ("Add.", ENGLISH + "$$x_{所以}\n$$", False),
-    ("Add.", ENGLISH + r"\(所以\)", False),
-    ("Add.", ENGLISH + "\\[所以\n\\]", False),
+    ("Add.", ENGLISH + "$x_{所以}$", True),
+    ("Add.", ENGLISH + "$$x_{所以}\n$$", True),
+    ("Add.", ENGLISH + r"\(所以\)", True),
+    ("Add.", ENGLISH + "\\[所以\n\\]", True),
     ("Add.", ENGLISH + "costs $5. 所以\nand $6", True),  # dollar signs of prices on two lines are not a formula
     ("Add.", ENGLISH + r"costs \$5 所以 \$6", True),
     ("Add.", ENGLISH + r"\[所以", True),
     ("Add.", ENGLISH + r"\text{所以}", True),
-    ("Add.", ENGLISH + "https://example.org/所以", True),  # a URL ends at its last ASCII character
+    ("Add.", ENGLISH + "costs $2, ответ такой, so $6", True),
+    ("Add.", ENGLISH + "$$\\text{если } x$$", True),
+    ("Add.", ENGLISH + "https://example.org/所以?答=案", False),
+    ("Add.", ENGLISH + "[page](https://ru.wikipedia.org/wiki/Число_(математика))", False),
+    ("Add.", ENGLISH + "ru.wikipedia.org/wiki/Число", False),
+    ("Add.", ENGLISH + "https://example.org/a，所以答案", True),  # a mark of Chinese text ends a URL
+    ("Add.", ENGLISH + "Ш(E/Q) and $Ш(F)$", False),  # a letter that stands alone is a symbol
+    ("Add.", ENGLISH + "п р и в е т", True),
+    ("Add.", ENGLISH + "о\u200bт\u200bв\u200bе\u200bт", True),
+    ("ひらがなでこたえよ。", "答えは五です", False),  # kana and kanji belong together
     ("Add.", ENGLISH + "https://example.org/a?b=c", False),
   ],
 )
@@ -86,7 +104,7 @@ def test_the_letters_of_latex_commands_do_not_count() -> None:
 
 @pytest.mark.parametrize(
   "unit",
-  [r"\(", r"\[", "$", "$$ ", "`", "```", "``` ", "\\", "$\\", "` `` ", "www.", "http://", r"\a", "所", "$a\n", r"\($"],
+  [r"\(", r"\[", "$", "$$ ", "`", "```", "``` ", "\\", "$\\", "` `` ", "www.", "http://", r"\a", "所", "$a\n", r"\($", "a.", "а(", "http://("],
 )
 def test_a_megabyte_of_openers_takes_linear_time(unit: str) -> None:
   begin = time.thread_time()
