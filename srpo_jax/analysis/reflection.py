@@ -1,8 +1,8 @@
 """Counts phrases of reflection in responses (SRPO, arXiv 2504.14286, section on reflection), and finds code.
 
 The paper follows phrases by which a model rechecks its work, hesitates, or explores another way, and code that it
-writes to verify an answer in mathematics. The lists below are ours, not the paper's, and have only English
-phrases. A phrase counts inside the thinking part (all text before the first `</think>` or `<answer>`), between word
+writes to verify an answer in mathematics. The phrases are our own list (`reflection_phrases`), in English. A phrase
+counts inside the thinking part (all text before the first `</think>` or `<answer>`), between word
 boundaries and in any letter case. It does not count if the words before it deny it ("no need to double-check", "without
 trying another approach").
 
@@ -11,77 +11,12 @@ extended data figure 1; MAYE, arXiv 2504.02587). Most of these words occur in pl
 merely because responses get longer. Here a word is listed only together with the words that make it reflection.
 """
 
-import ast
 import dataclasses
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-_LET = r"(?:let me|let us|let's|i should|i could|i can|i'll|i will|we should|we could|we can|maybe)"
-_MOMENT = r"a (?:minute|moment|second|sec)"
-_PAUSE = r"(?=\**[,.!?;:…]|\s*[—–]| --? )"
-_WORK = r"(?:my|our|the|this|that) (?:work|answer|result|calculations?|steps?|solution)"
-
-# Fragments of regular expressions over lower-case text. A space stands for any white space. A fragment that begins with
-# ^ counts only where a thought begins, because in word problems people wait and pictures hang on walls.
-PHRASES: Mapping[str, tuple[str, ...]] = {
-  "recheck": (  # goes back over earlier work
-    r"re-?check(?:ed|ing)?",
-    r"double[- ]check(?:ed|ing)?",
-    r"re-?verify(?:ing)?",
-    r"re-?examin(?:e|ed|ing)",
-    r"re-?evaluat(?:e|ed|ing|ion)",
-    r"re-?assess(?:ing)?",
-    r"re-?analy[sz](?:e|ing)",
-    r"re-?calculat(?:e|ed|ing)",
-    r"re-?comput(?:e|ed|ing)",
-    r"reconsider(?:ing)?",
-    r"re-?think(?:ing)?",
-    r"re-?read(?:ing)?",
-    r"(?:check|verify|compute|calculate|count|try|think) (?:(?:this|that|it|them) )?again",
-    rf"{_LET} (?:just |now |quickly |carefully |also |first )?(?:check|verify|confirm|make sure|re-?do|re-?count)",
-    r"to (?:be sure|verify|confirm|check(?=[,:]))",
-    rf"(?:check|verify)(?:ing)? {_WORK}",
-    r"(?:go(?:ing)? (?:back )?over|retrac(?:e|ing)) (?:my|our|the|this|that) (?:work|steps?|calculations?|solution)",
-    r"sanity check",
-  ),
-  "hesitation": (  # doubts the last statement
-    rf"^wait{_PAUSE}",
-    r"^wait wait",
-    rf"^wait (?:{_MOMENT}|no|not|but|maybe|actually|that|that's|this|what|why|how|if|i|we|so)",
-    r"^wait (?:is (?:that|this|it)|the (?:problem|question))",
-    rf"^(?:hold|hang) on(?:{_PAUSE}| {_MOMENT})",
-    r"^actually,? no",
-    r"hmm+",
-    rf"^hm{_PAUSE}",
-    r"uh[- ]oh",
-    r"oops",
-    r"(?:i'm|i am) (?:not (?:so |quite |entirely |too )?(?:sure|certain)|unsure|confused|stuck)",
-    r"(?:that|this) (?:doesn't|does not|can't|cannot) (?:seem|look|sound|be) (?:quite )?(?:right|correct)",
-    r"(?:that's|that is|this is|it's) not (?:quite )?(?:right|correct)",
-    r"(?:that|this) (?:seems|looks|sounds) (?:wrong|off|odd|strange)",
-    r"(?:something (?:is|seems|looks|went)|something's) (?:wrong|off)",
-    r"(?:i|we) (?:may|might|must|could) have (?:made|missed|misread|misunderstood|miscounted|miscalculated)",
-    r"(?:i|we) made (?:a|an) (?:mistake|error)",
-    r"on second thoughts?",
-    r"is (?:that|this) (?:right|correct)(?=\?)",
-  ),
-  "exploration": (  # tries another way or a special case
-    r"alternatively",
-    r"(?:another|alternative|alternate|some other) (?:approach|way to|method|strategy|idea|angle on|possibility is)",
-    r"(?:another|a different) way",
-    r"different (?:approach|method|strategy|idea|angle on)",
-    r"what if",
-    rf"{_LET} (?:try|explore) (?:a|an|another|some|something|the case|this|that|using|with|instead|differently|from)",
-    rf"{_LET} (?:try|take|test) (?:it with )?[a-z](?: =|(?==))",
-    rf"{_LET} (?:look at|think about) (?:it|this) (?:differently|from|another)",
-    rf"{_LET} (?:think differently|start over|backtrack)",
-    r"instead, (?:let|i|we)",
-    r"(?:maybe|perhaps) (?:i|we) (?:can|could|should)",
-    r"suppose instead",
-    r"approach(?:ing)? (?:this|it|the problem) (?:differently|from)",
-  ),
-}
+from srpo_jax.analysis.code_use import has_code
+from srpo_jax.analysis.reflection_phrases import PHRASES
 
 # Allows up to three words between the denial and the phrase, within one clause.
 _DENIED = re.compile(
@@ -91,34 +26,49 @@ _DENIED = re.compile(
   r"(?:[ \t]+(?!(?:so|but|then)\b)[\w']+){0,3}[ \t]+(?:an?[ \t]+)?$"
 )
 _BEGINS = re.compile(  # start of a line or clause, or a word of hesitation, then any marks of lists, emphasis, quotes
-  r"(?:\n|[.!?,;:…)—–\]][\"'”*_)]*\s|-\s|\b(?:and|but|so|oh|no|ok|okay|well|actually|hm+)\s)\s*[>#*_\"'“(\[-]*\s*$"
+  r"(?:\n|[.!?,;:…)—–\]][\"'”*_)]*\s|-\s|\b(?:and|but|so|or|oh|no|ok|okay|well|actually|hm+)\s)\s*[>#*_\"'“(\[-]*\s*$"
 )
 _REACH = 60  # number of characters that are searched before a phrase
 
 
 def _compile(phrases: Iterable[str]) -> re.Pattern[str]:
-  """Returns one pattern for all phrases.
+  """Returns one pattern for all phrases, with a group for each place where phrases count.
 
   Its matches start with the character before the phrase, which lets the search skip at full speed.
   """
   spaced = [phrase.replace(" ", r"\s+") for phrase in phrases]
-  begins = "|".join(phrase[1:] for phrase in spaced if phrase[0] == "^") or "(?!)"
-  anywhere = "|".join(phrase for phrase in spaced if phrase[0] != "^")
-  return re.compile(rf"[^\w-](?:(?P<begins>{begins})|{anywhere})(?!\w)")
+  groups = {"begins": "^", "clause": "@", "sentence": "~"}
+  parts = {
+    name: "|".join(phrase[1:] for phrase in spaced if phrase[0] == mark) or "(?!)" for name, mark in groups.items()
+  }
+  named = "|".join(f"(?P<{name}>{part})" for name, part in parts.items())
+  anywhere = "|".join(phrase for phrase in spaced if phrase[0] not in groups.values())
+  return re.compile(rf"[^\w-](?:{named}|{anywhere})(?!\w)")
 
 
 _PATTERNS = {kind: _compile(phrases) for kind, phrases in PHRASES.items()}
 KINDS = tuple(PHRASES)
 
-_FENCE = re.compile(r"```[ \t]*(\w*)[^\n`]*\n(.*?)```", re.DOTALL)
-_INLINE = re.compile(r"`([^`\n]+)`")
-_PROMPT = re.compile(r"^[ \t]*>>>[ \t]*(.+)$", re.MULTILINE)
-_CALL_LINE = re.compile(r"^[ \t]*(\w[\w.]*\(.*\))[ \t]*$", re.MULTILINE)
-# Names that an expression may use and still run as it stands.
-_BUILTINS = (
-  "abs all any bin bool dict divmod enumerate filter float hex int len list map max min pow print range reversed"
+# Parts of a response in which nobody reflects: code, and what someone else says.
+_OTHERS = re.compile(
+  r"```.*?(?:```|\Z)|`[^`\n]*`|\"[^\"\n]{1,200}\"|“[^”\n]{1,200}”|«[^»\n]{1,200}»"
+  r"|(?<!\w)'(?:[^'\n]|(?<=\w)'(?=\w)){1,200}'(?!\w)",
+  re.DOTALL,
 )
-_KNOWN = frozenset(f"{_BUILTINS} round set sorted str sum tuple zip math sympy Fraction gcd".split(" "))
+_ENDS = re.compile(r"[.!?;:\n—–(,]")  # of clauses
+_SENTENCES = re.compile(r"[.!?;:\n—–(]")
+_ARTICLE = re.compile(r"\b(?:an?|the|each|every)\s+$")  # before a participle: a rechecked ballot
+_WRITER_TEXT = """
+  i i'll i'm i've i'd we we'll we've we'd we're me us my our let's myself ourselves
+"""
+_WRITER = frozenset(_WRITER_TEXT.split())
+_FILLERS_TEXT = """
+  a about actually after again also an and another as at before best better brief but by can careful carefully could
+  do doing final first for going good here hm hmm idea if in is it it's just let little maybe more must need needs
+  next no now of oh ok okay on once one or perhaps please quick quickly reason safe sake should simple since so some
+  sure that the then there there's therefore this time to upon wait want was we well when while will with worth yes
+"""
+_FILLERS = frozenset(_FILLERS_TEXT.split())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,64 +100,30 @@ def phrases(kind: str, text: str) -> list[str]:
 
 
 def _plain(text: str) -> str:
-  """Returns the text in lower case, on a new line, with plain apostrophes and hyphens."""
-  return "\n" + text.lower().replace("’", "'").replace("‐", "-").replace("‑", "-")
+  """Returns the text in lower case, on a new line, with plain apostrophes and hyphens, without code and quotations."""
+  plain = "\n" + text.lower().replace("’", "'").replace("‐", "-").replace("‑", "-")
+  return _OTHERS.sub(" … ", plain)
 
 
 def _find(kind: str, text: str) -> Iterator[str]:
   for match in _PATTERNS[kind].finditer(text):
     start = match.start() + 1
     before = max(0, start - _REACH)
-    if _BEGINS.search(text, before, start) if match["begins"] else not _DENIED.search(text, before, start):
+    if match["begins"]:
+      counts = _BEGINS.search(text, before, start) is not None
+    else:
+      counts = not _DENIED.search(text, before, start)
+      if counts and (match["clause"] or match["sentence"]):
+        words = (_ENDS if match["clause"] else _SENTENCES).split(text[before:start])[-1]
+        counts = _by_writer(words) and not (match[0].endswith("ed") and _ARTICLE.search(words))
+    if counts:
       yield match[0][1:]
 
 
-def has_code(text: str) -> bool:
-  """Returns True if `text` has a Python program or expression.
-
-  A program is a code fence marked as Python, or a fence without a language whose body parses and calls, imports or
-  assigns something. An expression stands in backticks, after `>>>`, or as a call on its own line. It must run as it
-  stands: numbers and text with operators, or calls of Python's own functions. Any other formula (3 * 4 = 12) is
-  mathematics, not code.
-  """
-  if "`" in text and any(_is_program(language.lower(), body) for language, body in _FENCE.findall(text)):
-    return True
-  text = _FENCE.sub("\n", text) if "```" in text else text
-  quoted = [*_INLINE.findall(text), *_PROMPT.findall(text)]
-  return any(map(_runs, quoted)) or any(_runs(line, call=True) for line in _CALL_LINE.findall(text))
-
-
-def _is_program(language: str, body: str) -> bool:
-  if language:
-    return language in ("python", "py", "python3") and bool(body.strip())
-  tree = _parse(body, "exec")
-  does = (ast.Call, ast.Import, ast.ImportFrom, ast.Assign)
-  return tree is not None and any(isinstance(node, does) for node in ast.walk(tree))
-
-
-def _runs(source: str, *, call: bool = False) -> bool:
-  """Returns True if `source` is an expression without unknown names that computes something.
-
-  Args:
-    call: True to accept only an expression with a call.
-  """
-  tree = _parse(source.strip(), "eval")
-  if tree is None:
-    return False
-  nodes = list(ast.walk(tree))
-  bound = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-  names = {node.id for node in nodes if isinstance(node, ast.Name)} - bound
-  computes = (ast.Call,) if call else (ast.Call, ast.BinOp, ast.Compare)
-  return names <= _KNOWN and any(isinstance(node, computes) for node in nodes)
-
-
-def _parse(source: str, mode: str) -> ast.AST | None:
-  try:
-    with warnings.catch_warnings():
-      warnings.simplefilter("ignore")  # warnings about a model's code would help nobody
-      return ast.parse(source, mode=mode)
-  except (SyntaxError, ValueError, RecursionError, MemoryError):  # not code, or too much for Python's parser
-    return None
+def _by_writer(words: str) -> bool:
+  """Returns True unless someone other than the writer seems to act in the words before a phrase."""
+  found = re.findall(r"[^\W\d_][\w']*", words)
+  return not _WRITER.isdisjoint(found) or _FILLERS.issuperset(found)
 
 
 @dataclasses.dataclass(frozen=True)
