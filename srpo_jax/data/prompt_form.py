@@ -38,7 +38,7 @@ def check_form(prompt: PromptConfig, template: str, validator: str, domains: Ite
       for asked, pattern in _OTHERS.items():
         if pattern.search(text):
           raise InputError(
-            f"config.prompt.{field}: asks for {asked}, but config.reward.validator=json gives such an answer no reward, "
+            f"config.prompt.{field}: asks for {asked}, but config.reward.validator=json never rewards such an answer, "
             f'expected a prompt that asks for one JSON object with the key "answer", or config.reward.validator=tags'
           )
 

@@ -8,7 +8,10 @@ from srpo_jax.rewards.format import fence_language
 
 _FENCE = re.compile(r"```([^\n`]*)\n(.*?)```", re.DOTALL)
 # Languages of fences that hold text, not a program.
-_TEXT = frozenset("text txt plain plaintext markdown md latex tex math katex output log html xml json yaml csv".split())
+_TEXT_TEXT = """
+  text txt plain plaintext markdown md latex tex math katex output log html xml json yaml csv
+"""
+_TEXT = frozenset(_TEXT_TEXT.split())
 _CODE = re.compile(  # an assignment, a call or an import
   r"[\w\])][ \t]*(?:[-+*/%|&^]|//|<<|>>|\*\*|:)?=(?!=)|\w\(|^[ \t]*(?:import|from) \w", re.MULTILINE
 )
@@ -47,7 +50,9 @@ def _words_of(program: str, of_letters: re.Pattern[str], of_words: re.Pattern[st
   """Returns the comments and strings of a program, and what of the rest is not a name."""
   words, values = [], []
   for match in of_words.finditer(program):
-    formatted = match[0][0] in "\"'" and program[max(0, match.start() - 2) : match.start()].lower().endswith(("f", "fr"))
+    formatted = match[0][0] in "\"'" and program[max(0, match.start() - 2) : match.start()].lower().endswith(
+      ("f", "fr")
+    )
     words.append(_PLACE.sub(" ", match[0]) if formatted else match[0])
     values += _PLACE.findall(match[0]) if formatted else []
   code = of_words.sub(" ", program)

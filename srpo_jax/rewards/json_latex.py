@@ -7,26 +7,24 @@ command of LaTeX is kept as a backslash. Other escapes keep their meaning in JSO
 import re
 
 # Commands that begin with one of the letters that JSON uses for an escape: b, f, n, r and t.
-_COMMANDS = frozenset(
-  """
-  backepsilon backprime backsim backsimeq backslash bar barwedge because begin beta beth between bf bfseries big bigcap
-  bigcirc bigcup Bigg bigg biggl biggm biggr bigl bigm bigodot bigoplus bigotimes bigr bigsqcup bigstar bigtriangledown
-  bigtriangleup biguplus bigvee bigwedge binom blacklozenge blacksquare blacktriangle bm bmod boldsymbol bold bot bowtie
-  Box box boxed boxdot boxminus boxplus boxtimes boxtext brace brack breve bullet bumpeq bra braket bcancel bbox
-  fallingdotseq fbox fcolorbox flat footnotesize forall frac frak frown
-  nabla natural ncong ne nearrow neg negmedspace negthickspace negthinspace neq newline nexists ngeq ngeqslant ngtr ni
-  nleftarrow nLeftarrow nleftrightarrow nLeftrightarrow nleq nleqslant nless nmid nobreak nolimits nonumber norm normalsize
-  not notag notin nparallel nprec npreceq nrightarrow nRightarrow nshortmid nsim nsubseteq nsucc nsucceq nsupseteq
-  ntriangleleft ntriangleright nu nvdash nwarrow
-  raise raisebox rangle rbrace rbrack rceil Re real reals ref restriction rfloor rgroup rho right rightarrow
-  rightarrowtail rightharpoondown rightharpoonup rightleftarrows rightleftharpoons rightmoustache rightrightarrows
-  rightsquigarrow rightthreetimes risingdotseq rlap rm root rtimes rule rvert rVert
-  tag tan tanh tau tbinom text textbf textcolor textdegree textit textmd textnormal textperiodcentered textquotesingle
-  textrm textsc textsf textsl textstyle textsuperscript textsubscript texttt textup tfrac tg therefore theta thickapprox
-  thicksim thinspace tilde times tiny to top triangle triangledown triangleleft trianglelefteq triangleq triangleright
-  trianglerighteq tt twoheadleftarrow twoheadrightarrow
-  """.split()
-)
+_COMMANDS_TEXT = """
+  backepsilon backprime backsim backsimeq backslash bar barwedge because begin beta beth between bf bfseries big
+  bigcap bigcirc bigcup Bigg bigg biggl biggm biggr bigl bigm bigodot bigoplus bigotimes bigr bigsqcup bigstar
+  bigtriangledown bigtriangleup biguplus bigvee bigwedge binom blacklozenge blacksquare blacktriangle bm bmod
+  boldsymbol bold bot bowtie Box box boxed boxdot boxminus boxplus boxtimes boxtext brace brack breve bullet bumpeq
+  bra braket bcancel bbox fallingdotseq fbox fcolorbox flat footnotesize forall frac frak frown nabla natural ncong
+  ne nearrow neg negmedspace negthickspace negthinspace neq newline nexists ngeq ngeqslant ngtr ni nleftarrow
+  nLeftarrow nleftrightarrow nLeftrightarrow nleq nleqslant nless nmid nobreak nolimits nonumber norm normalsize not
+  notag notin nparallel nprec npreceq nrightarrow nRightarrow nshortmid nsim nsubseteq nsucc nsucceq nsupseteq
+  ntriangleleft ntriangleright nu nvdash nwarrow raise raisebox rangle rbrace rbrack rceil Re real reals ref
+  restriction rfloor rgroup rho right rightarrow rightarrowtail rightharpoondown rightharpoonup rightleftarrows
+  rightleftharpoons rightmoustache rightrightarrows rightsquigarrow rightthreetimes risingdotseq rlap rm root rtimes
+  rule rvert rVert tag tan tanh tau tbinom text textbf textcolor textdegree textit textmd textnormal
+  textperiodcentered textquotesingle textrm textsc textsf textsl textstyle textsuperscript textsubscript texttt
+  textup tfrac tg therefore theta thickapprox thicksim thinspace tilde times tiny to top triangle triangledown
+  triangleleft trianglelefteq triangleq triangleright trianglerighteq tt twoheadleftarrow twoheadrightarrow
+"""
+_COMMANDS = frozenset(_COMMANDS_TEXT.split())
 _ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{4}|(?P<word>[A-Za-z]+)|(?P<mark>.))", re.DOTALL)
 
 
@@ -44,7 +42,7 @@ def double_backslashes(body: str) -> str:
 def _doubled(match: re.Match[str], rows: bool) -> str:
   word, mark = match["word"], match["mark"]
   if word is not None:
-    escape = word in ("u", "b", "f", "n", "r", "t") or word[0] in "bfnrt" and word not in _COMMANDS
+    escape = word in ("u", "b", "f", "n", "r", "t") or (word[0] in "bfnrt" and word not in _COMMANDS)
     return match[0] if escape else "\\" + match[0]
   if mark == "\\":
     return "\\\\\\\\" if rows else match[0]

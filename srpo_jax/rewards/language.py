@@ -39,7 +39,7 @@ _OPENER = re.compile(
 _CLOSERS = {"fence": "```", "dollars": "$$", "paren": "\\)", "bracket": "\\]"}  # these may span lines
 _INLINE = {"code": re.compile(r"[^`\n]*+`"), "dollar": re.compile(r"(?:[^$\n\\]|\\.)*+\$")}  # these may not span lines
 
-# A scheme, or a host of several labels with a path. It ends at a blank, a quote, a bracket or a mark of East Asian text.
+# A scheme, or a host of several labels with a path. A blank, a quote, a bracket or an East Asian mark ends it.
 _EAST = r"\u3000-\u3003\u3008-\u301f\uff01-\uff0f\uff1a-\uff1f\uff3b-\uff3d\uff5b-\uff5d\u201c-\u201d"
 _PART = rf"[^\s`\"'<>|\\^{{}}\[\]()${_EAST}]"
 _URL = re.compile(

@@ -104,7 +104,27 @@ def test_the_letters_of_latex_commands_do_not_count() -> None:
 
 @pytest.mark.parametrize(
   "unit",
-  [r"\(", r"\[", "$", "$$ ", "`", "```", "``` ", "\\", "$\\", "` `` ", "www.", "http://", r"\a", "所", "$a\n", r"\($", "a.", "а(", "http://("],
+  [
+    r"\(",
+    r"\[",
+    "$",
+    "$$ ",
+    "`",
+    "```",
+    "``` ",
+    "\\",
+    "$\\",
+    "` `` ",
+    "www.",
+    "http://",
+    r"\a",
+    "所",
+    "$a\n",
+    r"\($",
+    "a.",
+    "а(",
+    "http://(",
+  ],
 )
 def test_a_megabyte_of_openers_takes_linear_time(unit: str) -> None:
   begin = time.thread_time()
