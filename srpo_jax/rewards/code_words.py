@@ -48,7 +48,8 @@ def without_code(text: str, letters: Collection[str]) -> str:
 
 def _words_of(program: str, of_letters: re.Pattern[str], of_words: re.Pattern[str]) -> str:
   """Returns the comments and strings of a program, and what of the rest is not a name."""
-  words, values = [], []
+  words: list[str] = []
+  values: list[str] = []
   for match in of_words.finditer(program):
     formatted = match[0][0] in "\"'" and program[max(0, match.start() - 2) : match.start()].lower().endswith(
       ("f", "fr")
@@ -63,7 +64,8 @@ def _prose_of(code: str, values: str, of_letters: re.Pattern[str]) -> list[str]:
   """Returns the words of `code` that are no names. `values` are uses of names in f-strings."""
   names = Counter(name for name in _NAME.findall(f"{code};{values}") if of_letters.search(name))
   known = {name for name, count in names.items() if count > 1} | set(_DEFINES.findall(code))
-  before, kept = None, []
+  before: re.Match[str] | None = None
+  kept: list[str] = []
   for match in _NAME.finditer(code):
     name = match[0]
     if name not in names:
