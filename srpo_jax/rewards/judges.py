@@ -8,15 +8,21 @@ import time
 from collections import OrderedDict
 from typing import Protocol
 
+from srpo_jax.rewards.answers.echo import form_asked
 from srpo_jax.rewards.answers.latex import Unreadable
 from srpo_jax.rewards.format import answer_body
-from srpo_jax.rewards.math import screen_stated, stated_answer
+from srpo_jax.rewards.math import screen_stated, stated_answer, unread
 from srpo_jax.rewards.pool import Done, Reply, WorkerPool
 from srpo_jax.types import ScoreRequest
 from srpo_jax.utils.errors import InputError
 
 CACHE_SIZE = 65_536  # replies, each for a pair (answer, gold)
 CACHED_LENGTH = 1024  # characters of answer and gold together; longer pairs are not cached
+
+
+def asked_question(request: ScoreRequest) -> str | None:
+  """Returns the question that a response answers, or None if the request has none."""
+  return next((text for text in (request.asked, request.prompt) if text and text.strip()), None)
 
 
 class Judge(Protocol):
@@ -30,7 +36,7 @@ class Judge(Protocol):
 
 
 class MathJudge:
-  """Judges math answers. Most are decided in this process at once, the rest by Math-Verify in the workers."""
+  """Judges math answers. Most are decided in this process at once, the rest with many digits in the workers."""
 
   def __init__(self, validator: str, pool: WorkerPool):
     """Keeps a reference to the pool, which the caller closes.
@@ -40,7 +46,7 @@ class MathJudge:
     """
     self._validator = validator
     self._pool = pool
-    self._known: OrderedDict[tuple[str, str], Reply] = OrderedDict()
+    self._known: OrderedDict[tuple[str, str, str], Reply] = OrderedDict()
     self._lock = threading.Lock()
 
   def check(self, request: ScoreRequest) -> None:
@@ -49,7 +55,7 @@ class MathJudge:
       raise InputError(f"request {request.id}: field answer: expected the gold answer, found {request.answer!r}")
 
   def submit(self, request: ScoreRequest, done: Done) -> None:
-    """Judges the `<answer>` of a response against `request.answer`."""
+    """Judges the `<answer>` of a response against `request.answer`, for the question `request.asked`."""
     begin = time.monotonic()
     body = answer_body(request.response)
     if body is None:
@@ -58,32 +64,39 @@ class MathJudge:
       stated = stated_answer(body, self._validator)
     except Unreadable as error:
       return done(Reply(0, str(error), time.monotonic() - begin))
-    self.compare(stated, request.answer or "", done)
+    self.compare(stated, request.answer or "", done, question=asked_question(request))
 
-  def compare(self, stated: str, gold: str, done: Done) -> None:
-    """Judges an answer that has already been extracted from its response."""
+  def compare(self, stated: str, gold: str, done: Done, *, question: str | None = None) -> None:
+    """Judges an answer that has already been extracted from its response.
+
+    The reply has `correct` None if the gold answer is not read as a value and the answer is not spelled like it.
+    """
     begin = time.monotonic()
-    key = (stated, gold)
+    form = form_asked(question, gold)
+    key = (stated, gold, form.value)
     known = self._recall(key)
     if known is not None:
       return done(known)
     try:
-      correct, reason = screen_stated(stated, gold)
+      correct, reason = screen_stated(stated, gold, form)
+      if correct == 0 and (why := unread(gold)):
+        return done(Reply(None, f"the gold answer is not read: {why}", time.monotonic() - begin))
     except Exception as error:  # an answer that crashes the checker is wrong and must not end a run
       return done(Reply(0, f"the checker failed: {type(error).__name__}", time.monotonic() - begin, False))
     if correct is None:
       return self._pool.submit(
-        {"domain": "math", "stated": stated, "gold": gold}, lambda reply: done(self._remember(key, reply))
+        {"domain": "math", "stated": stated, "gold": gold, "form": form.value},
+        lambda reply: done(self._remember(key, reply)),
       )
     done(self._remember(key, Reply(correct, reason, time.monotonic() - begin)))
 
-  def _recall(self, key: tuple[str, str]) -> Reply | None:
+  def _recall(self, key: tuple[str, str, str]) -> Reply | None:
     with self._lock:
       if key in self._known:
         self._known.move_to_end(key)
       return self._known.get(key)
 
-  def _remember(self, key: tuple[str, str], reply: Reply) -> Reply:
+  def _remember(self, key: tuple[str, str, str], reply: Reply) -> Reply:
     if reply.from_checker and sum(map(len, key)) <= CACHED_LENGTH:
       with self._lock:
         self._known[key] = reply

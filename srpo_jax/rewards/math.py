@@ -1,24 +1,29 @@
 r"""Judges answers to mathematics problems.
 
-An answer is extracted from its `<answer>` body, read as a value (`value.py`) and compared with the gold answer part by
-part. Only two scalar expressions that already agree in double precision reach Math-Verify. Math-Verify therefore never
-has to guess: it sees no text, lists, pairs or equations, and its inputs are small.
+An answer is extracted from its `<answer>` body, read as a value (`read.py`) and compared with the gold answer part by
+part (`compare.py`). Only two scalar expressions that already agree in double precision need a closer look, with many
+digits (`proof.py`).
 
-Two rules apply. Values are compared exactly: 0.3333 is not 1/3, and 50 is not 50%. An answer must be a value, not a
-computation. An answer with an operation that the gold answer does not need is rejected as "not evaluated"
-(`expression.unevaluated`), so copying the question never scores.
+Two rules apply. Values are compared exactly: 0.3333 is not 1/3. Only a percent sign is free: 50 and 50% are the same
+answer, 0.25 and 25 are not. An answer must be a value, not a computation. What counts as a computation depends on the
+question (`form.py`), so copying the question never scores.
 
-`screen_stated` takes linear time and is safe in any process. `judge_stated` also runs Math-Verify, so it must run in a
-worker that can be killed.
+`screen_stated` takes linear time and is safe in any process. `judge_stated` may run long, so it must run in a worker
+that can be killed.
 """
 
 import functools
 import re
 
-from srpo_jax.rewards.answers.compare import DIFFERENT, EQUAL, Outcome, Proof, compare
+from srpo_jax.rewards.answers.compare import DIFFERENT, EQUAL, Outcome, Proof, Rules, compare
+from srpo_jax.rewards.answers.echo import form_asked
+from srpo_jax.rewards.answers.form import Form
 from srpo_jax.rewards.answers.latex import Unreadable, spelling, tokens
 from srpo_jax.rewards.answers.proof import prove
-from srpo_jax.rewards.answers.value import Opaque, Value, read_value
+from srpo_jax.rewards.answers.read import read_gold, read_value
+from srpo_jax.rewards.answers.value import Opaque, Value, Words, flaw
+from srpo_jax.rewards.answers.words import choice
+from srpo_jax.rewards.answers.wrapping import unwrapped_gold
 from srpo_jax.rewards.format import boxed, json_answer
 
 MAX_ANSWER = 256  # characters; if the gold answer is long, twice its length is the limit
@@ -27,39 +32,50 @@ MAX_GOLD = 2048  # characters
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
-def judge_math(answer_body: str, gold: str, validator: str = "tags") -> tuple[int, str]:
-  r"""Judges one answer, with Math-Verify if needed. Run it in a process that can be killed.
+def judge_math(answer_body: str, gold: str, validator: str = "tags", question: str | None = None) -> tuple[int, str]:
+  r"""Judges one answer, with a closer look if needed. Run it in a process that can be killed.
 
   Args:
     answer_body: the text between `<answer>` and `</answer>`.
     gold: the answer of the data set, LaTeX or plain.
     validator: `tags` takes the content of the only `\boxed{}`, or the whole body if it has no box. `json` takes the
       value of the key `answer`.
+    question: the question, which decides which forms of the answer count as worked out. None: the strictest rule.
 
   Returns:
     1 (correct) or 0 (wrong), and the reason in a few words.
   """
   try:
-    return judge_stated(stated_answer(answer_body, validator), gold)
+    return judge_stated(stated_answer(answer_body, validator), gold, question)
   except Unreadable as error:
     return 0, str(error)
 
 
-def judge_stated(stated: str, gold: str) -> tuple[int, str]:
-  """Judges an answer that has already been extracted from its body. Otherwise like `judge_math`."""
-  correct, reason = _judge(stated, gold, prove)
+def judge_stated(stated: str, gold: str, question: str | Form | None = None) -> tuple[int, str]:
+  """Judges an answer that has already been extracted from its body. Otherwise like `judge_math`.
+
+  Args:
+    question: the question, or the rule for the form of the answer that `form_asked` found for it.
+  """
+  correct, reason = _judge(stated, gold, question, prove)
   return (0, reason) if correct is None else (correct, reason)
 
 
-def screen_stated(stated: str, gold: str) -> Outcome:
-  """Judges an answer without Math-Verify. The result is None if only Math-Verify can decide.
+def screen_stated(stated: str, gold: str, question: str | Form | None = None) -> Outcome:
+  """Judges an answer without a closer look. The result is None if only that can decide.
 
   Takes linear time and loads no library.
   """
-  return _judge(stated, gold, None)
+  return _judge(stated, gold, question, None)
 
 
-def _judge(stated: str, gold: str, proof: Proof | None) -> Outcome:
+@functools.lru_cache(maxsize=4096)
+def unread(gold: str) -> str | None:
+  """Returns the reason why a gold answer is not read as a value, or None if it is."""
+  return flaw(_read_gold(gold))
+
+
+def _judge(stated: str, gold: str, question: str | Form | None, proof: Proof | None) -> Outcome:
   if _INTEGER.fullmatch(stated) and _INTEGER.fullmatch(gold):
     return EQUAL if int(stated) == int(gold) else DIFFERENT
   limit = max(MAX_ANSWER, 2 * min(len(gold), MAX_GOLD))
@@ -71,9 +87,12 @@ def _judge(stated: str, gold: str, proof: Proof | None) -> Outcome:
     return EQUAL
   if isinstance(known, Opaque):
     return 0, f"the gold is not read as a value: {known.why}"
+  if isinstance(known, Words) and len(known.text) == 1 and (letter := choice(stated)):
+    return EQUAL if letter == known.text else DIFFERENT
   if isinstance(value, Opaque):
     return 0, f"not read as a value: {value.why}"
-  return compare(known, value, proof)
+  form = question if isinstance(question, Form) else form_asked(question, gold)
+  return compare(known, value, Rules(proof, form))
 
 
 def stated_answer(body: str, validator: str) -> str:
@@ -103,11 +122,11 @@ def _json_stated(body: str) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _read_gold(gold: str) -> Value:
-  return read_value(gold, MAX_GOLD)
+  return read_gold(gold, MAX_GOLD)
 
 
 def _same_spelling(stated: str, gold: str) -> bool:
   try:
-    return spelling(tokens(stated)) == spelling(tokens(gold))
+    return spelling(tokens(stated)) == spelling(tokens(unwrapped_gold(gold)))
   except Unreadable:
     return stated == gold.strip()

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
+from srpo_jax.rewards.answers.form import Form
 from srpo_jax.rewards.math import judge_stated
 from srpo_jax.rewards.process import read_message, write_message
 from srpo_jax.rewards.user_judge import LoadedJudge
@@ -48,7 +49,7 @@ def judge(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _math(message: Mapping[str, Any]) -> tuple[int, str]:
-  return judge_stated(message["stated"], message["gold"])
+  return judge_stated(message["stated"], message["gold"], Form(message["form"]))
 
 
 _JUDGES: dict[str, Callable[[Mapping[str, Any]], tuple[int, str]]] = {"math": _math}
@@ -90,7 +91,7 @@ def main(parent: int, memory_limit: int, judges: str = "") -> None:
   try:
     _confine(parent, memory_limit)
     if judge_stated(r"2\sqrt{3}", r"\sqrt{12}") != (1, "equal"):
-      raise RuntimeError("Math-Verify does not find two equal roots equal")
+      raise RuntimeError("the math judge does not find two equal roots equal")
     if judges:
       _load(**json.loads(judges))
   except InputError as error:

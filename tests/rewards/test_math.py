@@ -2,7 +2,8 @@
 
 import pytest
 
-from srpo_jax.rewards.answers.value import Opaque, read_value
+from srpo_jax.rewards.answers.read import read_value
+from srpo_jax.rewards.answers.value import Opaque
 from srpo_jax.rewards.math import judge_math
 
 # The same value in another form, which is equal.
@@ -184,7 +185,6 @@ COPIED = [
 
 # Another value, another kind of answer, or several answers at once.
 DIFFERENT = [
-  ("50", r"50\%"),
   ("(1,2)", "1,2"),
   ("(2,1)", "(1,2)"),
   (r"5\text{ cm}", r"5\text{ m}"),
@@ -230,7 +230,6 @@ DIFFERENT = [
   ("100,200", "100, 200"),
   ("1000000000000000000000001", "1000000000000000000000000"),
   (r"\sqrt{2}+10^{-20}", r"\sqrt{2}+10^{-19}"),
-  ("5", r"5\%"),
   ("५", "5"),
   ("５", "5"),
   (r"\boxed{5}", "5"),

@@ -137,7 +137,8 @@ MUTATIONS: dict[str, Callable[[str], str]] = {
   "upside down": lambda gold: re.sub(r"\\frac(\{[^{}]*\})(\{[^{}]*\})", r"\\frac\2\1", gold),
   "plus and minus": lambda gold: gold.translate(str.maketrans("+-", "-+")),
   "without the brackets": lambda gold: gold.strip("()[]"),
-  "a percentage": lambda gold: rf"{gold}\%",
+  "a percentage": lambda gold: rf"{gold}\%" if re.search("[(,] *[^0-9]", gold) else gold,
+  "a hundredth, in percent": lambda gold: rf"0.0{gold}\%" if re.fullmatch(r"[1-9]", gold) else gold,
   "twice": lambda gold: f"{gold},{gold}",
   "or else": lambda gold: rf"{gold}\text{{ or }}7",
   "an equality": lambda gold: f"7={gold}",
@@ -169,6 +170,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
   "thousands in TeX": lambda gold: f"{int(gold):,}".replace(",", "{,}") if re.fullmatch(r"[0-9]{4,}", gold) else gold,
   "text": lambda gold: rf"\text{{{gold}}}" if re.fullmatch(r"[A-Za-z]{3,}", gold) else gold,
   "a name": lambda gold: f"x={gold}" if re.fullmatch(r"-?[0-9]+|\\frac\{[0-9]+\}\{[0-9]+\}", gold) else gold,
+  "a percent sign": lambda gold: rf"{gold}\%" if re.fullmatch(r"-?[0-9]+|\\frac\{[0-9]+\}\{[0-9]+\}", gold) else gold,
   "a unit": lambda gold: rf"{gold}\text{{ cm}}" if re.fullmatch(r"-?[0-9]+", gold) else gold,
   "degrees": lambda gold: rf"{gold}^{{\circ}}" if re.fullmatch(r"[0-9]+", gold) else gold,
 }

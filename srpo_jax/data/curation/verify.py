@@ -21,7 +21,8 @@ from typing import Any
 
 from srpo_jax.data.curation.candidate import Candidate
 from srpo_jax.data.curation.config import VerifyConfig
-from srpo_jax.rewards.answers.value import Many, Opaque, Ordered, Value, Words, read_value
+from srpo_jax.rewards.answers.read import read_value
+from srpo_jax.rewards.answers.value import Many, Opaque, Ordered, Value, Words
 from srpo_jax.rewards.code import CodeJudge
 from srpo_jax.rewards.judges import MathJudge
 from srpo_jax.rewards.math import MAX_GOLD

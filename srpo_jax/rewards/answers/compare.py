@@ -3,12 +3,18 @@
 Lists match in any order and pairs in order. Brackets, units, names and words must match exactly.
 """
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from srpo_jax.rewards.answers.expression import Expression, Node, numeric, symbols, unevaluated
+from srpo_jax.rewards.answers import equations
+from srpo_jax.rewards.answers.expression import Node, symbols
+from srpo_jax.rewards.answers.form import Form, form_flaw
+from srpo_jax.rewards.answers.sample import agree
 from srpo_jax.rewards.answers.value import (
+  Chain,
   Equation,
+  Inequality,
   Infinity,
   Many,
   Matrix,
@@ -28,53 +34,102 @@ EQUAL: Outcome = (1, "equal")
 DIFFERENT: Outcome = (0, "different value")
 UNDECIDED: Outcome = (None, "undecided")
 
-_TOLERANCE = 1e-9  # relative; two double-precision values this close may be equal
 
+@dataclasses.dataclass(frozen=True)
+class Rules:
+  """How to compare.
 
-def compare(gold: Value, answer: Value, proof: Proof | None) -> Outcome:
-  """Compares two values part by part.
-
-  Args:
+  Attributes:
     proof: decides whether two scalars that agree numerically are equal. None leaves them undecided.
+    form: the rule for the form of the answer.
   """
+
+  proof: Proof | None
+  form: Form = Form.STRICT
+
+
+def compare(gold: Value, answer: Value, rules: Rules) -> Outcome:
+  """Compares the whole of two answers. A percent sign is free if the answer is one scalar."""
+  known, stated = _scalar(gold), _scalar(answer)
+  if known is not None and stated is not None and known.percent != stated.percent:
+    forms = [(known, dataclasses.replace(stated, percent=known.percent))]
+    return _best([_compare(gold, answer, rules)] + [_compare_quantities(*form, rules) for form in forms])
+  return _compare(gold, answer, rules)
+
+
+def _scalar(value: Value) -> Quantity | None:
+  """Returns the number that a value is, or that the value names, or None."""
+  if isinstance(value, Equation) and value.single:
+    value = value.right
+  return value if isinstance(value, Quantity) and not symbols(value.expression.tree) else None
+
+
+def _compare(gold: Value, answer: Value, rules: Rules) -> Outcome:
+  if isinstance(gold, Chain) or isinstance(answer, Chain):
+    return _compare_chains(gold, answer, rules)
   if isinstance(gold, Equation) or isinstance(answer, Equation):
-    return _compare_equations(gold, answer, proof)
+    return _compare_equations(gold, answer, rules)
+  if isinstance(gold, Many) and isinstance(answer, Ordered) and _all_named(gold):
+    return _compare_named(gold, answer, rules)
   if isinstance(gold, Many) != isinstance(answer, Many):
-    return _compare_singleton(gold, answer, proof)
+    return _compare_singleton(gold, answer, rules)
   if isinstance(gold, Quantity) and isinstance(answer, Quantity):
-    return _compare_quantities(gold, answer, proof)
-  if isinstance(gold, Many) and isinstance(answer, Many):
-    if not _names_agree(gold, answer):
-      return 0, "other names"
-    return _compare_any_order(gold.items, answer.items, proof)
-  if isinstance(gold, Union) and isinstance(answer, Union):
-    return _compare_any_order(gold.items, answer.items, proof)
-  if isinstance(gold, Ordered) and isinstance(answer, Ordered):
-    if (gold.opener, gold.closer) != (answer.opener, answer.closer):
-      return 0, "other brackets"
-    return _compare_in_order(gold.items, answer.items, proof)
-  if isinstance(gold, Matrix) and isinstance(answer, Matrix):
-    if len(gold.rows[0]) != len(answer.rows[0]):
-      return 0, "another shape"
-    return _compare_in_order(sum(gold.rows, ()), sum(answer.rows, ()), proof)
+    return _compare_quantities(gold, answer, rules)
+  if isinstance(gold, Inequality) and isinstance(answer, Inequality):
+    if gold.strict != answer.strict:
+      return 0, "another inequality sign"
+    return _compare_sides(gold, answer, rules, positive=True)
+  return _compare_groups(gold, answer, rules)
+
+
+def _compare_groups(gold: Value, answer: Value, rules: Rules) -> Outcome:
+  match gold, answer:
+    case Many(known), Many(stated):
+      if not _names_agree(gold, answer):
+        return _compare_named(gold, answer, rules) if _all_named(gold) else (0, "other names")
+      return _compare_any_order(known, stated, rules)
+    case Union(known), Union(stated):
+      return _compare_any_order(known, stated, rules)
+    case Ordered(), Ordered():
+      if (gold.opener, gold.closer) != (answer.opener, answer.closer):
+        return 0, "other brackets"
+      return _compare_in_order(gold.items, answer.items, rules)
+    case Matrix(known), Matrix(stated):
+      if len(known[0]) != len(stated[0]):
+        return 0, "another shape"
+      return _compare_in_order(sum(known, ()), sum(stated, ()), rules)
+    case (Ordered(":", ":", (Quantity(), Quantity())), Quantity()) | (
+      Quantity(),
+      Ordered(":", ":", (Quantity(), Quantity())),
+    ):
+      return EQUAL if _quotient(gold) is not None and _quotient(gold) == _quotient(answer) else DIFFERENT
   if isinstance(gold, Words | Numeral | Infinity | Opaque) and gold == answer:
     return EQUAL
   return (0, "another kind of answer") if type(gold) is not type(answer) else DIFFERENT
 
 
-def _compare_singleton(gold: Value, answer: Value, proof: Proof | None) -> Outcome:
+def _quotient(value: Value) -> Fraction | None:
+  """Returns the exact value of a number or of a ratio of two numbers, or None if there is none."""
+  if isinstance(value, Quantity):
+    return None if value.percent or value.unit else value.expression.literal
+  assert isinstance(value, Ordered)
+  first, second = (_quotient(item) for item in value.items)
+  return first / second if first is not None and second else None
+
+
+def _compare_singleton(gold: Value, answer: Value, rules: Rules) -> Outcome:
   r"""Compares a list with a single value: `\{5\}` equals 5."""
   many, single = (gold, answer) if isinstance(gold, Many) else (answer, gold)
   assert isinstance(many, Many)
   if len(many.items) != 1 or isinstance(single, Ordered | Union | Matrix):
     return 0, "another number of values"
-  return compare(many.items[0], answer, proof) if many is gold else compare(gold, many.items[0], proof)
+  return _compare(many.items[0], answer, rules) if many is gold else _compare(gold, many.items[0], rules)
 
 
-def _compare_in_order(gold: tuple[Value, ...], answer: tuple[Value, ...], proof: Proof | None) -> Outcome:
+def _compare_in_order(gold: Sequence[Value], answer: Sequence[Value], rules: Rules) -> Outcome:
   if len(gold) != len(answer):
     return 0, "another number of values"
-  outcomes = [compare(known, stated, proof) for known, stated in zip(gold, answer, strict=True)]
+  outcomes = [_compare(known, stated, rules) for known, stated in zip(gold, answer, strict=True)]
   return min(outcomes, key=_severity, default=EQUAL)
 
 
@@ -82,20 +137,40 @@ def _severity(outcome: Outcome) -> int:
   return {0: 0, None: 1, 1: 2}[outcome[0]]
 
 
-def _compare_any_order(gold: tuple[Value, ...], answer: tuple[Value, ...], proof: Proof | None) -> Outcome:
+def _best(outcomes: list[Outcome]) -> Outcome:
+  """Returns the outcome closest to equality, the first of several."""
+  return max(outcomes, key=_severity)
+
+
+def _compare_any_order(gold: tuple[Value, ...], answer: tuple[Value, ...], rules: Rules) -> Outcome:
   """Pairs each gold value with one value of the answer. Since equality is transitive, the first match is enough."""
   if len(gold) != len(answer):
     return 0, "another number of values"
   left = list(answer)
   worst = EQUAL
   for known in gold:
-    outcomes = [compare(known, stated, proof) for stated in left]
+    outcomes = [_compare(known, stated, rules) for stated in left]
     best = max(range(len(left)), key=lambda index: _severity(outcomes[index]))
     if outcomes[best][0] == 0:
       return outcomes[best] if len(gold) == 1 else DIFFERENT
     worst = min(worst, outcomes[best], key=_severity)
     del left[best]
   return worst
+
+
+def _all_named(gold: Many) -> bool:
+  """Returns True if the values have different names, as in `x=1, y=2`."""
+  names = [item.name for item in gold.items if isinstance(item, Equation) and item.single]
+  return len(names) == len(gold.items) == len(set(names)) > 1
+
+
+def _compare_named(gold: Many, answer: Many | Ordered, rules: Rules) -> Outcome:
+  """Compares `x=2, y=3` with `(2,3)` or `2,3`, which must keep the gold answer's order."""
+  if isinstance(answer, Ordered) and (answer.opener, answer.closer) != ("(", ")"):
+    return 0, "other brackets"
+  if any(isinstance(item, Equation) for item in answer.items):
+    return 0, "other names"
+  return _compare_in_order([item.right for item in gold.items if isinstance(item, Equation)], answer.items, rules)
 
 
 def _names_agree(gold: Many, answer: Many) -> bool:
@@ -110,53 +185,87 @@ def _names(many: Many) -> set[str]:
   return {item.name.partition("_")[0] for item in many.items if isinstance(item, Equation) and item.name}
 
 
-def _compare_equations(gold: Value, answer: Value, proof: Proof | None) -> Outcome:
+def _compare_chains(gold: Value, answer: Value, rules: Rules) -> Outcome:
+  r"""Compares values that are chains: `24*24 = 576`, or a gold answer `\frac23 \approx 0.67`.
+
+  An answer's chain must be exact, its members equal, and its last member worked out. A gold answer's chain stands for
+  each of its members. Two equations between numbers must match on both sides.
+  """
+  if isinstance(gold, Equation) and gold.single:
+    return _compare_chains(gold.right, answer.right if _is_named(answer, gold) else answer, rules)
+  if isinstance(answer, Equation) and answer.name:
+    return _compare_chains(gold, answer.right, rules)
+  if not isinstance(gold, Chain):
+    assert isinstance(answer, Chain)
+    return _last_of(answer, gold, rules)
+  if isinstance(answer, Chain) and gold.exact == answer.exact and len(gold.members) == len(answer.members):
+    return _compare_in_order(gold.members, answer.members, rules)
+  if len(gold.members) == 2 and gold.exact and _compare_in_order(gold.members[:1], gold.members[1:], _LOOSE)[0] == 0:
+    return 0, "not an equation"
+  return _best([_compare(member, answer, rules) for member in gold.members])
+
+
+_LOOSE = Rules(None, Form.FREE)
+
+
+def _is_named(answer: Value, gold: Equation) -> bool:
+  return isinstance(answer, Equation) and answer.name == gold.name
+
+
+def _last_of(chain: Chain, gold: Value, rules: Rules) -> Outcome:
+  """Compares the last member of an answer's chain, if all members are equal."""
+  repeated = any(one == other for one, other in zip(chain.members, chain.members[1:], strict=False))
+  if not chain.exact or repeated or not isinstance(gold, Quantity):
+    return 0, "not read as a value: a chain of equalities"
+  outcomes = [_compare(gold, chain.members[-1], rules)]
+  for member in chain.members[:-1]:
+    assert isinstance(member, Quantity) and isinstance(chain.members[-1], Quantity)
+    outcomes.append(_decide(_whole(chain.members[-1]), _whole(member), rules))
+  worst = min(outcomes, key=_severity)
+  if worst[0] == 0 and outcomes[0][0] != 0:
+    return 0, "not read as a value: a chain of equalities"
+  return worst
+
+
+def _compare_equations(gold: Value, answer: Value, rules: Rules) -> Outcome:
   if not isinstance(answer, Equation):
     assert isinstance(gold, Equation)
-    return compare(gold.right, answer, proof) if gold.single else (0, "not an equation")
+    return _compare(gold.right, answer, rules) if gold.single else (0, "not an equation")
   if not isinstance(gold, Equation):
-    return compare(gold, answer.right, proof) if answer.name else (0, "an equation instead of a value")
-  if gold.single and answer.single:
-    return compare(gold.right, answer.right, proof) if gold.name == answer.name else (0, "other names")
-  sides = (gold.left, gold.right, answer.left, answer.right)
-  if gold.single or answer.single or not all(isinstance(side, Quantity) for side in sides):
+    return _compare(gold, answer.right, rules) if answer.name else (0, "an equation instead of a value")
+  if gold.single and answer.single and gold.name == answer.name:
+    return _compare(gold.right, answer.right, rules)
+  if gold.single != answer.single and not _may_be_solved(gold, answer, rules.form):
     return 0, "another form of equation"
-  return _compare_implicit(*(side.expression for side in sides if isinstance(side, Quantity)), proof=proof)
+  if gold.single and answer.single and rules.form is not Form.FREE:
+    return 0, "other names"
+  return _compare_sides(gold, answer, rules, positive=False)
 
 
-def _compare_implicit(
-  gold_left: Expression, gold_right: Expression, left: Expression, right: Expression, *, proof: Proof | None
+def _may_be_solved(gold: Equation, answer: Equation, form: Form) -> bool:
+  """Returns True if an answer may be solved where its gold answer is not, or the other way round."""
+  return form is Form.FREE or (form is Form.STRICT and answer.single)
+
+
+def _compare_sides(
+  gold: Equation | Inequality, answer: Equation | Inequality, rules: Rules, *, positive: bool
 ) -> Outcome:
-  """Compares two equations. They are equal if the differences of their sides are proportional."""
-  gold = _difference(gold_left, gold_right)
-  answer = _difference(left, right)
-  if symbols(gold.tree) != symbols(answer.tree):
+  """Compares two equations, or two inequalities. They are equal if the differences of their sides are proportional."""
+  known, stated = equations.difference(gold), equations.difference(answer)
+  if known is None or stated is None:
+    return 0, "another form of equation"
+  if symbols(known.tree) != symbols(stated.tree):
     return 0, "other variables"
-  operation = unevaluated(answer, gold)
-  if operation and operation != "minus":
-    return 0, f"not evaluated: {operation}"
-  ratio = _ratio(gold.tree, answer.tree)
-  if ratio is None:
+  flaw = form_flaw(stated, known, rules.form)
+  if flaw and flaw != "minus":
+    return 0, f"not evaluated: {flaw}"
+  ratio = equations.ratio(known.tree, stated.tree)
+  if ratio is None or (positive and ratio < 0):
     return DIFFERENT
-  scaled = Node("mul", (Node("number", value=ratio), answer.tree))
-  return _decide(gold.tree, scaled, proof)
+  return _decide(known.tree, Node("mul", (Node("number", value=ratio), stated.tree)), rules)
 
 
-def _difference(left: Expression, right: Expression) -> Expression:
-  return Expression(Node("add", (left.tree, Node("neg", (right.tree,)))), left.operations + right.operations)
-
-
-def _ratio(gold: Node, answer: Node) -> Fraction | None:
-  """Returns the simple fraction `gold / answer` at one point, or None if it is zero or cannot be computed."""
-  try:
-    quotient = numeric(gold, _points(gold)[0]) / numeric(answer, _points(gold)[0])
-    ratio = Fraction(quotient.real).limit_denominator(10_000)
-  except (ArithmeticError, ValueError):
-    return None
-  return ratio or None
-
-
-def _compare_quantities(gold: Quantity, answer: Quantity, proof: Proof | None) -> Outcome:
+def _compare_quantities(gold: Quantity, answer: Quantity, rules: Rules) -> Outcome:
   if gold.unit and answer.unit and gold.unit != answer.unit:
     return 0, "another unit"
   known, stated = gold.expression.literal, answer.expression.literal
@@ -165,10 +274,10 @@ def _compare_quantities(gold: Quantity, answer: Quantity, proof: Proof | None) -
     return DIFFERENT
   if symbols(gold.expression.tree) != symbols(answer.expression.tree):
     return 0, "other variables"
-  operation = unevaluated(answer.expression, gold.expression)
-  if operation:
-    return 0, f"not evaluated: {operation}"
-  return EQUAL if plain else _decide(_whole(gold), _whole(answer), proof)
+  flaw = form_flaw(answer.expression, gold.expression, rules.form)
+  if flaw:
+    return 0, f"not evaluated: {flaw}"
+  return EQUAL if plain else _decide(_whole(gold), _whole(answer), rules)
 
 
 def _scale(quantity: Quantity) -> Fraction:
@@ -180,31 +289,11 @@ def _whole(quantity: Quantity) -> Node:
   return Node("div", (tree, Node("number", value=_scale(quantity)))) if quantity.percent else tree
 
 
-def _decide(gold: Node, answer: Node, proof: Proof | None) -> Outcome:
+def _decide(gold: Node, answer: Node, rules: Rules) -> Outcome:
   if gold == answer:
     return EQUAL
-  if not _agree(gold, answer):
+  if not agree(gold, answer):
     return DIFFERENT
-  if proof is None:
+  if rules.proof is None:
     return UNDECIDED
-  return EQUAL if proof(gold, answer) else DIFFERENT
-
-
-def _points(node: Node) -> list[dict[str, float]]:
-  """Returns three points at which to evaluate a tree. They are the same in every process."""
-  names = sorted(symbols(node))
-  return [{name: 0.37 + ((7 * place + 3 * index) % 11) / 7 for index, name in enumerate(names)} for place in (1, 2, 3)]
-
-
-def _agree(gold: Node, answer: Node) -> bool:
-  """Returns True if two trees may be equal: they agree at every point where their values do not overflow."""
-  for point in _points(gold):
-    try:
-      known, stated = numeric(gold, point), numeric(answer, point)
-    except OverflowError:
-      continue
-    except (ArithmeticError, ValueError):
-      return False
-    if not abs(known - stated) <= _TOLERANCE * max(abs(known), abs(stated)):
-      return False
-  return True
+  return EQUAL if rules.proof(gold, answer) else DIFFERENT

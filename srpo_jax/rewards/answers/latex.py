@@ -6,6 +6,7 @@ sees one spelling of each thing. This takes one pass. Unknown text stays a token
 
 import dataclasses
 import re
+from fractions import Fraction
 
 from srpo_jax.rewards.format import _braced
 
@@ -28,8 +29,8 @@ def names(text: str) -> frozenset[str]:
 
 # `log` without a base is the natural logarithm on both sides. Only its ratio to other logarithms could show the base.
 FUNCTIONS = names("sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp")
-OPENERS = frozenset(["(", "[", "{", "\\{", "\\langle"])
-CLOSERS = frozenset([")", "]", "}", "\\}", "\\rangle"])
+OPENERS = frozenset(["(", "[", "{", "\\{", "\\langle", "\\lfloor", "\\lceil"])
+CLOSERS = frozenset([")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil"])
 
 _UNICODE = str.maketrans(
   {
@@ -49,6 +50,8 @@ _UNICODE = str.maketrans(
     "≤": r"\le ",
     "≥": r"\ge ",
     "≠": r"\ne ",
+    "≈": r"\approx ",
+    "∅": r"\varnothing ",
     "°": r"\degree ",
     "²": "^2 ",
     "³": "^3 ",
@@ -77,6 +80,7 @@ _SPELLING = {
   r"\lt": "<",
   r"\gt": ">",
   r"\%": "%",
+  r"\bigcup": r"\cup",
   r"\lbrace": r"\{",
   r"\rbrace": r"\}",
   r"\lbrack": "[",
@@ -103,10 +107,10 @@ _TEXT_COMMANDS = names(
   r"\text \textbf \textit \textrm \texttt \textsf \textnormal \mathrm \mathbf \mathit \mathsf \mbox \hbox"
   r" \operatorname"
 )
-_GROUPED = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:(?:\{,\}|,\\!|\\,|\\!|~)[0-9]{3})+(?![0-9])")
+_GROUPED = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:(?:\{,\}|,\s*\\!\s*|\\,|\\!|~|\\ )[0-9]{3})+(?![0-9])")
 _NOT_DIGIT = re.compile(r"[^0-9]")
 _TOKEN = re.compile(
-  r"(?P<number>[0-9]+(?:\.[0-9]+)?|\.[0-9]+)|(?P<command>\\(?:[A-Za-z]+|.))|(?P<word>[A-Za-z]+)|(?P<blank>[\s~$]+)"
+  r"(?P<repeating>[0-9]*\.[0-9]{0,20}\\(?:overline|bar|dot)\s*\{[0-9]{1,20}\})|(?P<number>[0-9]+(?:\.[0-9]+)?|\.[0-9]+)|(?P<command>\\(?:[A-Za-z]+|.))|(?P<word>[A-Za-z]+)|(?P<blank>[\s~$]+)"
   r"|(?P<symbol>.)",
   re.DOTALL,
 )
@@ -132,7 +136,7 @@ def tokens(text: str) -> list[Token]:
       if content is None:
         raise Unreadable(f"{piece} without braces")
       position = text.index("{", position) + len(content) + 2
-      found.append(Token("text", content, gap))
+      found.append(Token("text", content.replace("~", " "), gap))
       gap = False
     else:
       found += _tokens_of(kind, piece, gap)
@@ -148,6 +152,8 @@ def _tokens_of(kind: str, piece: str, gap: bool) -> list[Token]:
     if len(piece) > 2 or piece.lower() in _SHORT_WORDS:
       return [Token("word", piece, gap)]
     return [Token("letter", letter, gap and index == 0) for index, letter in enumerate(piece)]
+  if kind == "repeating":
+    return [Token("number", _repeating(piece), gap)]
   piece = _SPELLING.get(piece, piece)
   if kind == "command" and (split := _PREFIXED_FUNCTION.fullmatch(piece)) and piece[1:] not in FUNCTIONS:
     # A gold answer that lost a blank: `\cotx`.
@@ -162,26 +168,65 @@ def _tokens_of(kind: str, piece: str, gap: bool) -> list[Token]:
   return [Token(kind, piece, gap)]
 
 
+def _repeating(piece: str) -> str:
+  r"""Returns the fraction that a repeating decimal such as `0.1\overline{6}` stands for, as text."""
+  whole, _, decimals = piece.partition(".")
+  first, _, period = decimals.partition("\\")
+  period = _NOT_DIGIT.sub("", period)
+  scale = 10 ** len(first)
+  value = Fraction(int(whole + first or 0), scale) + Fraction(int(period), scale * (10 ** len(period) - 1))
+  return f"{value.numerator}/{value.denominator}"
+
+
 def _without_full_stop(found: list[Token]) -> list[Token]:
   return found[:-1] if found and found[-1].text == "." and found[-1].kind == "symbol" else found
 
 
 def _with_thousands(found: list[Token]) -> list[Token]:
-  """Joins numbers such as `1,000` outside brackets. Inside brackets, or next to a blank, a comma separates values."""
+  """Joins numbers such as `1,000` outside brackets, and `118 000` everywhere.
+
+  Inside brackets, or next to a blank, a comma separates values. The argument of a command, `\\frac{20,000}{3}`, holds
+  one value, so that its braces do not count as brackets.
+  """
   joined: list[Token] = []
-  depth = 0
+  open_brackets: list[bool] = []  # True for brackets around values, False for braces around an argument
   index = 0
   while index < len(found):
     token = found[index]
-    depth += (token.text in OPENERS) - (token.text in CLOSERS)
+    if token.kind in ("symbol", "command") and token.text in OPENERS:
+      open_brackets.append(not (token.text == "{" and _is_argument(joined)))
+    elif token.kind in ("symbol", "command") and token.text in CLOSERS and open_brackets:
+      open_brackets.pop()
     digits = token.text
-    if depth == 0 and token.kind == "number" and digits.isdigit() and len(digits) <= 3:
-      while _thousand_follows(found, index):
+    if token.kind == "number" and digits.isdigit() and len(digits) <= 3:
+      while not any(open_brackets) and _thousand_follows(found, index):
         digits += found[index + 2].text
         index += 2
+      groups = _blank_groups(found, index)
+      digits += "".join(found[index + 1 + place].text for place in range(groups))
+      index += groups
     joined.append(dataclasses.replace(token, text=digits))
     index += 1
   return joined
+
+
+def _is_argument(before: list[Token]) -> bool:
+  """Returns True if a brace after these tokens opens the argument of a command."""
+  return bool(before) and (before[-1].text in ("}", "^", "_") or before[-1].kind == "command")
+
+
+def _blank_groups(found: list[Token], index: int) -> int:
+  """Returns the number of groups of three digits that follow a number after blanks, as in `118 000`."""
+  groups = 0
+  if found[index].text.startswith("0"):
+    return 0
+  while (next_index := index + 1 + groups) < len(found):
+    token = found[next_index]
+    if token.kind != "number" or not token.gap or not token.text.isdigit() or len(token.text) != 3:
+      break
+    groups += 1
+  after = found[index + 1 + groups] if index + 1 + groups < len(found) else None
+  return 0 if after is not None and (after.kind == "number" or after.text in ("/", "_")) else groups
 
 
 def _thousand_follows(found: list[Token], index: int) -> bool:

@@ -15,16 +15,25 @@ from collections import Counter
 from fractions import Fraction
 
 from srpo_jax.rewards.answers.expression import Expression, Node, symbols
+from srpo_jax.rewards.answers.factors import base_name, holds_fraction, integer, is_fraction, role
 from srpo_jax.rewards.answers.latex import FUNCTIONS, Token, Unreadable, names
+from srpo_jax.rewards.answers.mixed import mixed_fraction
 from srpo_jax.rewards.answers.powers import check_power
 
 MAX_DEPTH = 24  # levels of nesting
 MAX_FACTORIAL = 500  # the largest argument of a factorial or a binomial
 _GREEK = names(
   r"\alpha \beta \gamma \delta \epsilon \varepsilon \zeta \eta \theta \kappa \lambda \mu \nu \xi \rho \sigma \tau \phi"
-  r" \varphi \chi \psi \omega \Omega \ell"
+  r" \varphi \chi \psi \omega \Omega \ell \Gamma \Delta \Theta \Lambda \Xi \Sigma \Phi \Psi \upsilon"
 )
-_MATCHING = {"(": ")", "{": "}"}
+_ACCENTS = names(r"\bar \hat \tilde \vec \dot \overline \overrightarrow \widehat")
+_MATCHING = {"(": ")", "{": "}", "[": "]"}
+_SHAPES = names(r"\triangle \angle")
+_SERIES = {"\\sum": "series", "\\prod": "product"}
+_DOTS = names(r"\cdots \ldots \dots")
+_ROUNDED = {"\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
+_INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
+_DEGREE = Node("div", (Node("symbol", name="\\pi"), Node("number", value=Fraction(180))))
 
 
 def parse(found: list[Token]) -> Expression:
@@ -45,15 +54,12 @@ class _Parser:
     self._tokens = list(found)  # `_argument` splits numbers in place
     self._position = 0
     self._depth = 0
+    self._in_absolute = False  # True between bars, where the next bar closes
     self.operations: Counter[str] = Counter()
 
   @property
   def here(self) -> Token | None:
     return self._tokens[self._position] if self._position < len(self._tokens) else None
-
-  def _ahead(self, offset: int) -> Token | None:
-    index = self._position + offset
-    return self._tokens[index] if index < len(self._tokens) else None
 
   def _is(self, text: str) -> bool:
     here = self.here
@@ -102,6 +108,8 @@ class _Parser:
       if here.text == "\\cdot":
         self._position += 1
         factors.append(self._factor())
+      elif here.text == "|" and not self._in_absolute:
+        factors.append(self._factor())
       elif here.text == "/" and here.kind == "symbol":
         if divided:
           raise Unreadable("ambiguous division")
@@ -127,22 +135,22 @@ class _Parser:
     """Builds a product. A coefficient times roots and symbols is a value. Any other product counts as unevaluated."""
     if len(factors) == 1:
       return factors[0]
-    kinds = Counter(_role(factor) for factor in factors)
-    bases = Counter(_base_name(factor) for factor in factors)
+    kinds = Counter(role(factor) for factor in factors)
+    bases = Counter(base_name(factor) for factor in factors)
     self.operations["product"] += max(0, kinds["number"] - 1) + max(0, kinds["root"] - 1)
     self.operations["product"] += sum(count - 1 for name, count in bases.items() if name)
     self.operations["bracket"] += kinds["sum"]
     return Node("mul", tuple(factors))
 
   def _divided(self, top: Node, bottom: Node) -> Node:
-    numerator, denominator = _integer(top), _integer(bottom)
+    numerator, denominator = integer(top), integer(bottom)
     if denominator == 0:
       raise Unreadable("division by zero")
     if numerator is not None and denominator is not None:
       value = Fraction(numerator, denominator)
       self.operations["computed fraction" if value.denominator == 1 else "fraction literal"] += 1
       return Node("number", value=value)
-    if _holds_fraction(top) or _holds_fraction(bottom):
+    if holds_fraction(top) or holds_fraction(bottom):
       self.operations["nested fraction"] += 1
     self.operations["fraction"] += 1
     if top.kind == "add":
@@ -151,6 +159,8 @@ class _Parser:
 
   def _factor(self) -> Node:
     base = self._atom()
+    if self._degrees():
+      base = Node("mul", (base, _DEGREE))
     if self._is("^"):
       self._position += 1
       base = self._power(base, self._argument(whole_number=True))
@@ -159,15 +169,24 @@ class _Parser:
       base = self._factorial(base)
     return base
 
+  def _degrees(self) -> bool:
+    """Skips a degree sign inside an expression, as in `\\cos(6^\\circ)`. Returns True if there was one."""
+    texts = [token.text for token in self._tokens[self._position : self._position + 4]]
+    for sign in (["\\degree"], ["^", "\\degree"], ["^", "{", "\\degree", "}"]):
+      if texts[: len(sign)] == sign:
+        self._position += len(sign)
+        return True
+    return False
+
   def _power(self, base: Node, exponent: Node) -> Node:
     if self._is("^"):
       raise Unreadable("a power of a power without braces")
-    self.operations["power"] += 1
+    self.operations["root" if is_fraction(exponent) else "power"] += 1
     check_power(base, exponent)
     return Node("pow", (base, exponent))
 
   def _factorial(self, base: Node) -> Node:
-    value = _integer(base)
+    value = 0 if symbols(base) else integer(base)
     if value is None or not 0 <= value <= MAX_FACTORIAL:
       raise Unreadable("a factorial too large to compute")
     self.operations["factorial"] += 1
@@ -213,6 +232,8 @@ class _Parser:
       self._position += 1
       return Node("symbol", name=token.text + self._subscript())
     if token.kind == "symbol" and token.text in _MATCHING:
+      if token.text == "[" and not self._holds_bracket():
+        raise Unreadable("square brackets around no other brackets")
       return self._group()
     if self._is("|"):
       return self._absolute()
@@ -220,56 +241,28 @@ class _Parser:
       return self._command(self._next().text)
     raise Unreadable(f"unexpected {token.text!r}")
 
+  def _holds_bracket(self) -> bool:
+    """Returns True if the square bracket that opens here has round ones in it, as in `x[(a+b)c+d]`."""
+    for token in self._tokens[self._position + 1 :]:
+      if token.text in ("(", "]"):
+        return token.text == "("
+    return False
+
   def _number(self) -> Node:
     token = self._next()
     value = Fraction(token.text)
-    if "." in token.text:
+    if "." in token.text or "/" in token.text:
       if value.denominator != 1:
         self.operations["decimal"] += 1
       return Node("number", value=value)
-    fraction = self._mixed_fraction()
-    if fraction is None:
+    mixed = mixed_fraction(self._tokens, self._position)
+    if mixed is None:
       return Node("number", value=value)
+    fraction, self._position = mixed
     if not 0 < fraction < 1:
       raise Unreadable("neither a mixed number nor a product")
     self.operations["fraction literal"] += 1
     return Node("number", value=value + fraction)
-
-  def _mixed_fraction(self) -> Fraction | None:
-    r"""Reads the fraction of a mixed number, `2\frac{1}{3}` or `2 1/3`, if one follows. It must consist of digits."""
-    here, slash, below = self.here, self._ahead(1), self._ahead(2)
-    if here is None:
-      return None
-    if here.text == "\\frac":
-      top, index, digit = self._digits(self._position + 1, 0)
-      bottom, index, digit = self._digits(index, digit)
-      if digit:
-        return None
-    elif here.gap and _is_whole(here) and slash and slash.text == "/" and below and _is_whole(below):
-      top, bottom, index = int(here.text), int(below.text), self._position + 3
-    else:
-      return None
-    if not top or not bottom:
-      return None
-    self._position = index
-    return Fraction(top, bottom)
-
-  def _digits(self, index: int, digit: int) -> tuple[int | None, int, int]:
-    """Reads a whole number as the argument of a command, from token `index` and digit `digit` of that token.
-
-    Returns:
-      The number, or None if the argument is something else, and the token and the digit at which the next argument
-      begins.
-    """
-    group = self._tokens[index : index + 3]
-    if not group:
-      return None, index, 0
-    if _is_whole(group[0]):
-      last = digit + 1 == len(group[0].text)
-      return int(group[0].text[digit]), index + last, 0 if last else digit + 1
-    if len(group) == 3 and group[0].text == "{" and _is_whole(group[1]) and group[2].text == "}":
-      return int(group[1].text), index + 3, 0
-    return None, index, 0
 
   def _subscript(self) -> str:
     if not self._is("_"):
@@ -293,7 +286,9 @@ class _Parser:
   def _absolute(self) -> Node:
     self._position += 1
     self.operations["absolute value"] += 1
+    outside, self._in_absolute = self._in_absolute, True
     inside = self.expression()
+    self._in_absolute = outside
     self._expect("|")
     return Node("abs", (inside,))
 
@@ -317,9 +312,71 @@ class _Parser:
       return self._root()
     if name == "\\binom":
       return self._binomial()
+    if name in _ROUNDED:
+      self.operations["rounding"] += 1
+      inside = self.expression()
+      self._expect(_ROUNDED[name])
+      return Node("call", (inside,), name="floor" if name == "\\lfloor" else "ceil")
+    if name in _SHAPES:
+      return Node("symbol", name=name + self._shape())
+    if name in _SERIES:
+      return self._series(_SERIES[name])
+    if name in _DOTS:
+      return Node("symbol", name="\\dots")
+    if name in _ACCENTS:
+      return Node("symbol", name=name + self._letters() + self._subscript())
     if name[1:] in FUNCTIONS:
       return self._call(name[1:])
     raise Unreadable(f"{name} is not read")
+
+  def _shape(self) -> str:
+    """Reads the corners of a triangle or an angle."""
+    text = ""
+    while self.here is not None and self.here.kind in ("letter", "word"):
+      text += self._next().text
+    return text
+
+  def _series(self, kind: str) -> Node:
+    r"""Reads the bounds and the terms of `\sum_{k=1}^{n}` or `\prod_{k=1}^{n}`. The terms end at the next sign."""
+    self.operations[kind] += 1
+    self._expect("_")
+    self._expect("{")
+    variable = self._next()
+    if variable.kind != "letter":
+      raise Unreadable("a series without a variable")
+    self._expect("=")
+    lower = self.expression()
+    self._expect("}")
+    self._expect("^")
+    upper = self._upper()
+    return Node(kind, (self._term(), lower, upper), name=variable.text)
+
+  def _upper(self) -> Node:
+    position = self._position
+    braced = self._is("{")
+    self._position += braced
+    if self._is("\\infty"):
+      self._position += 1
+      if braced:
+        self._expect("}")
+      return Node("symbol", name="\\infty")
+    self._position = position
+    return self._argument(whole_number=True)
+
+  def _letters(self) -> str:
+    """Reads the argument of an accent, which must be letters: `\\bar{x}`."""
+    braced = self._is("{")
+    self._position += braced
+    text = ""
+    while self.here is not None and (braced or not text):
+      if self.here.kind not in ("letter", "word") and self.here.text not in _GREEK:
+        break
+      text += self._next().text
+    if braced:
+      self._expect("}")
+    if not text:
+      raise Unreadable("an accent without letters")
+    return text
 
   def _root(self) -> Node:
     degree = Node("number", value=Fraction(2))
@@ -334,7 +391,7 @@ class _Parser:
 
   def _binomial(self) -> Node:
     parts = (self._argument(), self._argument())
-    values = [_integer(part) for part in parts]
+    values = [0 if symbols(part) else integer(part) for part in parts]
     if any(value is None or not 0 <= value <= MAX_FACTORIAL for value in values):
       raise Unreadable("a binomial too large to compute")
     self.operations["binomial"] += 1
@@ -351,7 +408,11 @@ class _Parser:
       elif self._is("^") and exponent is None:
         self._position += 1
         exponent = self._argument(whole_number=True)
-        if (_integer(exponent) or 0) < 1:
+        if integer(exponent) == -1 and name in _INVERSE:
+          name, exponent = _INVERSE[name], None
+          self.operations["minus"] -= 1
+          self.operations[name] += 1
+        elif (integer(exponent) or 0) < 1:
           raise Unreadable("an inverse function or a power of one")
     node = Node("call", (self._operand(), *base), name=name)
     return node if exponent is None else self._power(node, exponent)
@@ -368,43 +429,7 @@ class _Parser:
     return self._product(factors)
 
 
-def _is_whole(token: Token) -> bool:
-  return token.kind == "number" and token.text.isdigit()
-
-
 def _starts_value(command: str) -> bool:
-  return command in ("\\frac", "\\sqrt", "\\pi", "\\binom") or command in _GREEK or command[1:] in FUNCTIONS
-
-
-def _integer(node: Node) -> int | None:
-  """Returns the value of a signed integer, or None if the node is something else."""
-  if node.kind == "neg":
-    inside = _integer(node.parts[0]) if node.parts[0].kind == "number" else None
-    return None if inside is None else -inside
-  return int(node.value) if node.kind == "number" and node.value.denominator == 1 else None
-
-
-def _role(factor: Node) -> str:
-  """Returns the kind of a factor in a product: number, root, sum or other."""
-  kind = factor.kind
-  if kind == "neg":
-    return _role(factor.parts[0])
-  if kind in ("number", "root"):
-    return kind
-  if kind == "pow" and not symbols(factor):
-    return "number"
-  if kind in ("factorial", "binomial"):
-    return "number"
-  return "sum" if kind == "add" else "other"
-
-
-def _base_name(factor: Node) -> str:
-  if factor.kind == "pow":
-    return _base_name(factor.parts[0])
-  return factor.name if factor.kind == "symbol" else ""
-
-
-def _holds_fraction(node: Node) -> bool:
-  if node.kind == "div" or (node.kind == "number" and node.value.denominator != 1):
+  if command in _ROUNDED or command in _ACCENTS or command in _SHAPES or command in _SERIES or command in _DOTS:
     return True
-  return any(_holds_fraction(part) for part in node.parts)
+  return command in ("\\frac", "\\sqrt", "\\pi", "\\binom") or command in _GREEK or command[1:] in FUNCTIONS

@@ -6,8 +6,9 @@ from fractions import Fraction
 from srpo_jax.rewards.answers.expression import Node, symbols
 from srpo_jax.rewards.answers.latex import Unreadable
 
-MAX_POWER_DIGITS = 400.0  # decimal digits of a power of numbers
-MAX_SYMBOLIC_EXPONENT = 64.0  # exponent of a base that holds a variable
+MAX_POWER_DIGITS = 6000.0  # decimal digits of a power of numbers
+MAX_SYMBOLIC_EXPONENT = 1024.0  # exponent of a base that holds a variable
+MAX_FACTORIAL_DIGITS = 1200  # decimal digits of 500!
 
 
 def check_power(base: Node, exponent: Node) -> None:
@@ -26,6 +27,19 @@ def check_power(base: Node, exponent: Node) -> None:
   digits = _magnitude_digits(base)
   if size * digits > MAX_POWER_DIGITS:
     raise Unreadable("an exponent too large to compute")
+
+
+def power_digits(node: Node) -> int:
+  """Returns a bound on the decimal digits of the powers, factorials and numbers in a tree."""
+  digits = 0.0
+  for part in _walk(node):
+    if part.kind == "pow":
+      digits += (_magnitude(part.parts[1]) or 1.0) * _magnitude_digits(part.parts[0])
+    elif part.kind in ("factorial", "binomial"):
+      digits += MAX_FACTORIAL_DIGITS
+    elif part.kind == "number":
+      digits += len(str(part.value.numerator)) + len(str(part.value.denominator))
+  return int(min(digits, 4 * MAX_POWER_DIGITS))
 
 
 def _walk(node: Node) -> list[Node]:
