@@ -92,7 +92,7 @@ def _conflicts(prints: duplicates.Fingerprints, done: Sequence[Shard], begins: n
 def _differ(answer: str, other: str) -> bool:
   """Returns true if two gold answers differ in value.
 
-  Answers that only Math-Verify could tell apart count as equal, because they agree in double precision.
+  Answers that only many digits could tell apart count as equal, because they agree in double precision.
   """
   return screen_stated(other, answer)[0] == 0 and screen_stated(answer, other)[0] == 0
 

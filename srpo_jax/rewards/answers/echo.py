@@ -14,7 +14,7 @@ from srpo_jax.rewards.answers.form import Form
 from srpo_jax.rewards.answers.latex import FUNCTIONS, names
 from srpo_jax.rewards.answers.read import read_gold, read_value
 from srpo_jax.rewards.answers.sample import agree
-from srpo_jax.rewards.answers.value import Equation, Inequality, Quantity, Value, parts
+from srpo_jax.rewards.answers.value import Chain, Equation, Inequality, Quantity, Value, parts
 
 MAX_QUESTION = 8192  # characters of a question that are searched
 MAX_EXPRESSIONS = 128
@@ -23,7 +23,7 @@ MAX_GOLD = 2048  # characters
 
 _FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}(?![A-Za-z])|(?<![A-Za-z0-9)}\]])(?:a|A|I)(?= )")
-_STOP = re.compile(r"[?!;:\"“”]|[.,](?=\s|$)|(?<=\s)[.,]")
+_STOP = re.compile(r"[?;:\"“”]|[.,](?=\s|$)|(?<=\s)[.,]")
 _RELATION = re.compile(r"\\(?:leq?|geq?|neq?|equiv|approx|qquad|quad|text\s*\{[^{}]*\})|[=<>,;]")
 _KEPT = FUNCTIONS | names("sqrt pi")
 _TOO_SHORT = re.compile(r"\s*[A-Za-z]?\s*")
@@ -40,12 +40,29 @@ def form_asked(question: str | None, gold: str) -> Form:
   if question is None or not question.strip():
     return Form.STRICT
   value = read_gold(gold, MAX_GOLD)
-  known = list(parts(value))
+  known = list(_targets(value))
   for expression in expressions(question[:MAX_QUESTION]):
     for stated in parts(read_value(expression, MAX_LENGTH)):
       if any(_same(one, stated) for one in known):
         return Form.ECHO
   return Form.FREE
+
+
+def _targets(value: Value) -> Iterator[Value]:
+  """Yields what a question must hold to be an echo: the value itself, or a part of it with variables."""
+  match value:
+    case Quantity() | Inequality():
+      yield value
+    case Equation():
+      yield value
+      if value.single:
+        yield from _targets(value.right)
+    case Chain():
+      for member in value.members:
+        yield from _targets(member)
+    case _:
+      found = (part for part in parts(value) if isinstance(part, Quantity | Equation | Inequality))
+      yield from (part for part in found if not isinstance(part, Quantity) or symbols(part.expression.tree))
 
 
 def expressions(question: str) -> Iterator[str]:
@@ -87,4 +104,4 @@ def _same(gold: Value, stated: Value) -> bool:
 
 
 def _equal(gold: Node, stated: Node) -> bool:
-  return symbols(gold) == symbols(stated) and (gold == stated or agree(gold, stated))
+  return symbols(gold) <= symbols(stated) and (gold == stated or agree(gold, stated))

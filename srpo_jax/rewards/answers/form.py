@@ -4,7 +4,7 @@ Which rule applies depends on the question (`echo.py`):
 
   STRICT  There is no question. An answer may use only the operations that its gold answer uses, and only as often.
   ECHO    An expression of the question equals the gold answer, as in "Factor x^2-1". As STRICT, and the answer must be
-          a product if the gold answer is one, and solved if the gold answer is.
+          a product exactly if the gold answer is one, and solved exactly if the gold answer is.
   FREE    The question holds no such expression. An answer with variables may have any form. A number must still be
           worked out, but `1.2\times10^5` is a number.
 """
@@ -32,8 +32,8 @@ def form_flaw(answer: Expression, gold: Expression, form: Form) -> str | None:
     operation = unevaluated(answer, gold, brackets=True)
   if operation:
     return operation
-  if form is Form.ECHO and _is_product(gold.tree) and not _is_product(answer.tree):
-    return "not a product"
+  if form is Form.ECHO and _is_product(gold.tree) != _is_product(answer.tree):
+    return "not a product" if _is_product(gold.tree) else "a product"
   return None
 
 

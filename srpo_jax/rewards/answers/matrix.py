@@ -153,6 +153,10 @@ def _product(scalar: Expression, entry: Expression) -> Expression:
   known, stated = scalar.literal, entry.literal
   if known is not None and stated is not None:
     return _literal(known * stated)
+  if known == 0 or stated == 0:
+    return _literal(Fraction(0))
+  if known == 1 or stated == 1:
+    return entry if known == 1 else scalar
   return Expression(Node("mul", (scalar.tree, entry.tree)), scalar.operations + entry.operations)
 
 

@@ -35,4 +35,4 @@ def _agree(gold: Node, answer: Node, digits: int) -> bool:
 def _precision(digits: int) -> Precision:
   numbers = Precise(digits)
   tolerance, tiny = numbers.ten_to(_GUARD - digits), numbers.ten_to(2 * _GUARD - digits)
-  return Precision(Precise(digits, real=True), numbers, tolerance, tiny)
+  return Precision(Precise(digits, real=True), numbers, tolerance, tolerance, tiny)

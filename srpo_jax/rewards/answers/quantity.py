@@ -112,6 +112,8 @@ def _unit_start(found: list[Token]) -> int:
     elif token.text not in _JOINS and not (token.text in ("2", "3") and _is_power(found, start - 1)):
       break
     start -= 1
+  if 0 < end < len(found) and found[end - 1].text in ("\\triangle", "\\angle"):
+    return len(found)  # corners, no unit
   if end == len(found) or (end < len(found) and not _closed(found[end:])):
     return len(found)
   return end

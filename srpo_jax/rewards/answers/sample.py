@@ -40,21 +40,23 @@ class Precision:
   Attributes:
     real: arithmetic in which even roots and logarithms of negative numbers have no value.
     complex: arithmetic in which they have one.
-    tolerance: the largest relative difference of equal values.
+    tolerance: the largest relative difference of equal numbers.
+    loose: the largest relative difference of equal values of expressions with variables, where terms may cancel.
     tiny: the largest size of a value that may be zero.
   """
 
   real: Doubles
   complex: Doubles
   tolerance: Any
+  loose: Any
   tiny: Any
 
-  def close(self, known: Any, stated: Any) -> bool:
+  def close(self, known: Any, stated: Any, tolerance: Any) -> bool:
     scale = max(abs(known), abs(stated))
-    return bool(abs(known - stated) <= self.tolerance * scale or scale <= self.tiny)
+    return bool(abs(known - stated) <= tolerance * scale or scale <= self.tiny)
 
 
-DOUBLE_PRECISION = Precision(REAL_DOUBLES, DOUBLES, 1e-9, 0.0)
+DOUBLE_PRECISION = Precision(REAL_DOUBLES, DOUBLES, 1e-9, 1e-4, 0.0)
 
 
 def agree(gold: Node, answer: Node, precision: Precision = DOUBLE_PRECISION) -> bool:
@@ -72,7 +74,7 @@ def agree(gold: Node, answer: Node, precision: Precision = DOUBLE_PRECISION) -> 
       continue
     if _is_real(known) and _is_real(stated):
       compared += 1
-      if not precision.close(known, stated):
+      if not precision.close(known, stated, precision.loose):
         return False
     elif _is_real(known) != _is_real(stated) and (place < _POSITIVE or signs_matter):
       return False
@@ -81,11 +83,12 @@ def agree(gold: Node, answer: Node, precision: Precision = DOUBLE_PRECISION) -> 
 
 def _agree_as_complex(gold: Node, answer: Node, sampled: list[dict[str, Fraction]], precision: Precision) -> bool:
   """Returns True if two trees agree at every point where their values are not too large to compare."""
+  tolerance = precision.loose if sampled[0] else precision.tolerance
   for point in sampled:
     known, stated = _value(gold, point, precision.complex), _value(answer, point, precision.complex)
     if known is _OVERFLOW or stated is _OVERFLOW:
       continue
-    if known is _UNDEFINED or stated is _UNDEFINED or not precision.close(known, stated):
+    if known is _UNDEFINED or stated is _UNDEFINED or not precision.close(known, stated, tolerance):
       return False
   return True
 

@@ -22,6 +22,7 @@ _FUNCTION = re.compile(r"\\operatorname\s*\{\s*(sin|cos|tan|cot|sec|csc|ln|log|l
 _EXTREMUM = re.compile(
   r"(?:\b(?:local|absolute|relative|global)\s+)?\\?\b(max|min)(?:imum|ima)?\b[.\s~$]*(?:(?:at|:)[\s$~]*(?:x\s*=)?|(?=\())"
 )
+_EXTREMUM_TEXT = re.compile(r"\\text\s*\{\s*((?:local\s+)?(?:max|min)(?:imum|ima)?\.?(?:\s+at)?)\s*\}")
 _LABEL = re.compile(r"\b(domain|range|tip|length|center|vertex|focus|amplitude|period|slope)\s*:", re.IGNORECASE)
 _FOR_ALL = re.compile(
   r"[,\s]*\$?\s*\b(?:for|where)\s+(?:all|any|every|some|each)?\s*(?:integers?|real numbers?|natural numbers?|reals)\s*"
@@ -52,6 +53,7 @@ def unwrapped(text: str) -> str:
 def _statements(text: str) -> str:
   """Rewrites statements in words as equations and lists: `min at x=1`, `domain: [0,1]`, one equation a line."""
   text = _SOLUTION.sub("", _FOR_ALL.sub("", text)).strip()
+  text = _EXTREMUM_TEXT.sub(r"\1 ", text)
   text = _EXTREMUM.sub(r" \\text{\1} = ", text)
   text = _LABEL.sub(lambda label: rf" \text{{{label[1].lower()}}} = ", text)
   text = _LINES.sub("$, $", text)
