@@ -90,6 +90,11 @@ class DataConfig:
     at_least=0,
   )
   max_unsolved: float = field(1.0, "Largest share of unsolved rows among the kept ones.", at_least=0)
+  unread_golds: str = field(
+    "drop",
+    "What to do with train rows whose gold answer is not read as a value. Evaluation keeps them unless it is refuse.",
+    choices=("drop", "keep", "refuse"),
+  )
 
   def check(self, config: "Config", where: str) -> None:
     if not self.train:

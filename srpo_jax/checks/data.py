@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from srpo_jax.checks.finding import FAIL, PASS, WARN, Finding
 from srpo_jax.data.decontamination import GRAM, EvalItem, Index, Leak
-from srpo_jax.data.prompt_set import PromptSet
+from srpo_jax.data.prompt_set import PromptSet, unread_summary
 from srpo_jax.types import Problem
 
 BATCH = 1024
@@ -24,6 +24,9 @@ def check_rows(set_: PromptSet, rows: int) -> list[Finding]:
     found = f"{set_.name}: {domains}; {len(set_.refused)} of {rows} refused, as row {index}: {reason}"
     todo = "python -m srpo_jax.score --explain gives reasons for code; raise data.max_prompt_tokens for long prompts"
     findings = [Finding(level, check, found, todo if level == WARN else "")]
+  if set_.unread:
+    todo = "correct these answers, or see config.data.unread_golds"
+    findings.append(Finding(WARN, "gold answers", f"{set_.name}: {unread_summary(set_.unread, rows)}", todo))
   return findings
 
 

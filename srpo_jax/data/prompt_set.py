@@ -18,10 +18,12 @@ from srpo_jax.data.dataset import column
 from srpo_jax.data.encoded import Prompt
 from srpo_jax.data.sources import own_fields
 from srpo_jax.rewards.code import runnable
+from srpo_jax.rewards.math import unread
 from srpo_jax.types import Problem
 from srpo_jax.utils.errors import InputError
 
 BATCH = 1024  # rows in memory at once
+SHOWN = 3  # unread gold answers that a message names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +40,7 @@ class PromptSet(Mapping[str, Prompt]):
 
   Attributes:
     refused: record index -> reason why the row is not used.
+    unread: record index -> reason why the gold answer of a math row is not read as a value. Kept rows are here too.
     domains: domain -> ids of its prompts.
     record: id -> record index.
     longest: number of tokens of the longest prompt.
@@ -55,6 +58,7 @@ class PromptSet(Mapping[str, Prompt]):
     check: Callable[[Problem], None],
     packages: Sequence[str] = (),
     selection: Selection | None = None,
+    unread_golds: str = "keep",
   ):
     """Reads and checks every row.
 
@@ -66,13 +70,16 @@ class PromptSet(Mapping[str, Prompt]):
       check: raises an InputError for a problem that the rewards cannot judge.
       packages: packages that programs may import besides the standard library.
       selection: choice of rows by difficulty; None uses all rows.
+      unread_golds: what to do with math rows whose gold answer is not read as a value: drop, keep or refuse.
 
     Raises:
-      InputError: a domain without an instruction or a judge, an unusable gold answer, or no usable row.
+      InputError: a domain without an instruction or a judge, an unusable gold answer, no usable row, or an unread gold
+        answer under "refuse".
     """
     self.name = name
     self._problems, self._render = problems, render
     self.refused: dict[int, str] = {}
+    self.unread: dict[int, str] = {}
     self.record: dict[str, int] = {}
     self.domains: dict[str, list[str]] = {}
     self.longest = self.largest_id = 0
@@ -88,6 +95,11 @@ class PromptSet(Mapping[str, Prompt]):
           self.refused[index] = f"its tests cannot be used: {unusable[problem.id]}"
           continue
         check(problem)
+        if problem.domain == "math" and (why := unread(problem.answer or "")):
+          self.unread[index] = f"gold answer {problem.answer!r:.60}: {why}"
+          if unread_golds == "drop":
+            self.refused[index] = self.unread[index]
+            continue
         prompt = render(problem)
         if len(prompt.tokens) > max_tokens:
           n = len(prompt.tokens)
@@ -95,6 +107,7 @@ class PromptSet(Mapping[str, Prompt]):
           continue
         self._add(index, prompt, digests)
     self.digests = {domain: digest.hexdigest() for domain, digest in digests.items()}
+    self._report_unread(unread_golds)
     self._report()
 
   def _select(self, selection: Selection) -> np.ndarray:
@@ -125,6 +138,16 @@ class PromptSet(Mapping[str, Prompt]):
       raise InputError(about)
     logging.warning("%s", about)
 
+  def _report_unread(self, unread_golds: str) -> None:
+    """Logs how many gold answers are not read, with the first few. Raises InputError under "refuse"."""
+    if not self.unread:
+      return
+    done = {"drop": "these rows are dropped", "keep": "such rows are judged by spelling", "refuse": "refused"}
+    about = f"{self.name}: {unread_summary(self.unread, len(self._problems))}; {done[unread_golds]}"
+    if unread_golds == "refuse":
+      raise InputError(f"{about}, expected answers that are values, or config.data.unread_golds=drop or keep")
+    logging.warning("%s", about)
+
   def __getitem__(self, id_: str) -> Prompt:
     return self._render(self._problems[self.record[id_]])
 
@@ -133,6 +156,12 @@ class PromptSet(Mapping[str, Prompt]):
 
   def __len__(self) -> int:
     return len(self.record)
+
+
+def unread_summary(unread: Mapping[int, str], rows: int) -> str:
+  """Returns the number of unread gold answers among `rows`, and the first few of them with their reasons."""
+  first = "; ".join(f"row {index}: {why}" for index, why in sorted(unread.items())[:SHOWN])
+  return f"{len(unread)} of {rows} gold answers are not read as values, as {first}"
 
 
 class PromptSets(Mapping[str, Prompt]):

@@ -21,21 +21,26 @@ def figures(table: pa.Table, samples: int) -> Figures:
     samples: number of samples of each problem.
 
   Returns:
-    Counts: n (problems), samples (of each), unjudged (responses).
-    Estimates: pass@1, pass@2, pass@4, ..., for mathematics also majority@1, ..., then format_rate, truncated_frac,
+    Counts: n (problems), n_judged (problems all of whose responses were judged), samples (of each), unjudged
+    (responses).
+    Estimates: pass@1_judged (pass@1 over the judged problems), pass@1, pass@2, pass@4, ..., for mathematics also
+    majority@1, ..., then format_rate, truncated_frac,
     language_mix_frac and length_mean (tokens). Each is {value, low, high}: the mean over problems and its 95 %
     interval. A response that was not judged counts as not correct.
     `by`: a mapping from level to n and the same estimates, without those for k above 1. It is empty unless the set has
     several difficulties or domains.
   """
   levels = _levels(table, samples)
+  judged = np.array(pc.is_valid(table["correct"]).to_pylist(), bool).reshape(-1, samples).all(axis=1)
   columns = _per_problem(table, samples)
   few = {name: v for name, v in columns.items() if "@" not in name or name.endswith("@1")}
   by = {level: levels == level for level in sorted(set(levels), key=difficulty_rank)}
   return {
     "n": len(levels),
+    "n_judged": int(judged.sum()),
     "samples": samples,
     "unjudged": table["correct"].null_count,
+    **({"pass@1_judged": _estimated({"pass@1": columns["pass@1"][judged]})["pass@1"]} if judged.any() else {}),
     **_estimated(columns),
     "by": {
       level: {"n": int(chosen.sum())} | _estimated({name: v[chosen] for name, v in few.items()})
@@ -92,10 +97,13 @@ def markdown(about: Mapping[str, Any], sets: Mapping[str, Figures]) -> str:
   lines = ["# Evaluation", "", *(f"- {name}: {value}" for name, value in about.items()), ""]
   rows = [
     [name, f["n"], *(_share(f.get(figure)) for figure in ("pass@1", "format_rate", "truncated_frac")),
-     _tokens(f["length_mean"]), f["unjudged"]]
+     _tokens(f["length_mean"]), f["unjudged"], f["n_judged"], _share(f.get("pass@1_judged"))]
     for name, f in sets.items()
   ]  # fmt: skip
-  lines += _table(["set", "problems", "pass@1", "format", "truncated", "tokens", "not judged"], rows)
+  lines += _table(
+    ["set", "problems", "pass@1", "format", "truncated", "tokens", "not judged", "judged problems", "pass@1 of them"],
+    rows,
+  )
   for name, f in sets.items():
     size = f"{_counted(f['n'], 'problem')}{_origin(f)}, {_counted(f['samples'], 'sample')} each"
     lines += [f"## {name}", "", f"{size}{_left_out(f)}.", ""]

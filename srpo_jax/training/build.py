@@ -202,8 +202,10 @@ def build_prompt_set(
 ) -> PromptSet:
   """Returns the prompts of the usable problems.
 
-  Raises the errors of `PromptSet`, and InputError if a prompt asks for another form than the validator wants.
+  Without a selection, that is outside of training, rows with an unread gold answer are kept unless the config refuses
+  them. Raises the errors of `PromptSet`, and InputError if a prompt asks for another form than the validator wants.
   """
+  unread_golds = config.data.unread_golds
 
   def check(problem: Problem) -> None:
     scorer.check(ScoreRequest(problem.id, "", "", True, problem.domain, problem.answer, problem.tests, problem))
@@ -216,6 +218,7 @@ def build_prompt_set(
     check=check,
     packages=names(config.sandbox.packages),
     selection=selection,
+    unread_golds="keep" if selection is None and unread_golds == "drop" else unread_golds,
   )
   check_form(config.prompt, renderer.template, config.reward.validator, prompts.domains)
   return prompts

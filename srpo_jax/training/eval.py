@@ -34,6 +34,7 @@ def evaluate(
   if keep is not None:
     keep(sampled)
   likeliest = sampler.collect(params, prompts, samples=1, temperature=0.0, **ask)[0] if greedy else []
+  judged = [group for group in sampled if all(verdict.correct is not None for verdict in group.verdicts)]
   levels = sorted({p.problem.difficulty or p.problem.domain for p in prompts})
   return {
     "step": step,
@@ -41,6 +42,8 @@ def evaluate(
     "n": len(prompts),
     "samples": samples,
     "pass@1": _accuracy(sampled),
+    "n_judged": len(judged),
+    "pass@1_judged": _accuracy(judged),
     "greedy": _accuracy(likeliest),
     "format_rate": _format_rate(sampled),
     "greedy_format_rate": _format_rate(likeliest),
