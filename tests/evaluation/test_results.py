@@ -31,9 +31,10 @@ def values(found):
 
 def test_every_figure():
   found = figures(table("abc"), 2)
-  assert (found["n"], found["samples"], found["unjudged"]) == (3, 2, 1)
+  assert (found["n"], found["n_judged"], found["samples"], found["unjudged"]) == (3, 2, 2, 1)
   assert values(found) == pytest.approx(
     {
+      "pass@1_judged": (1 + 0.5) / 2,  # c has a response that was not judged
       "pass@1": (1 + 0.5 + 0) / 3,  # a response that was not judged is not correct
       "pass@2": (1 + 1 + 0) / 3,
       "majority@1": (1 + 0.5 + 0) / 3,

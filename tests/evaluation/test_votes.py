@@ -41,7 +41,7 @@ def test_equal_answers_vote_together(scorer):
   assert numbers == [0, 1, 2, 0, 1, 2, 3, 3, 4]
 
 
-def test_equality_that_only_math_verify_can_prove(scorer):
+def test_equality_that_only_many_digits_can_prove(scorer):
   texts = [r"\sqrt{12}", r"2\sqrt{3}", r"\frac{6}{\sqrt{3}}", "3"]
   numbers = cast(scorer, "5", texts)[1]
   assert numbers == [1, 1, 1, 2]

@@ -9,9 +9,9 @@ from pathlib import Path
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.types import ScoreRequest
 
-# These are equal and within every bound of the guard, but sympy needs many seconds to expand their difference.
-SLOW_GOLD = r"(x-1)^{60}(x+1)^{60}(a+b+c+d+f)^{60}"
-SLOW_ANSWER = r"(x^2-1)^{60}(a+b+c+d+f)^{60}"
+# These are equal and within every bound of the guard, but the logarithms need many thousands of digits.
+SLOW_GOLD = "+".join(rf"\ln(2^{{5900}}+{n})" for n in range(1, 13))
+SLOW_ANSWER = "+".join(rf"\ln(2^{{5900}}+{n})" for n in range(12, 0, -1))
 
 
 def request(id: str, stated: str = r"\sqrt{3}+2", gold: str = r"2+\sqrt{3}", **fields: object) -> ScoreRequest:

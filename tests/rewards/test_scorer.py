@@ -65,6 +65,24 @@ def test_verdicts_in_full() -> None:
   assert verdicts["right"].time_s > 0
 
 
+def test_an_echo_of_the_question_does_not_score() -> None:
+  asked = {"echo": "Factor $x^2-1$.", "other": "Integrate $2x$ from 1 to $x$.", "prompt": None}
+  with Scorer(workers=1) as scorer:
+    for id, question in asked.items():
+      scorer.submit(request(id, "x^2-1", "(x-1)(x+1)", asked=question, prompt="Factor x^2-1."))
+    found = {id: verdict.correct for id, verdict in scorer.collect().items()}
+  assert found == {"echo": 0, "other": 1, "prompt": 0}
+
+
+def test_an_answer_to_an_unread_gold_is_not_judged_unless_it_is_spelled_alike() -> None:
+  with Scorer(workers=1) as scorer:
+    scorer.submit(request("alike", r"\oint f dx", r"\oint f\,dx"))
+    scorer.submit(request("other", "5", r"\oint f\,dx"))
+    verdicts = scorer.collect()
+  assert [verdict.correct for verdict in verdicts.values()] == [1, None]
+  assert verdicts["other"].reason == r"the gold answer is not read: \oint is not read"
+
+
 def test_json_validator() -> None:
   with Scorer(validator="json", workers=1) as scorer:
     scorer.submit(request("json", response='I add.</think><answer>{"answer": "2+\\\\sqrt{3}"}</answer>'))
@@ -349,7 +367,7 @@ def test_a_users_reward_that_fails_is_named(function, message: str) -> None:
 
 
 def test_an_error_of_the_checker_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-  def broken(stated: str, gold: str) -> None:
+  def broken(stated: str, gold: str, form: object) -> None:
     raise RecursionError
 
   with Scorer(workers=1) as scorer:
