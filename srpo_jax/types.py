@@ -53,7 +53,8 @@ class ScoreRequest:
   answer: str | None = None
   tests: Mapping[str, Any] | None = None
   problem: Problem | None = None  # row that the response answers, needed by a user's judge
-  asked: str | None = None  # question and instruction, whose scripts a response may use. None: the prompt
+  # Question and instruction, whose scripts a response may use and whose copy is no answer. None: the prompt.
+  asked: str | None = None
   think_opened: bool = True  # True if the prompt ends in `<think>`, False if the response must begin with it
   well_ended: bool = True  # False if a stop token other than `prompt.eos` ended the response
 

@@ -4,6 +4,7 @@ import dataclasses
 import decimal
 import json
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -13,6 +14,7 @@ from tqdm import tqdm
 from srpo_jax.data.sources import ADAPTERS, detect_format, from_native
 from srpo_jax.rewards.cases import turn
 from srpo_jax.rewards.format import OPENERS, THINK
+from srpo_jax.rewards.judges import asked_question
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.types import BUILT_IN_DOMAINS, Problem, ScoreRequest, Verdict
 from srpo_jax.utils.errors import InputError
@@ -103,7 +105,7 @@ def _objects(source: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _score(source: Path, scorer: Scorer, verdicts: IO[str], rejects: IO[str], *, strict: bool) -> tuple[int, int]:
   """Scores every row of `source`. Returns the number of scored rows and the number of rejected rows."""
-  scored = refused = 0
+  scored = refused = unasked = 0
   waiting: list[Row] = []
   bar = late_bar("judging", None)
   for number, row in read_rows(source):
@@ -113,6 +115,7 @@ def _score(source: Path, scorer: Scorer, verdicts: IO[str], rejects: IO[str], *,
       if row.request.domain == "code":
         _start_sandbox(scorer)
       scorer.submit(row.request)
+      unasked += row.request.domain == "math" and asked_question(row.request) is None
       waiting.append(row)
       bar.update(scored + scorer.judged - bar.n)
     except SandboxError as error:
@@ -126,7 +129,11 @@ def _score(source: Path, scorer: Scorer, verdicts: IO[str], rejects: IO[str], *,
     if len(waiting) == BATCH:
       scored = _write(waiting, scored, scorer, verdicts, bar)
   with bar:
-    return _write(waiting, scored, scorer, verdicts, bar), refused
+    scored = _write(waiting, scored, scorer, verdicts, bar)
+  if unasked:
+    about = f"{unasked} math rows have no question, so the strictest rule about the form of an answer was applied"
+    print(f"{source}: {about}: give the field question", file=sys.stderr)
+  return scored, refused
 
 
 class SandboxError(Exception):

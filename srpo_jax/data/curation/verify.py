@@ -234,7 +234,7 @@ def _is_repeatable(reply: Reply) -> bool:
 
 
 def _versions() -> list[str]:
-  return [importlib.metadata.version(name) for name in ("math-verify", "sympy")]
+  return [importlib.metadata.version(name) for name in ("mpmath",)]
 
 
 def _take(candidates: Iterator[Candidate], count: int) -> Iterator[Candidate]:

@@ -9,7 +9,8 @@ from typing import Any
 from srpo_jax.rewards.answers.expression import Node
 
 ENDLESS = 10  # terms of a series without an end that are compared
-MAX_SERIES = 100  # terms of a finite series
+MAX_GAMMA = 10**6  # argument of a factorial
+MAX_SERIES = 40  # terms of a finite series
 
 
 class Doubles:
@@ -60,6 +61,8 @@ class Precise(Doubles):
     return self._mp.mpc(self._mp.mpf(value.numerator) / value.denominator)
 
   def factorial(self, value: Any) -> Any:
+    if abs(value) > MAX_GAMMA:
+      raise OverflowError("a factorial too large to compute")
     return self._mp.factorial(value)
 
   def floor(self, value: Any) -> Any:

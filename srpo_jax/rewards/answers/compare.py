@@ -58,10 +58,11 @@ def compare(gold: Value, answer: Value, rules: Rules) -> Outcome:
 
 
 def _scalar(value: Value) -> Quantity | None:
-  """Returns the number that a value is, or that the value names, or None."""
+  """Returns the number without a unit that a value is, or that the value names, or None."""
   if isinstance(value, Equation) and value.single:
     value = value.right
-  return value if isinstance(value, Quantity) and not symbols(value.expression.tree) else None
+  plain = isinstance(value, Quantity) and not value.unit and not symbols(value.expression.tree)
+  return value if plain and isinstance(value, Quantity) else None
 
 
 def _compare(gold: Value, answer: Value, rules: Rules) -> Outcome:
@@ -215,7 +216,8 @@ def _is_named(answer: Value, gold: Equation) -> bool:
 def _last_of(chain: Chain, gold: Value, rules: Rules) -> Outcome:
   """Compares the last member of an answer's chain, if all members are equal."""
   repeated = any(one == other for one, other in zip(chain.members, chain.members[1:], strict=False))
-  if not chain.exact or repeated or not isinstance(gold, Quantity):
+  units = {member.unit for member in chain.members if isinstance(member, Quantity) and member.unit}
+  if not chain.exact or repeated or len(units) > 1 or not isinstance(gold, Quantity):
     return 0, "not read as a value: a chain of equalities"
   outcomes = [_compare(gold, chain.members[-1], rules)]
   for member in chain.members[:-1]:

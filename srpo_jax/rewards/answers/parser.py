@@ -21,6 +21,7 @@ from srpo_jax.rewards.answers.mixed import mixed_fraction
 from srpo_jax.rewards.answers.powers import check_power
 
 MAX_DEPTH = 24  # levels of nesting
+MAX_SERIES_DEPTH = 2  # levels of nested sums and products
 MAX_FACTORIAL = 500  # the largest argument of a factorial or a binomial
 _GREEK = names(
   r"\alpha \beta \gamma \delta \epsilon \varepsilon \zeta \eta \theta \kappa \lambda \mu \nu \xi \rho \sigma \tau \phi"
@@ -54,6 +55,7 @@ class _Parser:
     self._tokens = list(found)  # `_argument` splits numbers in place
     self._position = 0
     self._depth = 0
+    self._series_depth = 0
     self._in_absolute = False  # True between bars, where the next bar closes
     self.operations: Counter[str] = Counter()
 
@@ -339,6 +341,9 @@ class _Parser:
   def _series(self, kind: str) -> Node:
     r"""Reads the bounds and the terms of `\sum_{k=1}^{n}` or `\prod_{k=1}^{n}`. The terms end at the next sign."""
     self.operations[kind] += 1
+    self._series_depth += 1
+    if self._series_depth > MAX_SERIES_DEPTH:
+      raise Unreadable("series nested too deep")
     self._expect("_")
     self._expect("{")
     variable = self._next()
@@ -349,7 +354,9 @@ class _Parser:
     self._expect("}")
     self._expect("^")
     upper = self._upper()
-    return Node(kind, (self._term(), lower, upper), name=variable.text)
+    body = self._term()
+    self._series_depth -= 1
+    return Node(kind, (body, lower, upper), name=variable.text)
 
   def _upper(self) -> Node:
     position = self._position

@@ -122,7 +122,9 @@ def _condition(inside: list[Token]) -> list[Token] | None:
   for index, (token, depth) in enumerate(with_depth(inside)):
     if token.text in _SUCH_THAT and token.kind != "text" and not depth and index:
       named = inside[:index]
-      if name(named) or (len(named) == 3 and named[1].text == "\\in" and named[2].text == "\\reals"):
+      if _is_variable(named) or (
+        len(named) == 3 and _is_variable(named[:1]) and named[1].text == "\\in" and named[2].text == "\\reals"
+      ):
         return inside[index + 1 :]
   return None
 

@@ -10,10 +10,10 @@ _CLOCK = re.compile(r"([0-9]{1,2}) ?: ?([0-9]{2}) ?([ap]) ?\.? ?m\.?", re.IGNORE
 _DATE = re.compile(r"([a-z]+)\.? ?([0-9]{1,2}) ?(?:st|nd|rd|th)?", re.IGNORECASE)
 _DAY_FIRST = re.compile(r"([0-9]{1,2}) ?(?:st|nd|rd|th)? ?(?:of )?([a-z]+)", re.IGNORECASE)
 _LISTED = re.compile(r"[A-Za-z][A-Za-z '\-]*(?:,(?: ?and)? ?[A-Za-z][A-Za-z '\-]*)+")
-_CHOICE = re.compile(r"\(?\s*([A-Z])\s*(?:\)\s*[.:,]?|[.:](?![0-9]))(.*)", re.DOTALL)
+_CHOICE = re.compile(r"\(?\s*([A-Z])\s*(?:\)\s*[.:,]?|[.:](?![0-9A-Za-z]))(.*)", re.DOTALL)
 _ANOTHER_CHOICE = re.compile(
   r"\(\s*[A-Z]\s*\)|(?<![A-Za-z0-9])[A-Z]\s*[):]|(?<![A-Za-z0-9])[A-Z]\.(?:\s|$)|^\s*(?:[-+*^=,;&/!]|\\?%|and\b|or\b)"
-  r"|\b(?:and|or)\s+[A-Z]\b|(?i:\b(?:not|wrong|incorrect|false|neither|except)\b)"
+  r"|^\s*[A-Z]\s*(?:$|[,;])|\b(?:and|or)\s+[A-Z]\b|(?i:\b(?:not|wrong|incorrect|false|neither|except)\b)"
 )
 _LOOKS = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:bf|rm|it|sf)|boldsymbol|bm|mbox|underline)\s*(?=\{)")
 _BLANKS = re.compile(r"\\(?:qquad|quad|left|right|displaystyle|[ ,;:!()])|[~${}\s]+")
