@@ -3,9 +3,10 @@ r"""Compares math verdicts with answers whose truth is known, beside the verdict
     python benchmarks/verdicts.py --input ../shared/data/math_verdicts.jsonl
 
 Each row of the input has `gold`, `answer`, `right` (1 or 0), and optionally `n` (how often the pair occurred, default
-1), `source` and `math_verify` (its verdict, 1 or 0). The counts are weighted by `n`. Rows that disagree, ours or
-Math-Verify's against `right`, go to the side file with the reasons. Pairs in the list of doubtful labels
-(`verdicts_left_out.jsonl`) count nowhere. Suites are tests of other projects, whose labels may assert a convention.
+1), `source` and `math_verify` (its verdict, 1 or 0). The counts are weighted by `n`. A row whose gold answer is not
+read as a value is not judged. Rows that disagree, ours or Math-Verify's against `right`, go to the side file with the
+reasons. Pairs in the list of doubtful labels (`verdicts_left_out.jsonl`) count nowhere. Suites are tests of other
+projects, whose labels may assert a convention.
 
 There is no question, so every answer is judged under the strict rule about its form (`docs/rewards.md`).
 """
@@ -103,11 +104,11 @@ def table(pairs: Iterable[Pair], replies: Iterable[Reply]) -> list[str]:
       truth = "right" if pair.right else "wrong"
       count[truth] += pair.n
       count["unjudged"] += pair.n * (reply.correct is None)
-      count[f"ours {truth}"] += pair.n * (reply.correct != pair.right)
+      count[f"ours {truth}"] += pair.n * ((reply.correct == 1) != pair.right)
       count["theirs"] += pair.n * (pair.math_verify is not None)
       count[f"theirs {truth}"] += pair.n * (pair.math_verify not in (None, pair.right))
   lines = [
-    "| source | right | refused | Math-Verify | wrong | accepted | Math-Verify | unjudged |",
+    "| source | right | refused | Math-Verify | wrong | accepted | Math-Verify | not judged |",
     "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
   ]
   for name in sorted(counts, key=lambda name: (name.strip("*").startswith(("suite", "all suites")), "*" in name, name)):
@@ -136,7 +137,7 @@ def write_disagreements(file: Path, pairs: Sequence[Pair], replies: Sequence[Rep
   written = 0
   with replaced(file) as lines:
     for pair, reply in zip(pairs, replies, strict=True):
-      if reply.correct == pair.right and pair.math_verify in (None, pair.right):
+      if (reply.correct == 1) == pair.right and reply.correct is not None and pair.math_verify in (None, pair.right):
         continue
       row = dataclasses.asdict(pair) | {"ours": reply.correct, "reason": reply.reason}
       if pair.digest in skipped:

@@ -22,7 +22,7 @@ from srpo_jax.rewards.answers.powers import check_power
 
 MAX_DEPTH = 24  # levels of nesting
 MAX_SERIES_DEPTH = 2  # levels of nested sums and products
-MAX_FACTORIAL = 500  # the largest argument of a factorial or a binomial
+MAX_FACTORIAL = 2500  # the largest argument of a factorial or a binomial
 _GREEK = names(
   r"\alpha \beta \gamma \delta \epsilon \varepsilon \zeta \eta \theta \kappa \lambda \mu \nu \xi \rho \sigma \tau \phi"
   r" \varphi \chi \psi \omega \Omega \ell \Gamma \Delta \Theta \Lambda \Xi \Sigma \Phi \Psi \upsilon"

@@ -8,7 +8,7 @@ from srpo_jax.rewards.answers.latex import Unreadable
 
 MAX_POWER_DIGITS = 6000.0  # decimal digits of a power of numbers
 MAX_SYMBOLIC_EXPONENT = 1024.0  # exponent of a base that holds a variable
-MAX_FACTORIAL_DIGITS = 1200  # decimal digits of 500!
+MAX_FACTORIAL_DIGITS = 7500  # decimal digits of 2500!
 
 
 def check_power(base: Node, exponent: Node) -> None:

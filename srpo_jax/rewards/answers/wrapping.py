@@ -40,6 +40,7 @@ def unwrapped(text: str) -> str:
   quoted = _QUOTED.fullmatch(text)
   if quoted:
     text = quoted[1] or quoted[2] or quoted[3] or ""
+  text = text.replace("<=", r"\le ").replace(">=", r"\ge ")
   if "\\" not in text:
     return _statements(text).replace("ℝ", r"\reals ")
   if "\\\\" in text:
