@@ -193,7 +193,8 @@ def _compare_chains(gold: Value, answer: Value, rules: Rules) -> Outcome:
   each of its members. Two equations between numbers must match on both sides.
   """
   if isinstance(gold, Equation) and gold.single:
-    return _compare_chains(gold.right, answer.right if _is_named(answer, gold) else answer, rules)
+    same = isinstance(answer, Equation) and answer.name == gold.name
+    return _compare_chains(gold.right, answer.right if isinstance(answer, Equation) and same else answer, rules)
   if isinstance(answer, Equation) and answer.name:
     return _compare_chains(gold, answer.right, rules)
   if not isinstance(gold, Chain):
@@ -207,10 +208,6 @@ def _compare_chains(gold: Value, answer: Value, rules: Rules) -> Outcome:
 
 
 _LOOSE = Rules(None, Form.FREE)
-
-
-def _is_named(answer: Value, gold: Equation) -> bool:
-  return isinstance(answer, Equation) and answer.name == gold.name
 
 
 def _last_of(chain: Chain, gold: Value, rules: Rules) -> Outcome:
