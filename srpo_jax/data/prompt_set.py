@@ -95,11 +95,8 @@ class PromptSet(Mapping[str, Prompt]):
           self.refused[index] = f"its tests cannot be used: {unusable[problem.id]}"
           continue
         check(problem)
-        if problem.domain == "math" and (why := unread(problem.answer or "")):
-          self.unread[index] = f"gold answer {problem.answer!r:.60}: {why}"
-          if unread_golds == "drop":
-            self.refused[index] = self.unread[index]
-            continue
+        if self._drops(index, problem, unread_golds):
+          continue
         prompt = render(problem)
         if len(prompt.tokens) > max_tokens:
           n = len(prompt.tokens)
@@ -137,6 +134,16 @@ class PromptSet(Mapping[str, Prompt]):
     if not self.record:
       raise InputError(about)
     logging.warning("%s", about)
+
+  def _drops(self, index: int, problem: Problem, unread_golds: str) -> bool:
+    """Records a gold answer that is not read. Returns True if its row is to be dropped."""
+    why = unread(problem.answer or "") if problem.domain == "math" else None
+    if why is None:
+      return False
+    self.unread[index] = f"gold answer {problem.answer!r:.60}: {why}"
+    if unread_golds == "drop":
+      self.refused[index] = self.unread[index]
+    return unread_golds == "drop"
 
   def _report_unread(self, unread_golds: str) -> None:
     """Logs how many gold answers are not read, with the first few. Raises InputError under "refuse"."""
