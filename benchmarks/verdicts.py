@@ -1,6 +1,6 @@
 r"""Compares math verdicts with answers whose truth is known, beside the verdicts of Math-Verify.
 
-    python benchmarks/verdicts.py --input ../shared/data/math_verdicts.jsonl
+    python benchmarks/verdicts.py --input FILE
 
 Each row of the input has `gold`, `answer`, `right` (1 or 0), and optionally `n` (how often the pair occurred, default
 1), `source` and `math_verify` (its verdict, 1 or 0). The counts are weighted by `n`. A row whose gold answer is not

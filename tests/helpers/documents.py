@@ -142,6 +142,7 @@ def stand_ins() -> dict[str, list[dict]]:
     "humaneval.jsonl": completions,
     "lcb.jsonl": [dated],
     "puzzles.jsonl": puzzles,
+    "math_verdicts.jsonl": [{"gold": "5", "answer": "5.0", "right": 1, "n": 7, "source": "model", "math_verify": 1}],
     "responses.jsonl": [{"id": 1, "domain": "math", "prompt": "1 + 1?", "response": response, "answer": "2"}],
     "texts.jsonl": [{"text": "one and one"}],
   }

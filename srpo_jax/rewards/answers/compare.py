@@ -292,7 +292,7 @@ def _whole(quantity: Quantity) -> Node:
 def _decide(gold: Node, answer: Node, rules: Rules) -> Outcome:
   if gold == answer:
     return EQUAL
-  if not agree(gold, answer):
+  if agree(gold, answer) is False:
     return DIFFERENT
   if rules.proof is None:
     return UNDECIDED

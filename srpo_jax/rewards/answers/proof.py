@@ -1,6 +1,6 @@
 """Decides with many digits whether two expressions that agree in double precision are equal.
 
-This is slow for large powers, so only workers do it.
+Math-Verify decides where no value can be computed. Both may take long, so only workers do it.
 """
 
 import functools
@@ -9,6 +9,7 @@ from srpo_jax.rewards.answers.arithmetic import Precise
 from srpo_jax.rewards.answers.expression import Node, symbols
 from srpo_jax.rewards.answers.powers import power_digits
 from srpo_jax.rewards.answers.sample import Precision, agree
+from srpo_jax.rewards.answers.symbolic import same_by_math_verify
 
 _DIGITS = 60  # decimal digits of the first look, and at the points of an expression with variables
 _MANY_DIGITS = 600  # decimal digits for constants; a text of this length cannot hide a smaller difference
@@ -20,14 +21,13 @@ def prove(gold: Node, answer: Node) -> bool:
 
   Expressions with variables are compared at the points of `sample.py`.
   """
-  if not _agree(gold, answer, _DIGITS):
-    return False
-  if symbols(gold) or symbols(answer):
-    return True
-  return _agree(gold, answer, _MANY_DIGITS + power_digits(gold) + power_digits(answer))
+  equal = _agree(gold, answer, _DIGITS)
+  if equal and not symbols(gold) and not symbols(answer):
+    equal = _agree(gold, answer, _MANY_DIGITS + power_digits(gold) + power_digits(answer))
+  return same_by_math_verify(gold, answer) if equal is None else equal
 
 
-def _agree(gold: Node, answer: Node, digits: int) -> bool:
+def _agree(gold: Node, answer: Node, digits: int) -> bool | None:
   return agree(gold, answer, _precision(digits))
 
 

@@ -59,8 +59,8 @@ class Precision:
 DOUBLE_PRECISION = Precision(REAL_DOUBLES, DOUBLES, 1e-9, 1e-4, 0.0)
 
 
-def agree(gold: Node, answer: Node, precision: Precision = DOUBLE_PRECISION) -> bool:
-  """Returns True if two trees agree wherever they must."""
+def agree(gold: Node, answer: Node, precision: Precision = DOUBLE_PRECISION) -> bool | None:
+  """Returns True if two trees agree wherever they must. None: all values are too large to compare."""
   if not symbols(gold) and not symbols(answer):
     return _agree_as_complex(gold, answer, [{}], precision)
   sampled = points(Node("add", (gold, answer)))
@@ -78,19 +78,23 @@ def agree(gold: Node, answer: Node, precision: Precision = DOUBLE_PRECISION) -> 
         return False
     elif _is_real(known) != _is_real(stated) and (place < _POSITIVE or signs_matter):
       return False
-  return compared > 0 or _agree_as_complex(gold, answer, sampled, precision)
+  return True if compared else _agree_as_complex(gold, answer, sampled, precision)
 
 
-def _agree_as_complex(gold: Node, answer: Node, sampled: list[dict[str, Fraction]], precision: Precision) -> bool:
-  """Returns True if two trees agree at every point where their values are not too large to compare."""
+def _agree_as_complex(
+  gold: Node, answer: Node, sampled: list[dict[str, Fraction]], precision: Precision
+) -> bool | None:
+  """Returns True if two trees agree at every point where their values can be compared. None: there is no such point."""
   tolerance = precision.loose if sampled[0] else precision.tolerance
+  compared = None
   for point in sampled:
     known, stated = _value(gold, point, precision.complex), _value(answer, point, precision.complex)
     if known is _OVERFLOW or stated is _OVERFLOW:
       continue
     if known is _UNDEFINED or stated is _UNDEFINED or not precision.close(known, stated, tolerance):
       return False
-  return True
+    compared = True
+  return compared
 
 
 def _value(node: Node, point: dict[str, Fraction], numbers: Doubles) -> Any:
