@@ -141,7 +141,7 @@ GROUPS: list[Case] = [
 ]
 
 WORDS: list[Case] = [
-  (r"\text{4:30 p.m.}", [r"4:30 \text{ p.m.}", "4:30 pm", "4:30 PM"], ["4:30 am", "4:31 pm", "4:03 pm"]),
+  (r"\text{4:30 p.m.}", [r"4:30 \text{ p.m.}", "4:30 pm", "4:30 PM", "4:30 p.m."], ["4:30 a.m.", "4:31 pm", "4:03 pm"]),
   (r"\text{C,E}", ["C,E", "C, E", "E,C"], ["C", "C,D", "C,E,F"]),
   ("June 20", [r"\text{June 20}", "June 20th", "20 June"], ["June 21", "July 20"]),
   (r"$\min$ at $x=1$", ["x=1", "1", r"\text{min at }x=1"], ["x=-1", "2"]),

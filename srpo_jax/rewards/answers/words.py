@@ -60,8 +60,8 @@ def joined_text(found: list[Token]) -> str:
 
 
 def is_textual(found: list[Token]) -> bool:
-  """Returns True if the tokens hold words and otherwise only numbers and punctuation."""
-  words = any(token.kind in ("word", "text") for token in found)
+  """Returns True if the tokens hold words or a time of day, and otherwise only numbers and punctuation."""
+  words = any(token.kind in ("word", "text") for token in found) or bool(_CLOCK.fullmatch(joined_text(found)))
   return words and all(token.kind in ("word", "text", "number", "letter") or token.text in ":.,'-" for token in found)
 
 
