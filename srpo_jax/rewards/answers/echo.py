@@ -99,9 +99,9 @@ def _same(gold: Value, stated: Value) -> bool:
     if known is None or found is None or symbols(known.tree) != symbols(found.tree):
       return False
     factor = ratio(known.tree, found.tree)
-    return factor is not None and agree(known.tree, Node("mul", (Node("number", value=factor), found.tree)))
+    return factor is not None and _equal(known.tree, Node("mul", (Node("number", value=factor), found.tree)))
   return False
 
 
 def _equal(gold: Node, stated: Node) -> bool:
-  return symbols(gold) <= symbols(stated) and (gold == stated or agree(gold, stated))
+  return symbols(gold) <= symbols(stated) and (gold == stated or agree(gold, stated) is not False)
