@@ -9,7 +9,9 @@ examples. The 256 held-out problems share no pair of operands with the training 
 --config.train.seed=1 trains another seed.
 
 Hardware: two CPU cores, 8 GB of memory.
-Result and hours: not run yet.
+Hours: 0.25.
+Result: in the mean of seeds 0, 1 and 2, held-out pass@1 rises from 33.9 to 59.9 %, the format rate from 63.5 to 96.7 %,
+and the accuracy of well-formed responses from 48.9 to 60.9 % (docs/own-model.md).
 """
 
 from ml_collections import ConfigDict

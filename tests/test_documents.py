@@ -141,6 +141,8 @@ class Shell:
       launched = [sys.executable, "-m", "srpo_jax.launch", "--config=configs/tiny.py:staged", *SMALL]
       return ["-o", "install", f"DEMO={shlex.join(launched)}"]
     module = words[words.index("-m") + 1].rpartition(".")[2] if "-m" in words else ""
+    if any("smollm2" in word for word in words):
+      return [*SMALL, "--config.prompt.style=base"]  # the stand-in has no chat template
     if module == "curate":
       return list(SMALL_SAMPLES) if "label" in words else []
     small = {"launch": SMALL, "doctor": SMALL, "evaluate": [*SMALL_SAMPLES, "--limit=2"], "replay": ["--step=1"]}
