@@ -25,28 +25,76 @@ _DENIED = re.compile(
   r"|\b(?:do|does|did|have|has|had|need|should|would|will|could)(?:n't| not))"
   r"(?:[ \t]+(?!(?:so|but|then)\b)[\w']+){0,3}[ \t]+(?:an?[ \t]+)?$"
 )
+_MAY_BEGIN = r"(?:(?<![^\W_]\s)|(?<=(?:nd|ut|so|or|oh|no|ok|ay|ll|ly|hm|mm|et|ht|ah)\s))"  # fast, for most other places
 _BEGINS = re.compile(  # start of a line or clause, or a word of hesitation, then any marks of lists, emphasis, quotes
-  r"(?:\n|[.!?,;:…)—–\]][\"'”*_)]*\s|-\s|\b(?:and|but|so|or|oh|no|ok|okay|well|actually|hm+)\s)\s*[>#*_\"'“(\[-]*\s*$"
+  r"(?:\n|[.!?,;:…)—–\]][\"'”*_)]*\s|-\s|\s[(\[]|\b(?:and|but|so|or|oh|no|ok|okay|well|actually|hm+|yet|right"
+  r"|ah)\s)\s*[>#*_\"'“(\[-]*\s*$"
 )
 _REACH = 60  # number of characters that are searched before a phrase
 
 
-def _compile(phrases: Iterable[str]) -> re.Pattern[str]:
-  """Returns one pattern for all phrases, with a group for each place where phrases count.
+def _alternatives(group: str) -> tuple[list[str], str]:
+  """Splits "(?:a|b)rest" into its alternatives and the rest."""
+  parts, depth, start, in_set, at = [], 1, 3, False, 3
+  while depth:
+    char = group[at]
+    if char == "\\":
+      at += 1
+    elif char in "[]":
+      in_set = char == "["
+    elif not in_set and (char == ")" or (char == "|" and depth == 1)):
+      if depth == 1:
+        parts.append(group[start:at])
+        start = at + 1
+      depth -= char == ")"
+    elif not in_set and char == "(":
+      depth += 1
+    at += 1
+  return parts, group[at:]
 
-  Its matches start with the character before the phrase, which lets the search skip at full speed.
+
+def _initials(phrase: str) -> set[str]:
+  """Returns the letters that a match of the phrase may begin with, or the empty string for any character."""
+  if phrase.startswith("(?:"):
+    parts, rest = _alternatives(phrase)
+    found = set[str]().union(*map(_initials, parts))
+    return found | _initials(rest[1:]) if rest[:1] == "?" else found
+  if not phrase[:1].isalpha():
+    return {""}
+  return {phrase[0]} | (_initials(phrase[2:]) if phrase[1:2] == "?" else set())
+
+
+def _compile(phrases: Iterable[str]) -> re.Pattern[str]:
+  """Returns one pattern for all phrases, with groups for the places where phrases count.
+
+  Its matches start with the character before the phrase, which lets the search skip at full speed. The phrases stand
+  under their first letters, so that few of them are tried at each word.
   """
-  spaced = [phrase.replace(" ", r"\s+") for phrase in phrases]
-  groups = {"begins": "^", "clause": "@", "sentence": "~"}
-  parts = {
-    name: "|".join(phrase[1:] for phrase in spaced if phrase[0] == mark) or "(?!)" for name, mark in groups.items()
-  }
-  named = "|".join(f"(?P<{name}>{part})" for name, part in parts.items())
-  anywhere = "|".join(phrase for phrase in spaced if phrase[0] not in groups.values())
-  return re.compile(rf"[^\w-](?:{named}|{anywhere})(?!\w)")
+  places = {"^": "begins", "@": "clause", "~": "sentence"}
+  by_letter: dict[str, dict[str, list[str]]] = {}
+  for phrase in phrases:
+    place, text = places.get(phrase[0], ""), phrase.lstrip("^@~")
+    initials = _initials(text)
+    for letter in [""] if "" in initials else initials:
+      by_letter.setdefault(letter, {}).setdefault(place, []).append(text.replace(" ", r"\s+"))
+  branches = {}
+  for letter, parts in by_letter.items():
+    named = [
+      f"{_MAY_BEGIN * (place == 'begins')}(?P<{place}_{letter}>{'|'.join(parts[place])})"
+      if place
+      else "|".join(parts[place])
+      for place in (*places.values(), "")
+      if place in parts
+    ]
+    branches[letter] = f"(?={letter})(?:{'|'.join(named)})"
+  letters = sorted(branches.keys() - {""}, key="taosihwbpfcmdrlegnyukvjqxz".index)  # frequent ones first
+  some = [letters[at : at + 5] for at in range(0, len(letters), 5)]
+  tree = [f"(?=[{''.join(part)}])(?:{'|'.join(branches[letter] for letter in part)})" for part in some]
+  return re.compile(rf"[^\w-](?:{'|'.join([*tree, branches.get('', '(?!)')])})(?!\w)")
 
 
 _PATTERNS = {kind: _compile(phrases) for kind, phrases in PHRASES.items()}
+_ANYWHERE = {kind: _compile(p for p in phrases if p[0] != "^") for kind, phrases in PHRASES.items()}
 KINDS = tuple(PHRASES)
 
 # Parts of a response in which nobody reflects: code, and what someone else says.
@@ -108,16 +156,24 @@ def _plain(text: str) -> str:
 def _find(kind: str, text: str) -> Iterator[str]:
   for match in _PATTERNS[kind].finditer(text):
     start = match.start() + 1
-    before = max(0, start - _REACH)
-    if match["begins"]:
-      counts = _BEGINS.search(text, before, start) is not None
-    else:
-      counts = not _DENIED.search(text, before, start)
-      if counts and (match["clause"] or match["sentence"]):
-        words = (_ENDS if match["clause"] else _SENTENCES).split(text[before:start])[-1]
-        counts = _by_writer(words) and not (match[0].endswith("ed") and _ARTICLE.search(words))
+    before = text[max(0, start - _REACH) : start]
+    if _place(match) == "begins" and not _BEGINS.search(before):
+      other = _ANYWHERE[kind].match(text, match.start())
+      if not other:
+        continue
+      match = other
+    place = _place(match)
+    counts = place == "begins" or not _DENIED.search(before)
+    if counts and place in ("clause", "sentence"):
+      words = (_ENDS if place == "clause" else _SENTENCES).split(before)[-1]
+      counts = _by_writer(words) and not (match[0].endswith("ed") and _ARTICLE.search(words))
     if counts:
       yield match[0][1:]
+
+
+def _place(match: re.Match[str]) -> str:
+  """Returns where the phrase counts: begins, clause, sentence, or an empty string for anywhere."""
+  return (match.lastgroup or "").split("_")[0]
 
 
 def _by_writer(words: str) -> bool:

@@ -69,6 +69,65 @@ Then again, n might be odd.
 I think there is a subtlety I missed.
 Let's double-check using modular arithmetic.
 That contradicts the given sum of 12, so one of my steps is wrong.
+Hmph, the determinant came out zero, though the matrix is invertible.
+Yikes. Seven factorial is 5040, not 720.
+Embarrassingly, I counted the diagonal twice.
+So it converges... or does it? The terms tend to 1.
+Is that even legal? Taking logs requires both sides to be positive.
+Can this be right? Each man would have to carry 300 kg.
+Reading the question more carefully, the tank starts half full.
+On closer inspection the second sum has an extra term.
+Having second thoughts about the lower limit: it ought to be 1.
+This is at odds with the first condition, so the guess fails.
+A probability above 1 makes no sense, so the multiplication must be redone.
+I'm going to abandon the trigonometric route.
+Hmm OK, scrap the idea of brute force.
+For n = 1 the formula should return 1, and it does.
+Multiplying out (x − 3)(x + 5) gives x² + 2x − 15 again, so the factorization is right.
+A quick estimate, 50 · 20 = 1000, shows that 987 is about right.
+I'd like to see whether dividing by 0 can occur here.
+Before moving on, is the denominator ever zero?
+My hunch that the sequence is periodic turned out false.
+Contrary to my first impression, the series diverges.
+I had it backwards: b divides a.
+I seem to be going in circles.
+I'm fairly unsure whether zero counts as a natural number here.
+Unsure about the factor 2. The symmetric pairs appear once, so there's none.
+Where's the missing 3? It was in front of the integral.
+This shortcut only works for primes, and 9 isn't one. Back to the definition.
+Okay, that went badly. Let me use polar coordinates.
+What I wrote for f'(x) lacks the inner derivative.
+Should it be ≤ rather than <? The question says "no more than", so yes.
+Blast, the sum telescopes the other way round.
+Mea culpa: the base is 8, not 10.
+I mean 12, not 21.
+Does that include the 30 minutes of rest? The text says "in total", so it does.
+Let me look at the statement once more: the coins are fair, and there are five of them.
+I completely ignored the rest days.
+The answer has the wrong units, so I go through the steps again.
+The left side is even and the right side is odd, so the values I found cannot be a solution after all.
+This line of thought goes nowhere.
+Polar coordinates didn't simplify anything, so back to Cartesian ones.
+We might as well compute it directly.
+Let me experiment with n = 2 and n = 3 before I go on.
+Adding the probabilities: 0.2 + 0.5 + 0.3 = 1, good.
+The magnitude is plausible, since light needs about 8 minutes from the sun.
+I keep forgetting the absolute value.
+It bothers me that the data point 14 is never used.
+Therefore x = 9 — or is it? The square root is never negative, so x = 9 is extraneous.
+Ignore the last line; the sign is plus.
+Ok let me restart with cleaner notation.
+The claim I made about odd n is false for n = 9.
+Let me think: which of the two is larger?
+Hmm, the two lengths can't both be 5.
+I mistook the radius for the diameter.
+But 15 is odd, so that's no good.
+Hmm, is zero included? The problem says non-negative, so yes.
+The result would be negative, and a distance can't be.
+Wait, why is the sum finite?
+The units do not match: km on one side, hours on the other.
+That's odd, both should be equal.
+Looking back, the first step is not reversible.
 """
 DOES_NOT = r"""
 The mechanic double-checked 12 cars.
@@ -124,6 +183,60 @@ If the price were too high, nobody would buy.
 The correction term is 1/12.
 The call `wait()` returns, and ```hmm, wait``` prints.
 Ann said “oops, that's wrong” and 'hmm, I'm not sure' 3 times.
+Anna erased the wrong line and rewrote it, so she used 3 sheets.
+The task is to verify the identity sin²x + cos²x = 1.
+The author's proof is wrong, because it divides by zero.
+The parrot says 'Erm' 4 times a minute.
+This is not a perfect square, since 2 divides 50 exactly once.
+However, the second equation gives y = 3.
+What is the probability of drawing two aces? It's 4/52 · 3/51.
+Kim checked 40 items and found 3 faulty ones.
+The company abandoned 3 of its 8 projects.
+The estimate is close but no guarantee is given, so 95% is the level.
+For small n the values are 1, 2, 5 and 14.
+Expanding the product, we find x² + 2x − 15.
+Tracing paper costs $2 a sheet.
+The manager is not sure how many chairs he needs, so he orders 12 more than 80.
+No, because 2 + 2 is even.
+To correct the bias, divide by n − 1.
+The slip of paper has the number 7 on it.
+I want to find the area of the shaded part.
+I bought 3 pens and lost one of them. How many do I have?
+Now suppose that x > 0.
+Note that the order matters here, so we count permutations.
+The problem says that the boxes are identical, so we count partitions.
+Both trains arrive at the same time.
+Thus 3 is not in the range of f, which makes f not surjective.
+The plan is to drop the tallest box first.
+A sharper bound follows from another inequality, due to Jensen.
+The wrong key opens the lock with probability 0.
+We get x = 4 or x = −3, and only the first is positive, so x = 4.
+My answer is 42.
+We can also write this as a sum of two squares.
+The sum of the digits is 18, so the number is divisible by 9.
+How much does each of them pay? 84/6 = 14 dollars.
+Mia first thought that 15 was prime, but her brother told her it is 3 · 5.
+The editor marks 14 typos, of which the author fixes 9.
+The test passes if the output is 7.
+Your second test fails because the function returns None.
+The assertion x > 0 holds at every step.
+The hypothesis is rejected at the 5% level.
+The formula is valid for |x| < 1.
+So it is enough to consider primes.
+Erm is a municipality with 3000 people.
+A wrong turn cost them 25 minutes.
+Close the interval on the right: (0, 1].
+I ran 3 km on Monday and 5 km on Tuesday. How far did I run?
+Above we found f(2) = 5, so f(3) = 8.
+The two players disagree on the price by $4.
+The sum of the first n odd numbers is n².
+The teacher says: "Wait for the bell." It rings after 45 minutes.
+Let's see, there are 12 months in a year.
+Both methods cost the same.
+The ratio is wrong in 2 of the 5 recipes.
+So this is the required area.
+A trial is repeated until the first success.
+To check membership, use a set.
 """
 
 
@@ -151,6 +264,9 @@ Ann said “oops, that's wrong” and 'hmm, I'm not sure' 3 times.
     ("hesitation", "Wait — no. Wait – 5? Actually wait, 6. Uh-oh.", "wait|wait|actually wait|uh-oh"),
     ("exploration", "Let us try n=5, then let me take k=2.", "let us try n|let me take k"),
     ("recheck", "Let me carefully verify it.", "let me carefully verify"),
+    # a phrase that counts only where a thought begins does not hide one that counts anywhere
+    ("hesitation", "What am I missing? How many do I need?", "what am i"),
+    ("hesitation", "14 → 6 (oops, 5). Oh no, 7. __Note:__ wait, 8", "oops|oh no|wait"),
   ],
 )
 def test_phrases(kind, text, found):
