@@ -15,7 +15,7 @@ score = runpy.run_path(str(TESTS.parent / "benchmarks" / "reflection.py"))["scor
     ("language", "open", 1.0, 1.0),
     ("language", "closed", 1.0, 0.933),
     ("reflection", "open", 1.0, 1.0),
-    ("reflection", "closed", 1.0, 0.7),
+    ("reflection", "closed", 0.955, 0.86),
     ("code", "open", 1.0, 1.0),
     ("code", "closed", 1.0, 0.933),
   ],
