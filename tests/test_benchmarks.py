@@ -69,6 +69,13 @@ def test_decode_cache(checkpoint):
   assert len({line["digest"] for line in lines}) == 1  # the same bits
 
 
+@pytest.mark.slow
+def test_generate(checkpoint):
+  sizes = ["--prompts", 2, "--prompt-tokens", 9, "--new-tokens", 6, "--chunk", 4, "--turns", 1]
+  ours, theirs, medians = run_lines("generate", "--model", checkpoint, *sizes)
+  assert ours["tokens"] == theirs["tokens"] == 2 * 6 and medians["times_faster"] > 0
+
+
 TOY_GPU = ["--length", 64, "--rows", 2, "--micro-batches", 2, "--steps", 1, "--slots", 4, "--prompt", 8, "--chunk", 4]
 TOY_GPU += ["--new-tokens", 16, "--prompts", 2, "--group", 4, "--head-chunk", 16]
 

@@ -249,7 +249,9 @@ def test_data():
   (found,) = data.check_leaks({"train": problems}, held)
   assert found.level == WARN and "1 of them all; a 100% of those of x of exam" in found.found
   assert levels(data.check_leaks({"train": problems[1:]}, held)) == {"held-out items in training rows": PASS}
-  refused = type("Set", (), {"name": "t", "refused": {3: "no test"}, "domains": {"math": ["a"]}, "longest": 5})
+  refused = type(
+    "Set", (), {"name": "t", "refused": {3: "no test"}, "unread": {}, "domains": {"math": ["a"]}, "longest": 5}
+  )
   assert data.check_rows(refused, 10)[0].level == WARN and data.check_rows(refused, 1000)[0].level == PASS
   lengths = [data.check_lengths(refused, 8, 10, *limits).level for limits in ((12, None), (0, 15), (0, None), (15, 14))]
   assert lengths == [FAIL, PASS, PASS, WARN]

@@ -41,7 +41,7 @@ def test_a_cpu_config_is_planned_without_training(tmp_path, capsys, monkeypatch)
   held = found["memory"]["residents"]
   assert held["weights"] == held["gradients"] == pytest.approx(weights, abs=256)  # plus pointers to the arrays
   assert held["moments"] == pytest.approx(2 * weights, abs=512)
-  cache = 2 * 3 * 3 * 16 * 4 * 32 * (32 + 16)  # k and v x layers x heads x features x bytes x slots x positions
+  cache = 2 * 3 * 3 * 16 * 4 * 32 * 64  # k and v x layers x heads x features x bytes x slots x positions, of 32 + 16
   assert held["KV cache"] == pytest.approx(cache, rel=0.05)
   assert not list(tmp_path.glob("tiny-base*"))
 

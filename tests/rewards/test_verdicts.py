@@ -52,7 +52,7 @@ def test_a_bad_row_is_named(tmp_path: Path) -> None:
   file.write_text(json.dumps(ROWS[0]) + "\n" + json.dumps({"gold": "5", "answer": 5, "right": 1}) + "\n")
   done = run(file, tmp_path / "out.jsonl")
   assert done.returncode == 2
-  assert done.stderr.strip() == f"{file}:2: field answer: expected text, found 5"
+  assert done.stderr.strip() == f"error: {file}:2: field answer: expected text, found 5"
 
 
 @pytest.mark.skipif(not PAIRS.exists(), reason=f"needs {PAIRS.name} in SRPO_DATA")

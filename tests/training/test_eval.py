@@ -53,6 +53,8 @@ def test_every_field():
     "n": 3,
     "samples": 2,
     "pass@1": 3 / 6,
+    "n_judged": 2,
+    "pass@1_judged": 3 / 4,
     "greedy": 1 / 3,
     "format_rate": 4 / 6,
     "greedy_format_rate": 2 / 3,

@@ -150,7 +150,7 @@ def test_a_server_takes_domains_of_a_judge(run):
   renderer, vocabulary = build_renderer(config, tokenizer), token_bytes(tokenizer, len(tokenizer))
   tokens = PromptReader(renderer, vocabulary, 1024, ["puzzle"]).read_question("Who?", "puzzle")
   assert tokenizer.decode(tokens) == f"{START}Who?<|im_end|>\n<|im_start|>assistant\n"
-  with pytest.raises(BadRequestError, match=r"expected one of math, code$"):
+  with pytest.raises(BadRequestError, match=r"expected one of code, math$"):
     PromptReader(renderer, vocabulary, 1024).read_question("Who?", "puzzle")
 
 
