@@ -129,7 +129,9 @@ def stand_ins() -> dict[str, list[dict]]:
     }
     for i in range(1, 7)
   ]
-  days = [{"question": f"How many days are in {n} weeks?", "answer": str(7 * n)} for n in range(2, 12)]
+  weeks = [
+    {"domain": "math", "question": f"How many days are in {n} weeks?", "answer": str(7 * n)} for n in range(2, 12)
+  ]
   response = " One and one make two. </think> <answer>\\boxed{2}</answer>"
   return {
     "gsm8k_train.jsonl": train,
@@ -144,8 +146,8 @@ def stand_ins() -> dict[str, list[dict]]:
     "lcb.jsonl": [dated],
     "puzzles.jsonl": puzzles,
     "math_verdicts.jsonl": [{"gold": "5", "answer": "5.0", "right": 1, "n": 7, "source": "model", "math_verify": 1}],
-    "questions.jsonl": days[:8],
-    "heldout.jsonl": days[8:],
+    "questions.jsonl": weeks[:8],
+    "heldout.jsonl": weeks[8:],
     "responses.jsonl": [{"id": 1, "domain": "math", "prompt": "1 + 1?", "response": response, "answer": "2"}],
     "texts.jsonl": [{"text": "one and one"}],
   }
