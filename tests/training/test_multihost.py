@@ -325,4 +325,5 @@ def test_one_process_asks_the_hub_for_the_commit_of_all(talkative, tmp_path, mon
     with started(command, tmp_path / "named") as running:
       assert statuses(running, 900) == [0, 0], log_of(tmp_path / "named", 1).read_text()[-3000:]
     asked = [path for _, path, *_ in hub.requests if path.endswith(("/own/model", "/revision/main"))]
-  assert len(asked) == 1 and read_config(tmp_path / "w" / "config.json").model.revision == commit
+  assert len(asked) == 2  # of one process: find_commit asks with two requests
+  assert read_config(tmp_path / "w" / "config.json").model.revision == commit
