@@ -5,9 +5,8 @@ import itertools
 import re
 import warnings
 
-from srpo_jax.rewards.format import fence_language
+from srpo_jax.rewards.format import FENCE, fence_language
 
-_FENCE = re.compile(r"```([^\n`]*)\n(.*?)```", re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
 _PROMPT = re.compile(r"^[ \t]*(?:>>>|In \[\d+\]:|sage:)[ \t]*(.+)$", re.MULTILINE)
 _CALL_LINE = re.compile(r"^[ \t]*(\w[\w.]*\(.*\))[ \t]*$", re.MULTILINE)
@@ -62,9 +61,9 @@ def has_code(text: str) -> bool:
   mathematics writes too is mathematics (gcd(12, 18)), as is any other formula (3 * 4 = 12, or x = 3 on its own line).
   """
   if "```" in text:
-    if any(_is_program(fence_language(info), body) for info, body in _FENCE.findall(text)):
+    if any(_is_program(fence_language(info), body) for info, body in FENCE.findall(text)):
       return True
-    text = _FENCE.sub("\n", text)
+    text = FENCE.sub("\n", text)
   if _has_statements(text):
     return True
   if any(map(_does, _PROMPT.findall(text))):

@@ -4,9 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Collection
 
-from srpo_jax.rewards.format import fence_language
+from srpo_jax.rewards.format import FENCE, fence_language
 
-_FENCE = re.compile(r"```([^\n`]*)\n(.*?)```", re.DOTALL)
 # Languages of fences that hold text, not a program.
 _TEXT_TEXT = """
   text txt plain plaintext markdown md latex tex math katex output log html xml json yaml csv
@@ -43,7 +42,7 @@ def without_code(text: str, letters: Collection[str]) -> str:
       return fence[0]
     return _words_of(fence[2], of_letters, _PYTHON if language in ("", "py", "python", "python3") else _OTHER)
 
-  return _FENCE.sub(replace, text)
+  return FENCE.sub(replace, text)
 
 
 def _words_of(program: str, of_letters: re.Pattern[str], of_words: re.Pattern[str]) -> str:

@@ -20,7 +20,7 @@ MAX_BLANKS = 16  # blank characters between </answer> and the EOS
 
 _BOX = re.compile(r"\\boxed(?![A-Za-z])")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_FENCE = re.compile(r"```([^\n`]*)\n(.*?)```", re.DOTALL)
+FENCE = re.compile(r"```([^\n`]*)\n(.*?)```", re.DOTALL)
 _LANGUAGE = re.compile(r"[\w.+#-]*")
 
 
@@ -62,7 +62,7 @@ def _braced(text: str, start: int) -> str | None:
 
 def fenced(text: str) -> tuple[str, str] | None:
   """Returns the language and the content of the only fenced block of a text, or None if it has no single one."""
-  block = _FENCE.search(text) if text.count("```") == 2 else None
+  block = FENCE.search(text) if text.count("```") == 2 else None
   if block is None:
     return None
   return fence_language(block[1]), block[2]

@@ -20,14 +20,13 @@ from srpo_jax.rewards.answers.echo import form_asked
 from srpo_jax.rewards.answers.form import Form
 from srpo_jax.rewards.answers.latex import Unreadable, spelling, tokens
 from srpo_jax.rewards.answers.proof import prove
-from srpo_jax.rewards.answers.read import read_gold, read_value
-from srpo_jax.rewards.answers.value import Opaque, Value, Words, flaw
+from srpo_jax.rewards.answers.read import MAX_GOLD, read_gold, read_value
+from srpo_jax.rewards.answers.value import Opaque, Words, flaw
 from srpo_jax.rewards.answers.words import choice
 from srpo_jax.rewards.answers.wrapping import unwrapped_gold
 from srpo_jax.rewards.format import boxed, json_answer
 
 MAX_ANSWER = 256  # characters; if the gold answer is long, twice its length is the limit
-MAX_GOLD = 2048  # characters
 
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
@@ -72,7 +71,7 @@ def screen_stated(stated: str, gold: str, question: str | Form | None = None) ->
 @functools.lru_cache(maxsize=4096)
 def unread(gold: str) -> str | None:
   """Returns the reason why a gold answer is not read as a value, or None if it is."""
-  return flaw(_read_gold(gold))
+  return flaw(read_gold(gold))
 
 
 def _judge(stated: str, gold: str, question: str | Form | None, proof: Proof | None) -> Outcome:
@@ -81,7 +80,7 @@ def _judge(stated: str, gold: str, question: str | Form | None, proof: Proof | N
   limit = max(MAX_ANSWER, 2 * min(len(gold), MAX_GOLD))
   if len(stated) > limit:
     return 0, f"longer than {limit} characters"
-  known = _read_gold(gold)
+  known = read_gold(gold)
   value = read_value(stated, limit)
   if value == known or _same_spelling(stated, gold):
     return EQUAL
@@ -118,11 +117,6 @@ def _json_stated(body: str) -> str:
   if not isinstance(value, str) or not value.strip():
     raise Unreadable("no answer: a text or a number was expected")
   return value.strip()
-
-
-@functools.lru_cache(maxsize=4096)
-def _read_gold(gold: str) -> Value:
-  return read_gold(gold, MAX_GOLD)
 
 
 def _same_spelling(stated: str, gold: str) -> bool:

@@ -19,7 +19,6 @@ from srpo_jax.rewards.answers.value import Chain, Equation, Inequality, Quantity
 MAX_QUESTION = 8192  # characters of a question that are searched
 MAX_EXPRESSIONS = 128
 MAX_LENGTH = 256  # characters of an expression
-MAX_GOLD = 2048  # characters
 
 _FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}(?![A-Za-z])|(?<![A-Za-z0-9)}\]])(?:a|A|I)(?= )")
@@ -39,7 +38,7 @@ def form_asked(question: str | None, gold: str) -> Form:
   """
   if question is None or not question.strip():
     return Form.STRICT
-  value = read_gold(gold, MAX_GOLD)
+  value = read_gold(gold)
   known = list(_targets(value))
   for expression in expressions(question[:MAX_QUESTION]):
     for stated in parts(read_value(expression, MAX_LENGTH)):

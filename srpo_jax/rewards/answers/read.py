@@ -4,6 +4,7 @@ Math-Verify reads leniently: it takes a pair for a list, and it uses only the la
 words of a text. Here a text is read either as a whole or not at all.
 """
 
+import functools
 from collections.abc import Iterator
 
 from srpo_jax.rewards.answers.brackets import enclosed, split, split_list, with_depth
@@ -31,6 +32,7 @@ from srpo_jax.rewards.answers.words import is_textual, joined_text, normalized, 
 from srpo_jax.rewards.answers.wrapping import unwrapped, unwrapped_gold
 
 MAX_ITEMS = 64
+MAX_GOLD = 2048  # characters of a gold answer
 
 _LESS = {"<": "(", "\\le": "["}
 _MORE = {">": "(", "\\ge": "["}
@@ -57,7 +59,8 @@ def read_value(text: str, max_length: int) -> Value:
     return Opaque(spelling(found), str(error))
 
 
-def read_gold(text: str, max_length: int) -> Value:
+@functools.lru_cache(maxsize=4096)
+def read_gold(text: str, max_length: int = MAX_GOLD) -> Value:
   r"""Reads a gold answer. Beyond `read_value`, it may have a box, a list of one or a comma left around it."""
   return read_value(unwrapped_gold(text), max_length)
 
