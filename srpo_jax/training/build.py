@@ -51,7 +51,7 @@ from srpo_jax.utils.plugins import resolve_callable
 from srpo_jax.utils.preemption import PreemptionSignal
 from srpo_jax.utils.rounding import round_up
 
-LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "optax", "orbax-checkpoint", "transformers", "mpmath")
+LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "optax", "orbax-checkpoint", "transformers", "math-verify", "mpmath")
 
 Advantage = Callable[..., np.ndarray]  # (rewards, judged, truncated) -> advantages, all [prompt, sample]
 

@@ -21,11 +21,10 @@ from typing import Any
 
 from srpo_jax.data.curation.candidate import Candidate
 from srpo_jax.data.curation.config import VerifyConfig
-from srpo_jax.rewards.answers.read import read_value
+from srpo_jax.rewards.answers.read import MAX_GOLD, read_value
 from srpo_jax.rewards.answers.value import Many, Opaque, Ordered, Value, Words
 from srpo_jax.rewards.code import CodeJudge
 from srpo_jax.rewards.judges import MathJudge
-from srpo_jax.rewards.math import MAX_GOLD
 from srpo_jax.rewards.pool import Reply, WorkerPool, default_workers
 from srpo_jax.sandbox.client import SandboxOptions
 from srpo_jax.types import ScoreRequest
@@ -234,7 +233,7 @@ def _is_repeatable(reply: Reply) -> bool:
 
 
 def _versions() -> list[str]:
-  return [importlib.metadata.version(name) for name in ("mpmath",)]
+  return [importlib.metadata.version(name) for name in ("math-verify", "mpmath", "sympy")]
 
 
 def _take(candidates: Iterator[Candidate], count: int) -> Iterator[Candidate]:
