@@ -68,11 +68,11 @@ def examine(config: Config, workdir: Path, show: Show) -> list[Finding]:
     config = with_commit(config, model_commit(config, workdir))
     policy = starting_policy(config)
     model, tokenizer = hf.read_config(policy.folder), load_tokenizer(policy.folder)
-    train, heldout = build_prompt_sets(config, inputs, scorer, tokenizer)
+    renderer = build_renderer(config, tokenizer)
+    train, heldout = build_prompt_sets(config, inputs, scorer, renderer)
   Schedule(config, train.domains())
   add(*_check_data(config, inputs, train.sets, heldout, policy))
 
-  renderer = build_renderer(config, tokenizer)
   stops, of_text = _check_stop_tokens(policy.folder, renderer)
   prompts = [set_[id_] for set_ in train.sets for id_ in list(set_)[: TEXTS // len(train.sets)]]
   of_text += text.check_tokenizer(tokenizer, stops, model, prompts)

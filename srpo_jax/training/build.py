@@ -83,6 +83,7 @@ class Parts:
 
   mesh: Mesh | None
   model: ModelFiles
+  renderer: PromptRenderer
   prompts: PromptSets
   heldout: Mapping[str, Sequence[Prompt]]
   schedule: Schedule
@@ -130,7 +131,8 @@ def _build_parts(
 ) -> tuple[Parts, Params | None, dict[str, str]]:
   """Builds everything that depends on the base's folder; also returns the facts that all processes must share."""
   model = read_model_files(folder, config.prompt.eos)
-  prompts, heldout = build_prompt_sets(config, inputs, scorer, model.tokenizer)
+  renderer = build_renderer(config, model.tokenizer)
+  prompts, heldout = build_prompt_sets(config, inputs, scorer, renderer)
   sets = (*prompts.sets, *heldout)
   model.check_vocabulary(sets)
   opened.enter_context(on_mesh(inputs.mesh))
@@ -142,6 +144,7 @@ def _build_parts(
   parts = Parts(
     mesh=inputs.mesh,
     model=model,
+    renderer=renderer,
     prompts=prompts,
     heldout={set_name(set_.name): list(set_.values()) for set_ in heldout},
     schedule=schedule,
@@ -182,11 +185,10 @@ def open_inputs(config: Config) -> Inputs:
 
 
 def build_prompt_sets(
-  config: Config, inputs: Inputs, scorer: Scorer, tokenizer: Any
+  config: Config, inputs: Inputs, scorer: Scorer, renderer: PromptRenderer
 ) -> tuple[PromptSets, list[PromptSet]]:
   """Returns the usable prompts of the training sets, selected by difficulty, and those of the held-out sets."""
   selection = Selection(config.data.keep, config.data.max_unsolved, config.train.seed)
-  renderer = build_renderer(config, tokenizer)
   train = [build_prompt_set(config, *set_, scorer, renderer, selection) for set_ in inputs.train]
   heldout = [build_prompt_set(config, *set_, scorer, renderer, None) for set_ in inputs.heldout]
   return PromptSets(train), heldout

@@ -14,7 +14,7 @@ from srpo_jax.config import Config, check_same_run, to_json
 from srpo_jax.model.files import INDEX_FILE, companion_names
 from srpo_jax.model.sharding import param_shardings
 from srpo_jax.model.transformer import Params
-from srpo_jax.training.build import base_folder, build, param_shapes, prompt_files
+from srpo_jax.training.build import base_folder, build, param_shapes
 from srpo_jax.training.checkpoint import Checkpoints
 from srpo_jax.training.kept_prompt import keep_prompt
 from srpo_jax.training.learner import TrainState
@@ -131,7 +131,7 @@ class Run:
       state, position = self.parts.learner.init(self._base_params), schedule.begin()
     del self._base_params  # frees the base's weights if a checkpoint replaced them
     self.evaluated = processes.from_writer(lambda: self._rewind(position))
-    processes.from_writer(lambda: keep_prompt(self.path, **prompt_files(self.config)))
+    processes.from_writer(lambda: keep_prompt(self.path, self.parts.renderer.template, self.parts.renderer.examples))
     if self.parts.learner.needs_reference:
       self.reference = self._load_reference(position)
     return state, position
