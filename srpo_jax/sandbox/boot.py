@@ -1,22 +1,20 @@
 """Startup of a child under bwrap, which is a fresh interpreter and reads its job from an inherited file."""
 
+import importlib
 import json
 import os
 import sys
 from typing import Any
 
-from srpo_jax.sandbox import guest, tiers
-from srpo_jax.sandbox.interpreter import Paths
-from srpo_jax.sandbox.limits import Limits
+from srpo_jax.sandbox import guest, interpreter, tiers
 
 JOB = 4  # file descriptor to read the job from
 COMMAND = 'import sys; sys.path.insert(0, "/srpo"); from srpo_jax.sandbox import boot; boot.main()'
 
 
-def pack(place: tiers.Place, job: dict[str, Any], case: int) -> bytes:
+def pack(place: tiers.Place, job: dict[str, Any]) -> bytes:
   """Encodes the message that `main` reads."""
-  paths, limits = vars(place.paths), vars(place.limits)
-  return json.dumps({"paths": paths, "limits": limits, "job": job, "case": case}).encode()
+  return json.dumps({"place": place.packed(), "job": job}).encode()
 
 
 def main() -> None:
@@ -24,12 +22,16 @@ def main() -> None:
   try:
     with open(JOB, "rb") as file:
       message = json.loads(file.read())
-    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in message["paths"].items()}
-    paths = Paths(**fields)
-    place = tiers.Place("bubblewrap", None, paths, Limits(**message["limits"]), ())
-    sys.path += dict.fromkeys(os.path.dirname(folder) for folder in paths.packages)
+    place = tiers.Place.unpacked(message["place"], groups=())
+    sys.path += dict.fromkeys(os.path.dirname(folder) for folder in place.paths.packages)
     tiers.lock(place, processes=place.limits.processes)
   except BaseException as error:
     os.write(guest.RESULTS, f"E{type(error).__name__}: {error}".encode())
     os._exit(70)
-  guest.run(message["job"], message["case"])
+  os.environ.clear()
+  if (
+    any(os.path.basename(folder) == "numpy" for folder in place.paths.packages) and "numpy" in message["job"]["program"]
+  ):
+    importlib.import_module("numpy")  # so that it can be seeded
+  interpreter.seed()
+  guest.run(message["job"])

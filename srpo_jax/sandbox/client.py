@@ -6,6 +6,7 @@ import fcntl
 import json
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from srpo_jax.utils.errors import InputError
 IN_FLIGHT = 512  # unanswered jobs, above which `submit` waits
 BYTES_IN_FLIGHT = 256 << 20  # total size of the unanswered jobs; the inputs of one problem may take megabytes
 ATTEMPTS = 2  # supervisors that a job is sent to before it fails
+SILENT_S = 4.0  # seconds without a sign of life after which a supervisor counts as hanging
+_WAITS = 8  # number of short waits in SILENT_S
 RETRY_AFTER_S = 5.0  # after a failed start, seconds for which every job fails before the next attempt to start
 START_S = 60.0  # seconds that a supervisor has to report that it is ready
 
@@ -41,7 +44,7 @@ class Execution:
   """End and output of one execution.
 
   Attributes:
-    end: "exit", "signal", "timeout" (wall clock) or "output" (more output than the limit).
+    end: "exit", "signal", "timeout" (of processor or wall-clock time) or "output" (more output than the limit).
     code: Exit status or signal number.
     results: Values of the calls as the child wrote them, one line per call. Untrusted: any bytes are possible.
     stdout: Standard output of a script.
@@ -130,7 +133,7 @@ class Sandbox:
     if tier and tier not in allowed:
       raise InputError(f"sandbox.tier: {tier} is below sandbox.min_tier {min_tier}")
     limits = limits or Limits()
-    if not (limits.wall_s > 0 and limits.memory > 0 and limits.output > 0):
+    if not (limits.test_s > 0 and limits.response_s > 0 and limits.memory > 0 and limits.output > 0):
       raise InputError("sandbox: expected limits above 0")
     self.limits = limits
     self.slots = slots or min(os.cpu_count() or 1, SLOTS)
@@ -152,6 +155,7 @@ class Sandbox:
     self._room = _Room(IN_FLIGHT, BYTES_IN_FLIGHT)
     self._closing = False
     self._broken_until, self._broken = 0.0, ""
+    self._silent: int | None = 0  # short waits since the last message. None while one is handled
     self._process: subprocess.Popen[bytes] | None = None
     self._socket: socket.socket | None = None
     try:
@@ -249,10 +253,12 @@ class Sandbox:
     hello = message[0]
     self.tier, self.missing, self.reasons = hello["tier"], tuple(hello["missing"]), hello["reasons"]
     self._zygotes = hello["pids"]
-    self._process, self._socket = process, ours
+    self._process, self._socket, self._silent = process, ours, 0
     self.restarts += 1
     self._reader = threading.Thread(target=self._read, args=(ours,), name="sandbox-reader", daemon=True)
     self._reader.start()
+    watcher = threading.Thread(target=self._watch, args=(process, self._reader), name="sandbox-watch", daemon=True)
+    watcher.start()
 
   def _restarted(self) -> bool:
     """Starts a supervisor and returns True if it runs.
@@ -269,15 +275,31 @@ class Sandbox:
       return False
     return True
 
+  def _watch(self, process: "subprocess.Popen[bytes]", reader: threading.Thread) -> None:
+    """Runs in a thread of its own: kills a supervisor that gives no sign of life. The reader then starts another one.
+
+    It counts short waits rather than seconds. A machine that stood still for a while, with the supervisor on it, is
+    only one such wait.
+    """
+    while reader.is_alive():
+      reader.join(SILENT_S / _WAITS)
+      if self._silent is not None:
+        self._silent += 1
+        if self._silent == _WAITS and not self._closing:
+          logging.warning("sandbox: the supervisor hangs, killing it")
+          _kill(process)
+
   def _read(self, connection: socket.socket) -> None:
     """Runs in the reader thread: passes on answers until the supervisor ends, then starts another one."""
     try:
       while (message := frames.read(connection.recv)) is not None:
+        self._silent = None
         header, payload = message
         with self._lock:
-          flight = self._flights.pop(header["id"], None)
+          flight = self._flights.pop(header.get("id", -1), None)  # a sign of life has no id
         if flight is not None:
           self._answer(flight, _outcome(header, payload))
+        self._silent = 0
     except OSError:
       pass
     connection.close()
@@ -359,8 +381,14 @@ def _ended(process: "subprocess.Popen[bytes]") -> None:
   try:
     process.wait(5)
   except subprocess.TimeoutExpired:
-    process.kill()
+    _kill(process)
     process.wait()
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+  """Kills a supervisor and its zygotes, which are in its process group."""
+  with contextlib.suppress(ProcessLookupError):
+    os.killpg(process.pid, signal.SIGKILL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -370,13 +398,14 @@ class SandboxOptions:
   min_tier: str = "bubblewrap"
   tier: str = ""
   slots: int = 0
-  timeout_s: float = 4.0  # wall-clock limit of one execution
+  timeout_s: float = 4.0  # processor time of one test
+  response_timeout_s: float = 60.0  # processor time of all tests of a response
   memory_mb: int = 1024
   packages: tuple[str, ...] = ()
 
   def start(self) -> Sandbox:
     """Starts a sandbox with these options. Raises InputError if no accepted tier works or an option is out of range."""
-    limits = Limits(wall_s=self.timeout_s, memory=self.memory_mb << 20)
+    limits = Limits(self.timeout_s, self.response_timeout_s, memory=self.memory_mb << 20)
     return Sandbox(
       min_tier=self.min_tier, tier=self.tier, slots=self.slots, limits=limits, packages=tuple(self.packages)
     )

@@ -4,8 +4,6 @@ A message is two lengths, a JSON header and a payload of bytes. Messages are wri
 """
 
 import json
-import mmap
-import socket
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -32,31 +30,6 @@ def read(receive: Callable[[int], bytes]) -> tuple[dict[str, Any], bytes] | None
   text = _exactly(receive, _LENGTHS.unpack(lengths)[0])
   payload = _exactly(receive, _LENGTHS.unpack(lengths)[1])
   return None if text is None or payload is None else (json.loads(text), payload)
-
-
-def receive(connection: socket.socket) -> tuple[dict[str, Any], mmap.mmap] | None:
-  """Reads the next message like `read`, with the payload in a memory mapping of its own.
-
-  Once the caller closes the mapping, no copy of the payload remains in this process.
-  """
-  numbers = _exactly(connection.recv, _LENGTHS.size)
-  if numbers is None:
-    return None
-  text = _exactly(connection.recv, _LENGTHS.unpack(numbers)[0])
-  size = _LENGTHS.unpack(numbers)[1]
-  memory = mmap.mmap(-1, max(1, size), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-  with memoryview(memory) as view:
-    place = 0
-    while text is not None and place < size:
-      with view[place:size] as rest:
-        count = connection.recv_into(rest)
-      if not count:
-        text = None
-      place += count
-  if text is None:
-    memory.close()
-    return None
-  return json.loads(text), memory
 
 
 def _exactly(receive: Callable[[int], bytes], size: int) -> bytes | None:

@@ -23,13 +23,12 @@ _write = os.write
 _exit = os._exit
 
 
-def run(job: Mapping[str, Any], case: int) -> None:
+def run(job: Mapping[str, Any]) -> None:
   """Runs one execution of a job and ends the process.
 
   Args:
     job: With `mode` "calls", every entry of `calls` runs in this process. With `mode` "stdin", the program runs as a
-      script.
-    case: Index of the script's standard input in the job's `inputs`. The caller has already opened that input.
+      script, whose standard input the caller has already opened.
   """
   sys.setrecursionlimit(10_000)  # competitive programs recurse deeper than Python's default of 1,000
   for name in ("exit", "quit"):  # an interpreter started without `site` lacks both

@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 import importlib.util
 import os
+import random
 import stat
 import sys
 import sysconfig
@@ -19,6 +20,11 @@ USUAL_MODULES = (
   "random", "re", "statistics", "string", "struct", "sys", "textwrap", "threading", "time", "traceback", "types",
   "typing", "unicodedata", "uuid", "zlib",
 )  # fmt: skip
+
+# Flags of an interpreter that programs run in. It has only the variables that it is given, and needs HASH_SEED among
+# them, so that sets and dicts of texts have the same order in every sandbox.
+FLAGS = ("-P", "-s", "-S", "-B")
+HASH_SEED = ("PYTHONHASHSEED", "0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,3 +103,11 @@ def preload(packages: tuple[str, ...]) -> None:
       if parent not in sys.path:
         sys.path.append(parent)
       importlib.import_module(name)
+
+
+def seed() -> None:
+  """Seeds the shared random generators, so that a program draws the same numbers in every execution."""
+  random.seed(0)
+  numpy = sys.modules.get("numpy")
+  if numpy is not None:
+    numpy.random.seed(0)

@@ -9,7 +9,9 @@ import resource
 class Limits:
   """Hard limits of one execution."""
 
-  wall_s: float = 4.0  # seconds, counted from the moment the program may run
+  test_s: float = 4.0  # processor seconds of one test
+  response_s: float = 60.0  # processor seconds of all tests of a response
+  backstop: float = 5.0  # wall-clock seconds that a program may take for each processor second that it is allowed
   memory: int = 1 << 30  # bytes of address space; also sets the memory bound of the cgroup where there is one
   output: int = 1 << 20  # bytes of standard output, and separately of results
   file_size: int = 16 << 20  # bytes of one file, and of the whole temporary folder
@@ -17,12 +19,16 @@ class Limits:
   open_files: int = 64
   processes: int = 32  # threads, plus processes in a tier that allows them
 
+  def wall(self, processor_s: float) -> float:
+    """Returns the wall-clock limit that goes with a limit of processor time, both in seconds."""
+    return self.backstop * processor_s
+
 
 def apply(limits: Limits, *, processes: int) -> None:
   """Sets the soft and hard resource limits of this process."""
   pairs = {
     resource.RLIMIT_AS: limits.memory,
-    resource.RLIMIT_CPU: math.ceil(limits.wall_s) + 1,
+    resource.RLIMIT_CPU: math.ceil(limits.response_s) + 1,
     resource.RLIMIT_FSIZE: limits.file_size,
     resource.RLIMIT_NOFILE: limits.open_files,
     resource.RLIMIT_CORE: 0,

@@ -27,6 +27,7 @@ _MOUNT_SETATTR = 442
 _AT_RECURSIVE, _AT_EMPTY_PATH = 0x8000, 0x1000
 _MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _MOUNT_ATTR_NODEV = 1, 2, 4
 _CAP_VERSION_3 = 0x20080522
+_ADDR_NO_RANDOMIZE, _PERSONALITY_QUERY = 0x0040000, 0xFFFFFFFF
 
 MACHINE = os.uname().machine
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -80,6 +81,19 @@ def pivot_root(root: str) -> None:
 
 def prctl(option: int, value: int = 0, third: int = 0) -> None:
   _checked(_libc.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(third), 0, 0), f"prctl {option}")
+
+
+def fix_addresses() -> None:
+  """Makes the programs that this process executes start at the same addresses every time, if the host allows it."""
+  current = _libc.personality(ctypes.c_ulong(_PERSONALITY_QUERY))
+  if current >= 0:
+    _libc.personality(ctypes.c_ulong(current | _ADDR_NO_RANDOMIZE))
+
+
+def addresses_fixed() -> bool:
+  """Returns True if `fix_addresses` has worked in this process or in one that it descends from."""
+  current = _libc.personality(ctypes.c_ulong(_PERSONALITY_QUERY))
+  return current >= 0 and bool(current & _ADDR_NO_RANDOMIZE)
 
 
 def drop_capabilities() -> None:

@@ -10,19 +10,24 @@ import contextlib
 import dataclasses
 import json
 import os
+import select
 import selectors
 import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
-from srpo_jax.sandbox import cgroup, frames, interpreter, linux, tiers
+from srpo_jax.sandbox import cgroup, frames, interpreter, linux, tiers, zygote
 from srpo_jax.sandbox.limits import Limits
 from srpo_jax.sandbox.probe import PROBE_JOB, verdict
-from srpo_jax.sandbox.zygote import SETUP_S, SWEEP_S, Zygote, children
+from srpo_jax.sandbox.watch import SETUP_S
+from srpo_jax.sandbox.zygote import SWEEP_S, children
 
 ATTEMPTS = 2  # zygotes that a job is given to before it fails
+_SETUP_S = 1.0  # seconds to confine and to clear up one child, in the mean
+_BEAT_S = 1.0  # seconds between two signs of life
 _READY_S = 30.0  # seconds that a zygote has to become ready, and to answer the probe
 
 
@@ -36,8 +41,8 @@ class Job:
   def frame(self) -> bytes:
     """Returns the message to a zygote.
 
-    The header, which the zygote reads, holds only the mode and the sizes of the parts. The payload, which only the
-    zygote's children read, holds the parts.
+    The header holds the mode, the sizes of the parts and the number of tests of one execution. The payload, which only
+    the zygote's children read, holds the parts.
 
     Raises:
       UnicodeEncodeError: An input cannot be encoded as UTF-8.
@@ -45,7 +50,16 @@ class Job:
     inputs = [text.encode() for text in self.header.get("inputs", ())]
     body = json.dumps({name: value for name, value in self.header.items() if name != "inputs"}).encode()
     header = {"mode": self.header["mode"], "body": len(body), "inputs": [len(text) for text in inputs]}
+    header["tests"] = len(self.header.get("calls", ())) or 1
     return frames.pack(header, b"".join([body, *inputs]))
+
+  def executions(self) -> int:
+    """Returns the number of processes that the job needs."""
+    return len(self.header.get("inputs", ())) or 1
+
+  def tests(self) -> int:
+    """Returns the number of tests, each of which has its own limit of time."""
+    return max(self.executions(), len(self.header.get("calls", ())))
 
 
 class Slot:
@@ -64,35 +78,45 @@ class Slot:
     self.deadline = 0.0
 
   def start(self, close: list[int]) -> None:
-    """Starts the zygote.
+    """Starts the zygote. Call `wait_ready` next.
 
     Args:
       close: Descriptors of the supervisor that the zygote must close.
+    """
+    ours, theirs = socket.socketpair()
+    self.pid = os.fork()
+    if self.pid == 0:
+      self._become_zygote(theirs, [*close, ours.fileno()])
+    theirs.close()
+    ours.settimeout(_READY_S)
+    self.socket, self.buffer = ours, frames.Buffer()
+    with contextlib.suppress(OSError):  # `wait_ready` notices a zygote that has ended
+      ours.sendall(frames.pack({"place": self._place.packed()}))
+
+  def wait_ready(self, beat: Callable[[], object]) -> None:
+    """Waits until the zygote can take jobs. Calls `beat` at least once a second.
 
     Raises:
       OSError: The zygote did not start. The error gives the reason.
     """
-    ours, theirs = socket.socketpair()
-    pid = os.fork()
-    if pid == 0:
-      self._be_zygote(theirs, [*close, ours.fileno()])
-    theirs.close()
-    ours.settimeout(_READY_S)
+    ours = self.socket
+    assert ours is not None
     try:
+      for _ in range(int(_READY_S)):
+        if select.select([ours], [], [], 1.0)[0]:
+          break
+        beat()
       message = frames.read(ours.recv)
     except OSError:
       message = None
     if self._place.tier == "namespaces":
-      _reap(pid)  # this process only forked the zygote, which now belongs to the supervisor, the nearest subreaper
-      pid = message[0].get("pid", 0) if message else 0
+      _reap(self.pid)  # this process only forked the zygote, which now belongs to the supervisor, the nearest subreaper
+      self.pid = message[0].get("pid", 0) if message else 0
       message = self._second(ours, message)
-    self.pid = pid
     if message is None or not message[0].get("ready"):
-      ours.close()
       self.end()
       raise OSError(0, message[0].get("error", "?") if message else "the zygote ended before it was ready")
     ours.settimeout(None)
-    self.socket, self.buffer = ours, frames.Buffer()
 
   @staticmethod
   def _second(ours: socket.socket, first: tuple[dict[str, Any], bytes] | None) -> tuple[dict[str, Any], bytes] | None:
@@ -103,17 +127,13 @@ class Slot:
     except OSError:
       return None
 
-  def _be_zygote(self, control: socket.socket, close: list[int]) -> None:
-    """Serves as the zygote in the forked process. Never returns."""
+  def _become_zygote(self, control: socket.socket, close: list[int]) -> None:
+    """Runs a new zygote in the forked process. Never returns."""
     try:
       for descriptor in close:
         with contextlib.suppress(OSError):
           os.close(descriptor)
-      if self._place.tier == "namespaces":
-        _fork_into_namespaces(control)
-      zygote = Zygote(self._place, control)
-      control.sendall(frames.pack({"ready": True}))
-      zygote.serve()
+      zygote.execute(control, self._descriptors)
     except BaseException as error:
       with contextlib.suppress(OSError):
         control.sendall(frames.pack({"error": f"{type(error).__name__}: {error}"}))
@@ -129,9 +149,9 @@ class Slot:
     """
     assert self.socket is not None
     self.job = job
-    cases = len(job.header.get("inputs", ())) or 1
-    limit = SETUP_S + SWEEP_S + self._place.limits.wall_s
-    self.deadline = time.monotonic() + 5 + cases * limit
+    limits = self._place.limits
+    running_s = limits.wall(min(job.tests() * limits.test_s, limits.response_s))
+    self.deadline = time.monotonic() + 5 + SETUP_S + SWEEP_S + job.executions() * _SETUP_S + running_s
     self.socket.sendall(job.frame())
 
   def end(self) -> None:
@@ -156,23 +176,6 @@ class Slot:
       self.groups.remove()
 
 
-def _fork_into_namespaces(control: socket.socket) -> None:
-  """Forks the zygote into new namespaces and returns in the zygote. The calling process ends.
-
-  The zygote becomes process 1 of a pid namespace, so the kernel kills all of its descendants when it ends.
-  """
-  tiers.enter_namespaces()
-  gate, opened = os.pipe()
-  pid = os.fork()
-  if pid:
-    control.sendall(frames.pack({"pid": pid}))
-    os.write(opened, b"g")
-    os._exit(0)
-  os.close(opened)
-  os.read(gate, 1)  # the message with the process id must reach the supervisor before any other
-  os.close(gate)
-
-
 def _reap(pid: int) -> None:
   with contextlib.suppress(ChildProcessError):
     os.waitpid(pid, 0)
@@ -184,13 +187,13 @@ class Supervisor:
   def __init__(self, control: socket.socket, options: dict[str, Any]):
     self._control = control
     self._limits = Limits(**options["limits"])
-    self._packages = tuple(options["packages"])
-    self._paths = interpreter.paths(self._packages)
+    self._paths = interpreter.paths(tuple(options["packages"]))
     self._count = options["slots"]
     self._waiting: collections.deque[Job] = collections.deque()
     self._slots: list[Slot] = []
     self._selector = selectors.DefaultSelector()
     self._buffer = frames.Buffer()
+    self._next_beat = 0.0
 
   def run(self, allowed: list[str]) -> None:
     """Serves until the trainer closes its socket. If no tier works, reports that and returns."""
@@ -199,7 +202,9 @@ class Supervisor:
     try:
       if tier is not None:
         for number in range(1, self._count):
-          self._slots.append(self._started(number, tier))
+          self._slots.append(self._starting(number, tier))
+        for slot in self._slots[1:]:
+          slot.wait_ready(lambda: None)
         self._register()
       missing = sorted({name for slot in self._slots for name in slot.missing})
       pids = [slot.pid for slot in self._slots]
@@ -222,7 +227,8 @@ class Supervisor:
       if reason is None:
         slot: Slot | None = None
         try:
-          slot = self._started(0, tier)
+          slot = self._starting(0, tier)
+          slot.wait_ready(lambda: None)
           slot.give(Job(PROBE_JOB))
           assert slot.socket is not None
           slot.socket.settimeout(_READY_S)
@@ -239,7 +245,7 @@ class Supervisor:
       reasons[tier] = reason or "?"
     return None, reasons
 
-  def _started(self, number: int, tier: str) -> Slot:
+  def _starting(self, number: int, tier: str) -> Slot:
     slot = Slot(number, tier, self._paths, self._limits)
     try:
       slot.start(self._own_descriptors())
@@ -260,7 +266,8 @@ class Supervisor:
 
   def _serve(self) -> None:
     while True:
-      events = self._selector.select(timeout=1.0)
+      events = self._selector.select(timeout=_BEAT_S)
+      self._beat()
       if not events:
         self._reap_strays()
       for key, _ in events:
@@ -273,6 +280,12 @@ class Supervisor:
         if slot.job is not None and time.monotonic() > slot.deadline:
           self._replace(slot)
       self._give_out()
+
+  def _beat(self) -> None:
+    """Gives the trainer a sign of life, at most one per _BEAT_S."""
+    if time.monotonic() >= self._next_beat:
+      self._next_beat = time.monotonic() + _BEAT_S
+      self._tell({"beat": True})
 
   def _receive(self) -> bool:
     """Receives jobs. Returns False if the trainer has closed its socket."""
@@ -305,6 +318,7 @@ class Supervisor:
       self._fail(job, "the zygote died over it twice")
     try:
       slot.start(self._own_descriptors())
+      slot.wait_ready(self._beat)
     except OSError as error:
       while self._waiting and not any(other.socket for other in self._slots):
         self._fail(self._waiting.popleft(), f"no zygote: {error.strerror}")
@@ -358,6 +372,6 @@ def main() -> None:
     signal.signal(number, signal.SIG_IGN)
   linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
   os.chdir("/")
-  interpreter.preload(tuple(options["packages"]))
+  linux.fix_addresses()
   with contextlib.suppress(BrokenPipeError, ConnectionResetError):
     Supervisor(control, options).run(options["tiers"])

@@ -13,8 +13,9 @@ import dataclasses
 import os
 import shutil
 import signal
+from typing import Any
 
-from srpo_jax.sandbox import landlock, limits, linux, root, seccomp
+from srpo_jax.sandbox import interpreter, landlock, limits, linux, root, seccomp
 from srpo_jax.sandbox.interpreter import Paths
 from srpo_jax.sandbox.limits import Limits
 
@@ -36,6 +37,16 @@ class Place:
   paths: Paths
   limits: Limits
   groups: tuple[int, ...]  # descriptors of cgroup.procs files
+
+  def packed(self) -> dict[str, Any]:
+    """Returns the settings as plain data for `unpacked`, without the descriptors."""
+    return {"tier": self.tier, "uid": self.uid, "paths": vars(self.paths), "limits": vars(self.limits)}
+
+  @staticmethod
+  def unpacked(data: dict[str, Any], groups: tuple[int, ...]) -> "Place":
+    """Returns the settings that were packed, with the given descriptors."""
+    paths: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data["paths"].items()}
+    return Place(data["tier"], data["uid"], Paths(**paths), Limits(**data["limits"]), groups)
 
 
 def own_uid(tier: str, slot: int, paths: Paths) -> int | None:
@@ -68,6 +79,8 @@ def missing(place: Place) -> list[str]:
     found.append("modules beyond the usual ones (the library is not readable under another uid)")
   if not landlock.abi() and place.tier != "unsafe":
     found.append("Landlock")
+  if not linux.addresses_fixed():
+    found.append("fixed addresses (sets of objects may have another order in each sandbox)")
   return found
 
 
@@ -107,14 +120,12 @@ def prepare_zygote(place: Place) -> None:
     root.enter(place.paths)
 
 
-def fork_child(place: Place, own_pid_namespace: int | None) -> int:
-  """Forks a child and returns its process id, or 0 in the child.
+def fork_child(place: Place) -> int:
+  """Forks a child and returns its process id, or 0 in the child. A process may call this only once.
 
   In the tier `namespaces` the child is process 1 of a new pid namespace, which ends with it.
   """
   if place.tier == "namespaces":
-    assert own_pid_namespace is not None
-    linux.setns(own_pid_namespace, linux.CLONE_NEWPID)  # without this, the kernel would refuse a second unshare
     linux.unshare(linux.CLONE_NEWPID)
   return os.fork()
 
@@ -233,7 +244,8 @@ def bubblewrap_command(place: Place, package: str, bootstrap: str) -> list[str]:
   for name in ("__init__.py", "sandbox"):
     command += ["--ro-bind", os.path.join(package, name), f"/srpo/srpo_jax/{name}"]
   command += ["--dev", "/dev", "--remount-ro", "/dev", "--proc", "/proc", "--dir", "/tmp", "--remount-ro", "/"]
-  return [*command, "--chdir", "/tmp", "--", place.paths.executable, "-I", "-S", "-B", "-c", bootstrap]
+  command += ["--setenv", *interpreter.HASH_SEED, "--chdir", "/tmp"]
+  return [*command, "--", place.paths.executable, *interpreter.FLAGS, "-c", bootstrap]
 
 
 def bubblewrap_program() -> str:

@@ -1,9 +1,9 @@
-"""Warm process that forks a confined child for each execution, waits for it and removes everything it leaves.
+"""Warm process that has a confined child forked for each execution, waits for it and removes everything it leaves.
 
-A child is a copy of its zygote's memory. In a group of responses to one prompt, the text and the return values of an
-earlier response would give away the answers, so no child may find them in its memory. A job stays in a mapping that
-only the child reads and that is unmapped after the job. Results pass through mappings that a fork does not copy. The
-zygote never knows the expected results. It receives one job at a time through its socket.
+A zygote starts as a fresh interpreter, so that its memory does not depend on what the supervisor did before. It forks a
+`template` at once and only then reads jobs. In a group of responses to one prompt, the text and the return values of an
+earlier response would give away the answers. A child is a copy of the template, which has seen none. The zygote never
+knows the expected results. It receives one job at a time through its socket.
 """
 
 import contextlib
@@ -11,67 +11,82 @@ import dataclasses
 import fcntl
 import gc
 import json
-import mmap
 import os
-import select
 import signal
 import socket
+import sys
 import time
-from typing import Any
+from typing import Any, NoReturn
 
-from srpo_jax.sandbox import boot, frames, guest, seccomp, tiers
+from srpo_jax.sandbox import boot, frames, guest, interpreter, seccomp, tiers
+from srpo_jax.sandbox.template import Template, TemplateLostError
+from srpo_jax.sandbox.watch import ControlLostError, Outcome, Watch
 
-SETUP_S = 20.0  # seconds to confine a child, enough on a busy machine; not part of any program's limit
 SWEEP_S = 5.0  # seconds to end the processes that a child of a weak tier left behind
-PIECE = 1 << 16  # bytes per read
 MAX_REPLY = 64 << 20  # bytes of all executions of a job; more counts as too much output
-_HELD = 4 << 20  # bytes above which a mapping gives its memory back after a job
-_MAP_NORESERVE = 0x4000
+CONTROL = 60  # descriptor of the socket to the supervisor
+GROUPS = 50  # first descriptor of the slot's cgroups, above the descriptors that a child receives
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_COMMAND = (
+  "import sys; sys.path.insert(0, sys.argv[1]); from srpo_jax.sandbox import zygote; del sys.path[0]; "
+  "zygote.main(int(sys.argv[2]))"
+)
 
 
-@dataclasses.dataclass
-class Outcome:
-  """End of one execution, with the sizes of its parts of the reply."""
+def execute(control: socket.socket, groups: tuple[int, ...]) -> NoReturn:
+  """Replaces this process by a new zygote.
 
-  end: str = ""  # exit | signal | timeout | output | setup
-  code: int = 0  # exit status or signal
-  detail: str = ""
-  time_s: float = 0.0  # seconds that the program ran
-  results: int = 0  # bytes of results in the reply
-  stdout: int = 0  # bytes of standard output in the reply
+  Args:
+    control: Socket to the supervisor, which must send the packed `Place` first.
+    groups: Descriptors of the slot's cgroups.
+
+  Raises:
+    OSError: The interpreter cannot be started.
+  """
+  _place_descriptors({CONTROL: control.fileno()} | {GROUPS + number: one for number, one in enumerate(groups)})
+  command = [sys.executable, *interpreter.FLAGS, "-c", _COMMAND, os.path.dirname(_PACKAGE), str(len(groups))]
+  environment = {name: value for name, value in os.environ.items() if name.endswith("_NUM_THREADS")}
+  os.execve(sys.executable, command, environment | dict([interpreter.HASH_SEED]))
 
 
-class ControlLostError(Exception):
-  """Raised when the supervisor has closed its socket."""
+def main(groups: int) -> NoReturn:
+  """Serves as a zygote in a fresh interpreter. Never returns."""
+  os.closerange(3, GROUPS)
+  for descriptor in (CONTROL, *range(GROUPS, GROUPS + groups)):
+    os.set_inheritable(descriptor, False)
+  control = socket.socket(fileno=CONTROL)
+  try:
+    message = frames.read(control.recv)
+    if message is not None:
+      place = tiers.Place.unpacked(message[0]["place"], tuple(range(GROUPS, GROUPS + groups)))
+      interpreter.preload(place.paths.packages)
+      if place.tier == "namespaces":
+        _fork_into_namespaces(control)
+      zygote = Zygote(place, control)
+      control.sendall(frames.pack({"ready": True}))
+      zygote.serve()
+  except BaseException as error:
+    with contextlib.suppress(OSError):
+      control.sendall(frames.pack({"error": f"{type(error).__name__}: {error}"}))
+  finally:
+    os._exit(0)
 
 
-class Area:
-  """Byte buffer in a mapping that children do not inherit. `view` returns the bytes added since `clear`."""
+def _fork_into_namespaces(control: socket.socket) -> None:
+  """Forks the zygote into new namespaces and returns in the zygote. The calling process ends.
 
-  def __init__(self, capacity: int):
-    self.capacity, self.size = capacity, 0
-    self._memory = mmap.mmap(-1, capacity, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
-    self._memory.madvise(mmap.MADV_DONTFORK)
-    self._view = memoryview(self._memory)
-
-  def view(self) -> memoryview:
-    return self._view[: self.size]
-
-  def add(self, data: memoryview) -> None:
-    self._view[self.size : self.size + len(data)] = data
-    self.size += len(data)
-
-  def read(self, descriptor: int) -> int:
-    """Appends the bytes of one read and returns their number."""
-    count = os.readv(descriptor, [self._view[self.size : self.size + PIECE]])
-    self.size += count
-    return count
-
-  def clear(self) -> None:
-    if self.size > _HELD:
-      self._memory.madvise(mmap.MADV_DONTNEED)
-    self.size = 0
+  The zygote becomes process 1 of a pid namespace, so the kernel kills all of its descendants when it ends.
+  """
+  tiers.enter_namespaces()
+  gate, opened = os.pipe()
+  pid = os.fork()
+  if pid:
+    control.sendall(frames.pack({"pid": pid}))
+    os.write(opened, b"g")
+    os._exit(0)
+  os.close(opened)
+  os.read(gate, 1)  # the message with the process id must reach the supervisor before any other
+  os.close(gate)
 
 
 class Zygote:
@@ -80,101 +95,104 @@ class Zygote:
   def __init__(self, place: tiers.Place, control: socket.socket):
     self._place = place
     self._control = control
-    self._areas = (Area(place.limits.output + 2 * PIECE), Area(place.limits.output + 2 * PIECE))  # results, output
-    self._reply = Area(MAX_REPLY)
     self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     tiers.prepare_zygote(place)
-    self._namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC) if place.tier == "namespaces" else None
     if place.tier == "namespaces":
       seccomp.filter_program(1)  # fills the cache that the children inherit
-    gc.freeze()  # the collector in a child must not touch, and so copy, the pages that it shares with the zygote
+    gc.freeze()  # the collector in a child must not touch, and so copy, the pages that it shares with the template
+    self._template = Template(place, self._child, [control.fileno()])
 
   def serve(self) -> None:
-    while (message := frames.receive(self._control)) is not None:
-      header, job = message
-      self._reply.clear()
+    while (message := frames.read(self._control.recv)) is not None:
+      header, payload = message
+      parts: list[memoryview] = []
       try:
-        outcomes = self._run(header, job)
+        outcomes = self._run(header, memoryview(payload), parts)
         reply: dict[str, Any] = {"outcomes": [dataclasses.asdict(outcome) for outcome in outcomes]}
-      except ControlLostError:
+      except (ControlLostError, TemplateLostError):
         return
       except Exception as error:
-        self._reply.clear()
+        parts.clear()
         reply = {"failed": f"the zygote failed: {type(error).__name__}: {error}"}
-      finally:
-        job.close()
-      self._control.sendall(frames.lengths(reply, self._reply.size))
-      self._control.sendall(self._reply.view())
+      self._control.sendall(frames.lengths(reply, sum(map(len, parts))))
+      for part in parts:
+        self._control.sendall(part)
 
-  def _run(self, header: dict[str, Any], job: mmap.mmap) -> list[Outcome]:
+  def _run(self, header: dict[str, Any], payload: memoryview, parts: list[memoryview]) -> list[Outcome]:
     """Runs a job. Returns one outcome for a job of calls, or one per input for a script.
 
-    A script stops at its first input that exceeds the time limit or whose child cannot be confined.
+    A script stops at its first input that exceeds a limit of time or whose child cannot be confined.
+
+    Args:
+      header: Sizes of the parts of the payload.
+      payload: Job and inputs.
+      parts: Gets the results and the standard output of each execution.
     """
-    outcomes = []
-    for case in range(len(header["inputs"]) if header["mode"] == "stdin" else 1):
-      outcomes.append(self._execute(header, job, case))
-      if outcomes[-1].end in ("timeout", "setup"):
+    outcomes: list[Outcome] = []
+    job, place = payload[: header["body"]], header["body"]
+    left_s = self._place.limits.response_s
+    for size in header["inputs"] if header["mode"] == "stdin" else [None]:
+      given = None if size is None else payload[place : place + size]
+      place += size or 0
+      outcomes.append(self._execute(job, given, header["tests"], left_s, parts))
+      left_s -= outcomes[-1].processor_s
+      if outcomes[-1].end in ("timeout", "setup") or left_s <= 0:
         break
     return outcomes
 
-  def _execute(self, header: dict[str, Any], job: mmap.mmap, case: int) -> Outcome:
+  def _execute(
+    self, job: memoryview, given: memoryview | None, tests: int, left_s: float, parts: list[memoryview]
+  ) -> Outcome:
+    """Runs one execution of a job, with `given` as its standard input if it is a script."""
     with contextlib.ExitStack() as stack:
       results, results_end = _pipe(stack)
       output, output_end = _pipe(stack)
+      files = [_memory_file(job), *([] if given is None else [_memory_file(given)])]
       try:
-        pid = tiers.fork_child(self._place, self._namespace)
+        pid = self._template.fork([results_end, output_end, *files])
       except OSError as error:
-        os.close(results_end)
-        os.close(output_end)
         return Outcome("setup", detail=f"fork: {error.strerror}")
-      if pid == 0:
-        self._child(header, job, case, output_end, results_end)
-      os.close(results_end)
-      os.close(output_end)
-      for area in self._areas:
-        area.clear()
-      streams = dict(zip((results, output), self._areas, strict=True))
-      try:
-        outcome = _Watch(self._place, self._control, pid, streams, results).until_end()
       finally:
-        self._clear(pid)
-      return self._kept(outcome)
-
-  def _kept(self, outcome: Outcome) -> Outcome:
-    """Appends results and then standard output to the reply and returns the outcome with their sizes."""
-    limit = self._place.limits.output
-    parts = [self._areas[0].view()[1 : 1 + limit], self._areas[1].view()[:limit]]
-    if self._reply.size + sum(map(len, parts)) > self._reply.capacity:
+        for descriptor in (results_end, output_end, *files):
+          os.close(descriptor)
+      watch = Watch(self._place, self._control.fileno(), pid, (results, output), tests=tests, left_s=left_s)
+      try:
+        outcome = watch.until_end()
+      finally:
+        used_s = self._clear(pid)
+    outcome.processor_s = used_s
+    kept = watch.kept()
+    if sum(map(len, (*parts, *kept))) > MAX_REPLY:
       return dataclasses.replace(outcome, end="output")
-    for part in parts:
-      self._reply.add(part)
-    return dataclasses.replace(outcome, results=len(parts[0]), stdout=len(parts[1]))
+    parts += kept
+    return dataclasses.replace(outcome, results=len(kept[0]), stdout=len(kept[1]))
 
-  def _child(self, header: dict[str, Any], job: mmap.mmap, case: int, output_end: int, results_end: int) -> None:
-    """Confines this process, the child, and runs one execution. Never returns."""
+  def _child(self, descriptors: list[int]) -> NoReturn:
+    """Confines this process, the child, and runs one execution."""
+    results, output, job, *given = descriptors
     try:
-      work = json.loads(job[: header["body"]])
-      descriptors = [self._null, self._null, self._null, results_end]
-      if header["mode"] == "stdin":
-        first = header["body"] + sum(header["inputs"][:case])
-        descriptors[:2] = [_memory_file(job[first : first + header["inputs"][case]]), output_end]
+      with open(job, "rb") as file:
+        work = json.loads(file.read())
+      placed = [self._null, self._null, self._null, results]
+      if given:
+        placed[:2] = [given[0], output]
       if self._place.tier == "bubblewrap":
-        descriptors.append(_memory_file(boot.pack(self._place, work, case)))
-      _place_descriptors(descriptors)
+        placed.append(_memory_file(boot.pack(self._place, work)))
+      _place_descriptors(dict(enumerate(placed)))
       if self._place.tier == "bubblewrap":
         self._become_bubblewrap()
       tiers.confine(self._place)
       os.closerange(guest.RESULTS + 1, 4096)
       os.environ.clear()
+      interpreter.seed()
     except BaseException as error:
       with contextlib.suppress(OSError):
-        os.write(results_end, f"E{type(error).__name__}: {error}".encode())
+        os.write(results, f"E{type(error).__name__}: {error}".encode())
         os.write(guest.RESULTS, f"E{type(error).__name__}: {error}".encode())
       os._exit(70)
     try:
-      guest.run(work, case)
-    finally:  # an exception that a program provokes in the guest must not return to the code of the zygote
+      guest.run(work)
+    finally:  # an exception that a program provokes in the guest must not return to the code of the template
       os._exit(70)
 
   def _become_bubblewrap(self) -> None:
@@ -184,16 +202,18 @@ class Zygote:
     tiers.change_uid(self._place.uid)
     os.execve(tiers.bubblewrap_program(), command, {})
 
-  def _clear(self, pid: int) -> None:
-    """Kills and reaps the child and all processes that it left."""
+  def _clear(self, pid: int) -> float:
+    """Kills and reaps the child and all processes that it left. Returns the child's processor time in seconds."""
+    used_s = 0.0
     with contextlib.suppress(ProcessLookupError):
       os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError, PermissionError):
       os.killpg(pid, signal.SIGKILL)
     with contextlib.suppress(ChildProcessError):
-      os.waitpid(pid, 0)
+      usage = os.wait4(pid, 0)[2]
+      used_s = usage.ru_utime + usage.ru_stime
     deadline = time.monotonic() + SWEEP_S
-    while (left := children()) and time.monotonic() < deadline:
+    while (left := [other for other in children() if other != self._template.pid]) and time.monotonic() < deadline:
       self._kill_uid()
       for number in (signal.SIGSTOP, signal.SIGKILL):
         for other in left:
@@ -203,6 +223,7 @@ class Zygote:
         while os.waitpid(-1, os.WNOHANG)[0]:
           pass
       time.sleep(0.002)
+    return used_s
 
   def _kill_uid(self) -> None:
     """Kills all processes of the slot's uid with one call, because a program may fork faster than it can be traced."""
@@ -217,83 +238,6 @@ class Zygote:
       finally:
         os._exit(0)
     os.waitpid(pid, 0)
-
-
-class _Watch:
-  """Reads the output of a child until the child ends or exceeds a limit."""
-
-  def __init__(self, place: tiers.Place, control: socket.socket, pid: int, streams: dict[int, Area], results: int):
-    self._limits = place.limits
-    self._tier = place.tier
-    self._control = control.fileno()
-    self._pid = pid
-    self._streams = streams
-    self._results = results
-    self._deadline = time.monotonic() + SETUP_S
-    self._began: float | None = None
-
-  def until_end(self) -> Outcome:
-    ended = os.pidfd_open(self._pid)
-    try:
-      return self._finished(self._watch(ended))
-    finally:
-      os.close(ended)
-
-  def _watch(self, ended: int) -> Outcome:
-    poll = select.poll()
-    for descriptor in (*self._streams, ended):
-      poll.register(descriptor, select.POLLIN)
-    poll.register(self._control, 0)
-    while True:
-      left = self._deadline - time.monotonic()
-      events = poll.poll(max(0.0, left) * 1000) if left > 0 else []
-      if not events:
-        return Outcome("timeout" if self._began else "setup", detail="" if self._began else "not confined in time")
-      for descriptor, _ in events:
-        if descriptor == self._control:
-          raise ControlLostError
-        if descriptor in self._streams and not self._read(descriptor):
-          poll.unregister(descriptor)
-      if self._too_much():
-        return Outcome("output")
-      if any(descriptor == ended for descriptor, _ in events):
-        return self._ended()
-
-  def _read(self, descriptor: int) -> bool:
-    """Reads the available bytes. Returns False at the end of the stream."""
-    try:
-      count = self._streams[descriptor].read(descriptor)
-    except BlockingIOError:
-      return True
-    if self._began is None and self._streams[self._results].view()[:1] == guest.READY:
-      self._began = time.monotonic()
-      self._deadline = self._began + self._limits.wall_s
-    return count > 0
-
-  def _too_much(self) -> bool:
-    return any(area.size > self._limits.output for area in self._streams.values())
-
-  def _ended(self) -> Outcome:
-    for descriptor, area in self._streams.items():
-      while area.size <= self._limits.output:
-        before = area.size
-        self._read(descriptor)
-        if area.size == before:
-          break
-    if self._too_much():
-      return Outcome("output")
-    if self._began is None:
-      reason = bytes(self._streams[self._results].view()[1:]).decode("utf-8", "replace")
-      return Outcome("setup", detail=reason or "ended before it was confined")
-    status = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
-    assert status is not None
-    if self._tier == "bubblewrap" and status.si_status > 128:  # bwrap reports a signal as 128 plus its number
-      return Outcome("signal", code=status.si_status - 128)
-    return Outcome("exit" if status.si_code == os.CLD_EXITED else "signal", code=status.si_status)
-
-  def _finished(self, outcome: Outcome) -> Outcome:
-    outcome.time_s = time.monotonic() - self._began if self._began else 0.0
-    return outcome
 
 
 def children() -> list[int]:
@@ -313,7 +257,7 @@ def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
   return reader, writer
 
 
-def _memory_file(data: bytes) -> int:
+def _memory_file(data: bytes | memoryview) -> int:
   """Opens an anonymous, sealed file that holds `data`, positioned at its beginning."""
   descriptor = os.memfd_create("input", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
   with open(descriptor, "wb", closefd=False) as file:
@@ -323,8 +267,9 @@ def _memory_file(data: bytes) -> int:
   return descriptor
 
 
-def _place_descriptors(descriptors: list[int]) -> None:
-  """Duplicates the given descriptors to 0, 1, 2, ... of this process."""
-  high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, len(descriptors)) for descriptor in descriptors]
-  for number, descriptor in enumerate(high):
+def _place_descriptors(placed: dict[int, int]) -> None:
+  """Duplicates descriptors of this process to the numbers that are their keys."""
+  above = max(placed) + 1
+  high = {number: fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, above) for number, descriptor in placed.items()}
+  for number, descriptor in high.items():
     os.dup2(descriptor, number)

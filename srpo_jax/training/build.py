@@ -255,6 +255,7 @@ def build_scorer(config: Config) -> Scorer:
       min_tier=config.sandbox.min_tier,
       slots=config.sandbox.slots,
       timeout_s=config.sandbox.timeout_s,
+      response_timeout_s=config.sandbox.response_timeout_s,
       memory_mb=config.sandbox.memory_mb,
       packages=names(config.sandbox.packages),
     ),

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def test_an_answer_that_is_none_is_not_an_outcome():
 
 
 def test_a_killed_zygote_is_replaced_and_its_job_judged_once():
-  with Sandbox(slots=1, limits=Limits(wall_s=3)) as running:
+  with Sandbox(slots=1, limits=Limits(test_s=3, backstop=1)) as running:
     wait, found = submit(running, calls("import time\ndef f():\n  time.sleep(0.5)\n  return 1\n", "f()"))
     time.sleep(0.2)
     os.kill(running.pids()[1], signal.SIGKILL)
@@ -45,7 +46,7 @@ def test_a_killed_zygote_leaves_no_zombie_behind():
 
 
 def test_a_killed_supervisor_is_restarted_and_what_was_in_flight_is_judged_once():
-  with Sandbox(slots=2, limits=Limits(wall_s=3)) as running:
+  with Sandbox(slots=2, limits=Limits(test_s=3, backstop=1)) as running:
     old = running.pids()
     program = "import time\ndef f(x):\n  time.sleep(0.3)\n  return x\n"
     jobs = [submit(running, calls(program, f"f({number})")) for number in range(6)]
@@ -57,8 +58,47 @@ def test_a_killed_supervisor_is_restarted_and_what_was_in_flight_is_judged_once(
     wait_until(lambda: not any(map(alive, old)))  # the zygotes of the dead supervisor end too
 
 
+def test_a_supervisor_that_hangs_is_replaced_and_what_was_in_flight_is_judged_once():
+  with Sandbox(slots=2) as running:
+    old = running.pids()
+    program = "import time\ndef f(x):\n  time.sleep(0.3)\n  return x\n"
+    jobs = [submit(running, calls(program, f"f({number})")) for number in range(6)]
+    time.sleep(0.2)
+    os.kill(old[0], signal.SIGSTOP)
+    values = [json.loads(wait().executions[0].results)[2] for wait, _ in jobs]
+    assert values == list(range(6)) and running.restarts == 1
+    assert [len(found) for _, found in jobs] == [1] * 6
+    wait_until(lambda: not any(map(alive, old)))
+
+
+def test_a_supervisor_that_hangs_does_not_delay_the_end():
+  running = Sandbox(slots=2)
+  pids = running.pids()
+  os.kill(pids[0], signal.SIGSTOP)
+  running.close()
+  wait_until(lambda: not any(map(alive, pids)))
+
+
+def test_a_zygote_that_hangs_is_replaced_and_its_job_judged_once():
+  with Sandbox(slots=1, limits=Limits(test_s=0.1)) as running:
+    old = running.pids()
+    os.kill(old[1], signal.SIGSTOP)
+    assert value(running, DOUBLE, "f(4)") == 8
+    assert running.restarts == 0
+    wait_until(lambda: not alive(old[1]))
+
+
+def test_a_reader_that_is_busy_is_no_sign_of_a_hang(monkeypatch):
+  monkeypatch.setattr(client, "SILENT_S", 2.5)
+  with Sandbox(slots=1) as running:
+    done = threading.Event()
+    running.submit(calls(DOUBLE, "f(1)"), lambda outcome: (time.sleep(4), done.set()))
+    assert done.wait(600)
+    assert value(running, DOUBLE, "f(4)") == 8 and running.restarts == 0
+
+
 def test_a_supervisor_that_dies_over_a_job_twice_gives_none():
-  with Sandbox(slots=1, limits=Limits(wall_s=10)) as running:
+  with Sandbox(slots=1, limits=Limits(test_s=10, backstop=1)) as running:
     wait, found = submit(running, calls("import time\ndef f():\n  time.sleep(5)\n", "f()"))
     for restarts in range(2):
       wait_until(lambda restarts=restarts: running.restarts == restarts)
@@ -71,7 +111,7 @@ def test_a_supervisor_that_dies_over_a_job_twice_gives_none():
 
 
 def test_a_supervisor_that_cannot_be_started_again_gives_none_at_once(monkeypatch):
-  with Sandbox(slots=1, limits=Limits(wall_s=10)) as running:
+  with Sandbox(slots=1, limits=Limits(test_s=10, backstop=1)) as running:
     wait, _ = submit(running, calls("import time\ndef f():\n  time.sleep(5)\n", "f()"))
     time.sleep(0.3)
     monkeypatch.setattr(client, "RETRY_AFTER_S", 600)

@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.helpers.sandboxes import DOUBLE, ask, calls, submit, value
 
 @pytest.fixture(scope="module")
 def sandbox():
-  with Sandbox(slots=2, limits=Limits(wall_s=2)) as running:
+  with Sandbox(slots=2, limits=Limits(test_s=2, backstop=1)) as running:
     yield running
 
 
@@ -135,7 +136,7 @@ def test_other_modules_of_the_library_work_and_foreign_ones_do_not(sandbox):
 def test_the_supervisor_has_no_environment_and_none_of_the_trainers_modules(sandbox):
   supervisor, *zygotes = sandbox.pids()
   for pid in (supervisor, *zygotes):
-    assert Path(f"/proc/{pid}/environ").read_bytes() == b""
+    assert Path(f"/proc/{pid}/environ").read_bytes() == (b"" if pid == supervisor else b"PYTHONHASHSEED=0\0")
     maps = Path(f"/proc/{pid}/maps").read_text()
     assert "jaxlib" not in maps and "numpy" not in maps
 
@@ -147,3 +148,42 @@ def test_an_outcome_that_nobody_can_take_stops_nothing(sandbox, caplog):
   sandbox.submit(calls(DOUBLE, "f(1)"), fail)
   assert value(sandbox, DOUBLE, "f(4)") == 8
   wait_until(lambda: any("the callback for an outcome failed" in record.getMessage() for record in caplog.records))
+
+
+SPIN = "import time\ndef f(x):\n  end = time.process_time() + x\n  while time.process_time() < end: pass\n  return x\n"
+
+
+def _limited(limits: Limits, job: dict[str, Any]) -> Any:
+  with Sandbox(slots=1, limits=limits) as running:
+    return ask(running, job)
+
+
+def test_each_call_has_its_own_limit_of_processor_time():
+  (execution,) = _limited(Limits(test_s=0.5), calls(SPIN, *["f(0.2)"] * 8))
+  assert execution.end == "exit" and execution.results.count(b"value") == 8
+  (execution,) = _limited(Limits(test_s=0.5), calls(SPIN, "f(0.2)", "f(0.9)", "f(0.2)"))
+  assert execution.end == "timeout" and execution.results.count(b"value") == 1
+
+
+def test_waiting_counts_only_against_the_wall_clock():
+  program = "import time\ndef f(x):\n  time.sleep(x)\n  return x\n"
+  (execution,) = _limited(Limits(test_s=0.3), calls(program, "f(0.6)"))
+  assert execution.end == "exit"
+  (execution,) = _limited(Limits(test_s=0.3, backstop=2), calls(program, "f(60)"))
+  assert execution.end == "timeout" and execution.time_s < 50
+
+
+@pytest.mark.parametrize("tier", ["namespaces", "bubblewrap", "landlock"])
+def test_all_tests_of_a_response_share_a_limit(tier):
+  limits = Limits(test_s=0.5, response_s=0.7)
+  script = {"mode": "stdin", "program": SPIN + "f(float(input()))", "inputs": ["0.3"] * 8}
+  with Sandbox(slots=1, limits=limits, tier=tier, min_tier=tier) as running:
+    (execution,) = ask(running, calls(SPIN, *["f(0.3)"] * 8))
+    assert execution.end == "timeout" and 1 <= execution.results.count(b"value") <= 2
+    assert 2 <= len(ask(running, script)) <= 3
+
+
+def test_lines_of_its_own_give_a_program_no_more_time_than_its_tests_have():
+  program = "import os, time\ndef f(x):\n  while True:\n    os.write(3, b'[0, 1]\\n')\n"
+  (execution,) = _limited(Limits(test_s=0.3, output=1 << 30), calls(program, "f(1)", "f(2)"))
+  assert execution.end == "timeout"

@@ -104,7 +104,7 @@ def test_the_tier_and_what_is_missing_are_logged_once(caplog):
     ({"tier": "unsafe"}, "sandbox.tier: unsafe is below sandbox.min_tier namespaces"),
     ({"tier": "landlock", "min_tier": "bubblewrap"}, "landlock is below sandbox.min_tier bubblewrap"),
     ({"slots": -1}, "sandbox.slots: expected a whole number from 0 to 512"),
-    ({"limits": Limits(wall_s=0)}, "expected limits above 0"),
+    ({"limits": Limits(test_s=0, backstop=1)}, "expected limits above 0"),
   ],
 )
 def test_bad_arguments_are_named(arguments, words):
@@ -163,7 +163,7 @@ def test_options_start_a_sandbox_with_their_limits():
     (execution,) = ask(running, calls("def f():\n  while True: pass\n", "f()"))
     assert execution.end == "timeout" and execution.time_s > 0.4, execution
   with SandboxOptions(min_tier="namespaces", slots=1, timeout_s=60, memory_mb=300).start() as running:
-    assert running.limits.wall_s == 60
+    assert running.limits.test_s == 60
     (execution,) = ask(running, calls("def f():\n  return len(bytearray(400 << 20))\n", "f()"))
     assert b"MemoryError" in execution.results
 

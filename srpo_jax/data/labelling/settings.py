@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from srpo_jax.config import Config, flatten
+from srpo_jax.config import Config, SandboxConfig, flatten
 from srpo_jax.data.prompt_config import PromptConfig
 from srpo_jax.data.prompt_examples import examples_digest
 from srpo_jax.training.build import prompt_files
@@ -18,6 +18,7 @@ JUDGED_BY = (
   "reward.function",
   "sandbox.min_tier",
   "sandbox.timeout_s",
+  "sandbox.response_timeout_s",
   "sandbox.memory_mb",
   "sandbox.packages",
 )
@@ -26,8 +27,9 @@ JUDGED_BY = (
 def config_settings(config: Config, names: Sequence[str]) -> dict[str, Any]:
   """Returns the values of the named config fields, and of those that make the prompt."""
   flat = flatten(config)
-  # Folders from before reward.judges existed do not record it, so an empty value is left out.
-  values = {f"config.{name}": flat[name] for name in names if name != "reward.judges" or flat[name]}
+  # Folders from before these fields existed do not record them, so their usual values are left out.
+  usual = {"reward.judges": "", "sandbox.response_timeout_s": SandboxConfig().response_timeout_s}
+  values = {f"config.{name}": flat[name] for name in names if name not in usual or flat[name] != usual[name]}
   return values | _prompt_settings(config)
 
 

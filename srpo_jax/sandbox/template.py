@@ -1,0 +1,113 @@
+"""Process that every child is forked from, whose memory is the same at each fork.
+
+A template is forked from a zygote that has just started, and it never sees a job. A program therefore starts from the
+same memory in every execution and in every sandbox. Objects get the same addresses, and a set that is ordered by them
+has the same order. No child can find an earlier program or its results either, because the template never held them.
+
+    zygote -> template -> a process that forks the child and ends at once
+
+The child's parent ends, so the child becomes a child of the zygote, the nearest subreaper. The zygote then sends the
+child its descriptors, which also tells it that it has its final parent.
+"""
+
+import os
+import select
+import socket
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from srpo_jax.sandbox import tiers
+
+ANSWER_S = 20.0  # seconds that a fork may take, enough on a busy machine
+MOST_DESCRIPTORS = 8  # for one child
+_FORK, _DONE, _FAILED = b"f", b"d", b"E"
+
+
+class TemplateLostError(Exception):
+  """Raised when the template has ended or hangs."""
+
+
+class Template:
+  """Forks children.
+
+  Args of the constructor:
+    place: Settings of the children.
+    child: Runs in each child with the descriptors that `fork` was given. It must not return.
+    close: Descriptors of the zygote that the template must close.
+  """
+
+  def __init__(self, place: tiers.Place, child: Callable[[list[int]], NoReturn], close: Sequence[int]):
+    self._place, self._child = place, child
+    self._control, control = socket.socketpair()
+    self._door, self._child_door = socket.socketpair()
+    self.pid = os.fork()
+    if self.pid == 0:
+      try:
+        for descriptor in (*close, self._control.fileno(), self._door.fileno()):
+          os.close(descriptor)
+        self._serve(control.fileno())
+      finally:
+        os._exit(70)
+    control.close()
+    self._control.settimeout(ANSWER_S)
+
+  def fork(self, descriptors: Sequence[int]) -> int:
+    """Forks a child, gives it copies of the descriptors and returns its process id.
+
+    Raises:
+      OSError: The kernel refused to fork the child.
+      TemplateLostError: The template has ended or hangs.
+    """
+    self._take_back()
+    answer = b""
+    try:
+      self._control.send(_FORK)
+      while not answer.endswith(_DONE):
+        piece = self._control.recv(256)
+        if not piece:
+          raise TemplateLostError("the template has ended")
+        answer += piece
+    except OSError as error:
+      raise TemplateLostError(f"no answer from the template: {error}") from None
+    answer = answer.removesuffix(_DONE)
+    if answer.startswith(_FAILED):
+      raise OSError(0, answer[1:].decode())
+    socket.send_fds(self._door, [_DONE], list(descriptors))
+    return int(answer)
+
+  def _take_back(self) -> None:
+    """Closes the descriptors that an earlier child did not live to receive."""
+    if select.select([self._child_door], [], [], 0)[0]:
+      for descriptor in socket.recv_fds(self._child_door, 1, MOST_DESCRIPTORS)[1]:
+        os.close(descriptor)
+
+  def _serve(self, control: int) -> NoReturn:
+    """Forks a process for each request. Every round must leave the memory as it was, so it does as little as it can."""
+    while os.read(control, 1):
+      pid = os.fork()
+      if pid == 0:
+        self._fork_child(control)
+      os.waitpid(pid, 0)
+      os.write(control, _DONE)
+    os._exit(0)
+
+  def _fork_child(self, control: int) -> NoReturn:
+    """Forks the child, reports its process id and ends."""
+    try:
+      pid = tiers.fork_child(self._place)
+    except OSError as error:
+      os.write(control, _FAILED + (error.strerror or "?").encode())
+      os._exit(0)
+    if pid == 0:
+      self._be_child(control)
+    os.write(control, str(pid).encode())
+    os._exit(0)
+
+  def _be_child(self, control: int) -> NoReturn:
+    try:
+      os.close(control)
+      data, descriptors, _, _ = socket.recv_fds(self._child_door, 1, MOST_DESCRIPTORS)
+      if data:
+        self._child(descriptors)
+    finally:  # no exception may return to the loop of the template
+      os._exit(70)
