@@ -172,7 +172,7 @@ class Sandbox:
     Args:
       job: With `mode` "calls": `program`, `calls` (a list of {"expression"} or {"entry_point", "arguments"}) and
         `imports`. With `mode` "stdin": `program` and `inputs` (a list of texts). In both modes an optional `prelude`
-        lists import statements to run before the program.
+        lists import statements to run before the program, and `limits` names limits of this job, such as `test_s`.
       done: Called exactly once with the outcome, even if the sandbox fails. The call usually comes from another
         thread. After `close`, unanswered jobs get no call.
 

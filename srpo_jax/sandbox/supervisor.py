@@ -41,8 +41,8 @@ class Job:
   def frame(self) -> bytes:
     """Returns the message to a zygote.
 
-    The header holds the mode, the sizes of the parts and the number of tests of one execution. The payload, which only
-    the zygote's children read, holds the parts.
+    The header holds the mode, the sizes of the parts, the number of tests of one execution and the limits of this job.
+    The payload, which only the zygote's children read, holds the parts.
 
     Raises:
       UnicodeEncodeError: An input cannot be encoded as UTF-8.
@@ -51,6 +51,7 @@ class Job:
     body = json.dumps({name: value for name, value in self.header.items() if name != "inputs"}).encode()
     header = {"mode": self.header["mode"], "body": len(body), "inputs": [len(text) for text in inputs]}
     header["tests"] = len(self.header.get("calls", ())) or 1
+    header["limits"] = self.header.get("limits", {})
     return frames.pack(header, b"".join([body, *inputs]))
 
   def executions(self) -> int:
@@ -149,7 +150,7 @@ class Slot:
     """
     assert self.socket is not None
     self.job = job
-    limits = self._place.limits
+    limits = dataclasses.replace(self._place.limits, **job.header.get("limits", {}))
     running_s = limits.wall(min(job.tests() * limits.test_s, limits.response_s))
     self.deadline = time.monotonic() + 5 + SETUP_S + SWEEP_S + job.executions() * _SETUP_S + running_s
     self.socket.sendall(job.frame())

@@ -5,7 +5,7 @@ import os
 import select
 import time
 
-from srpo_jax.sandbox import guest, tiers
+from srpo_jax.sandbox import guest
 from srpo_jax.sandbox.limits import Limits
 
 SETUP_S = 20.0  # seconds to confine a child, enough on a busy machine; not part of any program's limit
@@ -37,9 +37,8 @@ class _Clock:
   given more time than `tests` tests have together.
   """
 
-  def __init__(self, pid: int, limits: Limits, *, in_tree: bool, tests: int, left_s: float):
-    """Starts. `left_s` is the processor time left for the response, in seconds."""
-    self._pid, self._limits, self._in_tree, self._tests, self._left_s = pid, limits, in_tree, tests, left_s
+  def __init__(self, pid: int, limits: Limits, *, in_tree: bool, tests: int):
+    self._pid, self._limits, self._in_tree, self._tests = pid, limits, in_tree, tests
     self._began, self._before = time.monotonic(), self._used()
     self._test_began, self._test_before = self._began, self._before
 
@@ -52,9 +51,9 @@ class _Clock:
   def left(self) -> float:
     """Returns the seconds until the program can first exceed a limit, or 0 if it has."""
     now, used = time.monotonic(), self._used()
-    processor_s = min(self._limits.test_s - (used - self._test_before), self._left_s - (used - self._before))
+    processor_s = min(self._limits.test_s - (used - self._test_before), self._limits.response_s - (used - self._before))
     test_wall = self._limits.wall(self._limits.test_s) - (now - self._test_began)
-    wall_s = min(test_wall, self._limits.wall(self._left_s) - (now - self._began))
+    wall_s = min(test_wall, self._limits.wall(self._limits.response_s) - (now - self._began))
     return 0.0 if min(processor_s, wall_s) <= 0 else max(_NAP_S, min(processor_s, wall_s))
 
   def time_s(self) -> float:
@@ -87,19 +86,17 @@ class Watch:
   """Reads the output of a child until the child ends or exceeds a limit.
 
   Args of the constructor:
-    place: Settings of the child.
+    limits: Limits of this execution. `response_s` is the processor time left for the response.
+    tier: Tier of the child.
     control: Descriptor of the zygote's socket to the supervisor.
     pid: Process id of the child.
     streams: Reading ends of the pipes for results and for standard output.
     tests: Number of tests that this execution runs.
-    left_s: Processor time left for the response, in seconds.
   """
 
-  def __init__(
-    self, place: tiers.Place, control: int, pid: int, streams: tuple[int, int], *, tests: int, left_s: float
-  ):
-    self._limits, self._tier = place.limits, place.tier
-    self._control, self._pid, self._tests, self._left_s = control, pid, tests, left_s
+  def __init__(self, limits: Limits, tier: str, control: int, pid: int, streams: tuple[int, int], *, tests: int):
+    self._limits, self._tier = limits, tier
+    self._control, self._pid, self._tests = control, pid, tests
     self._results, self._output = streams
     self._data = {descriptor: bytearray() for descriptor in streams}
     self._setup_end = time.monotonic() + SETUP_S
@@ -149,7 +146,7 @@ class Watch:
     self._data[descriptor] += piece
     if self._clock is None and self._data[self._results][:1] == guest.READY:
       in_tree = self._tier in ("bubblewrap", "unsafe")  # where the program is not the child, or may have children
-      self._clock = _Clock(self._pid, self._limits, in_tree=in_tree, tests=self._tests, left_s=self._left_s)
+      self._clock = _Clock(self._pid, self._limits, in_tree=in_tree, tests=self._tests)
     if descriptor == self._results and self._clock is not None:
       self._clock.next_tests(piece.count(b"\n"))
     return bool(piece)

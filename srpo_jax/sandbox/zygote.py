@@ -19,6 +19,7 @@ import time
 from typing import Any, NoReturn
 
 from srpo_jax.sandbox import boot, frames, guest, interpreter, seccomp, tiers
+from srpo_jax.sandbox.limits import Limits
 from srpo_jax.sandbox.template import Template, TemplateLostError
 from srpo_jax.sandbox.watch import ControlLostError, Outcome, Watch
 
@@ -130,18 +131,18 @@ class Zygote:
     """
     outcomes: list[Outcome] = []
     job, place = payload[: header["body"]], header["body"]
-    left_s = self._place.limits.response_s
+    limits = dataclasses.replace(self._place.limits, **header["limits"])
     for size in header["inputs"] if header["mode"] == "stdin" else [None]:
       given = None if size is None else payload[place : place + size]
       place += size or 0
-      outcomes.append(self._execute(job, given, header["tests"], left_s, parts))
-      left_s -= outcomes[-1].processor_s
-      if outcomes[-1].end in ("timeout", "setup") or left_s <= 0:
+      outcomes.append(self._execute(job, given, header["tests"], limits, parts))
+      limits = dataclasses.replace(limits, response_s=limits.response_s - outcomes[-1].processor_s)
+      if outcomes[-1].end in ("timeout", "setup") or limits.response_s <= 0:
         break
     return outcomes
 
   def _execute(
-    self, job: memoryview, given: memoryview | None, tests: int, left_s: float, parts: list[memoryview]
+    self, job: memoryview, given: memoryview | None, tests: int, limits: Limits, parts: list[memoryview]
   ) -> Outcome:
     """Runs one execution of a job, with `given` as its standard input if it is a script."""
     with contextlib.ExitStack() as stack:
@@ -155,7 +156,7 @@ class Zygote:
       finally:
         for descriptor in (results_end, output_end, *files):
           os.close(descriptor)
-      watch = Watch(self._place, self._control.fileno(), pid, (results, output), tests=tests, left_s=left_s)
+      watch = Watch(limits, self._place.tier, self._control.fileno(), pid, (results, output), tests=tests)
       try:
         outcome = watch.until_end()
       finally:

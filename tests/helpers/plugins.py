@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 
+from srpo_jax.rewards import code
 from srpo_jax.types import Problem, ScoreRequest, Verdict
 
 _judged = 0
@@ -44,6 +45,12 @@ def always_right(request: ScoreRequest, verdict: Verdict) -> Verdict:
   return dataclasses.replace(verdict, correct=1, reward=1.0)
 
 
+def judged_then_kill(request: ScoreRequest, verdict: Verdict) -> Verdict:
+  """Returns the verdict and kills the process at the verdict whose number is in SRPO_TEST_KILL_AT."""
+  _signal_at("SRPO_TEST_KILL_AT", signal.SIGKILL)
+  return verdict
+
+
 def first_is_solved(request: ScoreRequest, verdict: Verdict) -> Verdict:
   """Judges even-numbered prompts as always solved and the others as never solved. Rewards vary in both cases."""
   solved = int(int(request.id.split("/")[0][1:]) % 2 == 0)
@@ -72,5 +79,17 @@ def flat(rewards: np.ndarray, judged: np.ndarray, truncated: np.ndarray) -> np.n
 
 def programs() -> list[Problem]:
   """Returns problems of the code domain. The small model cannot write code, so the tests judge it with `parity`."""
-  tests = {"type": "assert", "cases": ["assert f(1) == 2"], "functions": ["f"]}
+  tests = {"type": "assert", "cases": ["assert f(1) == 1"], "functions": ["f"]}
   return [Problem(f"p{i}", "code", f"Write f, number {i}.", tests=tests) for i in range(40)]
+
+
+def order_dependent_programs() -> list[Problem]:
+  """Returns problems of the code domain, and makes each response a program that depends on hashes and addresses."""
+
+  def stated(response: str, validator: str) -> str:
+    made = f"class A: pass\nitems = [A() for _ in range({20 + len(response)})]\nword = {response!r}\n"
+    first = "[items.index(item) for item in set(items)][0] + hash(word) + int(random.random() * 8)"
+    return f"import random\n{made}def f(x):\n  return ({first}) % 2\n"
+
+  code.stated_program = stated
+  return programs()

@@ -1,6 +1,9 @@
 """A training step on MBPP with real prompts, tokens, sandbox and groups. Only the sampler is fake."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +18,8 @@ from srpo_jax.rollout import collector as experience
 from srpo_jax.rollout.collector import RolloutSampler, rewards_of
 from srpo_jax.sandbox.client import SandboxOptions
 from srpo_jax.types import Rollout
+from tests.helpers.paths import ROOT
+from tests.helpers.runs import STEPS, assert_same_run, rollouts
 
 
 def test_a_step_on_mbpp_is_judged_by_the_real_sandbox(data_dir, tmp_path, monkeypatch):
@@ -48,3 +53,26 @@ def test_a_step_on_mbpp_is_judged_by_the_real_sandbox(data_dir, tmp_path, monkey
 
 def answered(program: str) -> str:
   return f" I write it. </think> <answer>```python\n{program}\n```</answer>"
+
+
+@pytest.mark.slow
+def test_programs_that_depend_on_hashes_and_addresses_are_judged_alike_after_a_resume(talkative, tmp_path):
+  file = tmp_path / "config.py"
+  changes = "data__train='tests.helpers.plugins:order_dependent_programs', "
+  changes += (
+    "reward__function='tests.helpers.plugins:judged_then_kill', stages={'stage1': base.stage({'code': 1.0}).to_dict()}"
+  )
+  file.write_text(
+    "from configs import base\nfrom tests.helpers.runs import toy\nfrom ml_collections import ConfigDict\n"
+    f"import dataclasses\ndef get_config():\n  return ConfigDict(dataclasses.asdict(toy({str(talkative)!r}, {changes})))\n"
+  )
+
+  def launched(name: str, kill_at: int) -> int:
+    command = [sys.executable, "-m", "srpo_jax.launch", f"--config={file}", f"--workdir={tmp_path / name}"]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | {"SRPO_TEST_KILL_AT": str(kill_at)}).returncode
+
+  assert launched("unbroken", 0) == 0
+  assert (launched("killed", 30), launched("killed", 0)) == (-9, 0)
+  assert_same_run(tmp_path / "unbroken", tmp_path / "killed")
+  verdicts = [row["correct"] for step in range(STEPS) for row in rollouts(tmp_path / "unbroken", step)]
+  assert {0, 1} <= set(verdicts)

@@ -1,0 +1,75 @@
+"""Rules by which the published harness of a benchmark judges programs. `evaluate` uses them, training does not.
+
+Sources: `lcb_runner/evaluation/testing_util.py` of LiveCodeBench at commit 28fef95e, `human_eval/execution.py` of
+HumanEval at commit 6d43fb98, and for MBPP, which has no harness of its own, HumanEval's rules.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+Same = Callable[[Any, Any], bool]
+
+
+def same_value(found: Any, expected: Any) -> bool:
+  """Compares plain data by Python's `==`."""
+  return bool(found == expected)
+
+
+def same_json_value(found: Any, expected: Any) -> bool:
+  """Compares plain data by Python's `==`. An outermost tuple counts as a list, because JSON has no tuples."""
+  return bool((list(found) if isinstance(found, tuple) else found) == expected)
+
+
+def same_lines(found: str, expected: str) -> bool:
+  """Compares two outputs line by line, without the blanks around the whole and around each line.
+
+  Two lines are the same if their texts are equal, or if all of their words are equal decimal numbers.
+  """
+  lines, wanted = (text.strip().split("\n") for text in (found, expected))
+  return len(lines) == len(wanted) and all(map(_same_line, lines, wanted))
+
+
+def _same_line(found: str, expected: str) -> bool:
+  if found.strip() == expected.strip():
+    return True
+  try:
+    return [*map(Decimal, found.split())] == [*map(Decimal, expected.split())]
+  except InvalidOperation:
+    return False
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+  """Rules of one benchmark.
+
+  Attributes:
+    limits: limits of the sandbox that it sets, in seconds.
+    same_value: comparison of a returned value with the expected one.
+    same_output: comparison of the standard output with the expected one.
+    in_function: True if a script runs as the body of a function, and a call of `sys.exit` is no failure.
+    recursion_limit: Python's recursion limit. 0 leaves the sandbox's own.
+    stated: the rules in words.
+  """
+
+  limits: Mapping[str, float]
+  same_value: Same = same_value
+  same_output: Same = same_lines
+  in_function: bool = False
+  recursion_limit: int = 0
+  stated: str = ""
+
+
+_WHOLE = {"test_s": 3.0, "response_s": 3.0}  # of HumanEval's default timeout, which is that of a whole test
+RULES: Mapping[str, Rules] = {
+  "livecodebench": Rules(
+    {"test_s": 6.0, "response_s": 3600.0},
+    same_value=same_json_value,
+    in_function=True,
+    recursion_limit=50_000,
+    stated="6 s a test, values by ==, output by lines and decimal words",
+  ),
+  "humaneval": Rules(_WHOLE, stated="3 s a problem, values by =="),
+  "mbpp": Rules(_WHOLE, stated="3 s a problem, values by =="),
+}
