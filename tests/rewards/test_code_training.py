@@ -64,7 +64,8 @@ def test_programs_that_depend_on_hashes_and_addresses_are_judged_alike_after_a_r
   )
   file.write_text(
     "from configs import base\nfrom tests.helpers.runs import toy\nfrom ml_collections import ConfigDict\n"
-    f"import dataclasses\ndef get_config():\n  return ConfigDict(dataclasses.asdict(toy({str(talkative)!r}, {changes})))\n"
+    "import dataclasses\n"
+    f"def get_config():\n  return ConfigDict(dataclasses.asdict(toy({str(talkative)!r}, {changes})))\n"
   )
 
   def launched(name: str, kill_at: int) -> int:
