@@ -3,7 +3,9 @@
 The child process that runs the candidate gets only the questions: calls with their arguments, or standard input. The
 expected values stay in the trainer. An assert is split at the calls of the candidate's functions:
 
-    assert math.isclose(area(circle(2)), 12.566)   asks   area(circle(2))   judges   math.isclose(HOLE, 12.566)
+    assert math.isclose(area(circle(2)), 12.566)   asks   area(circle(2))    judges   math.isclose(HOLE, 12.566)
+    assert len(parts(2)) == 3                      asks   len of parts(2)    judges   HOLE == 3
+    assert not found(2)                            asks   bool of found(2)   judges   not HOLE
 """
 
 import ast
@@ -18,7 +20,7 @@ from typing import Any
 from srpo_jax.rewards import judgement
 from srpo_jax.rewards.judgement import Hole, Refused
 from srpo_jax.rewards.match import equal, has_nan
-from srpo_jax.sandbox import plain
+from srpo_jax.sandbox import plain, wrappers
 from srpo_jax.utils.errors import InputError
 
 MAX_EXPECTED = 1 << 20  # characters; the sandbox would not let a candidate return a longer answer
@@ -56,8 +58,8 @@ class Suite:
 
   Attributes:
     mode: "calls" or "stdin".
-    calls: the questions in mode "calls". Each is {"expression"}, or {"entry_point", "arguments"} with the arguments as
-      `plain` text.
+    calls: the questions in mode "calls". Each is {"expression"}, if needed with the "wrapper" that the test puts around
+      its value, or {"entry_point", "arguments"} with the arguments as `plain` text.
     checks: the tests on the values of the calls.
     imports: import statements that the expressions of the calls need.
     modules: the modules that the imports and the prelude name, by the first part of each name. "." stands for a
@@ -146,8 +148,7 @@ def _asserts(tests: Mapping[str, Any]) -> Suite:
       raise InputError(f"{where}: cannot be turned into calls: {reason}: {_shown(case)}") from None
   if not turner.checks:
     raise InputError("field tests.cases: expected an assert on a call of the program")
-  calls = tuple({"expression": expression} for expression in turner.calls)
-  return Suite("calls", calls, tuple(turner.checks), tuple(turner.imports), tuple(turner.modules))
+  return Suite("calls", tuple(turner.calls), tuple(turner.checks), tuple(turner.imports), tuple(turner.modules))
 
 
 def parse(text: str) -> ast.Module:
@@ -168,7 +169,7 @@ class _Turner:
     self._functions = functions  # the candidate's functions, even if one shares its name with a built-in
     self._constants: dict[str, ast.expr] = {}
     self._modules: set[str] = set(judgement.MODULES)
-    self.calls: list[str] = []
+    self.calls: list[dict[str, Any]] = []
     self.checks: list[Check] = []
     self.imports: list[str] = []
     self.modules: list[str] = []
@@ -201,23 +202,56 @@ class _Turner:
     hidden |= {inner.arg for inner in ast.walk(test) if isinstance(inner, ast.arg)}
     if hidden & self._constants.keys():
       raise Refused(f"rebinds {', '.join(sorted(hidden & self._constants.keys()))}")
-    if not self._functions and self._may_judge_itself(test):
+    if not self._functions and (self._may_judge_itself(test) or self._may_build_the_answer(test)):
       raise Refused("may pass the answer to the program, list the program's functions in tests.functions")
-    expression = self._split(_Substitute(self._constants).visit(test))
+    expression = self._truth(_Substitute(self._constants).visit(test))
     if len(self.calls) == first:
       raise Refused("asserts nothing about the program")
     judgement.check(expression)
     self.checks.append(Check(tuple(range(first, len(self.calls))), expression))
 
+  def _truth(self, node: Any) -> Any:
+    """Replaces the calls of a condition by holes. Of a call that is itself the condition, only the truth is asked."""
+    match node:
+      case ast.UnaryOp(op=ast.Not()):
+        node.operand = self._truth(node.operand)
+      case ast.BoolOp():
+        node.values = [self._truth(value) for value in node.values]
+      case _:
+        found = self._wrapped(node)
+        return self._split(node) if found is None else self._hole(found[0], _called("bool", found[1]))
+    return node
+
   def _split(self, node: Any) -> Any:
-    """Replaces each outermost call of the candidate's functions by a hole."""
-    if isinstance(node, ast.Call) and self._is_candidates(node):
-      self.calls.append(ast.unparse(node))
-      return Hole(len(self.calls) - 1)
+    """Replaces each outermost call of the candidate's functions, with its wrappers, by a hole."""
+    if isinstance(node, ast.expr) and (found := self._wrapped(node)) is not None:
+      return self._hole(*found)
     if isinstance(node, ast.AST):
       for field, value in ast.iter_fields(node):
         setattr(node, field, [self._split(item) for item in value] if isinstance(value, list) else self._split(value))
     return node
+
+  def _hole(self, call: ast.expr, wrapper: ast.expr) -> Hole:
+    around = {} if isinstance(wrapper, ast.Name) else {"wrapper": ast.unparse(wrapper)}
+    self.calls.append({"expression": ast.unparse(call)} | around)
+    return Hole(len(self.calls) - 1)
+
+  def _wrapped(self, node: ast.expr) -> tuple[ast.expr, ast.expr] | None:
+    """Returns a call of the candidate's functions and the wrapper around it, or None for any other expression."""
+    match node:
+      case ast.Call() if self._is_candidates(node):
+        return node, ast.Name(wrappers.VALUE)
+      case ast.Call(args=[inner, *others]) if _is_wrapper(node, others):
+        found = self._wrapped(inner)
+        name = _WRAPPERS[judgement.dotted(node.func)]
+        return found and (found[0], _called(name, found[1], *others, keywords=node.keywords))
+      case ast.Subscript() if all(map(_is_literal, _bounds(node.slice))):
+        found = self._wrapped(node.value)
+        return found and (found[0], ast.Subscript(found[1], node.slice))
+      case ast.Attribute():
+        found = self._wrapped(node.value)
+        return found and (found[0], ast.Attribute(found[1], node.attr))
+    return None
 
   def _is_candidates(self, call: ast.Call) -> bool:
     root: ast.expr = call
@@ -229,7 +263,10 @@ class _Turner:
       return root.id in self._functions
     if isinstance(call.func, ast.Attribute) and call.func.value is root and root.id in _LIBRARIES:
       return False
-    return not hasattr(builtins, root.id) and root.id not in self._modules and root.id not in judgement.FUNCTIONS
+    return not hasattr(builtins, root.id) and root.id not in self._modules and root.id not in judgement.NAMES
+
+  def _asked(self, node: ast.expr) -> list[ast.Call]:
+    return [part for part in ast.walk(node) if isinstance(part, ast.Call) and self._is_candidates(part)]
 
   def _may_judge_itself(self, test: ast.expr) -> bool:
     """Returns True for asserts like `close(f(1), 0.5)` or `not close(f(1), 0.5)`.
@@ -241,8 +278,20 @@ class _Turner:
         return self._may_judge_itself(call)
       case ast.Call(func=ast.Name()) if self._is_candidates(test):
         parts = [*test.args, *(keyword.value for keyword in test.keywords)]
-        asks = [any(isinstance(n, ast.Call) and self._is_candidates(n) for n in ast.walk(part)) for part in parts]
+        asks = [bool(self._asked(part)) for part in parts]
         return any(asks) and not all(asks)
+    return False
+
+  def _may_build_the_answer(self, test: ast.expr) -> bool:
+    """Returns True for asserts like `f(1) == Point(2, 3)`.
+
+    `Point` may be a class of the program, which would then see the answer.
+    """
+    for node in ast.walk(test):
+      if isinstance(node, ast.Compare):
+        sides = [[_names_a_class(call) for call in self._asked(side)] for side in (node.left, *node.comparators)]
+        if any(side and all(side) for side in sides) and not all(map(all, sides)):
+          return True
     return False
 
 
@@ -254,6 +303,35 @@ class _Substitute(ast.NodeTransformer):
 
   def visit_Name(self, node: ast.Name) -> ast.expr:
     return copy.deepcopy(self._constants[node.id]) if node.id in self._constants else node
+
+
+_WRAPPERS = {name: name for name in wrappers.FUNCTIONS} | {"collections.Counter": "Counter"}
+_OPTIONS = {"round": "ndigits", "sorted": "reverse"}
+
+
+def _is_wrapper(call: ast.Call, others: list[ast.expr]) -> bool:
+  """Returns True if a call takes one value and at most an option, as `round(_, 2)` does.
+
+  Any other argument may be an expected value, as in `max(_, 3)`.
+  """
+  name = judgement.dotted(call.func)
+  given = [("ndigits", item) for item in others] + [(keyword.arg, keyword.value) for keyword in call.keywords]
+  allowed = all(option == _OPTIONS.get(name) and _is_literal(value) for option, value in given)
+  return name in _WRAPPERS and allowed
+
+
+def _names_a_class(call: ast.Call) -> bool:
+  return isinstance(call.func, ast.Name) and call.func.id[:1].isupper()
+
+
+def _called(name: str, *arguments: ast.expr, keywords: Sequence[ast.keyword] = ()) -> ast.Call:
+  return ast.Call(ast.Name(name), list(arguments), list(keywords))
+
+
+def _bounds(index: ast.expr) -> list[ast.expr]:
+  """Returns the parts of an index or of a slice."""
+  parts = [index.lower, index.upper, index.step] if isinstance(index, ast.Slice) else [index]
+  return [part for part in parts if part is not None]
 
 
 def _is_literal(node: ast.expr) -> bool:

@@ -10,16 +10,21 @@ import ast
 import collections
 import math
 import operator
+from array import array
 from collections.abc import Callable, Mapping
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from srpo_jax.rewards.match import equal
+from srpo_jax.sandbox import plain
 from srpo_jax.sandbox.plain import spread
 
 MAX_BITS = 4096  # bits of an integer in arithmetic on a candidate's values
 MAX_POWER_BITS = 1 << 16  # bits of an integer power
 MAX_DIGITS = 1000  # digits before or after the point that a number may be rounded to
 MAX_REPEATED = 1 << 20  # items of a range, or of a text or list times a number
+MAX_SUM_BITS = 1 << 16  # bits of all denominators in a sum
 
 
 class Refused(Exception):
@@ -53,30 +58,29 @@ def _round(value: Any, ndigits: Any = None) -> Any:
 
 
 def _sum(values: Any, start: Any = 0) -> Any:
-  return sum(_numbers(list(values)), *_numbers((start,)))
+  items = _numbers([start, *values])
+  if sum(item.denominator.bit_length() for item in items if isinstance(item, Fraction)) > MAX_SUM_BITS:
+    raise Refused("a large denominator")
+  return sum(items[1:], items[0])
 
 
 def _is(left: Any, right: Any) -> bool:
   return left is right if left is None or isinstance(left, bool) else False
 
 
-def _contains(item: Any, container: Any) -> bool:
-  if isinstance(container, (list, tuple)):
-    return any(equal(item, other) for other in container)
+def _contains(item: Any, container: Any, same: Callable[[Any, Any], bool]) -> bool:
+  if isinstance(container, (list, tuple, collections.deque, array)):
+    return any(same(item, other) for other in container)
   return item in container
 
 
 _COMPARE: Mapping[type, Callable[[Any, Any], bool]] = {
-  ast.Eq: equal,
-  ast.NotEq: lambda left, right: not equal(left, right),
   ast.Lt: operator.lt,
   ast.LtE: operator.le,
   ast.Gt: operator.gt,
   ast.GtE: operator.ge,
   ast.Is: _is,
   ast.IsNot: lambda left, right: not _is(left, right),
-  ast.In: _contains,
-  ast.NotIn: lambda item, container: not _contains(item, container),
 }
 _ARITHMETIC: Mapping[type, Callable[[Any, Any], Any]] = {
   ast.Add: operator.add,
@@ -129,9 +133,43 @@ def _range(*bounds: int) -> range:
   return found
 
 
-_CONSTANT_FUNCTIONS = {"range": _range}  # only on literals, because a candidate's value could make a range endless
+def _built(kind: Callable[..., Any]) -> Callable[..., Any]:
+  """Returns a function that builds a value in the form in which a candidate's value of this kind arrives."""
+  return lambda *parts: plain.loads(plain.dumps(kind(*parts)))
+
+
+def _fraction(*parts: Any) -> Fraction:
+  if any(isinstance(part, str) and "e" in part.lower() for part in parts):
+    raise Refused("an exponent")
+  return Fraction(*parts)
+
+
+def _bytearray(data: bytes = b"") -> bytearray:
+  if not isinstance(data, (bytes, list)):
+    raise Refused("expected bytes or a list")
+  return bytearray(data)
+
+
+# Only on literals, because a candidate's value could make a range or a number endless.
+_CONSTANT_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+  "range": _range,
+  "complex": complex,
+  "bytearray": _built(_bytearray),
+  "Fraction": _built(_fraction),
+  "fractions.Fraction": _built(_fraction),
+  "Decimal": _built(Decimal),
+  "decimal.Decimal": _built(Decimal),
+  "array": _built(array),
+  "array.array": _built(array),
+  "deque": _built(collections.deque),
+  "collections.deque": _built(collections.deque),
+  "OrderedDict": _built(collections.OrderedDict),
+  "collections.OrderedDict": _built(collections.OrderedDict),
+}
 _ATTRIBUTES = {"math.pi": math.pi, "math.e": math.e, "math.inf": math.inf}
 MODULES = ("math", "collections")
+NAMES = frozenset({*FUNCTIONS, *_CONSTANT_FUNCTIONS})  # never functions of the program, unless the row lists them
+_ROOTS = {name.partition(".")[0] for name in (*NAMES, *_ATTRIBUTES)}
 
 
 def dotted(node: ast.expr) -> str:
@@ -143,22 +181,26 @@ def dotted(node: ast.expr) -> str:
   return ""
 
 
+def _has_hole(node: ast.AST) -> bool:
+  return any(isinstance(inner, Hole) for inner in ast.walk(node))
+
+
 def check(node: ast.expr) -> None:
   """Raises Refused unless `evaluate` supports every operation in the expression."""
   for child in ast.walk(node):
     if isinstance(child, ast.Call):
       name = dotted(child.func)
-      if name not in FUNCTIONS and name not in _CONSTANT_FUNCTIONS:
+      if name not in NAMES:
         raise Refused(f"calls {name or ast.unparse(child.func)[:40]}")
-      if name in _CONSTANT_FUNCTIONS and any(isinstance(inner, Hole) for inner in ast.walk(child)):
+      if name in _CONSTANT_FUNCTIONS and _has_hole(child):
         raise Refused(f"calls {name} on a value that the program returned")
       if any(keyword.arg not in _KEYWORDS.get(name, ()) for keyword in child.keywords):
         raise Refused(f"calls {name} with keywords")
     elif isinstance(child, ast.Attribute):
-      if dotted(child) not in _ATTRIBUTES and dotted(child) not in FUNCTIONS:
+      if dotted(child) not in _ATTRIBUTES and dotted(child) not in NAMES:
         raise Refused(f"reads the attribute {child.attr}")
     elif isinstance(child, ast.Name):
-      if child.id not in FUNCTIONS and child.id not in _CONSTANT_FUNCTIONS and child.id not in MODULES:
+      if child.id not in _ROOTS:
         raise Refused(f"uses the name {child.id}")
     elif isinstance(child, ast.operator):
       if type(child) not in _ARITHMETIC:
@@ -172,14 +214,15 @@ def _check_constants(node: ast.AST) -> None:
   """Raises Refused if a part without holes cannot be evaluated, because such a test could never pass."""
   if isinstance(node, (Hole, ast.Constant)):
     return
-  if not isinstance(node, ast.expr) or any(isinstance(inner, Hole) for inner in ast.walk(node)):
+  if not isinstance(node, ast.expr) or _has_hole(node):
     for child in ast.iter_child_nodes(node):
-      _check_constants(child)
-  elif dotted(node) not in (*FUNCTIONS, *_CONSTANT_FUNCTIONS, *MODULES):
-    try:
-      evaluate(node, {})
-    except Exception as error:
-      raise Refused(f"holds {ast.unparse(node)[:40]}, which has no value: {error or type(error).__name__}") from None
+      if not isinstance(node, ast.Call) or child is not node.func:
+        _check_constants(child)
+    return
+  try:
+    evaluate(node, {})
+  except Exception as error:
+    raise Refused(f"holds {ast.unparse(node)[:40]}, which has no value: {error or type(error).__name__}") from None
 
 
 _KEYWORDS = {
@@ -222,8 +265,7 @@ def evaluate(node: ast.expr | ast.Slice | None, values: Mapping[int, Any]) -> An
     case ast.BinOp():
       return _arithmetic(type(node.op), evaluate(node.left, values), evaluate(node.right, values))
     case ast.BoolOp():
-      results = (evaluate(item, values) for item in node.values)
-      return all(results) if isinstance(node.op, ast.And) else any(results)
+      return _either(node, values)
     case ast.Compare():
       return _compare(node, values)
     case ast.Subscript():
@@ -240,14 +282,42 @@ def evaluate(node: ast.expr | ast.Slice | None, values: Mapping[int, Any]) -> An
   raise Refused(f"uses {type(node).__name__}")
 
 
+def _either(node: ast.BoolOp, values: Mapping[int, Any]) -> Any:
+  """Returns the value of the first operand that decides, or of the last one."""
+  value = None
+  for item in node.values:
+    value = evaluate(item, values)
+    if bool(value) is isinstance(node.op, ast.Or):
+      break
+  return value
+
+
 def _compare(node: ast.Compare, values: Mapping[int, Any]) -> bool:
-  left = evaluate(node.left, values)
-  for kind, comparator in zip(node.ops, node.comparators, strict=True):
-    right = evaluate(comparator, values)
-    if not _COMPARE[type(kind)](left, right):
+  left, left_node = evaluate(node.left, values), node.left
+  for kind, right_node in zip(node.ops, node.comparators, strict=True):
+    right = evaluate(right_node, values)
+    if not _holds(kind, left, right, swapped=not _has_hole(left_node)):
       return False
-    left = right
+    left, left_node = right, right_node
   return True
+
+
+def _holds(kind: ast.cmpop, left: Any, right: Any, *, swapped: bool) -> bool:
+  """Compares two values. `swapped` says that the left one is the expected one."""
+
+  def same(one: Any, other: Any) -> bool:
+    return equal(other, one) if swapped else equal(one, other)
+
+  match kind:
+    case ast.Eq():
+      return same(left, right)
+    case ast.NotEq():
+      return not same(left, right)
+    case ast.In():
+      return _contains(left, right, same)
+    case ast.NotIn():
+      return not _contains(left, right, same)
+  return _COMPARE[type(kind)](left, right)
 
 
 def _arithmetic(kind: type, left: Any, right: Any) -> Any:
@@ -260,17 +330,21 @@ def _arithmetic(kind: type, left: Any, right: Any) -> Any:
       raise Refused("a long repetition")
     return left * right
   _numbers((left, right))
-  whole = isinstance(left, int) and isinstance(right, int)
-  if kind is ast.Pow and whole and left.bit_length() * abs(right) > MAX_POWER_BITS:
+  exact = isinstance(left, (int, Fraction)) and isinstance(right, (int, Fraction))
+  if kind is ast.Pow and exact and _bits(left) * abs(right) > MAX_POWER_BITS:
     raise Refused("a large power")
   return _ARITHMETIC[kind](left, right)
 
 
 def _numbers(values: Any) -> Any:
   for value in values:
-    if isinstance(value, int):
-      if value.bit_length() > MAX_BITS:
+    if isinstance(value, (int, Fraction)):
+      if _bits(value) > MAX_BITS:
         raise Refused("a large integer")
     elif not isinstance(value, (float, complex)):
       raise Refused(f"arithmetic on {type(value).__name__}")
   return values
+
+
+def _bits(value: int | Fraction) -> int:
+  return max(value.numerator.bit_length(), value.denominator.bit_length())

@@ -14,7 +14,7 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from srpo_jax.sandbox import plain
+from srpo_jax.sandbox import plain, wrappers
 
 RESULTS = 3  # file descriptor that results are written to
 READY = b"R"  # first byte on RESULTS: the child is confined and about to run the program
@@ -78,12 +78,13 @@ def _run_calls(job: Mapping[str, Any], calls: list[dict[str, Any]], imports: lis
 
 
 def _call(call: dict[str, Any], surroundings: dict[str, Any]) -> Any:
-  """Returns the value of an expression, or of an entry point called with the given arguments.
+  """Returns the value of an expression with its wrapper, or of an entry point called with the given arguments.
 
   An entry point is `name`, or `Class.method`, which is called on a new instance.
   """
   if "expression" in call:
-    return eval(compile(call["expression"], "<call>", "eval"), surroundings)
+    value = eval(compile(call["expression"], "<call>", "eval"), surroundings)
+    return wrappers.wrapped(call["wrapper"], value) if "wrapper" in call else value
   owner, _, method = call["entry_point"].rpartition(".")
   function = getattr(surroundings[owner](), method) if owner else surroundings[method]
   return function(*(plain.loads(argument) for argument in call["arguments"]))

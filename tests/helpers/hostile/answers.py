@@ -12,14 +12,14 @@ ANSWERS = (
   refused(
     "int subclass",
     "class N(int):\n  def __eq__(self, other): return True\n  __hash__ = int.__hash__\ndef f(x):\n  return N(7)\n",
-    "not plain data",
+    "another value",
   ),
   refused(
     "str and list subclasses inside a list",
     "class S(str):\n  def __eq__(self, other): return True\n  __hash__ = str.__hash__\n"
     "class L(list):\n  def __eq__(self, other): return True\n  def __iter__(self): return iter(['a'])\n"
     "def f(x):\n  return [S('b')] if x else L(['b'])\n",
-    "not plain data",
+    "another value",
     "assert f(1) == ['a']",
     "assert f(0) == ['a']",
   ),
@@ -37,7 +37,7 @@ ANSWERS = (
   refused(
     "a dict that grows as it is read",
     "class D(dict):\n  def items(self):\n    while True: yield 1, 2\ndef f(x): return D(a=1)\n",
-    "not plain data",
+    "another value",
   ),
   refused(
     "frame and gc walks for the expected values",
