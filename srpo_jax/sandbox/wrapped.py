@@ -2,7 +2,7 @@
 
 import ast
 
-FUNCTION = "wrapped_function"
+MODULE, FUNCTION = "tmp_sol", "wrapped_function"
 _MAIN = "__name__ == '__main__'"
 
 

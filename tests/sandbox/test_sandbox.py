@@ -69,7 +69,8 @@ def f():
           [n for n in os.listdir("/proc") if n.isdigit()], os.listdir("/dev"), sys.argv]
 """
   environment, pid, uid, folder, files, names, *rest = value(sandbox, program, "f()")
-  assert environment == {"d": []} and (pid, uid, folder, files) == (1, 1000, "/tmp", [])
+  assert environment == {"d": [["PATH", "/usr/local/bin:/usr/bin:/bin"]]}
+  assert (pid, uid, folder, files) == (1, 1000, "/tmp", [])
   assert not {"home", "var", "etc_passwd", "work", "srv", "sys"} & set(names) and {"tmp", "proc", "dev"} <= set(names)
   assert rest[:4] == ["0" * 16, "0" * 16, "1", "2"] and rest[4] == ["1"]
   assert sorted(rest[5]) == ["fd", "null", "random", "stderr", "stdin", "stdout", "urandom", "zero"]
