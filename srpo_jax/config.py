@@ -163,11 +163,12 @@ class SandboxConfig:
   )
   slots: int = field(0, "Programs run in parallel. 0: one per core.", at_least=0)
   timeout_s: float = field(
-    4.0, "Limit of one test in seconds of processor time, and five times as much by the clock.", above=0
+    8.0, "Limit of one test in seconds of processor time, and five times as much by the clock.", above=0
   )
   response_timeout_s: float = field(
     60.0, "Limit of all tests of a response, in the same seconds as timeout_s.", above=0
   )
+  stop_at_failure: bool = field(False, "End at the first failed test. A failed response then has no pass_fraction.")
   memory_mb: int = field(1024, "Address-space limit of one execution, in MiB.", above=0)
   packages: str = field(
     "", "Packages that programs may import besides the standard library, comma-separated. Empty: none."

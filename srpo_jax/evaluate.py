@@ -53,7 +53,8 @@ def main(args: Sequence[str]) -> None:
   window = Window(options.first, options.last)
   sets = open_sets(names(options.sets), options.data, limit=options.limit, window=window)
   batch = options.batch_problems or batch_size(config.rollout.slots, options.samples)
-  evaluate(config, policy, sets, Sampling(options.samples, options.temperature, options.top_p, batch), out)
+  sampling = Sampling(options.samples, options.temperature, options.top_p, batch, options.code_rules)
+  evaluate(config, policy, sets, sampling, out)
   print((out / "results.md").read_text() + f"\n{out / 'results.json'}")
 
 

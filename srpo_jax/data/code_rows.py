@@ -57,7 +57,7 @@ def from_mbpp(row: Row, fallback_id: str) -> Problem:
     id=f"mbpp-{row['task_id']}" if row.get("task_id") is not None else fallback_id,
     domain="code",
     question=f"{question}{DEFINE}{header}" if header else question,
-    tests={"type": "assert", "cases": cases, "functions": names},
+    tests={"type": "assert", "cases": cases, "functions": names, "benchmark": "mbpp"},
     source="mbpp",
   )
 
@@ -65,15 +65,19 @@ def from_mbpp(row: Row, fallback_id: str) -> Problem:
 def from_humaneval(row: Row, fallback_id: str) -> Problem:
   """Converts a row of HumanEval: task_id, prompt, entry_point, test (a function `check(candidate)`).
 
+  The imports and helper functions of the prompt become `setup`, which runs before each program.
+
   Raises:
     InputError: names the malformed field.
   """
-  entry_point = _text(row, "entry_point")
+  entry_point, prompt, test = _text(row, "entry_point"), _text(row, "prompt"), _text(row, "test")
+  tests = {"type": "assert", "cases": _check_body(test, entry_point), "functions": [entry_point]}
+  tests |= {"setup": _setup(prompt, entry_point), "script": test, "entry_point": entry_point, "benchmark": "humaneval"}
   return Problem(
     id=_text(row, "task_id") if row.get("task_id") is not None else fallback_id,
     domain="code",
-    question=f"{COMPLETE}{_text(row, 'prompt')}",
-    tests={"type": "assert", "cases": _check_body(_text(row, "test"), entry_point), "functions": [entry_point]},
+    question=f"{COMPLETE}{prompt}",
+    tests=tests,
     source="humaneval",
   )
 
@@ -109,7 +113,7 @@ def from_livecodebench(row: Row, fallback_id: str) -> Problem:
     id=str(row.get("question_id") or fallback_id),
     domain="code",
     question=f"{question}{START}{starter}" if starter.strip() else question,
-    tests=tests | {"prelude": PRELUDE},
+    tests=tests | {"prelude": PRELUDE, "benchmark": "livecodebench"},
     difficulty=row.get("difficulty") or None,
     source="livecodebench",
   )
@@ -166,6 +170,16 @@ def _check_body(test: str, entry_point: str) -> list[str]:
       except RecursionError:
         raise InputError("field test: expected expressions that are not nested too deeply") from None
   raise InputError("field test: expected a function check(candidate)")
+
+
+def _setup(prompt: str, entry_point: str) -> str:
+  """Returns the imports and definitions of a prompt without the function that the program must complete."""
+  try:
+    body = _parse(f"{prompt}\n    pass\n").body
+  except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    raise InputError(f"field prompt: expected the beginning of a Python program: {error}") from None
+  kept = [node for node in body if not (isinstance(node, ast.FunctionDef) and node.name == entry_point)]
+  return "\n".join(map(ast.unparse, kept))
 
 
 class _Rename(ast.NodeTransformer):

@@ -21,10 +21,12 @@ from srpo_jax.evaluation.sets import EvalSet
 from srpo_jax.evaluation.votes import Same, votes
 from srpo_jax.model.sampling import Purpose
 from srpo_jax.model.sharding import make_mesh, on_mesh
+from srpo_jax.rewards.benchmark_rules import stated
 from srpo_jax.rollout.collector import Group, RolloutSampler, response_rows
 from srpo_jax.rollout.model_files import read_model_files
 from srpo_jax.rollout.policy import Policy
 from srpo_jax.training.build import build_prompt_set, build_renderer, build_sampler, build_scorer
+from srpo_jax.types import Problem
 from srpo_jax.utils.jsonl import read_json, replaced
 
 # Config fields that the samples depend on.
@@ -51,6 +53,7 @@ class Sampling:
   temperature: float  # 0 is greedy
   top_p: float
   batch_problems: int  # number of problems sampled together
+  code_rules: str = "training"  # of programs: "benchmark" takes each benchmark's own where they are known
 
 
 def batch_size(slots: int, samples: int) -> int:
@@ -67,7 +70,7 @@ def evaluate(config: Config, policy: Policy, sets: Sequence[EvalSet], sampling: 
   mesh = make_mesh(**dataclasses.asdict(config.mesh))
   settings = _settings(config, policy, sampling)
   with contextlib.ExitStack() as stack:
-    scorer = stack.enter_context(build_scorer(config))
+    scorer = stack.enter_context(build_scorer(config, by_benchmark=sampling.code_rules == "benchmark"))
     stack.enter_context(on_mesh(mesh))
     model = read_model_files(policy.folder, config.prompt.eos)
     renderer = build_renderer(config, model.tokenizer)
@@ -80,8 +83,20 @@ def evaluate(config: Config, policy: Policy, sets: Sequence[EvalSet], sampling: 
     for set_, of_set, store in zip(sets, prompts, stores, strict=True):
       left_out = [{"row": row, "why": why} for row, why in sorted(of_set.refused.items())]
       origin = {"place": set_.place, "from": _iso(set_.window.first), "to": _iso(set_.window.last)}
-      found[set_.name] = figures(store.finish(), sampling.samples) | origin | {"left_out": left_out}
+      rules = code_rules(set_.problems, sampling)
+      found[set_.name] = figures(store.finish(), sampling.samples) | origin | rules | {"left_out": left_out}
     return _write(out, _about(config, policy, sampling), found)
+
+
+def code_rules(problems: Sequence[Problem], sampling: Sampling) -> dict[str, Any]:
+  """Returns the rules for the programs of a set, as {"code_rules": benchmark -> rules in words}, or nothing.
+
+  A set without code has none. Tests of no known benchmark are judged by the rules of training.
+  """
+  names = {str((problem.tests or {}).get("benchmark", "")) for problem in problems if problem.domain == "code"}
+  if sampling.code_rules == "training":
+    names = {""} if names else set()
+  return {"code_rules": {name or "training": stated(name) for name in sorted(names)}} if names else {}
 
 
 def _iso(day: datetime.date | None) -> str | None:
@@ -91,7 +106,8 @@ def _iso(day: datetime.date | None) -> str | None:
 def _settings(config: Config, policy: Policy, sampling: Sampling) -> dict[str, Any]:
   """Returns the settings that every sample depends on."""
   values = {"model": policy.digest, "step": policy.step}
-  values |= {f"--{name.replace('_', '-')}": value for name, value in dataclasses.asdict(sampling).items()}
+  shared = {name: value for name, value in dataclasses.asdict(sampling).items() if name != "code_rules"}
+  values |= {f"--{name.replace('_', '-')}": value for name, value in shared.items()}
   return values | config_settings(config, SETTINGS)
 
 
@@ -99,6 +115,7 @@ def _store(out: Path, set_: EvalSet, prompts: PromptSet, sampling: Sampling) -> 
   problems = [set_.problems[row] for row in prompts.record.values()]
   levels = hashlib.sha256(json.dumps([problem.difficulty for problem in problems]).encode()).hexdigest()
   settings = {"problems": len(problems), "rows": rows_digest(problems), "difficulties": levels}
+  settings |= code_rules(problems, sampling)
   return SetSamples(
     out, set_.name, problems=len(problems), batch=sampling.batch_problems, samples=sampling.samples, settings=settings
   )

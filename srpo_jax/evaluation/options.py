@@ -37,6 +37,12 @@ def read_options(args: Sequence[str], doc: str) -> tuple[argparse.Namespace, lis
   flags.add(
     parser, "--max-prompt-tokens", default=4096, help="Length limit of a prompt in tokens. Longer ones are left out."
   )
+  parser.add_argument(
+    "--code-rules",
+    choices=("benchmark", "training"),
+    default="benchmark",
+    help="Rules for programs: those of each benchmark's own harness, where it is known, or those of training.",
+  )
   parser.add_argument("--limit", type=whole(0), default=0, help="Number of problems to take from each set (0: all).")
   parser.add_argument("--from", dest="first", type=day, help="First contest date, YYYY-MM-DD. Default: no limit.")
   parser.add_argument("--to", dest="last", type=day, help="Last contest date, YYYY-MM-DD. Default: no limit.")

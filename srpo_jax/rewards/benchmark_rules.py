@@ -1,7 +1,8 @@
 """Rules by which the published harness of a benchmark judges programs. `evaluate` uses them, training does not.
 
-Sources: `lcb_runner/evaluation/testing_util.py` of LiveCodeBench at commit 28fef95e, `human_eval/execution.py` of
-HumanEval at commit 6d43fb98, and for MBPP, which has no harness of its own, HumanEval's rules.
+Sources: `lcb_runner/evaluation/testing_util.py` of LiveCodeBench at commit 28fef95e, and `human_eval/execution.py` of
+HumanEval at commit 6d43fb98. MBPP has no harness of its own. Its rules are Python's `assert` and limits that its
+references need.
 """
 
 import dataclasses
@@ -60,8 +61,23 @@ class Rules:
   recursion_limit: int = 0
   stated: str = ""
 
+  def job(self) -> dict[str, Any]:
+    """Returns the fields of a job that the rules set. See `Sandbox.submit`."""
+    fields = {"limits": dict(self.limits), "in_function": self.in_function, "one_instance": True}
+    return fields | ({"recursion_limit": self.recursion_limit} if self.recursion_limit else {})
 
-_WHOLE = {"test_s": 3.0, "response_s": 3.0}  # of HumanEval's default timeout, which is that of a whole test
+  def asked(self, call: dict[str, Any], program: str) -> dict[str, Any]:
+    """Returns a call of LiveCodeBench as its harness makes it, and any other call unchanged.
+
+    The harness calls a method of `Solution` if the program's text has such a class, else a function of the module.
+    """
+    if not self.in_function or "entry_point" not in call:
+      return call
+    name = call["entry_point"].rpartition(".")[2]
+    return {**call, "entry_point": f"Solution.{name}" if "class Solution" in program else name}
+
+
+_TRAINING = "numbers exact, fractions within 1e-9, limits of the config"
 RULES: Mapping[str, Rules] = {
   "livecodebench": Rules(
     {"test_s": 6.0, "response_s": 3600.0},
@@ -70,6 +86,11 @@ RULES: Mapping[str, Rules] = {
     recursion_limit=50_000,
     stated="6 s a test, values by ==, output by lines and decimal words",
   ),
-  "humaneval": Rules(_WHOLE, stated="3 s a problem, values by =="),
-  "mbpp": Rules(_WHOLE, stated="3 s a problem, values by =="),
+  "humaneval": Rules({"test_s": 3.0, "response_s": 3.0}, stated="3 s a problem, values by =="),
+  "mbpp": Rules({"test_s": 10.0, "response_s": 30.0}, stated="10 s a test, values by =="),
 }
+
+
+def stated(benchmark: str) -> str:
+  """Returns the rules of a benchmark in words, or those of training for any other name."""
+  return RULES[benchmark].stated if benchmark in RULES else _TRAINING

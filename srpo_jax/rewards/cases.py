@@ -12,14 +12,17 @@ import ast
 import builtins
 import copy
 import dataclasses
+import functools
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from srpo_jax.rewards import judgement
+from srpo_jax.rewards.benchmark_rules import RULES, Rules
 from srpo_jax.rewards.judgement import Hole, Refused
 from srpo_jax.rewards.match import equal, has_nan
+from srpo_jax.rewards.script_tests import TestScript, is_test_script
 from srpo_jax.sandbox import plain, wrappers
 from srpo_jax.utils.errors import InputError
 
@@ -40,14 +43,20 @@ class Check:
   expression: ast.expr | None = None
   expected: Any = None
 
-  def passes(self, values: Mapping[int, Any]) -> bool:
-    """Returns True if the test passes. `values` maps call numbers to values and must hold all of `needs`."""
-    if any(has_nan(values[index]) for index in self.needs):
+  def passes(self, values: Mapping[int, Any], same: judgement.Same | None = None) -> bool:
+    """Returns True if the test passes.
+
+    Args:
+      values: call numbers -> values, for at least the calls in `needs`.
+      same: a benchmark's own comparison. None: the one of training, in which NaN fails every test.
+    """
+    if same is None and any(has_nan(values[index]) for index in self.needs):
       return False
-    if self.expression is None:
-      return equal(values[self.needs[0]], self.expected, loose=True)
     try:
-      return bool(judgement.evaluate(self.expression, values))
+      if self.expression is None:
+        compare = same or functools.partial(equal, loose=True)
+        return compare(values[self.needs[0]], self.expected)
+      return bool(judgement.evaluate(self.expression, values, same or equal))
     except Exception:  # for example None < 3, which would fail the assert too
       return False
 
@@ -66,6 +75,9 @@ class Suite:
       relative import, which has no package here.
     inputs, outputs: standard input and expected output in mode "stdin", one pair for each test.
     prelude: import statements that run before each program, as in the data set's own harness.
+    setup: text that runs before each program, such as the helper functions of its prompt.
+    script: the test in mode "script", which is a single one.
+    rules: the rules of a benchmark that replace those of training.
   """
 
   mode: str
@@ -76,16 +88,28 @@ class Suite:
   inputs: tuple[str, ...] = ()
   outputs: tuple[str, ...] = ()
   prelude: tuple[str, ...] = ()
+  setup: str = ""
+  script: TestScript | None = None
+  rules: Rules | None = None
 
   def __len__(self) -> int:
-    return len(self.checks) if self.mode == "calls" else len(self.inputs)
+    return 1 if self.script is not None else len(self.checks) if self.mode == "calls" else len(self.inputs)
+
+  def only(self, index: int) -> "Suite":
+    """Returns the suite in mode "stdin" with one of its tests."""
+    return dataclasses.replace(self, inputs=(self.inputs[index],), outputs=(self.outputs[index],))
 
   def job(self, program: str) -> dict[str, Any]:
-    """Returns the job for the sandbox. It holds no expected value."""
-    given = {"mode": self.mode, "program": program} | ({"prelude": self.prelude} if self.prelude else {})
+    """Returns the job for the sandbox. It holds no expected value. A suite of mode "script" has other jobs."""
+    given: dict[str, Any] = {"mode": self.mode, "program": program}
+    given |= {name: value for name, value in (("prelude", self.prelude), ("setup", self.setup)) if value}
+    calls = self.calls
+    if self.rules is not None:
+      given |= self.rules.job()
+      calls = tuple(self.rules.asked(call, program) for call in calls)
     if self.mode == "stdin":
       return given | {"inputs": self.inputs}
-    return given | {"calls": self.calls, "imports": self.imports}
+    return given | {"calls": calls, "imports": self.imports}
 
 
 def imported_modules(node: ast.Import | ast.ImportFrom) -> list[str]:
@@ -94,8 +118,12 @@ def imported_modules(node: ast.Import | ast.ImportFrom) -> list[str]:
   return [name.partition(".")[0] for name in whole]
 
 
-def turn(tests: Mapping[str, Any] | None) -> Suite:
+def turn(tests: Mapping[str, Any] | None, *, by_benchmark: bool = False) -> Suite:
   """Returns the suite for the `tests` field of a problem.
+
+  Args:
+    tests: the field.
+    by_benchmark: judge by the rules of the benchmark in `tests["benchmark"]`, if there is one.
 
   Raises:
     InputError: the tests are malformed or cannot be turned into a suite. The message names the case and the reason.
@@ -109,10 +137,24 @@ def turn(tests: Mapping[str, Any] | None) -> Suite:
   if not isinstance(tests.get("type"), str) or tests["type"] not in kinds:
     raise InputError(f"field tests.type: expected one of {', '.join(kinds)}, found {_shown(tests.get('type'))}")
   suite = kinds[tests["type"]](tests)
+  if by_benchmark and tests.get("benchmark") in RULES:
+    suite = dataclasses.replace(suite, rules=RULES[tests["benchmark"]])
+  setup, imported = _setup(tests.get("setup") or "")
+  suite = dataclasses.replace(suite, setup=setup, modules=(*suite.modules, *imported))
   if tests.get("prelude") is None:
     return suite
   lines, modules = _prelude(tests["prelude"])
   return dataclasses.replace(suite, prelude=lines, modules=(*suite.modules, *modules))
+
+
+def _setup(text: Any) -> tuple[str, list[str]]:
+  """Returns the text that runs before each program and the modules that it imports."""
+  try:
+    nodes = list(ast.walk(parse(text)))
+  except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+    raise InputError(f"field tests.setup: expected Python, found {_shown(text)}") from None
+  imports = [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
+  return text, [module for node in imports for module in imported_modules(node)]
 
 
 def _prelude(text: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -131,6 +173,19 @@ def _prelude(text: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _asserts(tests: Mapping[str, Any]) -> Suite:
+  """Returns the suite of asserts. If they cannot be split into calls, `tests.script` is run as a whole."""
+  try:
+    return _split_asserts(tests)
+  except InputError:
+    if tests.get("script") is None:
+      raise
+  setup, entry_point = tests.get("setup") or "", tests.get("entry_point")
+  if not isinstance(entry_point, str) or not isinstance(setup, str) or not is_test_script(tests["script"]):
+    raise InputError("field tests.script: expected Python that defines check(candidate), with tests.entry_point")
+  return Suite("script", script=TestScript(setup, tests["script"], entry_point))
+
+
+def _split_asserts(tests: Mapping[str, Any]) -> Suite:
   functions = tests.get("functions") or ()
   if not isinstance(functions, (list, tuple)) or not all(isinstance(name, str) for name in functions):
     raise InputError(f"field tests.functions: expected a list of names, found {_shown(functions)}")

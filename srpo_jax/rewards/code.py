@@ -1,16 +1,18 @@
 """Judges code responses: runs the program of an answer on every test of its problem, in the sandbox."""
 
 import collections
+import dataclasses
 import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from srpo_jax.rewards.cases import Suite, turn
+from srpo_jax.rewards.execution import call_values, ending_of
 from srpo_jax.rewards.format import answer_body, fenced, json_answer
 from srpo_jax.rewards.match import has_nan, same_output
 from srpo_jax.rewards.pool import Done, Reply
-from srpo_jax.sandbox import plain
+from srpo_jax.rewards.script_judge import ScriptJudge
 from srpo_jax.sandbox.client import Execution, Outcome, Sandbox, SandboxOptions
 from srpo_jax.types import Problem, ScoreRequest
 from srpo_jax.utils.errors import InputError
@@ -26,10 +28,20 @@ class CodeJudge:
   The reply also holds the fraction of tests that passed.
   """
 
-  def __init__(self, validator: str, options: SandboxOptions):
-    """Does not start the sandbox. It starts with the first request or with `start`."""
+  def __init__(
+    self, validator: str, options: SandboxOptions, *, by_benchmark: bool = False, stop_at_failure: bool = False
+  ):
+    """Does not start the sandbox. It starts with the first request or with `start`.
+
+    Args:
+      validator: the form that an answer must have.
+      options: how to run programs.
+      by_benchmark: judge the tests of known benchmarks by their own rules.
+      stop_at_failure: run no test after one that failed. Failed responses then have no `pass_fraction`.
+    """
     self._validator = validator
     self._options = options
+    self._by_benchmark, self._stop_at_failure = by_benchmark, stop_at_failure
     self._sandbox: Sandbox | None = None
     self._suites: collections.OrderedDict[int, tuple[Mapping[str, Any], Suite]] = collections.OrderedDict()
     self._lock = threading.Lock()
@@ -64,7 +76,29 @@ class CodeJudge:
     problem = unreadable(program)
     if problem is not None:
       return done(Reply(0, problem, 0.0, pass_fraction=0.0))
-    self.start().submit(suite.job(program), lambda outcome: done(_judged_safely(suite, outcome)))
+    if suite.script is not None:
+      return ScriptJudge(self.start(), suite.script, suite.rules).run(program, lambda reply: done(self._stated(reply)))
+    if self._stop_at_failure and suite.mode == "stdin":
+      return self._run_until_failure(suite, program, done)
+    self.start().submit(suite.job(program), lambda outcome: done(self._stated(_judged_safely(suite, outcome))))
+
+  def _run_until_failure(self, suite: Suite, program: str, done: Done, first: int = 0, time_s: float = 0.0) -> None:
+    """Runs a script on one input after the other until it fails on one."""
+
+    def judged(outcome: Outcome) -> None:
+      reply = _judged_safely(suite.only(first), outcome)
+      total_s = time_s + reply.time_s
+      if reply.correct == 1 and first + 1 < len(suite):
+        return self._run_until_failure(suite, program, done, first + 1, total_s)
+      reason = reply.reason.replace("0 of 1 tests", f"test {first + 1} of {len(suite)}")
+      done(self._stated(dataclasses.replace(reply, reason=reason, time_s=total_s)))
+
+    submit = self.start().submit_next if first else self.start().submit
+    submit(suite.only(first).job(program), judged)
+
+  def _stated(self, reply: Reply) -> Reply:
+    """Returns the reply without its `pass_fraction` if tests may not have run because one failed."""
+    return dataclasses.replace(reply, pass_fraction=None) if self._stop_at_failure and reply.correct == 0 else reply
 
   def worker_pids(self) -> list[int]:
     """Returns the process ids of the supervisor and the zygotes."""
@@ -83,7 +117,7 @@ class CodeJudge:
       if known is not None:
         self._suites.move_to_end(id(tests))
         return known[1]
-    suite = _allowed(turn(tests), self._options.packages)
+    suite = _allowed(turn(tests, by_benchmark=self._by_benchmark), self._options.packages)
     with self._lock:
       assert tests is not None
       self._suites[id(tests)] = tests, suite  # keeping the object alive keeps its id unique
@@ -172,55 +206,28 @@ def _judged(suite: Suite, outcome: Outcome) -> Reply:
 def _calls(suite: Suite, executions: Sequence[Execution]) -> tuple[int, str]:
   """Returns the number of passed tests and the first failure."""
   (execution,) = executions
-  values, errors = _values(execution.results, len(suite.calls))
+  values, errors = call_values(execution.results, len(suite.calls))
   passed, reason = 0, ""
   for check in suite.checks:
     absent = [index for index in check.needs if index not in values]
-    if not absent and check.passes(values):
+    if not absent and check.passes(values, None if suite.rules is None else suite.rules.same_value):
       passed += 1
     elif not reason and absent:
-      reason = errors.get(absent[0]) or errors.get(-1) or _ending(execution) or "no value"
+      reason = errors.get(absent[0]) or errors.get(-1) or ending_of(execution) or "no value"
     elif not reason:
       spoiled = any(has_nan(values[index]) for index in check.needs)
       reason = "NaN" if spoiled else "another value"
   return passed, reason
 
 
-def _values(results: bytes, count: int) -> tuple[dict[int, Any], dict[int, str]]:
-  """Parses the child's results into values and errors by call number. The first result of a call counts."""
-  values: dict[int, Any] = {}
-  errors: dict[int, str] = {}
-  for line in results.splitlines()[: count + 1]:
-    try:
-      index, kind, data = plain.parse(line)
-      value = plain.decode(data)
-    except (ValueError, TypeError, RecursionError, plain.Unplain):
-      continue
-    if type(index) is not int or not -1 <= index < count or index in values or index in errors:
-      continue
-    if kind == "value":
-      values[index] = value
-    else:
-      errors[index] = value[:120] if isinstance(value, str) else "error"
-  return values, errors
-
-
 def _scripts(suite: Suite, executions: Sequence[Execution]) -> tuple[int, str]:
   passed, reason = 0, ""
   for execution, expected in zip(executions, suite.outputs, strict=False):
-    ending = _ending(execution)
-    if not ending and same_output(execution.stdout.decode("utf-8", "replace"), expected):
+    ending = ending_of(execution)
+    same = suite.rules.same_output if suite.rules is not None else same_output
+    if not ending and same(execution.stdout.decode("utf-8", "replace"), expected):
       passed += 1
     elif not reason:
-      _, errors = _values(execution.results, 0)
+      _, errors = call_values(execution.results, 0)
       reason = errors.get(-1) or ending or "another output"
   return passed, reason
-
-
-def _ending(execution: Execution) -> str:
-  """Returns how a program ended, or an empty text if it exited with status 0."""
-  if execution.end == "exit":
-    return f"exit status {execution.code}" if execution.code else ""
-  if execution.end == "signal":
-    return f"killed by signal {execution.code}"
-  return {"timeout": "took too long", "output": "too much output"}.get(execution.end, execution.end)

@@ -8,6 +8,7 @@ refused.
 
 import ast
 import collections
+import functools
 import math
 import operator
 from array import array
@@ -73,6 +74,8 @@ def _contains(item: Any, container: Any, same: Callable[[Any, Any], bool]) -> bo
     return any(same(item, other) for other in container)
   return item in container
 
+
+Same = Callable[[Any, Any], bool]  # (found, expected) -> True if they are the same
 
 _COMPARE: Mapping[type, Callable[[Any, Any], bool]] = {
   ast.Lt: operator.lt,
@@ -238,13 +241,19 @@ _KNOWN = (
 )
 
 
-def evaluate(node: ast.expr | ast.Slice | None, values: Mapping[int, Any]) -> Any:
+def evaluate(node: ast.expr | ast.Slice | None, values: Mapping[int, Any], same: Same = equal) -> Any:
   """Returns the value of a checked expression.
+
+  Args:
+    node: the expression.
+    values: the values of its holes.
+    same: decides `==` between a program's value and an expected one.
 
   Raises:
     Refused: a number or a result is too large.
     Exception: any error that an operation of the expression raises.
   """
+  value_of = functools.partial(evaluate, values=values, same=same)
   match node:
     case None:
       return None
@@ -253,61 +262,60 @@ def evaluate(node: ast.expr | ast.Slice | None, values: Mapping[int, Any]) -> An
     case ast.Constant():
       return node.value
     case ast.Tuple():
-      return tuple(evaluate(item, values) for item in node.elts)
+      return tuple(value_of(item) for item in node.elts)
     case ast.List():
-      return [evaluate(item, values) for item in node.elts]
+      return [value_of(item) for item in node.elts]
     case ast.Set():
-      return {evaluate(item, values) for item in node.elts}
+      return {value_of(item) for item in node.elts}
     case ast.Dict():
-      return {evaluate(k, values): evaluate(v, values) for k, v in zip(node.keys, node.values, strict=True)}
+      return {value_of(k): value_of(v) for k, v in zip(node.keys, node.values, strict=True)}
     case ast.UnaryOp():
-      return _UNARY[type(node.op)](evaluate(node.operand, values))
+      return _UNARY[type(node.op)](value_of(node.operand))
     case ast.BinOp():
-      return _arithmetic(type(node.op), evaluate(node.left, values), evaluate(node.right, values))
+      return _arithmetic(type(node.op), value_of(node.left), value_of(node.right))
     case ast.BoolOp():
-      return _either(node, values)
+      return _either(node, value_of)
     case ast.Compare():
-      return _compare(node, values)
+      return _compare(node, value_of, same)
     case ast.Subscript():
-      return evaluate(node.value, values)[evaluate(node.slice, values)]
+      return value_of(node.value)[value_of(node.slice)]
     case ast.Slice():
-      return slice(evaluate(node.lower, values), evaluate(node.upper, values), evaluate(node.step, values))
+      return slice(value_of(node.lower), value_of(node.upper), value_of(node.step))
     case ast.Attribute():
       return _ATTRIBUTES[dotted(node)]
     case ast.Call():
       name = dotted(node.func)
-      keywords = {keyword.arg: evaluate(keyword.value, values) for keyword in node.keywords if keyword.arg}
+      keywords = {keyword.arg: value_of(keyword.value) for keyword in node.keywords if keyword.arg}
       function = FUNCTIONS.get(name) or _CONSTANT_FUNCTIONS[name]
-      return function(*(evaluate(item, values) for item in node.args), **keywords)
+      return function(*(value_of(item) for item in node.args), **keywords)
   raise Refused(f"uses {type(node).__name__}")
 
 
-def _either(node: ast.BoolOp, values: Mapping[int, Any]) -> Any:
+def _either(node: ast.BoolOp, value_of: Callable[[ast.expr], Any]) -> Any:
   """Returns the value of the first operand that decides, or of the last one."""
   value = None
   for item in node.values:
-    value = evaluate(item, values)
+    value = value_of(item)
     if bool(value) is isinstance(node.op, ast.Or):
       break
   return value
 
 
-def _compare(node: ast.Compare, values: Mapping[int, Any]) -> bool:
-  left, left_node = evaluate(node.left, values), node.left
+def _compare(node: ast.Compare, value_of: Callable[[ast.expr], Any], same: Same) -> bool:
+  left, left_node = value_of(node.left), node.left
   for kind, right_node in zip(node.ops, node.comparators, strict=True):
-    right = evaluate(right_node, values)
-    if not _holds(kind, left, right, swapped=not _has_hole(left_node)):
+    right = value_of(right_node)
+    if not _holds(kind, left, right, same if _has_hole(left_node) else _swapped(same)):
       return False
     left, left_node = right, right_node
   return True
 
 
-def _holds(kind: ast.cmpop, left: Any, right: Any, *, swapped: bool) -> bool:
-  """Compares two values. `swapped` says that the left one is the expected one."""
+def _swapped(same: Same) -> Same:
+  return lambda left, right: same(right, left)
 
-  def same(one: Any, other: Any) -> bool:
-    return equal(other, one) if swapped else equal(one, other)
 
+def _holds(kind: ast.cmpop, left: Any, right: Any, same: Same) -> bool:
   match kind:
     case ast.Eq():
       return same(left, right)

@@ -70,7 +70,8 @@ def explain_tests(source: Path) -> None:
       if tests is None and row.get("domain", "math") != "code":
         continue
       suite = turn(tests)
-      asked = f"{len(suite)} tests, {len(suite.calls) or len(suite.inputs)} {suite.mode}"
+      whole = "1 test, run as a script"
+      asked = whole if suite.script else f"{len(suite)} tests, {len(suite.calls) or len(suite.inputs)} {suite.mode}"
       counts["turned"] += 1
       print(f"{source}:{number}: turned: {asked}")
     except InputError as error:

@@ -43,6 +43,8 @@ class Scorer:
     sandbox: how to run programs. The sandbox starts with the first code response or with `start_sandbox`.
     judges: the judges of user-defined domains, domain -> module:function. See `user_judge`.
     function: a user's reward function, `(request, verdict) -> verdict`, applied to the verdict of every judge.
+    by_benchmark: judge the code of known benchmarks by their own rules. See `benchmark_rules`.
+    stop_at_failure: run no test of a program after one that failed.
 
   Raises:
     InputError: an argument is out of range.
@@ -59,6 +61,8 @@ class Scorer:
     sandbox: SandboxOptions | None = None,
     judges: Mapping[str, str] | None = None,
     function: RewardFunction | None = None,
+    by_benchmark: bool = False,
+    stop_at_failure: bool = False,
   ):
     check_weights(format_weight, language_penalty)
     check_validator(validator)
@@ -69,7 +73,8 @@ class Scorer:
     self._function = function
     self._pool = WorkerPool(default_workers() if workers is None else workers, timeout_s, judges)
     self._math = MathJudge(validator, self._pool)
-    self._code = CodeJudge(validator, sandbox or SandboxOptions())
+    code = {"by_benchmark": by_benchmark, "stop_at_failure": stop_at_failure}
+    self._code = CodeJudge(validator, sandbox or SandboxOptions(), **code)
     self._judges: dict[str, Judge] = {"math": self._math, "code": self._code}
     self._judges |= {domain: UserJudge(self._pool) for domain in judges or ()}
     self._fault: str | None = None  # error of a user's judge

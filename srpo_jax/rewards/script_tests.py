@@ -169,6 +169,14 @@ def _renamed(script: str) -> str:
   return "\n".join(texts)
 
 
+def is_test_script(text: object) -> bool:
+  """Returns True for the text of a script that defines `check(candidate)`."""
+  try:
+    return isinstance(text, str) and bool(_renamed(text))
+  except (SyntaxError, ValueError, RecursionError, MemoryError):
+    return False
+
+
 class _WithoutAsserts(ast.NodeTransformer):
   """Replaces each assert by its condition, whose errors are ignored."""
 

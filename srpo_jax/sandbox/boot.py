@@ -1,12 +1,11 @@
 """Startup of a child under bwrap, which is a fresh interpreter and reads its job from an inherited file."""
 
-import importlib
 import json
 import os
 import sys
 from typing import Any
 
-from srpo_jax.sandbox import guest, interpreter, tiers
+from srpo_jax.sandbox import guest, interpreter, linux, tiers
 
 JOB = 4  # file descriptor to read the job from
 COMMAND = 'import sys; sys.path.insert(0, "/srpo"); from srpo_jax.sandbox import boot; boot.main()'
@@ -24,14 +23,20 @@ def main() -> None:
       message = json.loads(file.read())
     place = tiers.Place.unpacked(message["place"], groups=())
     sys.path += dict.fromkeys(os.path.dirname(folder) for folder in place.paths.packages)
+    _load_packages(place.paths.packages, message["job"]["program"])
+    linux.wipe_environment()
+    os.environ.clear()
     tiers.lock(place, processes=place.limits.processes)
+    interpreter.seed()
   except BaseException as error:
     os.write(guest.RESULTS, f"E{type(error).__name__}: {error}".encode())
     os._exit(70)
-  os.environ.clear()
-  if (
-    any(os.path.basename(folder) == "numpy" for folder in place.paths.packages) and "numpy" in message["job"]["program"]
-  ):
-    importlib.import_module("numpy")  # so that it can be seeded
-  interpreter.seed()
   guest.run(message["job"])
+
+
+def _load_packages(folders: tuple[str, ...], program: str) -> None:
+  """Imports the allowed packages that a program names. Once locked, this process may not search their folder."""
+  os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")  # more would count against the process limit
+  for name in map(os.path.basename, folders):
+    if name in program and not name.endswith(".libs"):
+      interpreter.load(name)

@@ -6,6 +6,7 @@ import fcntl
 import json
 import logging
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -153,6 +154,8 @@ class Sandbox:
     self._lock = threading.RLock()
     self._sending = threading.Lock()  # separate, because a send may block until the reader thread has read
     self._room = _Room(IN_FLIGHT, BYTES_IN_FLIGHT)
+    self._following: queue.SimpleQueue[tuple[Mapping[str, Any], Done] | None] = queue.SimpleQueue()
+    self._follower: threading.Thread | None = None
     self._closing = False
     self._broken_until, self._broken = 0.0, ""
     self._silent: int | None = 0  # short waits since the last message. None while one is handled
@@ -172,7 +175,9 @@ class Sandbox:
     Args:
       job: With `mode` "calls": `program`, `calls` (a list of {"expression"} or {"entry_point", "arguments"}) and
         `imports`. With `mode` "stdin": `program` and `inputs` (a list of texts). In both modes an optional `prelude`
-        lists import statements to run before the program, and `limits` names limits of this job, such as `test_s`.
+        lists import statements to run before the program, `setup` is text that runs before it, and `limits` names
+        limits of this job, such as `test_s`. `recursion_limit`, `in_function` and `one_instance` follow a benchmark's
+        own harness, see `guest`.
       done: Called exactly once with the outcome, even if the sandbox fails. The call usually comes from another
         thread. After `close`, unanswered jobs get no call.
 
@@ -195,6 +200,23 @@ class Sandbox:
       return self._answer(flight, Outcome(None, self._broken))
     self._send(connection, flight)
 
+  def submit_next(self, job: Mapping[str, Any], done: Done) -> None:
+    """Queues a job from within a callback, which must not wait. Otherwise like `submit`.
+
+    Another thread submits it, because the thread that calls back must go on reading answers.
+    """
+    with self._lock:
+      if self._follower is None:
+        self._follower = threading.Thread(target=self._follow, name="sandbox-follower", daemon=True)
+        self._follower.start()
+    self._following.put((job, done))
+
+  def _follow(self) -> None:
+    """Runs in a thread of its own: submits the jobs of `submit_next` until the sandbox is closed."""
+    while (next_one := self._following.get()) is not None:
+      with contextlib.suppress(RuntimeError):  # the sandbox is closed, and unanswered jobs get no call
+        self.submit(*next_one)
+
   def pids(self) -> list[int]:
     """Returns the process ids of the supervisor and of its first zygotes."""
     with self._lock:
@@ -205,6 +227,7 @@ class Sandbox:
     with self._lock:
       self._closing = True
       self._flights.clear()
+      self._following.put(None)
       process, connection = self._process, self._socket
     if connection is not None:
       with contextlib.suppress(OSError):
@@ -398,7 +421,7 @@ class SandboxOptions:
   min_tier: str = "bubblewrap"
   tier: str = ""
   slots: int = 0
-  timeout_s: float = 4.0  # processor time of one test
+  timeout_s: float = 8.0  # processor time of one test
   response_timeout_s: float = 60.0  # processor time of all tests of a response
   memory_mb: int = 1024
   packages: tuple[str, ...] = ()

@@ -103,7 +103,14 @@ def preload(packages: tuple[str, ...]) -> None:
       parent, name = os.path.split(folder)
       if parent not in sys.path:
         sys.path.append(parent)
-      importlib.import_module(name)
+      load(name)
+
+
+def load(package: str) -> None:
+  """Imports a package, and of NumPy also the part with its random generator, which `seed` needs."""
+  importlib.import_module(package)
+  if package == "numpy":
+    importlib.import_module("numpy.random")
 
 
 def seed() -> None:

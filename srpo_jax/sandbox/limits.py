@@ -9,7 +9,7 @@ import resource
 class Limits:
   """Hard limits of one execution."""
 
-  test_s: float = 4.0  # processor seconds of one test
+  test_s: float = 8.0  # processor seconds of one test
   response_s: float = 60.0  # processor seconds of all tests of a response
   backstop: float = 5.0  # wall-clock seconds that a program may take for each processor second that it is allowed
   memory: int = 1 << 30  # bytes of address space; also sets the memory bound of the cgroup where there is one

@@ -1,6 +1,7 @@
 """Linux system calls that Python's standard library lacks, called through ctypes."""
 
 import ctypes
+import itertools
 import os
 import sys
 
@@ -94,6 +95,13 @@ def addresses_fixed() -> bool:
   """Returns True if `fix_addresses` has worked in this process or in one that it descends from."""
   current = _libc.personality(ctypes.c_ulong(_PERSONALITY_QUERY))
   return current >= 0 and bool(current & _ADDR_NO_RANDOMIZE)
+
+
+def wipe_environment() -> None:
+  """Overwrites the variables that this process was started with, which would otherwise stay in /proc/PID/environ."""
+  variables = ctypes.POINTER(ctypes.c_void_p).in_dll(_libc, "environ")
+  for variable in itertools.takewhile(bool, (variables[index] for index in itertools.count())):
+    ctypes.memset(variable, 0, len(ctypes.string_at(variable)))
 
 
 def drop_capabilities() -> None:

@@ -18,7 +18,7 @@ import sys
 import time
 from typing import Any, NoReturn
 
-from srpo_jax.sandbox import boot, frames, guest, interpreter, seccomp, tiers
+from srpo_jax.sandbox import boot, frames, guest, interpreter, linux, seccomp, tiers
 from srpo_jax.sandbox.limits import Limits
 from srpo_jax.sandbox.template import Template, TemplateLostError
 from srpo_jax.sandbox.watch import ControlLostError, Outcome, Watch
@@ -61,6 +61,7 @@ def main(groups: int) -> NoReturn:
     if message is not None:
       place = tiers.Place.unpacked(message[0]["place"], tuple(range(GROUPS, GROUPS + groups)))
       interpreter.preload(place.paths.packages)
+      linux.wipe_environment()
       if place.tier == "namespaces":
         _fork_into_namespaces(control)
       zygote = Zygote(place, control)
@@ -189,6 +190,7 @@ class Zygote:
     except BaseException as error:
       with contextlib.suppress(OSError):
         os.write(results, f"E{type(error).__name__}: {error}".encode())
+      with contextlib.suppress(OSError):  # the first is closed once the descriptors are in place
         os.write(guest.RESULTS, f"E{type(error).__name__}: {error}".encode())
       os._exit(70)
     try:

@@ -47,7 +47,7 @@ from srpo_jax.utils.digests import files_digest
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.fields import names
 from srpo_jax.utils.paths import as_path
-from srpo_jax.utils.plugins import resolve_callable
+from srpo_jax.utils.plugins import reads, resolve_callable
 from srpo_jax.utils.preemption import PreemptionSignal
 from srpo_jax.utils.rounding import round_up
 
@@ -243,8 +243,22 @@ def prompt_files(config: Config) -> dict[str, Any]:
   return {"template": template, "examples": read_examples(p.examples, config.reward.validator)}
 
 
-def build_scorer(config: Config) -> Scorer:
-  """Returns the rewards: a pool of worker processes, to be used as a context manager."""
+def build_scorer(config: Config, *, by_benchmark: bool = False) -> Scorer:
+  """Returns the rewards: a pool of worker processes, to be used as a context manager.
+
+  Args:
+    config: the config of the run.
+    by_benchmark: judge the code of known benchmarks by their own rules instead of those of training.
+
+  Raises:
+    InputError: the reward function needs a `pass_fraction` that failed responses do not have.
+  """
+  function = resolve_callable(config.reward.function) if config.reward.function else None
+  if config.sandbox.stop_at_failure and function is not None and reads(function, "pass_fraction"):
+    raise InputError(
+      f"config.sandbox.stop_at_failure: expected False, because reward.function {config.reward.function} reads "
+      "pass_fraction"
+    )
   return Scorer(
     format_weight=config.reward.format_weight,
     language_penalty=config.reward.language_penalty,
@@ -260,7 +274,9 @@ def build_scorer(config: Config) -> Scorer:
       packages=names(config.sandbox.packages),
     ),
     judges=parse_judges(config.reward.judges),
-    function=resolve_callable(config.reward.function) if config.reward.function else None,
+    function=function,
+    by_benchmark=by_benchmark,
+    stop_at_failure=config.sandbox.stop_at_failure,
   )
 
 

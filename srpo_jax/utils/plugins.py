@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -41,3 +42,19 @@ def resolve_callable(spec: str) -> Callable[..., Any]:
 
 def _one_line(error: Exception) -> str:
   return " ".join(str(error).split())
+
+
+def reads(function: Callable[..., Any], attribute: str) -> bool:
+  """Returns True if a function, or another one of its module that it names, reads an attribute of this name."""
+  pending, seen = [getattr(function, "__code__", None)], set()
+  while pending:
+    code = pending.pop()
+    if code is None or code in seen:
+      continue
+    seen.add(code)
+    if attribute in code.co_names:
+      return True
+    names = getattr(function, "__globals__", {})
+    pending += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    pending += [getattr(names.get(name), "__code__", None) for name in code.co_names]
+  return False

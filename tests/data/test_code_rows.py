@@ -86,7 +86,7 @@ def test_livecodebench_functional():
   assert problem.question.endswith("Start from:\n\n" + starter)
   cases = [{"args": [[1, 2], "a"], "expected": 3}]
   tests = {"type": "function", "entry_point": "Solution.add", "cases": cases, "prelude": code_rows.PRELUDE}
-  assert problem.tests == tests
+  assert problem.tests == tests | {"benchmark": "livecodebench"}
   assert turn(problem.tests).calls[0] == {"entry_point": "Solution.add", "arguments": ["[1, 2]", '"a"']}
   plain = adapt(lcb("functional", metadata={"func_name": "add"}))
   assert plain.tests["entry_point"] == "add"

@@ -15,6 +15,7 @@ from srpo_jax.data.sources import ADAPTERS
 from srpo_jax.rewards import code
 from srpo_jax.rewards.cases import turn
 from srpo_jax.rewards.code import CodeJudge, runnable, stated_program
+from srpo_jax.rewards.execution import call_values
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.sandbox.client import Outcome, SandboxOptions
 from srpo_jax.types import Problem, ScoreRequest
@@ -330,7 +331,10 @@ def _called(problem: Problem) -> set[str]:
 
   Their helpers stay unaltered, because a value that is altered twice may be the original one.
   """
-  calls = [ast.parse(call["expression"], mode="eval").body for call in turn(problem.tests).calls]
+  suite = turn(problem.tests)
+  if suite.script is not None:
+    return {suite.script.entry_point}
+  calls = [ast.parse(call["expression"], mode="eval").body for call in suite.calls]
   return {call.func.id for call in calls if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)}
 
 
@@ -351,9 +355,9 @@ def test_scripts_that_print_the_answer_of_another_test_fail(best):
 def test_the_first_result_of_a_call_counts_and_malformed_lines_are_skipped():
   lines = [b'[0, "value", 1]', b'[0, "value", 2]', b"\xff", b'["0", "value", 3]']
   lines += [b'[7, "value", 3]', b'[1, "error", [1]]']
-  values, errors = code._values(b"\n".join(lines), 8)
+  values, errors = call_values(b"\n".join(lines), 8)
   assert (values, errors) == ({0: 1, 7: 3}, {1: "error"})
-  assert code._values(b'[3, "value", 1]\n[-2, "value", 1]\n[true, "value", 5]', 2) == ({}, {})
+  assert call_values(b'[3, "value", 1]\n[-2, "value", 1]\n[true, "value", 5]', 2) == ({}, {})
 
 
 def test_suites_are_cached_by_the_identity_of_the_tests(monkeypatch):
@@ -361,7 +365,7 @@ def test_suites_are_cached_by_the_identity_of_the_tests(monkeypatch):
   monkeypatch.setattr(code, "SUITES", 2)
   turned = []
   real = code.turn
-  monkeypatch.setattr(code, "turn", lambda tests: turned.append(1) or real(tests))
+  monkeypatch.setattr(code, "turn", lambda tests, **rules: turned.append(1) or real(tests, **rules))
   for tests in (TESTS, TESTS, dict(TESTS), TESTS):
     assert len(judge._suite(tests)) == 4
   assert len(turned) == 2

@@ -23,7 +23,7 @@ BEYOND = ("asyncio", "doctest", "unittest")  # scripts that import more than a z
   scope="module", params=["namespaces", "bubblewrap", *(pytest.param(t, marks=pytest.mark.slow) for t in WEAK)]
 )
 def sandbox(request):
-  with Sandbox(slots=2, tier=request.param, min_tier=request.param, limits=Limits(wall_s=30)) as running:
+  with Sandbox(slots=2, tier=request.param, min_tier=request.param, limits=Limits(test_s=30)) as running:
     yield running
 
 

@@ -76,10 +76,13 @@ def test_a_program_finds_nothing_of_the_one_before(tier):
   assert own > 0  # the search finds a value that is in memory
 
 
-def test_numpy_where_the_config_allows_it():
-  with Sandbox(slots=1, packages=("numpy",)) as running:
+@pytest.mark.parametrize("tier", ["namespaces", "bubblewrap"])
+def test_numpy_where_the_config_allows_it(tier):
+  with Sandbox(slots=1, packages=("numpy",), tier=tier, min_tier=tier) as running:
     program = "import numpy as np\ndef f():\n  return [np.arange(3) * 2, np.float64(0.5), np.sum(np.eye(2))]\n"
     assert value(running, program, "f()") == [[0, 2, 4], 0.5, 2.0]
+    drawn = "import numpy as np\ndef f():\n  return float(np.random.rand())\n"
+    assert value(running, drawn, "f()") == value(running, drawn, "f()")
     assert value(running, "def f():\n  try:\n    import flax\n  except ImportError:\n    return 1\n", "f()") == 1
 
 
