@@ -12,12 +12,12 @@ import jax.numpy as jnp
 from srpo_jax.checks import data, memory, responses, rewards, sampling, storage, text
 from srpo_jax.checks.finding import FAIL, WARN, Finding
 from srpo_jax.config import Config
-from srpo_jax.data.dataset import open_problem_sets, set_name
+from srpo_jax.data.dataset import set_name
 from srpo_jax.data.encoded import Prompt, load_tokenizer, stop_tokens
 from srpo_jax.data.prompt_renderer import PromptRenderer
 from srpo_jax.data.prompt_set import PromptSet
 from srpo_jax.model import hf
-from srpo_jax.model.sharding import make_mesh, on_mesh
+from srpo_jax.model.sharding import on_mesh
 from srpo_jax.model.transformer import TransformerConfig
 from srpo_jax.rewards.scorer import Scorer
 from srpo_jax.rollout.policy import Policy
@@ -26,7 +26,7 @@ from srpo_jax.training.build import (
   build_prompt_sets,
   build_renderer,
   build_scorer,
-  prompt_files,
+  open_inputs,
   starting_policy,
 )
 from srpo_jax.training.model_commit import model_commit, with_commit
@@ -52,13 +52,7 @@ def examine(config: Config, workdir: Path, show: Show) -> list[Finding]:
       findings.append(finding)
       show(finding)
 
-  mesh = make_mesh(**dataclasses.asdict(config.mesh))  # first, so that a mesh that does not fit is reported at once
-  inputs = Inputs(
-    open_problem_sets(config.data.train, format=config.data.format, limit=config.data.limit),
-    open_problem_sets(config.data.eval, limit=config.data.eval_limit),
-    mesh,
-  )
-  prompt_files(config)
+  inputs = open_inputs(config, heldout=True)
   with contextlib.ExitStack() as opened:
     scorer = opened.enter_context(build_scorer(config))
     add(*_check_rewards(config, scorer, inputs))
@@ -84,7 +78,7 @@ def examine(config: Config, workdir: Path, show: Show) -> list[Finding]:
   if any(finding.level == FAIL for finding in (*of_text, of_memory)):
     add(Finding(WARN, "sampler against trainer", "not looked at", "first fix the tokenizer or the memory"))
     return findings
-  with on_mesh(mesh):
+  with on_mesh(inputs.mesh):
     of_sampling, draws = sampling.check_sampling(config, policy, _spread(prompts), stops)
   add(*of_sampling)
   if unsafe:

@@ -25,7 +25,7 @@ from srpo_jax.rewards.benchmark_rules import stated
 from srpo_jax.rollout.collector import Group, RolloutSampler, response_rows
 from srpo_jax.rollout.model_files import read_model_files
 from srpo_jax.rollout.policy import Policy
-from srpo_jax.training.build import build_prompt_set, build_renderer, build_sampler, build_scorer
+from srpo_jax.training.build import build_prompt_set, build_renderer, build_sampler, build_scorer, check_prompts
 from srpo_jax.types import Problem
 from srpo_jax.utils.jsonl import read_json, replaced
 
@@ -68,6 +68,7 @@ def evaluate(config: Config, policy: Policy, sets: Sequence[EvalSet], sampling: 
     InputError: a row, a tokenizer or a mesh that does not fit, or a folder with other settings.
   """
   mesh = make_mesh(**dataclasses.asdict(config.mesh))
+  check_prompts(config, [set_.problems for set_ in sets])
   settings = _settings(config, policy, sampling)
   with contextlib.ExitStack() as stack:
     scorer = stack.enter_context(build_scorer(config, by_benchmark=sampling.code_rules == "benchmark"))

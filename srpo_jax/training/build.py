@@ -7,7 +7,7 @@ import hashlib
 import importlib.metadata
 import inspect
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 
 from srpo_jax.algorithm.advantages import group_advantages
 from srpo_jax.config import Config, flatten
-from srpo_jax.data.dataset import SetProblems, open_problem_sets, set_name
+from srpo_jax.data.dataset import SetProblems, column, open_problem_sets, set_name
 from srpo_jax.data.encoded import Prompt
 from srpo_jax.data.prompt_examples import read_examples
 from srpo_jax.data.prompt_form import check_form
@@ -113,7 +113,7 @@ def build(
   Raises:
     InputError: the config or its data cannot be used for a run. If one process raises it, all do.
   """
-  inputs = processes.agreed(lambda: open_inputs(config))
+  inputs = processes.agreed(lambda: open_inputs(config, heldout=bool(config.eval.every)))
   scorer = processes.agreed(lambda: opened.enter_context(build_scorer(config)))
   folder = processes.writer_first(find_base)
   parts, params, facts = processes.agreed(lambda: _build_parts(config, inputs, scorer, folder, opened, signal))
@@ -168,20 +168,34 @@ def _build_evaluator(
   return build_sampler(config, model, sampler.scorer, heldout, show=sampler.show, signal=sampler.signal)
 
 
-def open_inputs(config: Config) -> Inputs:
+def open_inputs(config: Config, *, heldout: bool) -> Inputs:
   """Opens the data sets and makes the mesh. It comes first, so that a user's mistakes are reported early.
 
+  Args:
+    heldout: also opens the held-out sets.
+
   Raises:
-    InputError: a set or a file of the prompt cannot be read, two held-out sets have the same name, or the mesh does not
-      fit the devices.
+    InputError: the mesh does not fit the devices, a set or a file of the prompt cannot be read, two held-out sets have
+      the same name, or a prompt asks for another form than the validator wants.
   """
   data = config.data
-  prompt_files(config)
+  mesh = make_mesh(**dataclasses.asdict(config.mesh))
   train = open_problem_sets(data.train, format=data.format, limit=data.limit)
-  heldout = open_problem_sets(data.eval, limit=data.eval_limit) if config.eval.every else []
-  if len({set_name(spec) for spec, _ in heldout}) < len(heldout):
+  held = open_problem_sets(data.eval, limit=data.eval_limit) if heldout else []
+  if len({set_name(spec) for spec, _ in held}) < len(held):
     raise InputError(f"config.data.eval: {data.eval}: two sets of one name, expected each name once")
-  return Inputs(train, heldout, make_mesh(**dataclasses.asdict(config.mesh)))
+  check_prompts(config, [problems for _, problems in (*train, *held)])
+  return Inputs(train, held, mesh)
+
+
+def check_prompts(config: Config, sets: Iterable[Sequence[Problem]]) -> None:
+  """Checks the texts of the prompts of some sets, before a model is made or loaded.
+
+  Raises:
+    InputError: a file of the prompt cannot be read, or a prompt asks for another form than the validator wants.
+  """
+  domains = dict.fromkeys(domain for problems in sets for domain in column(problems, "domain"))
+  check_form(config.prompt, prompt_files(config)["template"], config.reward.validator, domains)
 
 
 def build_prompt_sets(
@@ -205,14 +219,14 @@ def build_prompt_set(
   """Returns the prompts of the usable problems.
 
   Without a selection, that is outside of training, rows with an unread gold answer are kept unless the config refuses
-  them. Raises the errors of `PromptSet`, and InputError if a prompt asks for another form than the validator wants.
+  them. Raises the errors of `PromptSet`.
   """
   unread_golds = config.data.unread_golds
 
   def check(problem: Problem) -> None:
     scorer.check(ScoreRequest(problem.id, "", "", True, problem.domain, problem.answer, problem.tests, problem))
 
-  prompts = PromptSet(
+  return PromptSet(
     spec,
     problems,
     render=renderer,
@@ -222,8 +236,6 @@ def build_prompt_set(
     selection=selection,
     unread_golds="keep" if selection is None and unread_golds == "drop" else unread_golds,
   )
-  check_form(config.prompt, renderer.template, config.reward.validator, prompts.domains)
-  return prompts
 
 
 def build_renderer(config: Config, tokenizer: Any) -> PromptRenderer:

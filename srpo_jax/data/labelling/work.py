@@ -21,7 +21,7 @@ from srpo_jax.data.labelling.writing import check_writable, label_counts, write_
 from srpo_jax.model.folder import model_folder
 from srpo_jax.model.sharding import make_mesh, on_mesh
 from srpo_jax.rollout.policy import of_folder
-from srpo_jax.training.build import build_scorer
+from srpo_jax.training.build import build_scorer, check_prompts
 from srpo_jax.types import Problem
 from srpo_jax.utils.cache import enable_compilation_cache
 from srpo_jax.utils.errors import InputError
@@ -64,6 +64,7 @@ def label_rows(options: argparse.Namespace, overrides: Sequence[str]) -> None:
   host, hosts = _place(options)
   start_logging()
   problems, rows = open_rows(str(options.input), format=config.data.format, limit=config.data.limit)
+  check_prompts(config, [problems])
   check_writable(options, rows)
   batch_rows = options.batch_rows or -(-2 * config.rollout.slots // options.samples)
   parts = Parts(parts_folder, len(problems), batch_rows, hosts)

@@ -265,7 +265,7 @@ def test_seed_and_temperature_change_the_responses(model, whole, source, log, tm
     (["--seed=3"], r"config\.train\.seed"),
     (["--config.prompt.math=Say it."], r"config\.prompt\.math"),
     (["--hosts=2", "--host=0"], r"--hosts \(1 there, 2 here\)"),
-    (["--config.reward.validator=json", "--batch-rows=3"], r"reward\.validator.*--batch-rows"),
+    (["--config.reward.timeout_s=9", "--batch-rows=3"], r"reward\.timeout_s.*--batch-rows"),
   ],
 )
 def test_other_settings_on_the_same_output_are_refused(model, whole, log, tmp_path, more, message):
