@@ -92,7 +92,8 @@ class DataConfig:
   max_unsolved: float = field(1.0, "Largest share of unsolved rows among the kept ones.", at_least=0)
   unread_golds: str = field(
     "drop",
-    "What to do with train rows whose gold answer is not read as a value. Evaluation keeps them unless it is refuse.",
+    "What to do with rows whose gold answer is not read as a value. Only training drops rows: with drop, evaluation "
+    "and labelling keep them.",
     choices=("drop", "keep", "refuse"),
   )
 

@@ -218,10 +218,12 @@ def build_prompt_set(
 ) -> PromptSet:
   """Returns the prompts of the usable problems.
 
-  Without a selection, that is outside of training, rows with an unread gold answer are kept unless the config refuses
-  them. Raises the errors of `PromptSet`.
+  Args:
+    selection: choice of training rows by difficulty. None: the rows are not for training.
+
+  Raises:
+    InputError: as `PromptSet` does.
   """
-  unread_golds = config.data.unread_golds
 
   def check(problem: Problem) -> None:
     scorer.check(ScoreRequest(problem.id, "", "", True, problem.domain, problem.answer, problem.tests, problem))
@@ -234,8 +236,13 @@ def build_prompt_set(
     check=check,
     packages=names(config.sandbox.packages),
     selection=selection,
-    unread_golds="keep" if selection is None and unread_golds == "drop" else unread_golds,
+    unread_golds=unread_golds_rule(config.data.unread_golds, training=selection is not None),
   )
+
+
+def unread_golds_rule(configured: str, *, training: bool) -> str:
+  """Returns what to do with rows whose gold answer is not read. Only training drops rows, so that scores count all."""
+  return "keep" if configured == "drop" and not training else configured
 
 
 def build_renderer(config: Config, tokenizer: Any) -> PromptRenderer:

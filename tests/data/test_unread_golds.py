@@ -9,6 +9,7 @@ from srpo_jax.checks.data import check_rows
 from srpo_jax.checks.finding import WARN
 from srpo_jax.data.encoded import Prompt
 from srpo_jax.data.prompt_set import PromptSet
+from srpo_jax.training.build import unread_golds_rule
 from srpo_jax.types import Problem
 from srpo_jax.utils.errors import InputError
 
@@ -68,3 +69,12 @@ def test_doctor_reports_unread_golds() -> None:
 def test_a_set_without_any_read_gold_is_refused() -> None:
   with pytest.raises(InputError, match="1 of 1 rows cannot be used"):
     prompt_set("drop", [r"\oint_C f\,dz"])
+
+
+@pytest.mark.parametrize(
+  "configured, in_training, elsewhere",
+  [("drop", "drop", "keep"), ("keep", "keep", "keep"), ("refuse", "refuse", "refuse")],
+)
+def test_only_training_drops_rows(configured: str, in_training: str, elsewhere: str) -> None:
+  assert unread_golds_rule(configured, training=True) == in_training
+  assert unread_golds_rule(configured, training=False) == elsewhere
