@@ -69,10 +69,15 @@ class MathJudge:
   def compare(self, stated: str, gold: str, done: Done, *, question: str | None = None) -> None:
     """Judges an answer that has already been extracted from its response.
 
-    The reply has `correct` None if the gold answer is not read as a value and the answer is not spelled like it.
+    The reply has `correct` None if the gold answer is not read as a value and the answer is not spelled like it, or if
+    the question cannot be searched for an echo.
     """
     begin = time.monotonic()
-    form = form_asked(question, gold)
+    try:
+      form = form_asked(question, gold)
+    except Exception as error:  # a question that crashes the search must not end a run
+      reason = f"the search of the question failed: {type(error).__name__}"
+      return done(Reply(None, reason, time.monotonic() - begin, False))
     key = (stated, gold, form.value)
     known = self._recall(key)
     if known is not None:

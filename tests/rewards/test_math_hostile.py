@@ -6,7 +6,12 @@ import time
 
 import pytest
 
+from srpo_jax.rewards import judges
+from srpo_jax.rewards.answers import echo
+from srpo_jax.rewards.answers.form import Form
 from srpo_jax.rewards.math import screen_stated
+from srpo_jax.rewards.scorer import Scorer
+from tests.helpers.scorers import request
 
 HOSTILE = [
   "9^{9^9}",
@@ -82,3 +87,40 @@ def test_no_text_crashes_the_reader() -> None:
     assert screen_stated(noise, "5417")[0] == 0, json.dumps(noise)
     assert screen_stated(noise, noise.strip() + "7")[0] in (0, 1, None)
   assert time.thread_time() - begin < 30
+
+
+def test_a_question_that_crashes_the_search_leaves_its_answers_unjudged(monkeypatch: pytest.MonkeyPatch) -> None:
+  """The other questions of the step are judged as always."""
+  search = judges.form_asked
+
+  def crash(question: str | None, gold: str) -> Form:
+    if question == "strange":
+      raise RecursionError
+    return search(question, gold)
+
+  monkeypatch.setattr(judges, "form_asked", crash)
+  with Scorer(workers=1) as scorer:
+    scorer.submit(request("strange", "x+2", "2+x", asked="strange"))
+    scorer.submit(request("usual", "x+2", "2+x", asked="usual"))
+    verdicts = scorer.collect()
+  assert {id_: verdict.correct for id_, verdict in verdicts.items()} == {"strange": None, "usual": 1}
+  assert verdicts["strange"].reason == "the search of the question failed: RecursionError"
+
+
+@pytest.mark.parametrize("unit", ["([", "{(", r"\(", r"\frac{", "$", "$[", r"\left("])
+def test_a_megabyte_of_brackets_is_searched_for_an_echo(unit: str) -> None:
+  question = unit * (1_000_000 // len(unit))
+  with Scorer(workers=1) as scorer:
+    scorer.submit(request("right", "2x+x^2", "x^2+2x", asked=question))
+    scorer.submit(request("wrong", "x^2", "x^2+2x", asked=question))
+    verdicts = scorer.collect()
+  assert {id_: verdict.correct for id_, verdict in verdicts.items()} == {"right": 1, "wrong": 0}
+
+
+def test_a_question_of_many_values_is_searched_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+  """The number of comparisons is what bounds the time of the search."""
+  compared = []
+  monkeypatch.setattr(echo, "_same", lambda gold, stated: compared.append(stated) is not None)
+  question = " ".join(f"${n}{'=5' * 100}$" for n in range(100))
+  assert echo.form_asked(question, "x+1") is Form.FREE
+  assert len(compared) == echo.MAX_VALUES

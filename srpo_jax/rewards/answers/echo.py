@@ -5,6 +5,7 @@ the form of the answer is what was asked for. "Differentiate x^3" does not.
 """
 
 import functools
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -18,6 +19,7 @@ from srpo_jax.rewards.answers.value import Chain, Equation, Inequality, Quantity
 
 MAX_QUESTION = 8192  # characters of a question that are searched
 MAX_EXPRESSIONS = 128
+MAX_VALUES = 256  # values in these expressions that are compared
 MAX_LENGTH = 256  # characters of an expression
 
 _FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
@@ -38,13 +40,10 @@ def form_asked(question: str | None, gold: str) -> Form:
   """
   if question is None or not question.strip():
     return Form.STRICT
-  value = read_gold(gold)
-  known = list(_targets(value))
-  for expression in expressions(question[:MAX_QUESTION]):
-    for stated in parts(read_value(expression, MAX_LENGTH)):
-      if any(_same(one, stated) for one in known):
-        return Form.ECHO
-  return Form.FREE
+  known = list(_targets(read_gold(gold)))
+  values = (value for text in expressions(question[:MAX_QUESTION]) for value in parts(read_value(text, MAX_LENGTH)))
+  echoes = (_same(one, stated) for stated in itertools.islice(values, MAX_VALUES) for one in known)
+  return Form.ECHO if any(echoes) else Form.FREE
 
 
 def _targets(value: Value) -> Iterator[Value]:
