@@ -17,6 +17,7 @@ from srpo_jax.checks.finding import FAIL, summary, table
 from srpo_jax.cli.run_flags import read_options, resolve
 from srpo_jax.utils.errors import run_cli
 from srpo_jax.utils.logs import start_logging
+from srpo_jax.utils.text import say
 
 
 def main(args: Sequence[str]) -> None:
@@ -29,7 +30,7 @@ def main(args: Sequence[str]) -> None:
 
   start_logging()
   enable_compilation_cache()
-  findings = examine(config, workdir, lambda finding: print(table([finding]), flush=True))
+  findings = examine(config, workdir, lambda finding: say(table([finding])))
   print(summary(findings))
   if any(finding.level == FAIL for finding in findings):
     sys.exit(1)

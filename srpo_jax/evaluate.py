@@ -33,6 +33,7 @@ from srpo_jax.evaluation.options import default_out, evaluation_config, read_opt
 from srpo_jax.utils.errors import run_cli
 from srpo_jax.utils.fields import names
 from srpo_jax.utils.logs import start_logging
+from srpo_jax.utils.text import say
 
 
 def main(args: Sequence[str]) -> None:
@@ -55,7 +56,7 @@ def main(args: Sequence[str]) -> None:
   batch = options.batch_problems or batch_size(config.rollout.slots, options.samples)
   sampling = Sampling(options.samples, options.temperature, options.top_p, batch, options.code_rules)
   evaluate(config, policy, sets, sampling, out)
-  print((out / "results.md").read_text() + f"\n{out / 'results.json'}")
+  say((out / "results.md").read_text() + f"\n{out / 'results.json'}")
 
 
 if __name__ == "__main__":

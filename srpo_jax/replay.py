@@ -23,6 +23,7 @@ from srpo_jax.cli import flags
 from srpo_jax.cli.parser import ArgumentParser, check_overrides
 from srpo_jax.utils.errors import run_cli
 from srpo_jax.utils.logs import start_logging
+from srpo_jax.utils.text import say
 
 
 def main(args: Sequence[str]) -> None:
@@ -40,7 +41,7 @@ def main(args: Sequence[str]) -> None:
   start_logging()
   enable_compilation_cache()
   found = replay(options.workdir, options.step, loss=not options.no_loss, overrides=overrides)
-  print(table(found.checks))
+  say(table(found.checks))
   differing = [check.name for check in found.checks if not check.agrees]
   print(f"step {options.step}: " + (f"not as recorded: {', '.join(differing)}" if differing else "as recorded"))
   if differing:

@@ -20,6 +20,7 @@ from srpo_jax.training.smollm2 import source_of
 from srpo_jax.training.workdir import open_parquet, read_rows
 from srpo_jax.utils.errors import InputError, run_cli
 from srpo_jax.utils.jsonl import read_json
+from srpo_jax.utils.text import say
 
 CURVES = {"reward/mean": "mean reward", "reward/accuracy": "accuracy", "reward/format": "format"}
 
@@ -43,7 +44,7 @@ def main(args: Sequence[str]) -> None:
     raise InputError(f"{workdir}: expected the workdir of a run that evaluated before and after training")
   print(heading(workdir, metrics))
   for name, rows in sets.items():
-    print(f"\n{table(workdir, rows[0], rows[-1])}\n\n{responses(workdir, name, rows[0]['step'], rows[-1]['step'])}")
+    say(f"\n{table(workdir, rows[0], rows[-1])}\n\n{responses(workdir, name, rows[0]['step'], rows[-1]['step'])}")
   draw(metrics, sets, workdir / "before_after.png")
   print(f"\ncurves: {workdir / 'before_after.png'}")
 

@@ -12,6 +12,7 @@ from srpo_jax.analysis.run_files import JsonRow
 from srpo_jax.data.difficulty import difficulty_rank
 from srpo_jax.training.workdir import read_rows
 from srpo_jax.utils.paths import as_path
+from srpo_jax.utils.text import say
 
 TABLE_ROWS = (  # (label, key of an eval.jsonl row)
   ("pass@1, temperature 1", "pass@1"),
@@ -29,7 +30,7 @@ def summarize(workdir: str | Path) -> None:
   evals = read_rows(workdir / "eval.jsonl")
   metrics = read_rows(workdir / "metrics.jsonl")
   for rows in by_set(evals).values():
-    print(comparison_table(rows, stage_starts(metrics)) + "\n")
+    say(comparison_table(rows, stage_starts(metrics)) + "\n")
   if metrics:
     plot_curves(metrics, evals, workdir / "curves.png")
     print(f"curves: {workdir / 'curves.png'}")

@@ -28,6 +28,7 @@ from srpo_jax.rollout.policy import Policy
 from srpo_jax.training.build import build_prompt_set, build_renderer, build_sampler, build_scorer, check_prompts
 from srpo_jax.types import Problem
 from srpo_jax.utils.jsonl import read_json, replaced
+from srpo_jax.utils.text import storable
 
 # Config fields that the samples depend on.
 SETTINGS = (
@@ -173,7 +174,7 @@ def _rows(name: str, group: Group, validator: str, same: Same) -> Iterator[dict[
       "difficulty": problem.difficulty,
       **response,
       "gold": problem.answer,
-      "answer": answer,
+      "answer": None if answer is None else storable(answer),
       "vote": vote,
     }
 

@@ -20,6 +20,7 @@ from srpo_jax.types import BUILT_IN_DOMAINS, Problem, ScoreRequest, Verdict
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import replaced
 from srpo_jax.utils.progress import late_bar
+from srpo_jax.utils.text import MESSAGE_LENGTH, say, visible_line
 
 END_TOKENS = ("<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|end_of_text|>")
 BATCH = 4096  # rows in flight
@@ -73,10 +74,10 @@ def explain_tests(source: Path) -> None:
       whole = "1 test, run as a script"
       asked = whole if suite.script else f"{len(suite)} tests, {len(suite.calls) or len(suite.inputs)} {suite.mode}"
       counts["turned"] += 1
-      print(f"{source}:{number}: turned: {asked}")
+      say(f"{source}:{number}: turned: {asked}")
     except InputError as error:
       counts["refused"] += 1
-      print(f"{source}:{number}: refused: {error}")
+      say(f"{source}:{number}: refused: {visible_line(str(error), MESSAGE_LENGTH)}")
   print(f"{counts['turned']} rows turned, {counts['refused']} refused")
 
 
@@ -125,7 +126,7 @@ def _score(source: Path, scorer: Scorer, verdicts: IO[str], rejects: IO[str], *,
       reason = str(error).removeprefix(f"request {number}: ")
       if strict:
         raise InputError(f"{source}:{number}: {reason}") from None
-      rejects.write(json.dumps({"line": number, "reason": reason}) + "\n")
+      rejects.write(json.dumps({"line": number, "reason": visible_line(reason, MESSAGE_LENGTH)}) + "\n")
       refused += 1
     if len(waiting) == BATCH:
       scored = _write(waiting, scored, scorer, verdicts, bar)

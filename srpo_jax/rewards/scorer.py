@@ -3,6 +3,7 @@
 Each response is submitted when it ends. The verdicts of a step are collected together.
 """
 
+import dataclasses
 import math
 import numbers
 import queue
@@ -20,7 +21,9 @@ from srpo_jax.rewards.user_judge import UserJudge
 from srpo_jax.sandbox.client import Sandbox, SandboxOptions
 from srpo_jax.types import ScoreRequest, Verdict
 from srpo_jax.utils.errors import InputError
+from srpo_jax.utils.text import visible_line
 
+REASON_LENGTH = 300  # characters of a verdict's reason that are kept
 RewardFunction = Callable[[ScoreRequest, Verdict], Verdict]
 
 
@@ -129,7 +132,7 @@ class Scorer:
           language_mix=int(mixed),
           correct=reply.correct,
           reward=reward,
-          reason=reply.reason,
+          reason=visible_line(reply.reason, REASON_LENGTH),
           pass_fraction=reply.pass_fraction,
           time_s=reply.time_s,
         )
@@ -213,7 +216,7 @@ def _applied(function: RewardFunction, request: ScoreRequest, verdict: Verdict) 
   problem = _problem(request, changed)
   if problem:
     raise InputError(f"reward function {name} on {request.id}: {problem}")
-  return changed
+  return dataclasses.replace(changed, reason=visible_line(changed.reason, REASON_LENGTH))
 
 
 def _problem(request: ScoreRequest, verdict: object) -> str | None:
@@ -226,4 +229,6 @@ def _problem(request: ScoreRequest, verdict: object) -> str | None:
     return f"field correct: expected 0, 1 or None, found {verdict.correct!r}"
   if verdict.correct is not None and not (isinstance(verdict.reward, numbers.Real) and math.isfinite(verdict.reward)):
     return f"field reward: expected a finite number, found {verdict.reward!r}"
+  if not isinstance(verdict.reason, str):
+    return f"field reason: expected text, found {type(verdict.reason).__name__}"
   return None

@@ -25,6 +25,7 @@ from srpo_jax.types import BUILT_IN_DOMAINS, Judgement, Problem, ScoreRequest
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.fields import names
 from srpo_jax.utils.plugins import is_callable_spec, resolve_callable
+from srpo_jax.utils.text import visible_line
 
 REASON_LENGTH = 200  # characters of a judge's reason that are kept
 _DOMAIN = re.compile(r"[A-Za-z_]\w*", re.ASCII)  # a domain names a folder, metrics and a config field
@@ -120,20 +121,14 @@ class LoadedJudge:
     fraction = found.pass_fraction
     return {
       "correct": None if found.correct is None else int(found.correct),
-      "reason": _cut(found.reason, REASON_LENGTH),
+      "reason": visible_line(found.reason, REASON_LENGTH),
       "pass_fraction": None if fraction is None else float(fraction),
     }
 
 
 def _at_fault(fault: str) -> dict[str, Any]:
-  fault = _cut(fault, 1000)
+  fault = visible_line(fault, 1000)
   return {"correct": None, "reason": fault, "fault": fault}
-
-
-def _cut(text: str, length: int) -> str:
-  """Returns the text as one line of at most `length` characters that UTF-8 can encode."""
-  line = " ".join(text[: 4 * length].split()).encode("utf-8", "replace").decode()
-  return line if len(line) <= length else line[: length - 3] + "..."
 
 
 def _wrong(found: object) -> str | None:

@@ -19,6 +19,7 @@ from srpo_jax.utils import processes
 from srpo_jax.utils.errors import TrainingError
 from srpo_jax.utils.preemption import PreemptionSignal
 from srpo_jax.utils.progress import late_bar
+from srpo_jax.utils.text import storable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,9 +152,10 @@ class RolloutSampler:
 
 
 def text_of(rollout: Rollout, tokenizer: Any) -> str:
-  """Returns a response's text, without the EOS."""
+  """Returns a response's text, without the EOS, as the judges and the files get it."""
   tokens = rollout.tokens if rollout.truncated else rollout.tokens[:-1]
-  return tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+  text = tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+  return storable(text)
 
 
 def request_of(prompt: Prompt, rollout: Rollout, text: str) -> ScoreRequest:

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from srpo_jax.utils.text import MESSAGE_LENGTH, visible_line
+
 
 class InputError(ValueError):
   """The user's input is wrong. The message names the file, row or field, and what was expected."""
@@ -19,7 +21,7 @@ class TrainingError(RuntimeError):
 
 def one_line(error: Exception) -> str:
   """Returns the type and message of an error, on one line of at most 300 characters."""
-  return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+  return visible_line(f"{type(error).__name__}: {error}", 300)
 
 
 class PreemptedError(BaseException):
@@ -59,7 +61,7 @@ def report(error: BaseException) -> int | None:
   own status. For any other error, nothing is printed and the result is None.
   """
   if isinstance(error, PreemptedError):
-    print(error, file=sys.stderr)
+    print(visible_line(str(error), MESSAGE_LENGTH), file=sys.stderr)
     return error.status
   if isinstance(error, OSError) and error.filename is not None:
     message, status = f"{error.filename}: {error.strerror}", 2
@@ -67,5 +69,5 @@ def report(error: BaseException) -> int | None:
     message, status = str(error), 2 if isinstance(error, InputError) else 1
   else:
     return None
-  print(f"error: {' '.join(message.split())}", file=sys.stderr)
+  print(f"error: {visible_line(message, MESSAGE_LENGTH)}", file=sys.stderr)
   return status

@@ -2,6 +2,8 @@
 
 import logging
 
+from srpo_jax.utils.text import VisibleFormatter
+
 LIBRARIES = ("absl", "jax", "orbax", "transformers", "datasets", "fsspec", "huggingface_hub", "httpx", "httpx2")
 
 
@@ -13,6 +15,8 @@ def start_logging(process: int | None = None) -> None:
   """
   level = logging.WARNING if process else logging.INFO
   name = "" if process is None else f"[{process}] "
-  logging.basicConfig(level=level, format=f"%(asctime)s {name}%(message)s", datefmt="%H:%M:%S", force=True)
+  handler = logging.StreamHandler()
+  handler.setFormatter(VisibleFormatter(f"%(asctime)s {name}%(message)s", "%H:%M:%S"))
+  logging.basicConfig(level=level, handlers=[handler], force=True)
   for library in LIBRARIES:
     logging.getLogger(library).setLevel(logging.ERROR)

@@ -50,3 +50,10 @@ def parity(problem: Problem, response: str) -> Judgement:
 def puzzles() -> list[dict[str, Any]]:
   rows = [{"id": f"z{i}", "domain": "puzzle", "question": f"Solve {i}.", "number": i} for i in range(5)]
   return [row | {"clue": None if row["number"] % 2 else {"of": [row["number"]]}} for row in rows]
+
+
+def echo(problem: Problem, response: str) -> Judgement:
+  """Wrong; the reason is the response. Raises it instead if it begins with `raise`."""
+  if response.startswith("raise"):
+    raise ValueError(response)
+  return Judgement(0, reason=response)

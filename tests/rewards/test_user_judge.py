@@ -63,7 +63,7 @@ def test_a_long_row_and_response_reach_the_judge():
     ("Judgement(False, 0.0, 'a\\nb  c')", 0, 0.0, "a b c"),
     ("Judgement(None, None, 'nobody knows')", None, None, "nobody knows"),
     ("Judgement(1, reason='x' * 10**7)", 1, None, "x" * 197 + "..."),
-    ("Judgement(0, reason='\\ud800')", 0, None, "?"),
+    ("Judgement(0, reason='\\ud800')", 0, None, "\\ud800"),
   ],
 )
 def test_the_result_of_a_judge_becomes_the_verdict(value, correct, fraction, reason):

@@ -15,6 +15,7 @@ from srpo_jax.data.curation.stages import STAGES
 from srpo_jax.data.difficulty import difficulty_rank
 from srpo_jax.utils.fields import names
 from srpo_jax.utils.jsonl import replaced
+from srpo_jax.utils.text import visible_line
 
 EXAMPLES = 3  # examples per rule
 _SHOWN = 160  # longest excerpt of a question, in characters
@@ -183,8 +184,7 @@ def _example(entry: Mapping[str, Any]) -> str:
 
 
 def _cut(text: str) -> str:
-  text = " ".join(text.encode("utf-8", "backslashreplace").decode().split())  # UTF-8 cannot encode a lone surrogate
-  return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+  return visible_line(text, _SHOWN)
 
 
 def _inline(text: str) -> str:
