@@ -98,16 +98,17 @@ def open_rows(
 ) -> tuple[Sequence[Problem], Sequence[Mapping[str, Any]]]:
   """Returns the problems of `open_problems` and, at the same indices, their rows in the native schema.
 
-  A row in the native format keeps the fields that a problem does not have. A row in another format gets only the
-  fields of its problem. Arguments and errors are the same as in `load_problems`.
+  A row in the native or plain format keeps the fields that a problem does not have. A row in another format gets only
+  the fields of its problem. Arguments and errors are the same as in `load_problems`.
   """
   if is_records(spec):
     lazy = open_problems(spec, format=format, limit=limit, kwargs=kwargs)
     assert isinstance(lazy, RecordProblems)
     return lazy, lazy.records
   problems, raw, format = _load(spec, format, limit, kwargs or {})
+  own = format in ("native", "plain")
   rows = [
-    dict(row if format == "native" else {}) | {k: v for k, v in sources.as_row(problem).items() if v is not None}
+    dict(row if own else {}) | {k: v for k, v in sources.as_row(problem).items() if v is not None}
     for row, problem in zip(raw, problems, strict=True)
   ]
   return problems, rows
@@ -126,8 +127,8 @@ def load_problems(
   Args:
     spec: a file with an ending in FILES (JSON files hold one row a line or an array of rows), a records folder, or
       `module:function`, a callable that returns an iterable of `Problem` or of rows.
-    format: name of an adapter in `sources.ADAPTERS`, or "auto". With "auto", the columns of the first row decide for a
-      file, and the rows of a callable are native.
+    format: name of an adapter in `sources.ADAPTERS`, or "auto". With "auto", the first rows decide for a file, and
+      the rows of a callable are native.
     limit: largest number of rows to read; 0 for all.
     kwargs: keyword arguments for the callable.
 
@@ -166,7 +167,7 @@ def as_problems(
   Args:
     placed: the rows with their places.
     stem: stem of the ids given to rows without one.
-    format: the adapter's name, or "auto" to choose it by the columns of the first row.
+    format: the adapter's name, or "auto" to choose it by the first rows.
 
   Raises:
     InputError: names the place of a malformed row or of a repeated id.
@@ -174,12 +175,14 @@ def as_problems(
   raw: list[Mapping[str, Any]] = []
   problems: list[Problem] = []
   first_seen: dict[str, str] = {}
-  for index, (place, row) in enumerate(placed):
+  placed = iter(placed)
+  first = list(itertools.islice(placed, sources.FIRST_ROWS))
+  for index, (place, row) in enumerate(itertools.chain(first, placed)):
     if not isinstance(row, Mapping):
       raise InputError(f"{place}: expected an object with named fields, got {type(row).__name__}")
     try:
       if format == "auto":
-        format = sources.detect_format(row)
+        format = sources.detect_format([row for _, row in first if isinstance(row, Mapping)])
       problem = sources.ADAPTERS[format](row, f"{stem}-{index:06d}")
     except InputError as error:
       raise InputError(f"{place}: {error}") from error

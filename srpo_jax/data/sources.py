@@ -2,6 +2,7 @@
 
     native  domain, question, and answer (math) or tests (code); id, difficulty, pass_rate, source optional; in a
             user-defined domain every other field is kept for its judge
+    plain   native rows of math without the field domain
     gsm8k   question, answer: reasoning that ends in `#### n`
     math    problem, and answer or solution (its last \\boxed{}); id or unique_id, level, type or subject optional
     deepscaler  problem, answer, solution, as math
@@ -16,7 +17,7 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from srpo_jax.utils.errors import InputError
 Adapter = Callable[[Row, str], Problem]
 
 NAMED_FIELDS = frozenset(field.name for field in dataclasses.fields(Problem)) - {"extra"}
+FIRST_ROWS = 16  # rows of a file that decide its format
 TEST_TYPES = ("assert", "function", "stdin")
 _BOX = re.compile(r"\\(?:boxed|fbox)(?:\s*\{|\s+(?P<bare>-?[0-9]+|[A-Za-z])(?![0-9A-Za-z]))")
 _NUMBER = re.compile(r"-?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)?(\.[0-9]+)?(?<=[0-9])")
@@ -50,6 +52,13 @@ def from_native(row: Row, fallback_id: str) -> Problem:
     source=_optional_text(row, "source"),
     extra=_extra(row) if own else {},
   )
+
+
+def from_plain(row: Row, fallback_id: str) -> Problem:
+  """Converts a native row that may lack its domain, which is then math."""
+  if _is_reasoning(row):
+    raise InputError("field answer: expected an answer only, as in the first rows, got reasoning with GSM8K's '####'")
+  return from_native(row if _has(row, "domain") else {**row, "domain": "math"}, fallback_id)
 
 
 def as_row(problem: Problem) -> dict[str, Any]:
@@ -105,6 +114,7 @@ def from_deepscaler(row: Row, fallback_id: str) -> Problem:
 
 ADAPTERS: Mapping[str, Adapter] = {
   "native": from_native,
+  "plain": from_plain,
   "gsm8k": from_gsm8k,
   "math": from_math,
   "mbpp": from_mbpp,
@@ -115,17 +125,20 @@ ADAPTERS: Mapping[str, Adapter] = {
 }
 
 
-def detect_format(columns: Iterable[str]) -> str:
-  """Returns the name of the adapter for the given columns.
+def detect_format(rows: Sequence[Row]) -> str:
+  """Returns the name of the adapter for a file with the given first rows. The columns of the first one decide.
+
+  Rows with question and answer are GSM8K's if any answer has its `####`, and plain if none has. A list or an object in
+  a row may hold choices, of which a plain answer would be the number, so such rows are not plain.
 
   Raises:
-    InputError: no adapter for them.
+    InputError: no adapter for the columns.
   """
-  names = set(columns)
+  names = set(rows[0])
   if {"domain", "question"} <= names:
     return "native"
   if {"question", "answer"} <= names:
-    return "gsm8k"
+    return "gsm8k" if any(_is_reasoning(row) or _may_hold_choices(row) for row in rows) else "plain"
   if "problem" in names and names & {"answer", "solution"}:
     return "math"
   if {"code", "test_list"} <= names:
@@ -138,9 +151,18 @@ def detect_format(columns: Iterable[str]) -> str:
     return "chat"
   raise InputError(
     f"fields {', '.join(sorted(names)) or '(none)'}: expected domain and question (native), question and answer "
-    "(gsm8k), problem and answer or solution (math), code and test_list (mbpp), entry_point, prompt and test "
+    "(plain or gsm8k), problem and answer or solution (math), code and test_list (mbpp), entry_point, prompt and test "
     "(humaneval), question_content and public_test_cases (livecodebench), or prompt and reward_model (chat)"
   )
+
+
+def _is_reasoning(row: Row) -> bool:
+  """Returns True if the answer of a row has the mark of GSM8K."""
+  return "####" in str(row.get("answer"))
+
+
+def _may_hold_choices(row: Row) -> bool:
+  return any(isinstance(value, (list, tuple, Mapping)) for name, value in row.items() if name != "tests")
 
 
 def last_boxed(text: str) -> str | None:

@@ -186,7 +186,7 @@ def _has_dates(placed: PlacedRow, format: str) -> bool:
   if row.get(DATE) is not None:
     return True
   try:
-    return format == "auto" and detect_format(row) == "livecodebench"
+    return format == "auto" and detect_format([row]) == "livecodebench"
   except InputError:
     return False
 

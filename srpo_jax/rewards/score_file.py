@@ -82,7 +82,7 @@ def explain_tests(source: Path) -> None:
 
 
 def _problem(row: dict[str, Any], fallback_id: str) -> Problem:
-  return ADAPTERS[detect_format(row)](row, fallback_id)
+  return ADAPTERS[detect_format([row])](row, fallback_id)
 
 
 def _objects(source: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -12,7 +12,7 @@ from tests.helpers.chat_rows import DAPO, EURUS_CODE, EURUS_MATH, UNASKED
 
 
 def adapt(row):
-  return ADAPTERS[detect_format(row)](row, "0000007")
+  return ADAPTERS[detect_format([row])](row, "0000007")
 
 
 def with_truth(truth, **changes):

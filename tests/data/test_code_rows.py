@@ -45,7 +45,7 @@ def lcb(kind="stdin", private="", **fields):
 
 
 def adapt(row):
-  return sources.ADAPTERS[sources.detect_format(row)](row, "fallback")
+  return sources.ADAPTERS[sources.detect_format([row])](row, "fallback")
 
 
 def test_mbpp():

@@ -85,6 +85,25 @@ def test_limit_of_a_parquet_file_spans_batches(tmp_path):
   assert problems[-1].answer == "1499" and len(problems) == 1500
 
 
+@pytest.mark.parametrize("broken", [0, 1, 30])
+def test_a_broken_row_of_gsm8k_is_named(tmp_path, broken):
+  rows = [{"question": f"q{i}", "answer": f"so\n#### {i}"} for i in range(40)]
+  rows[broken] |= {"answer": "so 7"}
+  path = write(tmp_path / "a.jsonl", rows)
+  refused(f"{path}:{broken + 1}: field answer: expected GSM8K's '#### n'", path)
+
+
+def test_rows_of_a_question_and_an_answer_are_math(tmp_path):
+  rows = [{"question": f"q{i}", "answer": f"{i}", "note": "mine"} for i in range(40)]
+  path = write(tmp_path / "a.jsonl", rows)
+  problems, kept = open_rows(path)
+  assert {problem.domain for problem in problems} == {"math"}
+  assert [problem.answer for problem in problems] == [str(i) for i in range(40)]
+  assert kept[7] == {"id": "a-000007", "domain": "math", "question": "q7", "answer": "7", "note": "mine"}
+  rows[30] |= {"answer": "so\n#### 30"}
+  refused("a.jsonl:31: field answer: expected an answer only", write(tmp_path / "a.jsonl", rows))
+
+
 def test_the_first_row_decides_the_format_for_all(tmp_path):
   rows = [{"question": "a", "answer": "#### 1"}, {"problem": "b", "answer": "2"}]
   refused("a.jsonl:2: field answer: expected GSM8K's '#### n'", write(tmp_path / "a.jsonl", rows))
@@ -93,7 +112,7 @@ def test_the_first_row_decides_the_format_for_all(tmp_path):
 def test_a_named_format_overrides_detection(tmp_path):
   path = write(tmp_path / "a.jsonl", [{"question": "a", "answer": "2", "problem": "b"}])
   assert load_problems(path, format="math")[0].question == "b"
-  refused("data format 'mathh': expected one of auto, native, gsm8k, math", path, format="mathh")
+  refused("data format 'mathh': expected one of auto, native, plain, gsm8k, math", path, format="mathh")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ ASSERTS = {"type": "assert", "cases": ["assert f(1) == 2"]}
 
 
 def adapt(row, format="auto"):
-  name = sources.detect_format(row) if format == "auto" else format
+  name = sources.detect_format([row]) if format == "auto" else format
   return sources.ADAPTERS[name](row, "fallback")
 
 
@@ -53,9 +53,24 @@ def test_gsm8k_refuses_an_answer_that_is_not_a_number(tail):
 
 def test_gsm8k_without_hashes_is_an_error():
   with pytest.raises(InputError, match=r"field answer: expected GSM8K's '#### n'.*native.*domain"):
-    adapt({"question": "Q", "answer": "42"})
-  with pytest.raises(InputError, match="field answer: expected GSM8K's '#### n'"):
-    adapt({"question": "Q", "answer": 42})  # 42 may be the number of a choice
+    adapt({"question": "Q", "answer": "42"}, "gsm8k")
+
+
+@pytest.mark.parametrize("answer", ["42", "\\frac{1}{2}", 42, "She has 3 + 4 = 7 eggs."])
+def test_a_plain_row_is_native_math(answer):
+  row = {"question": "Q", "answer": answer, "difficulty": "hard", "note": "mine"}
+  assert adapt(row) == Problem(id="fallback", domain="math", question="Q", answer=str(answer), difficulty="hard")
+
+
+def test_a_plain_row_may_name_its_domain():
+  assert adapt({"question": "Q", "answer": "4", "domain": "puzzle"}, "plain").domain == "puzzle"
+  assert adapt({"question": "Q", "answer": "4", "domain": None}, "plain").domain == "math"
+
+
+@pytest.mark.parametrize("choices", [["3", "4"], {"text": ["3", "4"], "label": ["A", "B"]}])
+def test_the_number_of_a_choice_is_not_an_answer(choices):
+  with pytest.raises(InputError, match=r"field answer: expected GSM8K's '#### n'.*native.*domain"):
+    adapt({"question": "Q", "choices": choices, "answer": 1})
 
 
 def test_math_takes_the_answer_before_the_solution():
@@ -148,16 +163,16 @@ def test_a_long_value_is_cut_in_the_message():
   [
     (("id", "domain", "question", "answer"), "native"),
     (("domain", "question", "tests"), "native"),
-    (("question", "answer"), "gsm8k"),
+    (("question", "answer"), "plain"),
     (("problem", "answer", "id"), "math"),
     (("problem", "solution", "level", "type"), "math"),
   ],
 )
 def test_columns_tell_the_format(columns, format):
-  assert sources.detect_format(columns) == format
+  assert sources.detect_format([dict.fromkeys(columns, "1")]) == format
 
 
 @pytest.mark.parametrize("columns", [(), ("text",), ("question",), ("problem", "level")])
 def test_unknown_columns_are_refused(columns):
   with pytest.raises(InputError, match="expected domain and question"):
-    sources.detect_format(columns)
+    sources.detect_format([dict.fromkeys(columns, "1")])

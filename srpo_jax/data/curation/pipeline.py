@@ -29,6 +29,7 @@ from srpo_jax.data.curation.source import Source, open_source, read
 from srpo_jax.data.decontamination import Index
 from srpo_jax.data.records_writer import write_records
 from srpo_jax.data.row import Row
+from srpo_jax.data.sources import FIRST_ROWS
 from srpo_jax.utils.cache import cache_dir
 from srpo_jax.utils.errors import InputError
 from srpo_jax.utils.jsonl import read_json, replaced
@@ -66,7 +67,7 @@ def curate(config: CurateConfig) -> dict[str, Any]:
     inputs["eval_sets"][name]["rows"] = len(entries)
   index = Index(itertools.chain.from_iterable(found.values()))
   logging.info("%d evaluation items to compare with", len(index))
-  readers = tuple(stages.reader(s.name, config.sources[s.name], _first_row(s)) for s in sources)
+  readers = tuple(stages.reader(s.name, config.sources[s.name], _first_rows(s)) for s in sources)
   work = output / WORK / f"{digest[:16]}-{config.work.shard_rows}"
   work.mkdir(parents=True, exist_ok=True)
   with _timed("rules and decontamination"):
@@ -198,12 +199,10 @@ def _drops(folders: Sequence[Path]) -> Iterator[tuple[str, str, str]]:
     yield line.partition("\t")
 
 
-def _first_row(source: Source) -> Row:
-  """Returns the first readable row, or an empty row if there is none. The adapters refuse an empty row."""
-  for _, row, _ in read(source, 0, len(source)):
-    if not isinstance(row, InputError):
-      return row
-  return {}
+def _first_rows(source: Source) -> list[Row]:
+  """Returns the first readable rows, or an empty row if there is none. The adapters refuse an empty row."""
+  rows = (row for _, row, _ in read(source, 0, len(source)) if not isinstance(row, InputError))
+  return list(itertools.islice(rows, FIRST_ROWS)) or [{}]
 
 
 def _description(source: Source) -> dict[str, Any]:

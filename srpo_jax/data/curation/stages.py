@@ -4,7 +4,7 @@ import dataclasses
 import json
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from srpo_jax.data.curation import code_rules, math_rules
@@ -42,7 +42,7 @@ class Reader:
   columns: Mapping[str, str]
 
 
-def reader(name: str, config: SourceConfig, first_row: Mapping[str, Any]) -> Reader:
+def reader(name: str, config: SourceConfig, first_rows: Sequence[Mapping[str, Any]]) -> Reader:
   """Returns the reader for a source.
 
   Raises:
@@ -52,7 +52,7 @@ def reader(name: str, config: SourceConfig, first_row: Mapping[str, Any]) -> Rea
   if config.format == "generic":
     adapt = generic({k: v for k, v in columns.items() if k != "reference"}, config.domain)
     return Reader(name, "generic", adapt, columns)
-  format = detect_format(first_row) if config.format == "auto" else config.format
+  format = detect_format(first_rows) if config.format == "auto" else config.format
   return Reader(name, format, ADAPTERS[format], columns)
 
 
