@@ -2,6 +2,7 @@
 
 import functools
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -48,7 +49,15 @@ def status(execution: Execution, tier: str) -> int | str:
   return execution.code if execution.end == "exit" else execution.end
 
 
-def test_scripts_run_as_in_python(sandbox):
+@pytest.fixture
+def interruptible():
+  """Lets SIGINT interrupt the scripts. They would inherit that a job in the background ignores it."""
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  yield
+  signal.signal(signal.SIGINT, before)
+
+
+def test_scripts_run_as_in_python(sandbox, interruptible):
   chosen = [script for script in scripts() if sandbox.tier not in WEAK or script.name not in BEYOND]
   assert len(chosen) > 130
   jobs = [{"mode": "stdin", "program": script.program, "inputs": [script.given]} for script in chosen]
