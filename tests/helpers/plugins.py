@@ -79,7 +79,7 @@ def flat(rewards: np.ndarray, judged: np.ndarray, truncated: np.ndarray) -> np.n
 
 def programs() -> list[Problem]:
   """Returns problems of the code domain. The small model cannot write code, so the tests judge it with `parity`."""
-  tests = {"type": "assert", "cases": ["assert f(1) == 1"], "functions": ["f"]}
+  tests = {"type": "assert", "cases": ["assert f(1) == 2"], "functions": ["f"]}
   return [Problem(f"p{i}", "code", f"Write f, number {i}.", tests=tests) for i in range(40)]
 
 
@@ -92,7 +92,8 @@ def order_dependent_programs() -> list[Problem]:
     return f"import random\n{made}def f(x):\n  return ({first}) % 2\n"
 
   code.stated_program = stated
-  return programs()
+  tests = {"type": "assert", "cases": ["assert f(1) == 1"], "functions": ["f"]}
+  return [dataclasses.replace(problem, tests=tests) for problem in programs()]
 
 
 def no_model(**arguments: object) -> str:
