@@ -264,14 +264,17 @@ def _drop(loader: "weakref.ref[_Loader]", names: Mapping[str, Any]) -> None:
   vars(builtins).update(names)
   for name in vars(builtins).keys() - names.keys():
     delattr(builtins, name)
+  for number in signal.valid_signals():
+    if callable(signal.getsignal(number)):
+      signal.signal(number, signal.SIG_DFL)
   sys.modules.pop("__main__", None)
   gc.collect()
   if (left := loader()) is None:
     return
   owners = [found for found in gc.get_referrers(left) if type(found) is dict and found.get("__loader__") is left]
   del left
-  for owner in owners:  # a signal handler or a cache of the library still holds the module's names
-    private = [name for name in owner if name[:1] == "_" and name[:2] != "__"]
-    for name in (*private, *(owner.keys() - {*private, "__builtins__"})):
+  for owner in owners:  # something of the library, such as a cache, still holds the module's names
+    own = [name for name, value in owner.items() if type(value).__module__ == "__main__"]
+    for name in (*own, *(name for name in list(owner) if name != "__builtins__")):  # own objects may need other names
       owner[name] = None
   gc.collect()
