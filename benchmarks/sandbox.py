@@ -1,12 +1,13 @@
-"""Measures executions per second in the sandbox, and the seconds and memory of a whole scoring batch.
+"""Measures responses per second in the sandbox, and the seconds and memory of a whole scoring batch.
 
     python benchmarks/sandbox.py [--tier namespaces] [--slots 0] [--batch 8192]
 
-Prints one JSON line for each of three measurements:
+Prints one JSON line for each measurement:
 
-1. Trivial programs.
-2. The canonical solutions of HumanEval or, without that file, generated programs of the same size.
-3. A batch of 60 % math and 40 % code responses, judged by the scorer that training uses.
+1. Responses a second with trivial programs of one call, of 40 calls, and of 20 inputs for a script.
+2. Responses a second with the canonical solutions of HumanEval or, without that file, generated programs of the same
+   size.
+3. Seconds of a batch of 60 % math and 40 % code responses, judged by the scorer that training uses.
 """
 
 import argparse
@@ -37,16 +38,16 @@ Pair = tuple[str, dict[str, Any]]  # (program, tests of its problem)
 
 
 def main() -> None:
-  """Runs and prints the three measurements."""
+  """Runs and prints the measurements."""
   options = _options()
   sandbox = SandboxOptions(min_tier="unsafe", tier=options.tier, slots=options.slots, timeout_s=options.limit_s)
   problems = humaneval(options.data)
   with sandbox.start() as running:
     about = {"tier": running.tier, "slots": running.slots, "cores": os.cpu_count(), "load": os.getloadavg()[0]}
-    trivial = [{"mode": "calls", "program": "def f(x):\n  return 2 * x\n", "calls": [{"expression": "f(21)"}]}]
-    print(json.dumps({"measure": "trivial programs", **rate(running, trivial * 1000), **about}), flush=True)
-    jobs = [turn(tests).job(program) for program, tests in problems]
-    print(json.dumps({"measure": "HumanEval", **rate(running, jobs * 3), **about}), flush=True)
+    measures = {"one call": [_calls(1)] * 1000, "40 calls": [_calls(40)] * 1000, "20 inputs": [_script(20)] * 100}
+    measures["HumanEval"] = 3 * [turn(tests).job(program) for program, tests in problems]
+    for name, jobs in measures.items():
+      print(json.dumps({"measure": name, **rate(running, jobs), **about}), flush=True)
   print(json.dumps({"measure": "batch", **batch(options.batch, sandbox, problems), **about}), flush=True)
 
 
@@ -54,10 +55,21 @@ def _options() -> argparse.Namespace:
   parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
   parser.add_argument("--tier", default="", help="only tier to try (default: the best that works)")
   parser.add_argument("--slots", type=int, default=0, help="parallel children; 0 means one per core")
-  parser.add_argument("--limit-s", type=float, default=4.0, help="wall-clock seconds of one execution")
+  parser.add_argument("--limit-s", type=float, default=SandboxOptions().timeout_s, help="processor seconds of one test")
   parser.add_argument("--batch", type=int, default=8192, help="responses in the scoring batch")
   parser.add_argument("--data", type=Path, default=Path(os.environ.get("SRPO_DATA", ROOT / "../shared/data")))
   return parser.parse_args()
+
+
+def _calls(count: int) -> dict[str, Any]:
+  """Returns a job of a trivial function that is called `count` times."""
+  calls = [{"expression": f"f({number})"} for number in range(count)]
+  return {"mode": "calls", "program": "def f(x):\n  return 2 * x\n", "calls": calls}
+
+
+def _script(count: int) -> dict[str, Any]:
+  """Returns a job of a trivial script that is run with `count` inputs, each in a process of its own."""
+  return {"mode": "stdin", "program": "print(2 * int(input()))\n", "inputs": [f"{number}\n" for number in range(count)]}
 
 
 def humaneval(folder: Path) -> list[Pair]:
@@ -89,10 +101,10 @@ def _generated(number: int) -> Pair:
 
 
 def rate(sandbox: Sandbox, jobs: list[dict[str, Any]]) -> dict[str, float]:
-  """Returns executions per second and the processor time of each, which depends less on other load on the machine.
+  """Returns responses per second and the processor time of each, which depends less on other load on the machine.
 
   Raises:
-    RuntimeError: The sandbox failed on some execution.
+    RuntimeError: The sandbox failed on some response.
   """
   gate, failed = threading.Semaphore(0), []
 
@@ -108,7 +120,7 @@ def rate(sandbox: Sandbox, jobs: list[dict[str, Any]]) -> dict[str, float]:
   for _ in jobs:
     gate.acquire()
   if failed:
-    raise RuntimeError(f"{len(failed)} executions failed: {failed[0]}")
+    raise RuntimeError(f"{len(failed)} responses failed: {failed[0]}")
   seconds = time.perf_counter() - begin
   cpu_ms = 1000 * (_cpu_s(sandbox.pids()) - cpu) / len(jobs)
   return {"per_s": round(len(jobs) / seconds, 1), "cpu_ms": round(cpu_ms, 2)}

@@ -28,6 +28,7 @@ def main() -> None:
     os.environ.clear()
     tiers.lock(place, processes=place.limits.processes)
     interpreter.seed()
+    guest.hide_own_text()
   except BaseException as error:
     os.write(guest.RESULTS, f"E{type(error).__name__}: {error}".encode())
     os._exit(70)

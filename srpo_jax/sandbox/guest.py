@@ -51,6 +51,14 @@ def run(job: Mapping[str, Any]) -> NoReturn:
   _exit(_run_script(job))
 
 
+def hide_own_text() -> None:
+  """Makes `inspect` and tracebacks show nothing of this package's modules. Call it once they are all imported."""
+  linecache.clearcache()
+  for name, module in sys.modules.items():
+    if name.partition(".")[0] == _PACKAGE and (file := getattr(module, "__file__", None)):
+      _show_as(file, "")
+
+
 def _prepare(recursion_limit: int) -> None:
   """Makes this process look like an ordinary interpreter that is about to run a program."""
   sys.setrecursionlimit(recursion_limit)
@@ -62,10 +70,6 @@ def _prepare(recursion_limit: int) -> None:
   _set_stream("stdout", 1, "w", errors="surrogateescape")
   _set_stream("stderr", 2, "w", errors="backslashreplace", line_buffering=True)
   signal.signal(signal.SIGINT, signal.default_int_handler)  # the sandbox's own processes ignore it
-  linecache.clearcache()
-  for name, module in sys.modules.items():  # `inspect` and tracebacks must not show the text of these modules
-    if name.partition(".")[0] == _PACKAGE and (file := getattr(module, "__file__", None)):
-      _show_as(file, "")
 
 
 def _set_stream(name: str, descriptor: int, mode: str, **options: Any) -> None:

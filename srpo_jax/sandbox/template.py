@@ -4,15 +4,15 @@ A template is forked from a zygote that has just started, and it never sees a jo
 same memory in every execution and in every sandbox. Objects get the same addresses, and a set that is ordered by them
 has the same order. No child can find an earlier program or its results either, because the template never held them.
 
-    zygote -> template -> a process that forks the child and ends at once
-
-The child's parent ends, so the child becomes a child of the zygote, the nearest subreaper. The zygote then sends the
-child its descriptors, which also tells it that it has its final parent.
+The zygote is the parent of each child, because it waits for the child and asks for the processor time that it used.
+The template only makes the copy. The child gets its descriptors from the zygote.
 """
 
+import errno
 import os
 import select
 import socket
+import struct
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -20,7 +20,7 @@ from srpo_jax.sandbox import tiers
 
 ANSWER_S = 20.0  # seconds that a fork may take, enough on a busy machine
 MOST_DESCRIPTORS = 8  # for one child
-_FORK, _DONE, _FAILED = b"f", b"d", b"E"
+_ANSWER = struct.Struct("=i")  # process id, or a negative error number
 
 
 class TemplateLostError(Exception):
@@ -59,21 +59,18 @@ class Template:
       TemplateLostError: The template has ended or hangs.
     """
     self._take_back()
-    answer = b""
+    socket.send_fds(self._door, [b"d"], list(descriptors))
     try:
-      self._control.send(_FORK)
-      while not answer.endswith(_DONE):
-        piece = self._control.recv(256)
-        if not piece:
-          raise TemplateLostError("the template has ended")
-        answer += piece
+      self._control.send(b"f")
+      answer = self._control.recv(_ANSWER.size)
     except OSError as error:
       raise TemplateLostError(f"no answer from the template: {error}") from None
-    answer = answer.removesuffix(_DONE)
-    if answer.startswith(_FAILED):
-      raise OSError(0, answer[1:].decode())
-    socket.send_fds(self._door, [_DONE], list(descriptors))
-    return int(answer)
+    if len(answer) < _ANSWER.size:
+      raise TemplateLostError("the template has ended")
+    pid = _ANSWER.unpack(answer)[0]
+    if pid < 0:
+      raise OSError(-pid, os.strerror(-pid))
+    return pid
 
   def _take_back(self) -> None:
     """Closes the descriptors that an earlier child did not live to receive."""
@@ -82,26 +79,20 @@ class Template:
         os.close(descriptor)
 
   def _serve(self, control: int) -> NoReturn:
-    """Forks a process for each request. Every round must leave the memory as it was, so it does as little as it can."""
+    fork = tiers.child_fork(self._place)
     while os.read(control, 1):
-      pid = os.fork()
-      if pid == 0:
-        self._fork_child(control)
-      os.waitpid(pid, 0)
-      os.write(control, _DONE)
+      self._fork_child(fork, control)
     os._exit(0)
 
-  def _fork_child(self, control: int) -> NoReturn:
-    """Forks the child, reports its process id and ends."""
+  def _fork_child(self, fork: Callable[[], int], control: int) -> None:
+    """Forks a child and reports its process id. It must leave the memory as it was, so it makes few objects."""
     try:
-      pid = tiers.fork_child(self._place)
+      pid = fork()
     except OSError as error:
-      os.write(control, _FAILED + (error.strerror or "?").encode())
-      os._exit(0)
+      pid = -(error.errno or errno.EIO)
     if pid == 0:
       self._be_child(control)
-    os.write(control, str(pid).encode())
-    os._exit(0)
+    os.write(control, _ANSWER.pack(pid))
 
   def _be_child(self, control: int) -> NoReturn:
     try:

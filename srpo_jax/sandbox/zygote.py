@@ -101,6 +101,7 @@ class Zygote:
     tiers.prepare_zygote(place)
     if place.tier == "namespaces":
       seccomp.filter_program(1)  # fills the cache that the children inherit
+    guest.hide_own_text()
     gc.freeze()  # the collector in a child must not touch, and so copy, the pages that it shares with the template
     self._template = Template(place, self._child, [control.fileno()])
 

@@ -1,0 +1,57 @@
+"""Tests that a child is forked from the template as `os.fork` would, and that the template stays the same."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from srpo_jax.sandbox.client import Sandbox
+from tests.helpers.paths import ROOT
+from tests.helpers.sandboxes import value
+
+# The grandparent forks a process that forks its own sibling, which then reports what it finds.
+SIBLING = """
+import json, os, random, signal, threading
+from srpo_jax.sandbox import linux
+
+grandparent, first = os.getpid(), random.random()
+reader, writer = os.pipe()
+if os.fork() == 0:
+  between = os.getpid()
+  pid = linux.sibling_fork(0)()
+  if pid:
+    os._exit(0)
+  got = []
+  signal.signal(signal.SIGUSR1, lambda number, frame: got.append(number))
+  main = threading.main_thread()
+  thread = threading.Thread(target=lambda: signal.pthread_kill(main.ident, signal.SIGUSR1))
+  thread.start()
+  thread.join()
+  found = {"parent": os.getppid() == grandparent, "new": os.getpid() != between}
+  found |= {"main": main is threading.current_thread(), "signalled": got == [signal.SIGUSR1], "pid": os.getpid()}
+  os.write(writer, json.dumps(found).encode())
+  os._exit(7)
+os.wait()
+pid, status = os.wait()
+print(os.read(reader, 1000).decode().replace('"pid": %d' % pid, '"pid": true'), os.waitstatus_to_exitcode(status))
+"""
+
+
+def test_a_sibling_is_forked_as_os_fork_does():
+  done = subprocess.run([sys.executable, "-c", SIBLING], cwd=ROOT, capture_output=True, text=True, timeout=60)
+  found, _, status = done.stdout.strip().rpartition(" ")
+  assert done.returncode == 0, done.stderr
+  assert all(json.loads(found).values()), found
+  assert status == "7"
+
+
+@pytest.mark.parametrize("tier", ["namespaces", "landlock"])
+def test_memory_is_the_same_however_many_children_were_forked(tier):
+  # Blocks of each size that the allocator keeps apart, in the order in which it gives them out.
+  program = (
+    "def f():\n  kept = [bytes(size) for size in range(1, 480, 16) for _ in range(12)]\n  return [*map(id, kept)]\n"
+  )
+  with Sandbox(slots=1, tier=tier, min_tier=tier) as running:
+    found = {json.dumps(value(running, program, "f()")) for _ in range(300)}
+  assert len(found) == 1  # the first process ids in a namespace are small integers, which Python keeps
