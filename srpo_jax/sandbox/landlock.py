@@ -11,6 +11,7 @@ _PATH_BENEATH = 1
 _READ_FILE, _READ_DIR, _WRITE_FILE, _TRUNCATE = 1 << 2, 1 << 3, 1 << 1, 1 << 14
 _NET_TCP = 0b11  # bind, connect
 _SCOPES = 0b11  # abstract unix sockets, signals
+_Rules = ctypes.c_uint64 * 3
 
 
 def abi() -> int:
@@ -43,7 +44,7 @@ def restrict(readable: Iterable[str], writable: Iterable[str]) -> None:
   """
   version = abi()
   rights = _file_rights(version)
-  fields = (ctypes.c_uint64 * 3)(rights, _NET_TCP if version >= 4 else 0, _SCOPES if version >= 6 else 0)
+  fields = _Rules(rights, _NET_TCP if version >= 4 else 0, _SCOPES if version >= 6 else 0)
   size = 24 if version >= 6 else 16 if version >= 4 else 8
   ruleset = linux.syscall(_CREATE_RULESET, ctypes.byref(fields), ctypes.c_size_t(size), ctypes.c_uint(0))
   try:

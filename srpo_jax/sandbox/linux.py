@@ -35,6 +35,8 @@ _ADDR_NO_RANDOMIZE, _PERSONALITY_QUERY = 0x0040000, 0xFFFFFFFF
 
 _CLONE_PARENT, _CLONE_CHILD_CLEARTID, _CLONE_CHILD_SETTID = 0x00008000, 0x00200000, 0x01000000
 
+_CapabilityHeader, _CapabilitySets = ctypes.c_uint32 * 2, ctypes.c_uint32 * 6  # new types are slow to make
+
 MACHINE = os.uname().machine
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -52,10 +54,11 @@ def _checked(result: int, what: str) -> int:
 
 
 def sibling_fork(flags: int) -> Callable[[], int]:
-  """Returns a function that forks as `os.fork` does, but makes the new process a child of this process's parent.
+  """Returns a function that copies this process into a new child of this process's parent.
 
-  The C library does not take part, so a process with more than one thread must not call the function. A call leaves
-  the allocators of this process as they were. It therefore makes as few objects as possible.
+  Only the kernel takes part. What Python or the C library would do at a fork is needed where a process has more than
+  one thread, so such a process must not call the function. A call leaves the allocators of this process as they were,
+  because it makes as few objects as possible.
 
   Args:
     flags: CLONE_NEW flags of the namespaces that the new process gets.
@@ -68,19 +71,8 @@ def sibling_fork(flags: int) -> Callable[[], int]:
   if thread:  # the C library keeps the thread's id there and would go on using this process's own
     flags |= _CLONE_CHILD_SETTID | _CLONE_CHILD_CLEARTID
   number, last = _CLONE[MACHINE], (thread, None) if MACHINE == "x86_64" else (None, thread)
-  clone, api = ctypes.PyDLL(None, use_errno=True).syscall, ctypes.pythonapi  # both hold the interpreter's lock
-  before, in_child, in_parent = api.PyOS_BeforeFork, api.PyOS_AfterFork_Child, api.PyOS_AfterFork_Parent
-
-  def fork() -> int:
-    before()
-    pid = clone(number, flags, None, None, *last)
-    if pid == 0:
-      in_child()
-    else:
-      in_parent()
-    return _checked(pid, "clone")
-
-  return fork
+  clone = ctypes.PyDLL(None, use_errno=True).syscall  # holds the interpreter's lock, which the new process needs too
+  return lambda: _checked(clone(number, flags, None, None, *last), "clone")
 
 
 def _thread_id_address() -> int:
@@ -154,8 +146,7 @@ def drop_capabilities() -> None:
   Under no_new_privs no capability can return, because only executing a file could grant one.
   """
   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
-  header = (ctypes.c_uint32 * 2)(_CAP_VERSION_3, 0)
-  nothing = (ctypes.c_uint32 * 6)()
+  header, nothing = _CapabilityHeader(_CAP_VERSION_3, 0), _CapabilitySets()
   syscall(_CAPSET[MACHINE], ctypes.byref(header), ctypes.byref(nothing))
 
 

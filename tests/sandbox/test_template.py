@@ -1,4 +1,4 @@
-"""Tests that a child is forked from the template as `os.fork` would, and that the template stays the same."""
+"""Tests that the template forks whole processes and stays the same."""
 
 import json
 import subprocess
@@ -38,7 +38,7 @@ print(os.read(reader, 1000).decode().replace('"pid": %d' % pid, '"pid": true'), 
 """
 
 
-def test_a_sibling_is_forked_as_os_fork_does():
+def test_a_sibling_is_a_whole_process():
   done = subprocess.run([sys.executable, "-c", SIBLING], cwd=ROOT, capture_output=True, text=True, timeout=60)
   found, _, status = done.stdout.strip().rpartition(" ")
   assert done.returncode == 0, done.stderr
