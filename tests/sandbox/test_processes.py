@@ -79,6 +79,7 @@ def test_a_supervisor_that_hangs_does_not_delay_the_end():
   wait_until(lambda: not any(map(alive, pids)))
 
 
+@pytest.mark.slow
 def test_a_zygote_that_hangs_is_replaced_and_its_job_judged_once():
   with Sandbox(slots=1, limits=Limits(test_s=0.1)) as running:
     old = running.pids()

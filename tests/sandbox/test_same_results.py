@@ -76,9 +76,10 @@ def _life(jobs: list[dict[str, object]], seed: int, tier: str, slots: int) -> li
   order = draw.sample(range(len(jobs)), len(jobs))
   found: dict[int, list[bytes]] = {}
   with Sandbox(slots=slots, tier=tier, min_tier=tier) as running:
-    for number in order:
-      noise = f"x = {'y' * draw.randrange(1, 20_000)!r}\ndef f():\n  return x\n"
-      submit(running, calls(noise, *["f()"] * draw.randrange(1, 40)))
+    for turn, number in enumerate(order):
+      if turn % 4 == 0:
+        noise = f"x = {'y' * draw.randrange(1, 20_000)!r}\ndef f():\n  return x\n"
+        submit(running, calls(noise, *["f()"] * draw.randrange(1, 40)))
       found[number] = [part for one in ask(running, jobs[number]) for part in (one.results, one.stdout)]
   return [found[number] for number in range(len(jobs))]
 
