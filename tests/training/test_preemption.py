@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from configs import base
+from srpo_jax.rewards import code
 from srpo_jax.rollout.engine import InProcessEngine
+from srpo_jax.sandbox.client import Sandbox
 from srpo_jax.training.learner import Learner
 from srpo_jax.training.loop import train
 from srpo_jax.training.run import Run
@@ -105,6 +108,25 @@ def test_a_signal_while_judging(finished_run, talkative, tmp_path, monkeypatch):
   monkeypatch.setenv("SRPO_TEST_TERM_AT", "0")
   launch(toy(talkative, reward__function="tests.helpers.plugins:parity_then_term"), tmp_path / "t")
   assert_same_run(finished_run, tmp_path / "t")
+
+
+def test_a_signal_while_the_sandbox_hangs(talkative, tmp_path, monkeypatch):
+  submit, calls = Sandbox.submit, []
+
+  def submit_and_stop(self, *args, **options):
+    submit(self, *args, **options)
+    calls.append(0)
+    if len(calls) == 5:
+      os.kill(self.pids()[0], signal.SIGSTOP)
+      os.kill(os.getpid(), signal.SIGTERM)
+
+  monkeypatch.setattr(Sandbox, "submit", submit_and_stop)
+  monkeypatch.setattr(code, "stated_program", code.stated_program)  # put back, because the problems replace it
+  programs = {"data__train": "tests.helpers.plugins:order_dependent_programs"}
+  message, status = run_until_preempted(
+    toy(talkative, **programs, stages={"stage1": base.stage({"code": 1.0}).to_dict()}), tmp_path / "t"
+  )
+  assert (message, status) == ("preempted: saved step 0", 0) and len(calls) >= 5
 
 
 def test_ctrl_c_saves_and_exits_with_130(talkative, tmp_path, monkeypatch):
