@@ -10,6 +10,7 @@ character may say where it counts:
 
 from collections.abc import Mapping
 
+from srpo_jax.analysis.reflection_faults import FAULTS
 from srpo_jax.analysis.reflection_rechecks import RECHECKS
 from srpo_jax.analysis.reflection_words import (
   ASKED,
@@ -28,6 +29,7 @@ from srpo_jax.analysis.reflection_words import (
 PHRASES: Mapping[str, tuple[str, ...]] = {
   "recheck": RECHECKS,
   "hesitation": (  # doubts the last statement
+    *FAULTS,
     rf"^wait{PAUSE}",
     r"^wait wait",
     rf"^wait (?:{MOMENT}|no|not|but|maybe|actually|that|that's|this|what|why|how|if|i|we|so|it's)",
@@ -106,7 +108,7 @@ PHRASES: Mapping[str, tuple[str, ...]] = {
     rf"(?:what|the \w+|that|than|as) (?:i|i'd|i've) (?!had|took|read){SAID}",
     r"^what (?:i|i'd|i've) (?:\w+ )?(?:had|wrote|called|did)",
     r"i (?:thought|said|claimed|guessed|hoped|expected|figured|believed|imagined|supposed)(?! of)",
-    r"(?:contrary|as opposed) to (?:what|my|our|the (?:claim|statement|above|earlier))",
+    r"(?:contrary|as opposed) to (?:what (?:i|we)|my|our|the (?:claim|statement|above|earlier))",
     r"unlike (?:what|my|in my)",
     r"i (?:keep|kept) (?:getting|finding|ending|coming|making|forgetting|arriving|going|mixing)",
     r"(?:i'm|i am) (?:now |still |suddenly )?getting [^.;\n]{1,30}(?: now|, not| instead| rather than| but| again)",
@@ -341,7 +343,7 @@ PHRASES: Mapping[str, tuple[str, ...]] = {
     rf"{LET} (?:look at|think about) (?:it|this) (?:differently|from|another)",
     rf"{LET} (?:think differently|start over|backtrack|go back|step back|back up)",
     r"^(?:starting|start|back) (?:over|again|to the start|from scratch)",
-    r"^(?:rewind|backtrack(?:ing)?|stepping back)",
+    r"^(?:rewind|backtrack(?:ing)?|stepping back)(?! (?:works|is|means|search|algorithm))",
     r"^instead,? (?:let|i|we)",
     r"(?:maybe|perhaps) (?:i|we) (?:can|could|should)",
     r"^suppose instead",

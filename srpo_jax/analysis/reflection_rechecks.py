@@ -42,7 +42,7 @@ RECHECKS: tuple[str, ...] = (
   r"(?:it|that|this|everything|which|answer|result) (?:all )?checks(?: out)?(?=[.,;!]|$)",
   rf"^(?:does|do|is|did) [^.!?\n]{{1,60}}? (?:satisfy|match|make sense|check out|add up|hold up|agree|fit){ASKED}",
   r"expected output is",
-  r"@(?:going|go|look|looking|coming) back",
+  r"@(?:going|go|look|looking|coming) back(?! to (?:the )?(?:\w+ )?(?:equation|variable|x|inequality))",
   r"@(?:spot|brute-force)[- ]check(?:ing)?",
   r"^(?:we |i )?(?:verify|check|confirm)(?=[:,])",
   r"(?:let's|let us|let me) see (?:if|whether)",
@@ -115,7 +115,7 @@ RECHECKS: tuple[str, ...] = (
   r"|concrete|extreme|simple|specific|trivial|easy) (?:example|case|instance|input|number|value|graph|array|list"
   r"|n)s?",
   r"(?:experiment|play(?:ing)?|toy)(?: around)? with (?:n|x|k|small|some|a few|the|it)",
-  r"the expected (?:output|answer|result)",
+  r"the expected (?:output|answer|result)(?! (?:is|has|must) (?:an?|to) )",
   r"^(?:consistent|phew|whew|all good|so far,? so good|that works|it works|works|matches|holds|(?:good|fine|great"
   r"|ok|okay)(?=[.!]\s*$))"
   r"(?=[.!])",

@@ -14,8 +14,8 @@ score = runpy.run_path(str(TESTS.parent / "benchmarks" / "reflection.py"))["scor
   [
     ("language", "open", 1.0, 1.0),
     ("language", "closed", 1.0, 0.933),
-    ("reflection", "open", 1.0, 1.0),
-    ("reflection", "closed", 0.955, 0.86),
+    ("reflection", "open", 0.988, 0.994),
+    ("reflection", "closed", 0.953, 0.745),
     ("code", "open", 1.0, 1.0),
     ("code", "closed", 1.0, 0.933),
   ],
