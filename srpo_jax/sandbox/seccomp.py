@@ -1,7 +1,7 @@
 """System call filter that allows the calls of an ordinary Python program. Other calls fail with EPERM.
 
 Programs may start threads but not processes, and may send signals only to themselves. Socket pairs are their only
-sockets. Tracing, namespaces, mounts, memory files, keys, BPF and io_uring are refused.
+sockets. Tracing, namespaces, mounts, memory files, file locks, keys, BPF and io_uring are refused.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ from srpo_jax.sandbox import linux
 _FILES = {
   "read": 0, "write": 1, "open": 2, "close": 3, "stat": 4, "fstat": 5, "lstat": 6, "poll": 7, "lseek": 8,
   "pread64": 17, "pwrite64": 18, "readv": 19, "writev": 20, "access": 21, "pipe": 22, "select": 23,
-  "dup": 32, "dup2": 33, "sendfile": 40, "flock": 73, "fsync": 74, "fdatasync": 75, "truncate": 76,
+  "dup": 32, "dup2": 33, "sendfile": 40, "fsync": 74, "fdatasync": 75, "truncate": 76,
   "ftruncate": 77, "getdents": 78, "getcwd": 79, "chdir": 80, "fchdir": 81, "rename": 82, "mkdir": 83, "rmdir": 84,
   "creat": 85, "link": 86, "unlink": 87, "symlink": 88, "readlink": 89, "chmod": 90, "fchmod": 91, "umask": 95,
   "mknod": 133, "statfs": 137, "fstatfs": 138, "getdents64": 217, "fadvise64": 221, "epoll_create": 213,
@@ -46,7 +46,9 @@ _KILL, _TKILL, _TGKILL, _CLONE, _PRCTL, _PRLIMIT, _CLONE3 = 62, 200, 234, 56, 15
 _PR_NAMES = (15, 16)  # PR_SET_NAME and PR_GET_NAME, which threads use
 _IOCTL, _FCNTL, _SENDTO = 16, 72, 44
 _TERMINAL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIO*CLEX
-_OWN_COMMANDS = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1031, 1032)  # none of these makes the kernel send a signal
+# F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC, F_SETPIPE_SZ and F_GETPIPE_SZ. Others make the kernel
+# send a signal, or lock a file, which another program could see.
+_OWN_COMMANDS = (0, 1, 2, 3, 4, 1030, 1031, 1032)
 
 _AUDIT_ARCH_X86_64 = 0xC000003E
 _X32_BIT = 0x40000000

@@ -97,7 +97,6 @@ class Zygote:
   def __init__(self, place: tiers.Place, control: socket.socket):
     self._place = place
     self._control = control
-    self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     tiers.prepare_zygote(place)
     if place.tier == "namespaces":
       seccomp.filter_program(1)  # fills the cache that the children inherit
@@ -176,7 +175,8 @@ class Zygote:
     try:
       with open(job, "rb") as file:
         work = json.loads(file.read())
-      placed = [self._null, self._null, self._null, results]
+      null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)  # each child has its own flags on it
+      placed = [null, null, null, results]
       if given:
         placed[:2] = [given[0], output]
       if self._place.tier == "bubblewrap":

@@ -1,4 +1,4 @@
-"""Tests that the template forks whole processes and stays the same."""
+"""Tests that the template forks whole processes, stays the same and hands nothing from one child to the next."""
 
 import json
 import subprocess
@@ -55,3 +55,53 @@ def test_memory_is_the_same_however_many_children_were_forked(tier, count):
   with Sandbox(slots=1, tier=tier, min_tier=tier) as running:
     found = {json.dumps(value(running, program, "f()")) for _ in range(count)}
   assert len(found) == 1  # the first process ids in a namespace are small integers, which Python keeps
+
+
+# Tries to leave marks on the files that a child shares with others, and looks for such marks.
+MARK = """
+import fcntl, os, struct
+
+def tried(attempt, *arguments):
+  try:
+    attempt(*arguments)
+  except PermissionError:
+    return "refused"
+  except OSError as error:
+    return os.strerror(error.errno)
+  return "done"
+
+def places():
+  found = [0, 1, 2]
+  for name, mode in (("/dev/null", os.O_RDWR), (os.__file__, os.O_RDONLY)):
+    try:
+      found.append(os.open(name, mode))
+    except PermissionError:  # as in the landlock tier
+      pass
+  return found
+
+def mark():
+  for place in (0, 1, 2):
+    fcntl.fcntl(place, fcntl.F_SETFL, os.O_NONBLOCK | os.O_APPEND)
+  return locks()
+
+def locks():
+  found = set()
+  for place in places():
+    for kind in (fcntl.F_RDLCK, fcntl.F_WRLCK):
+      record = struct.pack("hhqqi4x", kind, 0, 3, 1, 0)
+      for command in (fcntl.F_GETLK, fcntl.F_SETLK, 36, 37):  # the last two are for locks of an open file
+        found.add(tried(fcntl.fcntl, place, command, record))
+    found.add(tried(fcntl.flock, place, fcntl.LOCK_SH | fcntl.LOCK_NB))
+  return sorted(found)
+
+def flags():
+  return [fcntl.fcntl(place, fcntl.F_GETFL) & (os.O_NONBLOCK | os.O_APPEND) for place in (0, 1, 2)]
+"""
+
+
+@pytest.mark.parametrize("tier", ["namespaces", "bubblewrap", "landlock"])
+def test_no_lock_or_flag_of_a_file_reaches_the_next_program(tier):
+  with Sandbox(slots=1, tier=tier, min_tier=tier) as running:
+    assert value(running, MARK, "mark()") == ["refused"]
+    assert value(running, MARK, "locks()") == ["refused"]
+    assert value(running, MARK, "flags()") == [0, 0, 0]
