@@ -17,9 +17,9 @@ USUAL_MODULES = (
   "__future__", "_pylong", "abc", "array", "ast", "base64", "bisect", "calendar", "cmath", "collections",
   "collections.abc", "concurrent.futures.thread", "contextlib", "copy", "dataclasses", "datetime", "decimal", "difflib",
   "encodings.ascii", "encodings.latin_1", "enum", "fileinput", "fractions", "functools", "hashlib", "heapq", "inspect",
-  "io", "itertools", "json", "logging", "math", "numbers", "operator", "os", "os.path", "pickle", "pprint", "queue",
-  "random", "re", "statistics", "string", "struct", "sys", "textwrap", "threading", "time", "traceback", "types",
-  "typing", "unicodedata", "uuid", "zlib",
+  "io", "itertools", "json", "logging", "math", "mmap", "numbers", "operator", "os", "os.path", "pickle", "pprint",
+  "queue", "random", "re", "statistics", "string", "struct", "sys", "textwrap", "threading", "time", "traceback",
+  "types", "typing", "unicodedata", "uuid", "zlib",
 )  # fmt: skip
 
 # Flags of an interpreter that programs run in. It has only the variables that it is given, and needs HASH_SEED among
