@@ -25,7 +25,7 @@ from srpo_jax.rewards.code import runnable  # noqa: E402
 from srpo_jax.rewards.scorer import Scorer  # noqa: E402
 from srpo_jax.sandbox.client import SandboxOptions  # noqa: E402
 from srpo_jax.types import ScoreRequest  # noqa: E402
-from tests.helpers.scripts import scripts  # noqa: E402
+from tests.helpers.scripts import Script, scripts  # noqa: E402
 
 COMPUTE = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass\nprint(input())"
 SLEEP = "import time\ntime.sleep({})\nprint(input())"
@@ -68,13 +68,12 @@ def _options() -> argparse.Namespace:
 
 def references(folder: Path) -> Iterator[ScoreRequest]:
   """Yields a request for each reference program whose tests can be run."""
-  rows = [(name, json.loads(line)) for name in ("humaneval", "mbpp") for line in (folder / f"{name}.jsonl").open()]
-  problems = {problem.id: problem for problem in (ADAPTERS[name](row, "?") for name, row in rows)}
-  kept = {problem.id for problem in runnable(list(problems.values()))[0]}
-  for (name, row), problem in zip(rows, problems.values(), strict=True):
-    if problem.id in kept:
+  for name in ("humaneval", "mbpp"):
+    for line in (folder / f"{name}.jsonl").read_text().splitlines():
+      row = json.loads(line)
       program = row["code"] if name == "mbpp" else row["prompt"] + row["canonical_solution"]
-      yield ScoreRequest(problem.id, "?", _answer(program), True, "code", None, problem.tests)
+      for problem in runnable([ADAPTERS[name](row, "?")])[0]:
+        yield ScoreRequest(problem.id, "?", _answer(program), True, "code", None, problem.tests)
 
 
 def own_programs() -> Iterator[ScoreRequest]:
@@ -83,17 +82,12 @@ def own_programs() -> Iterator[ScoreRequest]:
   timed = {f"compute {n}": COMPUTE.format(limit_s * n / 40) for n in range(1, 21)}
   timed |= {f"sleep {n}": SLEEP.format(limit_s * n / 40) for n in range(1, 21)}
   timed |= {f"threads {n}": THREADS.format(n) for n in range(1, 21)}
-  programs = [
-    *((one.name, one.program, one.given) for one in scripts()),
-    *((name, p, "3\n") for name, p in timed.items()),
-  ]
-  for name, program, given in programs:
-    done = subprocess.run(
-      [sys.executable, "-I", "-c", program], input=given, capture_output=True, text=True, timeout=60
-    )
+  for one in [*scripts(), *(Script(name, program) for name, program in timed.items())]:
+    command = [sys.executable, "-I", "-c", one.program]
+    done = subprocess.run(command, input=one.given, capture_output=True, text=True, timeout=60)
     if done.returncode == 0 and done.stdout.strip():
-      tests = {"type": "stdin", "inputs": [given], "outputs": [done.stdout]}
-      yield ScoreRequest(name, "?", _answer(program), True, "code", None, tests)
+      tests = {"type": "stdin", "cases": [{"input": one.given, "output": done.stdout}]}
+      yield ScoreRequest(one.name, "?", _answer(one.program), True, "code", None, tests)
 
 
 def _answer(program: str) -> str:

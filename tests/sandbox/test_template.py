@@ -12,10 +12,10 @@ from tests.helpers.sandboxes import value
 
 # The grandparent forks a process that forks its own sibling, which then reports what it finds.
 SIBLING = """
-import json, os, random, signal, threading
+import json, os, signal, threading
 from srpo_jax.sandbox import linux
 
-grandparent, first = os.getpid(), random.random()
+grandparent = os.getpid()
 reader, writer = os.pipe()
 if os.fork() == 0:
   between = os.getpid()
