@@ -94,6 +94,16 @@ def locks():
     found.add(tried(fcntl.flock, place, fcntl.LOCK_SH | fcntl.LOCK_NB))
   return sorted(found)
 
+def changes():  # to what the file already is, so that a failure of this test harms nothing
+  found = set()
+  for place in places():
+    about = os.fstat(place)
+    for name in (place, f"/proc/self/fd/{place}"):
+      found.add(tried(os.chmod, name, about.st_mode & 0o7777))
+      found.add(tried(os.utime, name, (about.st_atime, about.st_mtime)))
+  found.add(tried(os.truncate, "/dev/null", 0))
+  return sorted(found)
+
 def flags():
   return [fcntl.fcntl(place, fcntl.F_GETFL) & (os.O_NONBLOCK | os.O_APPEND) for place in (0, 1, 2)]
 """
@@ -105,3 +115,9 @@ def test_no_lock_or_flag_of_a_file_reaches_the_next_program(tier):
     assert value(running, MARK, "mark()") == ["refused"]
     assert value(running, MARK, "locks()") == ["refused"]
     assert value(running, MARK, "flags()") == [0, 0, 0]
+
+
+@pytest.mark.parametrize("tier", ["namespaces", "bubblewrap", "landlock"])
+def test_a_file_cannot_be_changed_without_opening_it(tier):
+  with Sandbox(slots=1, tier=tier, min_tier=tier) as running:
+    assert value(running, MARK, "changes()") == ["refused"]
