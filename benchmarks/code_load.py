@@ -84,7 +84,7 @@ def own_programs() -> Iterator[ScoreRequest]:
   timed |= {f"threads {n}": THREADS.format(n) for n in range(1, 21)}
   for one in [*scripts(), *(Script(name, program) for name, program in timed.items())]:
     command = [sys.executable, "-I", "-c", one.program]
-    done = subprocess.run(command, input=one.given, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, input=one.given, capture_output=True, errors="replace", timeout=60)
     if done.returncode == 0 and done.stdout.strip():
       tests = {"type": "stdin", "cases": [{"input": one.given, "output": done.stdout}]}
       yield ScoreRequest(one.name, "?", _answer(one.program), True, "code", None, tests)
